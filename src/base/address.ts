@@ -1,0 +1,76 @@
+// Where things listen: `host:port`, `[v6]:port` or `unix:/path`, and what kind of address that is.
+
+import { BlockList, isIP } from 'node:net'
+import { TlscachedError } from './errors.ts'
+
+/** `host` is a literal IP address or a name, IPv6 without brackets; `*` was turned into `::`. */
+export interface HostAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface UnixAddress {
+  readonly path: string
+}
+
+export type Address = HostAddress | UnixAddress
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+const multicast = new BlockList()
+multicast.addSubnet('224.0.0.0', 4, 'ipv4')
+multicast.addSubnet('ff00::', 8, 'ipv6')
+
+/** Longest path of a Unix socket on Linux, sun_path without its closing zero (unix(7)). */
+const MAX_UNIX_PATH_BYTES = 107
+
+/** Parses `host:port`, `[v6]:port` or `unix:/path`. Port 0 asks the kernel for one. Throws ERR_ADDRESS. */
+export function parseAddress(text: string): Address {
+  if (!text.startsWith('unix:')) return parseHostAddress(text)
+  const path = text.slice('unix:'.length)
+  if (!path.startsWith('/') || Buffer.byteLength(path) > MAX_UNIX_PATH_BYTES) {
+    throw new TlscachedError(
+      'ERR_ADDRESS',
+      `"${text}" is not unix:/path with at most ${MAX_UNIX_PATH_BYTES} bytes`,
+    )
+  }
+  return { path }
+}
+
+/** Parses `host:port` or `[v6]:port`; `*:port` is every address of the machine. Throws ERR_ADDRESS. */
+export function parseHostAddress(text: string): HostAddress {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  const bracketed = match?.[1]
+  const host = bracketed ?? match?.[2]
+  const isBracketWrong = bracketed !== undefined && isIP(bracketed) !== 6
+  if (host === undefined || isBracketWrong || port > 65_535) {
+    throw new TlscachedError('ERR_ADDRESS', `"${text}" is not host:port or [ipv6]:port`)
+  }
+  return { host: host === '*' ? '::' : host, port }
+}
+
+export function formatAddress(address: Address): string {
+  if ('path' in address) return `unix:${address.path}`
+  return isIP(address.host) === 6
+    ? `[${address.host}]:${address.port}`
+    : `${address.host}:${address.port}`
+}
+
+/** Whether what is sent there cannot leave the machine. Of names only `localhost` is known to be so. */
+export function isLoopback(address: Address): boolean {
+  if ('path' in address || address.host === 'localhost') return true
+  return isInList(loopback, address.host)
+}
+
+export function isMulticast(host: string): boolean {
+  return isInList(multicast, host)
+}
+
+function isInList(list: BlockList, host: string): boolean {
+  const literal = host.replace(/%.*$/, '')
+  const family = isIP(literal)
+  return family !== 0 && list.check(literal, family === 6 ? 'ipv6' : 'ipv4')
+}

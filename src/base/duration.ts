@@ -1,0 +1,42 @@
+// Durations and sizes as people write them: `300s`, `250ms`, `4KiB`.
+
+const DURATION_MS: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
+const SIZE_BYTES: Record<string, number> = {
+  '': 1,
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+}
+
+/** `250ms`, `300s`, `5m`, `12h`, `7d` in milliseconds; undefined when it is none. The unit is never left out. */
+export function parseDurationMs(text: string): number | undefined {
+  return parseWithUnit(text, DURATION_MS)
+}
+
+/** `4096`, `4096B`, `4KiB`, `1MiB`, `1GiB` in bytes; undefined when it is none. */
+export function parseSizeBytes(text: string): number | undefined {
+  return parseWithUnit(text, SIZE_BYTES)
+}
+
+export function formatDurationMs(durationMs: number): string {
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    const unitMs = DURATION_MS[unit] ?? 1
+    if (durationMs !== 0 && durationMs % unitMs === 0) return `${durationMs / unitMs}${unit}`
+  }
+  return `${durationMs}ms`
+}
+
+function parseWithUnit(text: string, units: Record<string, number>): number | undefined {
+  const match = /^(\d{1,12})([A-Za-z]*)$/.exec(text)
+  const factor = match?.[2] === undefined ? undefined : units[match[2]]
+  if (match === null || factor === undefined) return undefined
+  const value = Number(match[1]) * factor
+  return Number.isSafeInteger(value) ? value : undefined
+}

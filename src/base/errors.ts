@@ -1,0 +1,52 @@
+// The errors that callers and operators meet: one table of codes, append-only, never reused.
+
+export const ERROR_CODES = {
+  ERR_MISS: 'no such session',
+  ERR_KEYSIZE: 'the session ID is empty or longer than the keysize of the cache',
+  ERR_BLOCKSIZE: 'the session is empty or larger than the blocksize of the cache',
+  ERR_CONTEXT: 'the session ID context does not match',
+  ERR_FULL: 'the cache is full and refuses new sessions',
+  ERR_EXPIRED: 'the session has no lifetime left',
+  ERR_EARLY_DATA: 'a session that allows early data is never stored',
+  ERR_CACHE: 'no such cache',
+  ERR_HEX: 'not an even number of hexadecimal digits',
+  ERR_TTL: 'not a lifetime in seconds',
+  ERR_BODY: 'the body is missing or was cut off',
+  ERR_CONFIG: 'the configuration is not valid',
+  ERR_KEYRING: 'the keyring is not usable',
+  ERR_ADDRESS: 'not an address',
+  ERR_LISTEN: 'cannot listen on the address',
+  ERR_INSECURE: 'refused because session secrets would cross the network in clear',
+  ERR_SESSION_FORMAT: 'not an encoded SSL_SESSION',
+  ERR_MESSAGE: 'not a message of the replication protocol',
+  ERR_DEADLINE: 'no answer within the deadline',
+  ERR_UNREACHABLE: 'the node cannot be reached',
+  ERR_SERVER: 'the TLS server cannot use a session cache',
+  ERR_USAGE: 'wrong usage',
+  ERR_NOT_FOUND: 'no such resource',
+  ERR_INTERNAL: 'internal error',
+} as const
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The only error class of this project that carries meaning in `code`. Never holds session bytes or keys. */
+export class TlscachedError extends Error {
+  override readonly name = 'TlscachedError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message?: string, options?: ErrorOptions) {
+    super(message ?? ERROR_CODES[code], options)
+    this.code = code
+  }
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
+/** The `code` of anything that was thrown, or undefined. */
+export function codeOf(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
+  return typeof thrown.code === 'string' ? thrown.code : undefined
+}

@@ -1,0 +1,60 @@
+// What one named cache counts. Plain numbers, exported elsewhere.
+
+/** A `context_mismatch` and an `expired` are misses to the caller. */
+export const GET_RESULTS = ['hit', 'miss', 'expired', 'context_mismatch'] as const
+export type GetResult = (typeof GET_RESULTS)[number]
+
+/** Everything but the first two is a refusal. */
+export const PUT_RESULTS = [
+  'stored',
+  'replaced',
+  'keysize',
+  'blocksize',
+  'context',
+  'full',
+  'expired',
+  'early_data',
+] as const
+export type PutResult = (typeof PUT_RESULTS)[number]
+
+export interface CacheStats {
+  readonly gets: Record<GetResult, number>
+  readonly puts: Record<PutResult, number>
+  /** Sessions taken out because a caller asked. */
+  removes: number
+  /** Sessions now held; never more than the cache's `items`. */
+  items: number
+  /** Bytes of encoded sessions now held. */
+  storedBytes: number
+  /** Bytes of memory the sessions and their records take outside the JavaScript heap. */
+  arenaBytes: number
+  /** Removals now remembered. */
+  tombstones: number
+  /** Pushed out because the cache was full. */
+  evicted: number
+  /** Taken out because their lifetime was over. */
+  expired: number
+}
+
+export function createCacheStats(): CacheStats {
+  return {
+    gets: { hit: 0, miss: 0, expired: 0, context_mismatch: 0 },
+    puts: {
+      stored: 0,
+      replaced: 0,
+      keysize: 0,
+      blocksize: 0,
+      context: 0,
+      full: 0,
+      expired: 0,
+      early_data: 0,
+    },
+    removes: 0,
+    items: 0,
+    storedBytes: 0,
+    arenaBytes: 0,
+    tombstones: 0,
+    evicted: 0,
+    expired: 0,
+  }
+}

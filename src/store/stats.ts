@@ -17,9 +17,15 @@ export const PUT_RESULTS = [
 ] as const
 export type PutResult = (typeof PUT_RESULTS)[number]
 
+/** What became of a peer's change; `outdated` when one at least as new is known already. */
+export const APPLY_RESULTS = ['applied', 'outdated', 'refused'] as const
+export type ApplyResult = (typeof APPLY_RESULTS)[number]
+
 export interface CacheStats {
   readonly gets: Record<GetResult, number>
   readonly puts: Record<PutResult, number>
+  /** What became of the changes that other nodes told us. */
+  readonly applied: Record<ApplyResult, number>
   /** Sessions taken out because a caller asked. */
   removes: number
   /** Sessions now held; never more than the cache's `items`. */
@@ -49,6 +55,7 @@ export function createCacheStats(): CacheStats {
       expired: 0,
       early_data: 0,
     },
+    applied: { applied: 0, outdated: 0, refused: 0 },
     removes: 0,
     items: 0,
     storedBytes: 0,

@@ -1,0 +1,117 @@
+// Puts messages together that came in fragments, in any order. What never becomes whole goes, oldest
+// first, when a sender or all of them together hold too much.
+
+import { type FragmentMessage, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
+import type { Sender } from './sender.ts'
+
+const MAX_PARTIALS = 1024
+const MAX_BYTES = 16 * 1024 * 1024
+const MAX_BYTES_PER_SENDER = 4 * 1024 * 1024
+
+interface Partial {
+  readonly key: string
+  readonly sender: Sender
+  readonly chunks: (Buffer | undefined)[]
+  missing: number
+  bytes: number
+}
+
+/** `inconsistent`: disagrees with the other fragments of its message. */
+export type FragmentOutcome =
+  | { readonly kind: 'whole'; readonly message: Buffer }
+  | { readonly kind: 'incomplete' | 'too_large' | 'inconsistent' }
+
+export class Reassembly {
+  /** By sender and sequence of the first fragment, oldest first. */
+  readonly #partials = new Map<string, Partial>()
+  readonly #bytesOfSender = new Map<Sender, number>()
+  readonly #onDrop: (fragments: number) => void
+  #bytes = 0
+
+  /** `onDrop` is told how many fragments went for want of room. */
+  constructor(onDrop: (fragments: number) => void) {
+    this.#onDrop = onDrop
+  }
+
+  get count(): number {
+    return this.#partials.size
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Takes a fragment that arrived for the first time under this sequence number. */
+  add(sender: Sender, sequence: number, fragment: FragmentMessage): FragmentOutcome {
+    const key = `${sender.key} ${sequence - fragment.index}`
+    const partial = this.#partials.get(key) ?? createPartial(key, sender, fragment.count)
+    if (partial.chunks.length !== fragment.count) return { kind: 'inconsistent' }
+    if (partial.chunks[fragment.index] !== undefined) return { kind: 'inconsistent' }
+    if (partial.bytes + fragment.chunk.length > MAX_LONE_CHANGE_BYTES) {
+      if (this.#partials.has(key)) this.#remove(partial)
+      return { kind: 'too_large' }
+    }
+    this.#partials.set(key, partial)
+    partial.chunks[fragment.index] = fragment.chunk
+    partial.missing -= 1
+    this.#account(partial, fragment.chunk.length)
+    if (partial.missing > 0) {
+      this.#makeRoom(sender)
+      return { kind: 'incomplete' }
+    }
+    this.#remove(partial)
+    return { kind: 'whole', message: Buffer.concat(partial.chunks.filter(isPresent)) }
+  }
+
+  /** Forgets the fragments of a sender. */
+  forget(sender: Sender): void {
+    for (const partial of this.#partials.values()) {
+      if (partial.sender === sender) this.#remove(partial)
+    }
+  }
+
+  #makeRoom(sender: Sender): void {
+    while (this.#partials.size > MAX_PARTIALS || this.#bytes > MAX_BYTES) {
+      this.#dropOldest(() => true)
+    }
+    while ((this.#bytesOfSender.get(sender) ?? 0) > MAX_BYTES_PER_SENDER) {
+      this.#dropOldest((partial) => partial.sender === sender)
+    }
+  }
+
+  #dropOldest(isCandidate: (partial: Partial) => boolean): void {
+    for (const partial of this.#partials.values()) {
+      if (!isCandidate(partial)) continue
+      this.#remove(partial)
+      this.#onDrop(partial.chunks.length - partial.missing)
+      return
+    }
+  }
+
+  #remove(partial: Partial): void {
+    this.#partials.delete(partial.key)
+    this.#account(partial, -partial.bytes)
+  }
+
+  #account(partial: Partial, bytes: number): void {
+    partial.bytes += bytes
+    this.#bytes += bytes
+    const bytesOfSender = (this.#bytesOfSender.get(partial.sender) ?? 0) + bytes
+    if (bytesOfSender === 0) this.#bytesOfSender.delete(partial.sender)
+    else this.#bytesOfSender.set(partial.sender, bytesOfSender)
+  }
+}
+
+function createPartial(key: string, sender: Sender, count: number): Partial {
+  return {
+    key,
+    sender,
+    chunks: new Array<Buffer | undefined>(count).fill(undefined),
+    missing: count,
+    bytes: 0,
+  }
+}
+
+function isPresent(chunk: Buffer | undefined): chunk is Buffer {
+  return chunk !== undefined
+}

@@ -1,0 +1,113 @@
+// One boot of another node, as far as we know it: keys, what arrived from it, whether it is alive.
+
+import type { KeyObject } from 'node:crypto'
+import type { HostAddress } from '../base/address.ts'
+import { type Header, MAX_SEQUENCE } from '../wire/datagram.ts'
+import { originOf } from '../wire/identity.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import { ReplayWindow } from '../wire/replay-window.ts'
+
+/** A round trip measured longer ago than this says little about the clocks of today. */
+const CLOCK_SAMPLE_MS = 60_000
+
+interface ClockSample {
+  readonly roundTripMs: number
+  readonly takenMs: number
+}
+
+export class Sender {
+  /** Sender ID and boot ID in hex. */
+  readonly key: string
+  readonly senderId: Buffer
+  readonly bootId: Buffer
+  /** Origin of the changes that this boot made itself. */
+  readonly origin: number
+  readonly control = new ReplayWindow()
+  /** Changes; everything is old until the sender is verified. */
+  changes = new ReplayWindow(MAX_SEQUENCE)
+  isVerified = false
+  /** Where it was last heard from, by a datagram that was no replay. */
+  address: HostAddress
+  nodeName = ''
+  readonly firstHeardMs: number
+  lastHeardMs: number
+  lastChallengedMs = Number.NEGATIVE_INFINITY
+  /** When we last answered a challenge of this sender. */
+  lastAnsweredMs = Number.NEGATIVE_INFINITY
+  /** Its wall clock minus ours; undefined until measured. */
+  clockDifferenceMs: number | undefined
+  /** Of the last changes that arrived; undefined until some did. */
+  lagMs: number | undefined
+  entriesReceived = 0
+  /** Sequences up to the floor were sent before the sender proved to be alive. */
+  #floor = MAX_SEQUENCE
+  #clockSample: ClockSample | undefined
+  #gapMark = 0
+  #reportedLost = 0
+  readonly #keys = new Map<number, KeyObject>()
+
+  constructor(header: Header, from: HostAddress, nowMs: number) {
+    this.senderId = Buffer.from(header.senderId)
+    this.bootId = Buffer.from(header.bootId)
+    this.key = senderKeyOf(header)
+    this.origin = originOf(this.bootId)
+    this.address = from
+    this.firstHeardMs = nowMs
+    this.lastHeardMs = nowMs
+  }
+
+  /** The key under which it seals, derived once. */
+  keyFor(keyId: number, keyring: Keyring): KeyObject | undefined {
+    const known = this.#keys.get(keyId)
+    if (known !== undefined) return known
+    const derived = keyring.senderKey(keyId, this.senderId, this.bootId)
+    if (derived !== undefined) this.#keys.set(keyId, derived)
+    return derived
+  }
+
+  /** After a change of the keyring. */
+  forgetKeys(): void {
+    this.#keys.clear()
+  }
+
+  /** It answered a challenge when its last change had the sequence `floor`. */
+  verify(floor: number): void {
+    this.isVerified = true
+    this.#floor = floor
+    this.#gapMark = floor
+    this.changes = new ReplayWindow(floor)
+  }
+
+  isStale(sequence: number): boolean {
+    return sequence <= this.#floor
+  }
+
+  /** Takes the difference of the clocks from a round trip, unless a shorter one is still valid. */
+  measureClock(wallMs: number, ownWallMs: number, roundTripMs: number, nowMs: number): void {
+    const old = this.#clockSample
+    const isOldBetter =
+      old !== undefined &&
+      old.roundTripMs < roundTripMs &&
+      nowMs - old.takenMs < CLOCK_SAMPLE_MS
+    if (isOldBetter) return
+    this.#clockSample = { roundTripMs, takenMs: nowMs }
+    this.clockDifferenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
+  }
+
+  /** Gives up the gaps that were there at the call before this one. */
+  giveUpOldGaps(): void {
+    this.changes.giveUp(this.#gapMark)
+    this.#gapMark = this.changes.highest
+  }
+
+  /** Datagrams lost since the last call. */
+  takeLost(): number {
+    const lost = this.changes.lostCount - this.#reportedLost
+    this.#reportedLost = this.changes.lostCount
+    return lost
+  }
+}
+
+export function senderKeyOf(header: Header): string {
+  return header.senderId.toString('hex') + header.bootId.toString('hex')
+}

@@ -1,0 +1,194 @@
+// Memory for sessions outside the JavaScript heap: blocks of a few sizes, carved from large pages.
+//
+// The blocks of one size lie densely: whoever frees one gets the last one moved into the hole, and a page
+// that becomes empty goes back. So nothing fragments, and the pages in use never exceed what the blocks in
+// use fill, plus one begun page a size: that is the hard bound. Callers hold a slot number, which stays the
+// same when the block moves. A block that becomes free is zeroed.
+
+/** One page, seen as bytes, as u32 and as f64; all blocks begin at a multiple of 8. */
+export interface Page {
+  readonly bytes: Buffer
+  readonly words: Uint32Array
+  readonly doubles: Float64Array
+}
+
+/** Where a block lies: it begins at byte `start` of the page; the caller's bytes come after its header. */
+export interface BlockCursor {
+  page: Page
+  start: number
+}
+
+export const NO_PAGE: Page = {
+  bytes: Buffer.alloc(0),
+  words: new Uint32Array(0),
+  doubles: new Float64Array(0),
+}
+
+/** Bytes at the start of each block that the arena keeps for itself: u32 slot number of the owner. */
+export const BLOCK_HEADER_BYTES = 4
+
+const PAGE_BYTES = 262_144
+const SMALLEST_BLOCK_BYTES = 64
+/** Each size is this much larger than the one before: at most a sixth of a block is unused. */
+const SIZE_RATIO = 1.2
+const SIZE_ALIGN_BYTES = 16
+
+/** A location is size class * 2^26 + position within the class. */
+const POSITION_BITS = 26
+const POSITION_MASK = 2 ** POSITION_BITS - 1
+
+class SizeClass {
+  readonly blockBytes: number
+  readonly perPage: number
+  readonly pages: Page[] = []
+  used = 0
+
+  constructor(blockBytes: number) {
+    this.blockBytes = blockBytes
+    this.perPage = Math.floor(PAGE_BYTES / blockBytes)
+  }
+}
+
+export class Arena {
+  readonly #classes: SizeClass[]
+  readonly #location: Uint32Array
+  /** Slots given back, to be used again before new ones are begun. */
+  readonly #freeSlots: Uint32Array
+  #freeCount = 0
+  #begunCount = 0
+  /** One empty page kept, so that a block freed and taken again at a page's edge costs no new page. */
+  #spare: Page | undefined
+  #pageCount = 0
+
+  /** `slots`: most blocks in use at once. `maxBytes`: largest block asked for, its header not counted. */
+  constructor(slots: number, maxBytes: number) {
+    this.#classes = blockSizes(maxBytes + BLOCK_HEADER_BYTES).map((size) => new SizeClass(size))
+    // Zeroed memory of this size costs nothing until it is written to.
+    this.#location = new Uint32Array(slots)
+    this.#freeSlots = new Uint32Array(slots)
+  }
+
+  /** Bytes of all pages. */
+  get pageBytes(): number {
+    return this.#pageCount * PAGE_BYTES
+  }
+
+  /** A slot with a block of at least `bytes` after its header. The caller keeps to the limits it named. */
+  allocate(bytes: number): number {
+    const classNumber = this.#classFor(bytes + BLOCK_HEADER_BYTES)
+    const sizeClass = this.#classAt(classNumber)
+    const position = sizeClass.used
+    if (position === sizeClass.pages.length * sizeClass.perPage)
+      sizeClass.pages.push(this.#takePage())
+    sizeClass.used += 1
+    const slot = this.#takeSlot()
+    this.#location[slot] = classNumber * 2 ** POSITION_BITS + position
+    pageAt(sizeClass, position).words[offsetAt(sizeClass, position) >>> 2] = slot
+    return slot
+  }
+
+  free(slot: number): void {
+    const location = this.#location[slot] ?? 0
+    const sizeClass = this.#classAt(location >>> POSITION_BITS)
+    const position = location & POSITION_MASK
+    const last = sizeClass.used - 1
+    const lastPage = pageAt(sizeClass, last)
+    const lastOffset = offsetAt(sizeClass, last)
+    if (position !== last) {
+      const owner = lastPage.words[lastOffset >>> 2] ?? 0
+      pageAt(sizeClass, position).bytes.set(
+        lastPage.bytes.subarray(lastOffset, lastOffset + sizeClass.blockBytes),
+        offsetAt(sizeClass, position),
+      )
+      this.#location[owner] = location
+    }
+    lastPage.bytes.fill(0, lastOffset, lastOffset + sizeClass.blockBytes)
+    sizeClass.used = last
+    if (last % sizeClass.perPage === 0) this.#givePage(sizeClass)
+    this.#freeSlots[this.#freeCount] = slot
+    this.#freeCount += 1
+  }
+
+  /** Sets the cursor onto a slot's block; what it reads there holds until a block is freed. */
+  seek(slot: number, cursor: BlockCursor): void {
+    const location = this.#location[slot] ?? 0
+    const sizeClass = this.#classAt(location >>> POSITION_BITS)
+    const position = location & POSITION_MASK
+    const pageNumber = Math.floor(position / sizeClass.perPage)
+    cursor.page = sizeClass.pages[pageNumber] ?? NO_PAGE
+    cursor.start = (position - pageNumber * sizeClass.perPage) * sizeClass.blockBytes
+  }
+
+  #classAt(classNumber: number): SizeClass {
+    const sizeClass = this.#classes[classNumber]
+    if (sizeClass === undefined) throw new RangeError('block larger than the arena was made for')
+    return sizeClass
+  }
+
+  #classFor(blockBytes: number): number {
+    let low = 0
+    let high = this.#classes.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#classAt(middle).blockBytes < blockBytes) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #takeSlot(): number {
+    if (this.#freeCount > 0) {
+      this.#freeCount -= 1
+      return this.#freeSlots[this.#freeCount] ?? 0
+    }
+    if (this.#begunCount === this.#location.length) throw new RangeError('more blocks than slots')
+    this.#begunCount += 1
+    return this.#begunCount - 1
+  }
+
+  #takePage(): Page {
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined) return spare
+    this.#pageCount += 1
+    const bytes = Buffer.alloc(PAGE_BYTES)
+    return {
+      bytes,
+      words: new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 4),
+      doubles: new Float64Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 8),
+    }
+  }
+
+  #givePage(sizeClass: SizeClass): void {
+    const page = sizeClass.pages.pop()
+    if (this.#spare === undefined) this.#spare = page
+    else this.#pageCount -= 1
+  }
+}
+
+/** Most bytes of pages for `blocks` blocks of at most `maxBytes`: the bound that the arena keeps. */
+export function maxArenaBytes(blocks: number, maxBytes: number): number {
+  const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
+  const largest = sizes.at(-1) ?? SMALLEST_BLOCK_BYTES
+  const begunPages = sizes.length + 1
+  return (Math.ceil(blocks / Math.floor(PAGE_BYTES / largest)) + begunPages) * PAGE_BYTES
+}
+
+function blockSizes(largestBytes: number): number[] {
+  const sizes = [SMALLEST_BLOCK_BYTES]
+  for (let size = SMALLEST_BLOCK_BYTES; size < largestBytes; ) {
+    size = Math.ceil((size * SIZE_RATIO) / SIZE_ALIGN_BYTES) * SIZE_ALIGN_BYTES
+    sizes.push(size)
+  }
+  return sizes
+}
+
+function pageAt(sizeClass: SizeClass, position: number): Page {
+  const page = sizeClass.pages[Math.floor(position / sizeClass.perPage)]
+  if (page === undefined) throw new RangeError('no such block')
+  return page
+}
+
+function offsetAt(sizeClass: SizeClass, position: number): number {
+  return (position % sizeClass.perPage) * sizeClass.blockBytes
+}

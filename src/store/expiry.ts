@@ -1,0 +1,92 @@
+// When each slot's time is over: a ring of buckets of equal length, each a doubly linked list of slots.
+// Taking out what expired costs time in proportion to that, never to what is stored.
+
+/** Length of one bucket: how late, at most, the sweeper finds an entry. Gets look at the exact time. */
+export const BUCKET_MS = 250
+
+/** How far sweeping may fall behind before old and new slots meet in one bucket, which costs a walk. */
+const SLACK_BUCKETS = 240
+
+/** In the lists, 0 means none; a slot stands as its number plus one. */
+const NONE = 0
+
+export class Expiry {
+  readonly #heads: Uint32Array
+  readonly #next: Uint32Array
+  readonly #previous: Uint32Array
+  readonly #expiresAtMs: (slot: number) => number
+  /** Every bucket before this one is empty. */
+  #sweptBucket: number
+
+  /**
+   * `longestMs`: no slot is ever set further ahead than this. `expiresAtMs`: the exact moment, on the
+   * monotonic clock, at which a slot's time is over; the same from `add` to `delete`.
+   */
+  constructor(
+    slots: number,
+    longestMs: number,
+    nowMs: number,
+    expiresAtMs: (slot: number) => number,
+  ) {
+    this.#heads = new Uint32Array(Math.ceil(longestMs / BUCKET_MS) + 2 + SLACK_BUCKETS)
+    this.#next = new Uint32Array(slots)
+    this.#previous = new Uint32Array(slots)
+    this.#expiresAtMs = expiresAtMs
+    this.#sweptBucket = Math.floor(nowMs / BUCKET_MS)
+  }
+
+  add(slot: number): void {
+    const head = this.#headOf(slot)
+    const first = this.#heads[head] ?? NONE
+    this.#next[slot] = first
+    this.#previous[slot] = NONE
+    if (first !== NONE) this.#previous[first - 1] = slot + 1
+    this.#heads[head] = slot + 1
+  }
+
+  delete(slot: number): void {
+    const next = this.#next[slot] ?? NONE
+    const previous = this.#previous[slot] ?? NONE
+    if (next !== NONE) this.#previous[next - 1] = previous
+    if (previous !== NONE) this.#next[previous - 1] = next
+    else this.#heads[this.#headOf(slot)] = next
+  }
+
+  /**
+   * A slot whose time is over, or undefined when there is none; to be deleted before the next call.
+   * Buckets are taken when they are over as a whole; `isExact` looks into the current one, too.
+   */
+  nextExpired(nowMs: number, isExact = false): number | undefined {
+    const nowBucket = Math.floor(nowMs / BUCKET_MS)
+    // After a pause longer than the ring, one turn of it visits every bucket there is.
+    this.#sweptBucket = Math.max(this.#sweptBucket, nowBucket - this.#heads.length)
+    while (this.#sweptBucket < nowBucket) {
+      const slot = this.#expiredIn(this.#sweptBucket, nowMs)
+      if (slot !== undefined) return slot
+      this.#sweptBucket += 1
+    }
+    return isExact ? this.#expiredIn(nowBucket, nowMs) : undefined
+  }
+
+  /** Calls `visit` with every slot, those that live longest first. */
+  forEachNewestFirst(visit: (slot: number) => void): void {
+    const length = this.#heads.length
+    for (let back = length - 1; back >= 0; back -= 1) {
+      let slot = this.#heads[(this.#sweptBucket + back) % length] ?? NONE
+      while (slot !== NONE) {
+        visit(slot - 1)
+        slot = this.#next[slot - 1] ?? NONE
+      }
+    }
+  }
+
+  #expiredIn(bucket: number, nowMs: number): number | undefined {
+    let slot = this.#heads[bucket % this.#heads.length] ?? NONE
+    while (slot !== NONE && this.#expiresAtMs(slot - 1) > nowMs) slot = this.#next[slot - 1] ?? NONE
+    return slot === NONE ? undefined : slot - 1
+  }
+
+  #headOf(slot: number): number {
+    return Math.floor(this.#expiresAtMs(slot) / BUCKET_MS) % this.#heads.length
+  }
+}

@@ -1,0 +1,172 @@
+// The bytes of one entry in its block, in the machine's byte order; they never leave the process.
+//
+//   offset  size  field
+//        0     4  slot number (the arena's)
+//        4     1  kind: 0 session, 1 tombstone
+//        5     1  length of the session ID, i
+//        6     1  length of the session ID context, c
+//        7     1  length of the server name in UTF-8, n
+//        8     8  version: clock, f64
+//       16     8  version: origin, f64
+//       24     8  when its lifetime is over: monotonic ms, f64
+//       32     4  length of the encoded session, s
+//       36     i  session ID
+//       ..     c  session ID context
+//       ..     n  server name
+//       ..     s  encoded session
+
+import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
+import type { Version } from './change.ts'
+
+const KIND = 4
+const ID_LENGTH = 5
+const CONTEXT_LENGTH = 6
+const NAME_LENGTH = 7
+const CLOCK = 8
+const ORIGIN = 16
+const EXPIRES_AT = 24
+const SESSION_LENGTH = 32
+const FIELDS_BYTES = 36
+
+const TOMBSTONE = 1
+
+export interface RecordFields {
+  readonly id: Uint8Array
+  readonly context: Uint8Array
+  /** Server name in UTF-8. */
+  readonly serverName: Uint8Array
+  readonly session: Uint8Array
+  readonly version: Version
+  readonly expiresAtMs: number
+  readonly isTombstone: boolean
+}
+
+/** What the arena is asked for: all but its own header. */
+export function recordBytes(
+  idBytes: number,
+  contextBytes: number,
+  nameBytes: number,
+  sessionBytes: number,
+): number {
+  return FIELDS_BYTES - BLOCK_HEADER_BYTES + idBytes + contextBytes + nameBytes + sessionBytes
+}
+
+/** Writes an entry into a new block and returns its slot. */
+export function writeRecord(arena: Arena, fields: RecordFields): number {
+  const { id, context, serverName, session, version } = fields
+  const slot = arena.allocate(
+    recordBytes(id.length, context.length, serverName.length, session.length),
+  )
+  const cursor = { page: NO_PAGE, start: 0 }
+  arena.seek(slot, cursor)
+  const { start } = cursor
+  const { bytes, words, doubles } = cursor.page
+  bytes[start + KIND] = fields.isTombstone ? TOMBSTONE : 0
+  bytes[start + ID_LENGTH] = id.length
+  bytes[start + CONTEXT_LENGTH] = context.length
+  bytes[start + NAME_LENGTH] = serverName.length
+  doubles[(start + CLOCK) >>> 3] = version.clock
+  doubles[(start + ORIGIN) >>> 3] = version.origin
+  doubles[(start + EXPIRES_AT) >>> 3] = fields.expiresAtMs
+  words[(start + SESSION_LENGTH) >>> 2] = session.length
+  let at = start + FIELDS_BYTES
+  bytes.set(id, at)
+  at += id.length
+  bytes.set(context, at)
+  at += context.length
+  bytes.set(serverName, at)
+  at += serverName.length
+  bytes.set(session, at)
+  return slot
+}
+
+/** A reader set onto one record at a time, so that a lookup allocates nothing. */
+export class RecordReader {
+  readonly #arena: Arena
+  readonly #at: BlockCursor = { page: NO_PAGE, start: 0 }
+
+  constructor(arena: Arena) {
+    this.#arena = arena
+  }
+
+  /** What it returns afterwards holds until the arena frees a block. */
+  open(slot: number): this {
+    this.#arena.seek(slot, this.#at)
+    return this
+  }
+
+  get isTombstone(): boolean {
+    return this.#byte(KIND) === TOMBSTONE
+  }
+
+  get version(): Version {
+    return {
+      clock: this.#at.page.doubles[(this.#at.start + CLOCK) >>> 3] ?? 0,
+      origin: this.#at.page.doubles[(this.#at.start + ORIGIN) >>> 3] ?? 0,
+    }
+  }
+
+  get expiresAtMs(): number {
+    return this.#at.page.doubles[(this.#at.start + EXPIRES_AT) >>> 3] ?? 0
+  }
+
+  get sessionBytes(): number {
+    return this.#at.page.words[(this.#at.start + SESSION_LENGTH) >>> 2] ?? 0
+  }
+
+  hasId(id: Uint8Array): boolean {
+    return this.#equals(this.#at.start + FIELDS_BYTES, this.#byte(ID_LENGTH), id)
+  }
+
+  hasContext(context: Uint8Array): boolean {
+    return this.#equals(this.#contextAt, this.#byte(CONTEXT_LENGTH), context)
+  }
+
+  hasServerName(serverName: Uint8Array): boolean {
+    return this.#equals(this.#nameAt, this.#byte(NAME_LENGTH), serverName)
+  }
+
+  copyId(): Buffer {
+    return this.#copy(this.#at.start + FIELDS_BYTES, this.#byte(ID_LENGTH))
+  }
+
+  copyContext(): Buffer {
+    return this.#copy(this.#contextAt, this.#byte(CONTEXT_LENGTH))
+  }
+
+  copyServerName(): string {
+    const at = this.#nameAt
+    return this.#at.page.bytes.toString('utf8', at, at + this.#byte(NAME_LENGTH))
+  }
+
+  copySession(): Buffer {
+    return this.#copy(this.#nameAt + this.#byte(NAME_LENGTH), this.sessionBytes)
+  }
+
+  get #contextAt(): number {
+    return this.#at.start + FIELDS_BYTES + this.#byte(ID_LENGTH)
+  }
+
+  get #nameAt(): number {
+    return this.#contextAt + this.#byte(CONTEXT_LENGTH)
+  }
+
+  #byte(field: number): number {
+    return this.#at.page.bytes[this.#at.start + field] ?? 0
+  }
+
+  #equals(at: number, length: number, expected: Uint8Array): boolean {
+    if (length !== expected.length) return false
+    const { bytes } = this.#at.page
+    for (let index = 0; index < length; index += 1) {
+      if (bytes[at + index] !== expected[index]) return false
+    }
+    return true
+  }
+
+  #copy(at: number, length: number): Buffer {
+    const copy = Buffer.allocUnsafe(length)
+    this.#at.page.bytes.copy(copy, 0, at, at + length)
+    return copy
+  }
+}

@@ -1,0 +1,345 @@
+// One named cache: a sized, expiring store of sessions that knows no network. Whatever changes is told to
+// `onChange`; what other nodes changed comes in through `apply`.
+
+import { asBuffer } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { Arena, maxArenaBytes } from './arena.ts'
+import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
+import { Expiry } from './expiry.ts'
+import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
+import { RecordReader, recordBytes, writeRecord } from './record.ts'
+import { SessionIndex } from './session-index.ts'
+import { Sharding } from './sharding.ts'
+import {
+  type ApplyResult,
+  type CacheStats,
+  createCacheStats,
+  type GetResult,
+  type PutResult,
+} from './stats.ts'
+import { Tombstones } from './tombstones.ts'
+import type { VersionClock } from './version-clock.ts'
+
+export interface StoredSession {
+  /** The caller's own copy. */
+  readonly session: Buffer
+  readonly ttlMs: number
+}
+
+export interface PeekedSession extends StoredSession {
+  readonly context: Buffer
+  readonly serverName: string
+  readonly version: Version
+}
+
+export interface NewSession {
+  readonly id: Uint8Array
+  readonly context: Uint8Array
+  /** Empty when the client named none. */
+  readonly serverName: string
+  readonly session: Uint8Array
+  /** Lifetime asked for; the cache's timeout caps it. */
+  readonly ttlMs: number
+}
+
+export interface StoreOptions {
+  readonly clock: Clock
+  readonly versions: VersionClock
+  /** Number of this node, in the versions of its changes. */
+  readonly origin: number
+  /** 32 random bits for the index. */
+  readonly seed: number
+}
+
+const NOTHING = Buffer.alloc(0)
+
+export class SessionStore {
+  readonly limits: CacheLimits
+  readonly stats: CacheStats = createCacheStats()
+  onChange: ChangeListener = () => {}
+  readonly #clock: Clock
+  readonly #versions: VersionClock
+  readonly #origin: number
+  readonly #arena: Arena
+  readonly #expiry: Expiry
+  readonly #index: SessionIndex
+  readonly #tombstones: Tombstones
+  readonly #record: RecordReader
+  readonly #contexts: ReadonlySet<string> | undefined
+
+  constructor(limits: CacheLimits, options: StoreOptions) {
+    this.limits = limits
+    this.#clock = options.clock
+    this.#versions = options.versions
+    this.#origin = options.origin
+    this.#contexts = limits.contexts && new Set(limits.contexts.map(keyOf))
+    // One slot a session, one a tombstone, and one for a new block while the old one is still there.
+    const slots = 2 * limits.items + 1
+    this.#arena = new Arena(slots, largestRecordBytes(limits))
+    this.#record = new RecordReader(this.#arena)
+    const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
+    this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
+    const sharding = new Sharding(limits.items, options.seed)
+    this.#index = new SessionIndex(limits.items, sharding, {
+      holdsId: (slot, id) => this.#record.open(slot).hasId(id),
+      onLeave: (slot, isEvicted) => {
+        if (isEvicted) this.stats.evicted += 1
+        this.#releaseSession(slot)
+      },
+    })
+    this.#tombstones = new Tombstones(limits.items, sharding, (slot) => this.#release(slot))
+  }
+
+  /** Most bytes this store takes outside the heap when every session and tombstone is as large as can be. */
+  get maxArenaBytes(): number {
+    return maxArenaBytes(2 * this.limits.items + 1, largestRecordBytes(this.limits))
+  }
+
+  /**
+   * The session with this ID, made under this session ID context and server name (undefined: not asked).
+   * Counts the result. The session asked for becomes the most recently used.
+   */
+  get(
+    id: Uint8Array,
+    context: Uint8Array,
+    serverName?: string,
+  ): StoredSession | Exclude<GetResult, 'hit'> {
+    const found = this.#find(id, context, serverName)
+    if (typeof found === 'string') {
+      this.stats.gets[found] += 1
+      return found
+    }
+    this.stats.gets.hit += 1
+    return found
+  }
+
+  /** What is stored under this ID, whoever may have it; nothing is counted and recency stays as it is. */
+  peek(id: Uint8Array): PeekedSession | undefined {
+    const slot = this.#index.find(id)
+    if (slot === undefined) return undefined
+    const record = this.#record.open(slot)
+    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
+    if (ttlMs <= 0) return undefined
+    return {
+      session: record.copySession(),
+      ttlMs,
+      context: record.copyContext(),
+      serverName: record.copyServerName(),
+      version: record.version,
+    }
+  }
+
+  /** Stores a session, or says why not; what was stored under this ID before stays in that case. */
+  put(entry: NewSession): PutResult {
+    const result = this.#put(entry)
+    this.stats.puts[result] += 1
+    return result
+  }
+
+  /** Counts a put that was refused before it came here, and returns the result. */
+  refuse(result: PutResult): PutResult {
+    this.stats.puts[result] += 1
+    return result
+  }
+
+  /**
+   * Takes a session out everywhere. False when it is not here under this context. One that is not here
+   * at all is removed from the other nodes all the same: here it may have been evicted.
+   */
+  remove(id: Uint8Array, context: Uint8Array): boolean {
+    if (id.length === 0 || id.length > this.limits.keysize) return false
+    const slot = this.#index.find(id)
+    if (slot !== undefined && !this.#record.open(slot).hasContext(context)) {
+      this.stats.gets.context_mismatch += 1
+      return false
+    }
+    const isLive =
+      slot !== undefined && this.#record.open(slot).expiresAtMs > this.#clock.monotonicMs()
+    const version = { clock: this.#versions.next(), origin: this.#origin }
+    const ttlMs = this.limits.timeoutMs
+    this.#bury(id, version, ttlMs)
+    if (isLive) this.stats.removes += 1
+    this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
+    return isLive
+  }
+
+  /** Takes over what another node changed, unless something at least as new is known. */
+  apply(change: Change): ApplyResult {
+    const result = this.#apply(change)
+    this.stats.applied[result] += 1
+    if (result === 'applied') this.onChange(change, 'peer')
+    return result
+  }
+
+  /** Takes out one entry whose lifetime is over; false when there is none. */
+  sweepOne(): boolean {
+    return this.#sweepOne(false)
+  }
+
+  #sweepOne(isExact: boolean): boolean {
+    const slot = this.#expiry.nextExpired(this.#clock.monotonicMs(), isExact)
+    if (slot === undefined) return false
+    const record = this.#record.open(slot)
+    const id = record.copyId()
+    if (record.isTombstone) this.#tombstones.delete(id)
+    else this.#expire(id)
+    this.#account()
+    return true
+  }
+
+  #find(
+    id: Uint8Array,
+    context: Uint8Array,
+    serverName: string | undefined,
+  ): StoredSession | Exclude<GetResult, 'hit'> {
+    const slot = this.#index.use(id)
+    if (slot === undefined) return 'miss'
+    const record = this.#record.open(slot)
+    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
+    if (ttlMs <= 0) {
+      this.#expire(id)
+      this.#account()
+      return 'expired'
+    }
+    if (!record.hasContext(context)) return 'context_mismatch'
+    if (serverName !== undefined && !record.hasServerName(nameBytes(serverName))) {
+      return 'context_mismatch'
+    }
+    return { session: record.copySession(), ttlMs }
+  }
+
+  #put(entry: NewSession): PutResult {
+    const refusal = this.#refusalOf(entry)
+    if (refusal !== undefined) return refusal
+    const old = this.#liveSlot(entry.id)
+    if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
+    if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
+    const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
+    const version = { clock: this.#versions.next(), origin: this.#origin }
+    this.#insert(entry, ttlMs, version, old)
+    const { id, context, serverName, session } = entry
+    const cache = this.limits.name
+    this.onChange({ kind: 'put', cache, id, context, serverName, session, ttlMs, version }, 'local')
+    return old === undefined ? 'stored' : 'replaced'
+  }
+
+  #apply(change: Change): ApplyResult {
+    this.#versions.observe(change.version.clock)
+    const known = this.#index.find(change.id) ?? this.#tombstones.get(change.id)
+    if (known !== undefined) {
+      const isNewer = compareVersions(change.version, this.#record.open(known).version) > 0
+      if (!isNewer) return 'outdated'
+    }
+    if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'refused'
+    const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs)
+    if (change.kind === 'remove') {
+      this.#bury(change.id, change.version, ttlMs)
+      return 'applied'
+    }
+    if (this.#refusalOf(change) !== undefined) return 'refused'
+    const old = this.#liveSlot(change.id)
+    if (old === undefined && !this.#makeRoom(change.id)) return 'refused'
+    this.#insert(change, ttlMs, change.version, old)
+    return 'applied'
+  }
+
+  #refusalOf(entry: NewSession): PutResult | undefined {
+    const { keysize, blocksize } = this.limits
+    const { id, context, session } = entry
+    if (id.length === 0 || id.length > keysize) return 'keysize'
+    if (session.length === 0 || session.length > blocksize) return 'blocksize'
+    if (context.length > MAX_CONTEXT_BYTES) return 'context'
+    if (this.#contexts !== undefined && !this.#contexts.has(keyOf(context))) return 'context'
+    if (Buffer.byteLength(entry.serverName) > MAX_SERVER_NAME_BYTES) return 'context'
+    // Written so that NaN is refused, too.
+    if (!(entry.ttlMs > 0)) return 'expired'
+    return undefined
+  }
+
+  /** The slot of a session whose lifetime is not over; one that is over is taken out. */
+  #liveSlot(id: Uint8Array): number | undefined {
+    const slot = this.#index.find(id)
+    if (slot === undefined || this.#record.open(slot).expiresAtMs > this.#clock.monotonicMs())
+      return slot
+    this.#expire(id)
+    return undefined
+  }
+
+  /** Whether there is room for one more session now; expired ones give way before live ones do. */
+  #makeRoom(id: Uint8Array): boolean {
+    const isExact = this.limits.full === 'refuse'
+    while (this.#index.size === this.limits.items) {
+      if (this.#sweepOne(isExact)) continue
+      if (isExact) return false
+      this.#index.evictFor(id)
+    }
+    return true
+  }
+
+  #insert(entry: NewSession, ttlMs: number, version: Version, old: number | undefined): void {
+    const slot = writeRecord(this.#arena, {
+      id: entry.id,
+      context: entry.context,
+      serverName: nameBytes(entry.serverName),
+      session: entry.session,
+      version,
+      expiresAtMs: this.#clock.monotonicMs() + ttlMs,
+      isTombstone: false,
+    })
+    this.#expiry.add(slot)
+    this.stats.storedBytes += entry.session.length
+    this.#tombstones.delete(entry.id)
+    this.#index.set(entry.id, slot, old)
+    this.#account()
+  }
+
+  #bury(id: Uint8Array, version: Version, ttlMs: number): void {
+    this.#index.delete(id)
+    const slot = writeRecord(this.#arena, {
+      id,
+      context: NOTHING,
+      serverName: NOTHING,
+      session: NOTHING,
+      version,
+      expiresAtMs: this.#clock.monotonicMs() + ttlMs,
+      isTombstone: true,
+    })
+    this.#expiry.add(slot)
+    this.#tombstones.set(id, slot)
+    this.#account()
+  }
+
+  #expire(id: Uint8Array): void {
+    this.#index.delete(id)
+    this.stats.expired += 1
+  }
+
+  #releaseSession(slot: number): void {
+    this.stats.storedBytes -= this.#record.open(slot).sessionBytes
+    this.#release(slot)
+  }
+
+  #release(slot: number): void {
+    this.#expiry.delete(slot)
+    this.#arena.free(slot)
+  }
+
+  #account(): void {
+    this.stats.items = this.#index.size
+    this.stats.tombstones = this.#tombstones.size
+    this.stats.arenaBytes = this.#arena.pageBytes
+  }
+}
+
+/** One character a byte. */
+function keyOf(bytes: Uint8Array): string {
+  return asBuffer(bytes).toString('latin1')
+}
+
+function nameBytes(serverName: string): Uint8Array {
+  return serverName === '' ? NOTHING : Buffer.from(serverName, 'utf8')
+}
+
+function largestRecordBytes(limits: CacheLimits): number {
+  return recordBytes(limits.keysize, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES, limits.blocksize)
+}

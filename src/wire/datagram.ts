@@ -1,0 +1,88 @@
+// The sealed datagram: where each byte is.
+//
+//    0  'T' 'C'                magic
+//    2  version                1
+//    3  channel                0 changes, 1 control
+//    4  key ID                 4 bytes, which key of the ring sealed it
+//    8  sender ID              8 bytes, from the node's name
+//   16  boot ID                8 bytes, random at every start
+//   24  sequence               8 bytes, big endian, 1..2^48-1, per sender, boot and channel
+//   32  ciphertext             AES-256-GCM of one Message; the 32 bytes before are associated data
+//   -16 tag                    16 bytes
+//
+// The nonce is not sent: channel as 4 bytes and sequence as 8 bytes, both big endian.
+
+import { BOOT_ID_BYTES, SENDER_ID_BYTES } from './identity.ts'
+
+export const HEADER_BYTES = 32
+export const TAG_BYTES = 16
+export const NONCE_BYTES = 12
+/** What sealing adds to a message. */
+export const SEAL_OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+
+/** What UDP over IPv4 carries at most; over IPv6 it is 20 bytes more. */
+export const MAX_DATAGRAM_BYTES = 65_507
+/** What every IPv4 host takes in one piece (RFC 791); a greeting fits. */
+export const MIN_DATAGRAM_BYTES = 576
+export const DEFAULT_DATAGRAM_BYTES = 1400
+
+/** The upper 16 bits of the sequence field stay zero. */
+export const MAX_SEQUENCE = 2 ** 48 - 1
+
+/** One stream of changes to everybody, without gaps; and directed messages, each to one node. */
+export const CHANNELS = { changes: 0, control: 1 } as const
+export type Channel = keyof typeof CHANNELS
+
+const MAGIC = 0x5443
+const VERSION = 1
+const OFFSETS = { version: 2, channel: 3, keyId: 4, senderId: 8, bootId: 16, sequence: 24 } as const
+
+export interface Header {
+  readonly channel: Channel
+  readonly keyId: number
+  /** Alias the datagram. */
+  readonly senderId: Buffer
+  readonly bootId: Buffer
+  readonly sequence: number
+}
+
+export function writeHeader(target: Buffer, header: Header): void {
+  target.writeUInt16BE(MAGIC, 0)
+  target.writeUInt8(VERSION, OFFSETS.version)
+  target.writeUInt8(CHANNELS[header.channel], OFFSETS.channel)
+  target.writeUInt32BE(header.keyId, OFFSETS.keyId)
+  header.senderId.copy(target, OFFSETS.senderId, 0, SENDER_ID_BYTES)
+  header.bootId.copy(target, OFFSETS.bootId, 0, BOOT_ID_BYTES)
+  target.writeUInt16BE(0, OFFSETS.sequence)
+  target.writeUIntBE(header.sequence, OFFSETS.sequence + 2, 6)
+}
+
+/** The header of a datagram, or undefined when it is none of this version. Proves nothing. */
+export function readHeader(datagram: Buffer): Header | undefined {
+  if (datagram.length <= SEAL_OVERHEAD_BYTES || datagram.length > MAX_DATAGRAM_BYTES)
+    return undefined
+  if (datagram.readUInt16BE(0) !== MAGIC || datagram[OFFSETS.version] !== VERSION) return undefined
+  const channel = channelOf(datagram[OFFSETS.channel])
+  const sequence = datagram.readUIntBE(OFFSETS.sequence + 2, 6)
+  if (channel === undefined || sequence === 0) return undefined
+  if (datagram.readUInt16BE(OFFSETS.sequence) !== 0) return undefined
+  return {
+    channel,
+    keyId: datagram.readUInt32BE(OFFSETS.keyId),
+    senderId: datagram.subarray(OFFSETS.senderId, OFFSETS.bootId),
+    bootId: datagram.subarray(OFFSETS.bootId, OFFSETS.sequence),
+    sequence,
+  }
+}
+
+export function nonceOf(channel: Channel, sequence: number): Buffer {
+  const nonce = Buffer.alloc(NONCE_BYTES)
+  nonce.writeUInt32BE(CHANNELS[channel], 0)
+  nonce.writeUIntBE(sequence, 6, 6)
+  return nonce
+}
+
+function channelOf(byte: number | undefined): Channel | undefined {
+  if (byte === CHANNELS.changes) return 'changes'
+  return byte === CHANNELS.control ? 'control' : undefined
+}

@@ -1,0 +1,133 @@
+// The keys of a cluster: the first one seals, every one opens. Holds secrets and never shows them.
+
+import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
+import { inspect } from 'node:util'
+import { TlscachedError } from '../base/errors.ts'
+import type { RandomSource } from '../base/random.ts'
+
+export const KEY_BYTES = 32
+export const KEY_ID_BYTES = 4
+/** Rotation needs two at a time. */
+const MAX_KEYS = 64
+
+const SENDER_KEY_INFO = 'tlscached replication 1'
+/** 43 digits and one padding character are 32 bytes. */
+const KEY_PATTERN = /^[A-Za-z0-9+/]{43}=$/
+
+export interface KeyringSource {
+  /** When the file of keys was last written, by the wall clock; undefined when there is none. */
+  readonly writtenWallMs?: number
+}
+
+export class Keyring {
+  /** Which key seals. */
+  readonly primaryKeyId: number
+  readonly writtenWallMs: number | undefined
+  readonly #keys: ReadonlyMap<number, KeyObject>
+
+  /** `keys` are KEY_BYTES each, the primary one first. Throws ERR_KEYRING. */
+  constructor(keys: readonly Uint8Array[], source: KeyringSource = {}) {
+    const byId = new Map<number, KeyObject>()
+    for (const [index, key] of keys.entries()) {
+      if (key.length !== KEY_BYTES) {
+        throw keyringError(`key ${index + 1} has ${key.length} bytes, not ${KEY_BYTES}`)
+      }
+      const keyId = keyIdOf(key)
+      if (byId.has(keyId)) throw keyringError(`key ${index + 1} is there twice`)
+      byId.set(keyId, createSecretKey(key))
+    }
+    const [primaryKeyId] = byId.keys()
+    if (primaryKeyId === undefined) throw keyringError('there is no key')
+    if (byId.size > MAX_KEYS) throw keyringError(`there are more than ${MAX_KEYS} keys`)
+    this.primaryKeyId = primaryKeyId
+    this.writtenWallMs = source.writtenWallMs
+    this.#keys = byId
+  }
+
+  get size(): number {
+    return this.#keys.size
+  }
+
+  has(keyId: number): boolean {
+    return this.#keys.has(keyId)
+  }
+
+  /** The key under which one boot of one sender seals; undefined when the key ID is not in the ring. */
+  senderKey(keyId: number, senderId: Uint8Array, bootId: Uint8Array): KeyObject | undefined {
+    const clusterKey = this.#keys.get(keyId)
+    if (clusterKey === undefined) return undefined
+    const salt = Buffer.concat([senderId, bootId])
+    return createSecretKey(
+      Buffer.from(hkdfSync('sha256', clusterKey, salt, SENDER_KEY_INFO, KEY_BYTES)),
+    )
+  }
+
+  toString(): string {
+    return `Keyring(${this.size} keys)`
+  }
+
+  toJSON(): { keys: number } {
+    return { keys: this.size }
+  }
+
+  [inspect.custom](): string {
+    return this.toString()
+  }
+}
+
+/**
+ * Parses keys as text: one a line in base64, blank lines and lines that start with `#` left out.
+ * Throws ERR_KEYRING with the number of the line, never with its text.
+ */
+export function parseKeyring(text: string, source: KeyringSource = {}): Keyring {
+  const keys: Buffer[] = []
+  const lineOfKey = new Map<string, number>()
+  for (const [index, rawLine] of text.split('\n').entries()) {
+    const lineNumber = index + 1
+    const line = rawLine.trim()
+    if (line === '' || line.startsWith('#')) continue
+    const key = parseKey(line)
+    if (key === undefined) {
+      throw keyringError(`line ${lineNumber} is not ${KEY_BYTES} bytes in base64`)
+    }
+    const firstLine = lineOfKey.get(line)
+    if (firstLine !== undefined) {
+      throw keyringError(`line ${lineNumber} repeats the key of line ${firstLine}`)
+    }
+    lineOfKey.set(line, lineNumber)
+    keys.push(key)
+  }
+  return new Keyring(keys, source)
+}
+
+/** One key as text, or undefined when it is none. */
+export function parseKey(text: string): Buffer | undefined {
+  if (!KEY_PATTERN.test(text)) return undefined
+  const key = Buffer.from(text, 'base64')
+  // The last digit carries two bits that belong to no byte: one spelling per key.
+  return key.toString('base64') === text ? key : undefined
+}
+
+/** A new key as a line of a keyring. */
+export function generateKey(random: RandomSource): string {
+  return random(KEY_BYTES).toString('base64')
+}
+
+/**
+ * The keyring of nodes that run without keys, on loopback or with `insecure: true`: everybody knows
+ * it. So there is one code path, and such nodes and those with keys do not understand each other.
+ */
+export function publicKeyring(): Keyring {
+  return new Keyring([
+    createHash('sha256').update('tlscached public key, protects nothing').digest(),
+  ])
+}
+
+/** First bytes of a hash: says which key it is and nothing about it. */
+function keyIdOf(key: Uint8Array): number {
+  return createHash('sha256').update('tlscached key id').update(key).digest().readUInt32BE(0)
+}
+
+function keyringError(message: string): TlscachedError {
+  return new TlscachedError('ERR_KEYRING', `keyring: ${message}`)
+}

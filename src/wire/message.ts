@@ -1,0 +1,198 @@
+// One opened datagram: greetings and fragments are encoded here, every kind is decoded and checked
+// here. What passes `decodeMessage` is within the limits of the store.
+
+import type { Change } from '../store/change.ts'
+import {
+  CACHE_NAME_PATTERN,
+  MAX_BLOCKSIZE,
+  MAX_CONTEXT_BYTES,
+  MAX_KEYSIZE,
+  MAX_SERVER_NAME_BYTES,
+  MAX_TIMEOUT_MS,
+} from '../store/limits.ts'
+import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { MAX_SEQUENCE } from './datagram.ts'
+import { MAX_NODE_NAME_BYTES } from './identity.ts'
+import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
+
+const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
+
+export const CHALLENGE_BYTES = 16
+/** Every greeting has this size, so that an answer is as long as what it answers. */
+export const GREETING_BYTES = 400
+/** Most pieces of one message: enough for the largest entry in the smallest datagrams. */
+export const MAX_FRAGMENTS = 256
+/** What `encodeFragment` adds to a chunk at most: two tags with lengths, index and count. */
+export const FRAGMENT_OVERHEAD_BYTES = 14
+/** The largest message with one entry: a session, its ID, names and numbers with room to spare. */
+export const MAX_LONE_CHANGE_BYTES = MAX_BLOCKSIZE + 1024
+
+const MAX_ORIGIN = 2 ** 48 - 1
+const NO_BYTES = Buffer.alloc(0)
+
+export interface ChangesMessage {
+  readonly kind: 'changes'
+  readonly sentWallMs: number
+  /** Their bytes alias the datagram. */
+  readonly changes: readonly Change[]
+}
+
+export interface FragmentMessage {
+  readonly kind: 'fragment'
+  readonly index: number
+  readonly count: number
+  readonly chunk: Buffer
+}
+
+export interface GreetingMessage {
+  readonly kind: 'greeting'
+  readonly challenge: Buffer | undefined
+  readonly answer: Buffer | undefined
+  /** The last sequence number the sender used on the channel of changes. */
+  readonly changesSequence: number
+  readonly sentWallMs: number
+  readonly nodeName: string
+}
+
+export type Message = ChangesMessage | FragmentMessage | GreetingMessage
+
+export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer {
+  const { index, count, chunk } = fragment
+  return messageType.encode({ fragment: { index, count, chunk } })
+}
+
+export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer {
+  const fields = {
+    ...(greeting.challenge === undefined ? {} : { challenge: greeting.challenge }),
+    ...(greeting.answer === undefined ? {} : { answer: greeting.answer }),
+    changesSequence: greeting.changesSequence,
+    sentWallMs: greeting.sentWallMs,
+    nodeName: greeting.nodeName,
+  }
+  // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
+  const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
+  const padding = Buffer.alloc(128 + GREETING_BYTES - shortest.length)
+  return messageType.encode({ greeting: { ...fields, padding } })
+}
+
+/**
+ * The message in these bytes, or undefined when it is malformed or of a kind this version does not
+ * know. `senderOrigin` is the origin of changes that name none.
+ */
+export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | undefined {
+  const message = messageType.decode(bytes)
+  if (message === undefined || hasMistypedField(message)) return undefined
+  if (isFields(message['changes'])) return checkChanges(message['changes'], senderOrigin)
+  if (isFields(message['fragment'])) return checkFragment(message['fragment'])
+  if (isFields(message['greeting'])) return checkGreeting(message['greeting'])
+  return undefined
+}
+
+function checkChanges(fields: Fields, senderOrigin: number): ChangesMessage | undefined {
+  const sentWallMs = safeIntegerOf(fields['sentWallMs'])
+  const caches = listOf(fields['caches'])
+  const puts = listOf(fields['puts'])
+  const removes = listOf(fields['removes'])
+  if (sentWallMs === undefined || hasMistypedField(fields)) return undefined
+  if (puts.length + removes.length === 0 || !caches.every(isCacheName)) return undefined
+  const changes: Change[] = []
+  for (const put of puts) {
+    const change = checkPut(put, caches, senderOrigin)
+    if (change === undefined) return undefined
+    changes.push(change)
+  }
+  for (const remove of removes) {
+    const change = checkEntry(remove, caches, senderOrigin)
+    if (change === undefined) return undefined
+    changes.push({ kind: 'remove', ...change })
+  }
+  return { kind: 'changes', sentWallMs, changes }
+}
+
+function checkPut(
+  fields: unknown,
+  caches: readonly string[],
+  senderOrigin: number,
+): Change | undefined {
+  const entry = checkEntry(fields, caches, senderOrigin)
+  if (entry === undefined || !isFields(fields)) return undefined
+  const { serverName } = fields
+  const context = bytesOf(fields['context'], 0, MAX_CONTEXT_BYTES)
+  const session = bytesOf(fields['session'], 1, MAX_BLOCKSIZE)
+  if (context === undefined || session === undefined) return undefined
+  if (typeof serverName !== 'string' || Buffer.byteLength(serverName) > MAX_SERVER_NAME_BYTES) {
+    return undefined
+  }
+  return { kind: 'put', ...entry, context, serverName, session }
+}
+
+/** What puts and removes have in common. */
+function checkEntry(fields: unknown, caches: readonly string[], senderOrigin: number) {
+  if (!isFields(fields) || hasMistypedField(fields)) return undefined
+  const cache = caches[Number(fields['cache'])]
+  const { ttlMs } = fields
+  const id = bytesOf(fields['id'], 1, MAX_KEYSIZE)
+  const clock = safeIntegerOf(fields['clock'])
+  const origin = Object.hasOwn(fields, 'origin') ? safeIntegerOf(fields['origin']) : senderOrigin
+  if (cache === undefined || id === undefined) return undefined
+  if (!isInteger(ttlMs, 1, MAX_TIMEOUT_MS) || !isInteger(clock, 1, MAX_VERSION_CLOCK)) {
+    return undefined
+  }
+  if (!isInteger(origin, 0, MAX_ORIGIN)) return undefined
+  return { cache, id, ttlMs, version: { clock, origin } }
+}
+
+function checkFragment(fields: Fields): FragmentMessage | undefined {
+  const { index, count } = fields
+  const chunk = bytesOf(fields['chunk'], 1, MAX_LONE_CHANGE_BYTES)
+  if (hasMistypedField(fields) || !isInteger(count, 2, MAX_FRAGMENTS)) return undefined
+  if (chunk === undefined || !isInteger(index, 0, count - 1)) return undefined
+  return { kind: 'fragment', index, count, chunk }
+}
+
+function checkGreeting(fields: Fields): GreetingMessage | undefined {
+  const { nodeName } = fields
+  const challenge = bytesOf(fields['challenge'], 0, CHALLENGE_BYTES)
+  const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
+  const changesSequence = safeIntegerOf(fields['changesSequence'])
+  const sentWallMs = safeIntegerOf(fields['sentWallMs'])
+  if (hasMistypedField(fields) || sentWallMs === undefined) return undefined
+  if (!isInteger(changesSequence, 0, MAX_SEQUENCE)) return undefined
+  if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
+  if (typeof nodeName !== 'string') return undefined
+  if (!isInteger(Buffer.byteLength(nodeName), 1, MAX_NODE_NAME_BYTES)) return undefined
+  return {
+    kind: 'greeting',
+    challenge: challenge.length === 0 ? undefined : challenge,
+    answer: answer.length === 0 ? undefined : answer,
+    changesSequence,
+    sentWallMs,
+    nodeName,
+  }
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+function isCacheName(value: unknown): value is string {
+  return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
+}
+
+/** Bytes of such a length, or undefined. Absent ones are empty, which the decoder tells by no Buffer. */
+function bytesOf(value: unknown, minBytes: number, maxBytes: number): Buffer | undefined {
+  const bytes = Buffer.isBuffer(value) ? value : NO_BYTES
+  return bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined
+}
+
+function isChallengeOrEmpty(bytes: Buffer | undefined): bytes is Buffer {
+  return bytes?.length === 0 || bytes?.length === CHALLENGE_BYTES
+}
+
+function isInteger(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+}

@@ -1,0 +1,127 @@
+// Which sequence numbers of one stream arrived: a sliding bitmap that lets each through once and
+// knows the gaps. A number is at any time either arrived, missing, or below the window.
+
+/** How many numbers behind the highest one are told apart; 8 KiB of bits. */
+export const WINDOW_SIZE = 65_536
+const WORD_BITS = 32
+
+/** `old`: at or below the floor, or fallen out of the window; whether it arrived is not known. */
+export type Arrival = 'new' | 'duplicate' | 'old'
+
+/** Both ends included. */
+export interface SequenceRange {
+  readonly from: number
+  readonly to: number
+}
+
+export class ReplayWindow {
+  readonly #bits = new Uint32Array(WINDOW_SIZE / WORD_BITS)
+  #floor: number
+  #highest: number
+  #missing = 0
+  #lost = 0
+
+  /** Numbers up to `floor` are old from the start. */
+  constructor(floor = 0) {
+    this.#floor = floor
+    this.#highest = floor
+  }
+
+  /** The highest number known to have been sent, or the floor. */
+  get highest(): number {
+    return this.#highest
+  }
+
+  /** Numbers that did not arrive while a higher one did, and still may. */
+  get missingCount(): number {
+    return this.#missing
+  }
+
+  /** Numbers that were missing when they fell out of the window or were given up. */
+  get lostCount(): number {
+    return this.#lost
+  }
+
+  /** Notes that `sequence` arrived. */
+  accept(sequence: number): Arrival {
+    if (sequence <= this.#floor) return 'old'
+    if (sequence > this.#highest) {
+      this.#advance(sequence)
+      this.#set(sequence)
+      return 'new'
+    }
+    if (this.#has(sequence)) return 'duplicate'
+    this.#set(sequence)
+    this.#missing -= 1
+    return 'new'
+  }
+
+  /** Learns that numbers up to `sequence` were sent: those that did not arrive are missing from now on. */
+  expect(sequence: number): void {
+    if (sequence <= this.#highest) return
+    this.#advance(sequence)
+    this.#missing += 1
+  }
+
+  /** The missing numbers, lowest first, at most `limit` ranges. */
+  missing(limit: number): SequenceRange[] {
+    const ranges: SequenceRange[] = []
+    let left = this.#missing
+    let sequence = this.#floor + 1
+    while (left > 0 && ranges.length < limit) {
+      while (this.#has(sequence)) sequence += 1
+      const from = sequence
+      while (sequence <= this.#highest && !this.#has(sequence)) sequence += 1
+      left -= sequence - from
+      ranges.push({ from, to: sequence - 1 })
+    }
+    return ranges
+  }
+
+  /** Stops waiting for what is missing up to `sequence`: it counts as lost and is old from now on. */
+  giveUp(sequence: number): void {
+    const until = Math.min(sequence, this.#highest)
+    while (this.#floor < until) {
+      this.#floor += 1
+      if (!this.#has(this.#floor)) this.#lose(1)
+    }
+  }
+
+  /** Moves the window up to `sequence`, which has not arrived; what lies between is missing. */
+  #advance(sequence: number): void {
+    const newFloor = sequence - WINDOW_SIZE
+    if (newFloor >= this.#highest) {
+      this.#lost += this.#missing + newFloor - this.#highest
+      this.#missing = sequence - 1 - newFloor
+      this.#bits.fill(0)
+    } else {
+      if (newFloor > this.#floor) this.giveUp(newFloor)
+      for (let next = this.#highest + 1; next <= sequence; next += 1) this.#clear(next)
+      this.#missing += sequence - 1 - this.#highest
+    }
+    this.#floor = Math.max(this.#floor, newFloor)
+    this.#highest = sequence
+  }
+
+  #lose(count: number): void {
+    this.#missing -= count
+    this.#lost += count
+  }
+
+  #has(sequence: number): boolean {
+    const slot = sequence % WINDOW_SIZE
+    return (((this.#bits[Math.floor(slot / WORD_BITS)] ?? 0) >>> (slot % WORD_BITS)) & 1) === 1
+  }
+
+  #set(sequence: number): void {
+    const slot = sequence % WINDOW_SIZE
+    const word = Math.floor(slot / WORD_BITS)
+    this.#bits[word] = (this.#bits[word] ?? 0) | (1 << (slot % WORD_BITS))
+  }
+
+  #clear(sequence: number): void {
+    const slot = sequence % WINDOW_SIZE
+    const word = Math.floor(slot / WORD_BITS)
+    this.#bits[word] = (this.#bits[word] ?? 0) & ~(1 << (slot % WORD_BITS))
+  }
+}

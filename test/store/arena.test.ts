@@ -1,0 +1,84 @@
+// The arena: blocks keep their bytes while others come and go, freed memory is zero, pages are bounded.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import {
+  Arena,
+  BLOCK_HEADER_BYTES,
+  type BlockCursor,
+  maxArenaBytes,
+  NO_PAGE,
+} from '../../src/store/arena.ts'
+
+const MAX_BYTES = 5000
+
+function bytesOf(arena: Arena, slot: number, length: number): Buffer {
+  const cursor: BlockCursor = { page: NO_PAGE, start: 0 }
+  arena.seek(slot, cursor)
+  const start = cursor.start + BLOCK_HEADER_BYTES
+  return cursor.page.bytes.subarray(start, start + length)
+}
+
+test('blocks keep their bytes while others are allocated and freed', () => {
+  const step = fc.oneof(
+    fc.record({ size: fc.integer({ min: 1, max: MAX_BYTES }) }),
+    fc.record({ free: fc.nat(40) }),
+  )
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
+      const arena = new Arena(200, MAX_BYTES)
+      const used: { slot: number; fill: number; size: number }[] = []
+      for (const [number, one] of steps.entries()) {
+        if ('size' in one) {
+          const slot = arena.allocate(one.size)
+          const fill = (number % 255) + 1
+          assert.ok(bytesOf(arena, slot, one.size).every((byte) => byte === 0))
+          bytesOf(arena, slot, one.size).fill(fill)
+          used.push({ slot, fill, size: one.size })
+        } else {
+          const [freed] = used.splice(one.free, 1)
+          if (freed !== undefined) arena.free(freed.slot)
+        }
+        assert.equal(new Set(used.map((block) => block.slot)).size, used.length)
+        for (const { slot, fill, size } of used) {
+          assert.ok(bytesOf(arena, slot, size).every((byte) => byte === fill))
+        }
+        assert.ok(arena.pageBytes <= maxArenaBytes(used.length, MAX_BYTES))
+      }
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('a freed block is zeroed, wherever its bytes came to lie', () => {
+  const arena = new Arena(3, 200)
+  const slots = [arena.allocate(150), arena.allocate(150), arena.allocate(150)]
+  for (const slot of slots) bytesOf(arena, slot, 150).fill(0x5a)
+  const cursor: BlockCursor = { page: NO_PAGE, start: 0 }
+  arena.seek(slots[0] ?? 0, cursor)
+  const { bytes } = cursor.page
+  const count = () => bytes.filter((byte) => byte === 0x5a).length
+  assert.equal(count(), 450)
+  arena.free(slots[0] ?? 0)
+  assert.equal(count(), 300)
+  arena.free(slots[2] ?? 0)
+  arena.free(slots[1] ?? 0)
+  assert.equal(count(), 0)
+})
+
+test('pages are given back when their blocks are', () => {
+  const arena = new Arena(20_000, 200)
+  const slots = Array.from({ length: 20_000 }, () => arena.allocate(200))
+  const fullBytes = arena.pageBytes
+  for (const slot of slots) arena.free(slot)
+  assert.ok(fullBytes >= 20_000 * 200)
+  assert.ok(arena.pageBytes * 10 < fullBytes, `${arena.pageBytes} of ${fullBytes} kept`)
+})
+
+test('a slot or a size that the arena was not made for is an error', () => {
+  const arena = new Arena(1, 100)
+  assert.throws(() => arena.allocate(4000), RangeError)
+  arena.allocate(100)
+  assert.throws(() => arena.allocate(100), RangeError)
+})

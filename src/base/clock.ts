@@ -1,5 +1,7 @@
 // Time, as everything here sees it: injected, so that a test moves it by command and never sleeps.
 
+import { performance } from 'node:perf_hooks'
+
 /** A pending callback; `cancel` is idempotent and may be called after it ran. */
 export interface Timer {
   cancel(): void

@@ -27,7 +27,7 @@ export const NO_PAGE: Page = {
 /** Bytes at the start of each block that the arena keeps for itself: u32 slot number of the owner. */
 export const BLOCK_HEADER_BYTES = 4
 
-const PAGE_BYTES = 262_144
+const PAGE_BYTES = 4_194_304
 const SMALLEST_BLOCK_BYTES = 64
 /** Each size is this much larger than the one before: at most a sixth of a block is unused. */
 const SIZE_RATIO = 1.2

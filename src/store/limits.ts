@@ -1,5 +1,7 @@
 // The limits of one named cache, and their bounds.
 
+export { MAX_CONTEXT_BYTES } from '../session/context.ts'
+
 export interface CacheLimits {
   readonly name: string
   /** Most sessions held: N holds N. */
@@ -25,7 +27,5 @@ export const MAX_KEYSIZE = 255
 export const MAX_BLOCKSIZE = 65_536
 /** RFC 8446 4.6.1: no TLS 1.3 ticket lives longer than 7 days. */
 export const MAX_TIMEOUT_MS = 604_800_000
-/** OpenSSL: SSL_MAX_SID_CTX_LENGTH. */
-export const MAX_CONTEXT_BYTES = 32
 /** A DNS name has at most 253 characters (RFC 1035); RFC 6066 allows no other kind of server name. */
 export const MAX_SERVER_NAME_BYTES = 255

@@ -1,0 +1,143 @@
+// One measurement of the store in a fresh process: `store-worker.ts rates|memory|pause <items> <amount>`.
+// Prints one JSON document.
+
+import { randomBytes, randomInt } from 'node:crypto'
+import { systemClock } from '../src/base/clock.ts'
+import { SessionStore } from '../src/store/session-store.ts'
+import { Sweeper } from '../src/store/sweeper.ts'
+import { VersionClock } from '../src/store/version-clock.ts'
+import type { MemoryResult, PauseResult, RatesResult } from './store.ts'
+
+const ID_BYTES = 32
+const CONTEXT = Buffer.from('shop.example')
+const SESSION = randomBytes(130)
+const TIMEOUT_MS = 300_000
+/** How many a second shall expire while pauses are measured. */
+const EXPIRIES_PER_SEC = 20_000
+const MIN_GETS_PER_ROUND = 1_000_000
+
+function createStore(items: number): SessionStore {
+  return new SessionStore(
+    { name: 'ssl', items, keysize: 128, blocksize: 4096, timeoutMs: TIMEOUT_MS, full: 'evict' },
+    {
+      clock: systemClock,
+      versions: new VersionClock(systemClock),
+      origin: 1,
+      seed: randomInt(2 ** 32),
+    },
+  )
+}
+
+/** IDs one behind the other: taken in order they cost the processor nothing, unlike a million objects. */
+function idAt(ids: Buffer, number: number): Buffer {
+  return ids.subarray(number * ID_BYTES, (number + 1) * ID_BYTES)
+}
+
+function put(store: SessionStore, id: Buffer, ttlMs = TIMEOUT_MS): void {
+  store.put({ id, context: CONTEXT, serverName: '', session: SESSION, ttlMs })
+}
+
+function shuffled(count: number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, index) => index)
+  for (let index = count - 1; index > 0; index -= 1) {
+    const other = randomInt(index + 1)
+    const moved = order[index] ?? 0
+    order[index] = order[other] ?? 0
+    order[other] = moved
+  }
+  return order
+}
+
+function perSec(count: number, startMs: number): number {
+  return (count / (performance.now() - startMs)) * 1000
+}
+
+/** Puts come in one random order, gets in another: no get finds its neighbour's bytes at hand. */
+function rates(items: number, rounds: number): RatesResult {
+  const store = createStore(items)
+  const ids = randomBytes(items * ID_BYTES)
+  const order = shuffled(items)
+  const putsPerSec: number[] = []
+  const getsPerSec: number[] = []
+  // The first round warms the compiler and the memory; it is not counted.
+  for (let round = 0; round <= rounds; round += 1) {
+    let startMs = performance.now()
+    for (const number of order) put(store, idAt(ids, number))
+    const putRate = perSec(items, startMs)
+    const gets = Math.max(items, MIN_GETS_PER_ROUND)
+    let hits = 0
+    startMs = performance.now()
+    for (let count = 0; count < gets; count += 1) {
+      if (typeof store.get(idAt(ids, count % items), CONTEXT) !== 'string') hits += 1
+    }
+    const getRate = perSec(gets, startMs)
+    if (hits !== gets) throw new Error(`${gets - hits} of ${gets} gets missed`)
+    if (round > 0) {
+      putsPerSec.push(putRate)
+      getsPerSec.push(getRate)
+    }
+  }
+  return { putsPerSec, getsPerSec }
+}
+
+/** Growth of the whole process, in resident memory, from before the store was made. */
+function memory(items: number): MemoryResult {
+  const id = Buffer.alloc(ID_BYTES)
+  globalThis.gc?.()
+  const beforeBytes = process.memoryUsage().rss
+  const store = createStore(items)
+  const seed = randomBytes(ID_BYTES)
+  for (let number = 0; number < items; number += 1) {
+    seed.copy(id)
+    id.writeUInt32LE(number, 0)
+    put(store, id)
+  }
+  globalThis.gc?.()
+  const bytesPerSession = (process.memoryUsage().rss - beforeBytes) / store.stats.items
+  return { bytesPerSession }
+}
+
+/** A full store in which as many sessions expire as are put, while the event loop turns and is watched. */
+async function pause(items: number, seconds: number): Promise<PauseResult> {
+  const store = createStore(items)
+  const sweeper = new Sweeper([store], systemClock)
+  const lifeMs = (items / EXPIRIES_PER_SEC) * 1000
+  const id = Buffer.alloc(ID_BYTES)
+  let made = 0
+  const putNew = (ttlMs: number) => {
+    made += 1
+    id.writeUInt32LE(made)
+    put(store, id, ttlMs)
+  }
+  const fillStartMs = performance.now()
+  while (made < items) {
+    putNew((made / items) * lifeMs + 2000 + performance.now() - fillStartMs)
+  }
+  sweeper.start()
+  await new Promise((resolve) => setTimeout(resolve, 4000))
+  const startMs = performance.now()
+  const expiredBefore = store.stats.expired
+  const madeBefore = made
+  let longestPauseMs = 0
+  let lastTurnMs = startMs
+  while (lastTurnMs - startMs < seconds * 1000) {
+    const due = madeBefore + ((lastTurnMs - startMs) / 1000) * EXPIRIES_PER_SEC
+    for (let count = 0; count < 100 && made < due; count += 1) putNew(lifeMs)
+    await new Promise((resolve) => setImmediate(resolve))
+    const nowMs = performance.now()
+    longestPauseMs = Math.max(longestPauseMs, nowMs - lastTurnMs)
+    lastTurnMs = nowMs
+  }
+  sweeper.stop()
+  const expiredPerSec = (store.stats.expired - expiredBefore) / ((lastTurnMs - startMs) / 1000)
+  return { longestPauseMs, expiredPerSec, items: store.stats.items }
+}
+
+const [task, items = '0', amount = '0'] = process.argv.slice(2)
+const result =
+  task === 'rates'
+    ? rates(Number(items), Number(amount))
+    : task === 'memory'
+      ? memory(Number(items))
+      : await pause(Number(items), Number(amount))
+console.log(JSON.stringify(result))

@@ -1,0 +1,94 @@
+// The import table of the design: layers import downwards only, and each file says what it is for.
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const SRC = join(ROOT, 'src')
+
+/** What each folder of src may import from, besides itself. `types` allows type imports only. */
+const TABLE: Record<
+  string,
+  { readonly from: readonly string[]; readonly types?: readonly string[] }
+> = {
+  base: { from: [] },
+  session: { from: ['base'] },
+  store: { from: ['base', 'session'] },
+  wire: { from: ['base', 'session', 'store'] },
+  replication: { from: ['base', 'session', 'store', 'wire'] },
+  hooks: { from: ['base', 'session', 'store', 'wire'] },
+  frontends: {
+    from: ['base', 'session', 'store', 'hooks', 'wire'],
+    types: ['metrics', 'replication'],
+  },
+  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'terminator'] },
+  terminator: { from: ['base', 'hooks'] },
+  node: {
+    from: ['base', 'session', 'store', 'wire', 'replication', 'hooks', 'frontends', 'metrics'],
+  },
+  cli: { from: ['base', 'wire', 'node', 'terminator'] },
+  'index.ts': { from: ['base', 'session', 'store', 'hooks', 'node', 'terminator'] },
+}
+
+const BANNED_NAMES = /^(utils?|helpers?|common|misc|types|manager)\.ts$/
+const MAX_LINES = 400
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name))
+}
+
+function layerOf(file: string): string {
+  return relative(SRC, file).split('/')[0] ?? ''
+}
+
+interface Import {
+  readonly target: string
+  readonly isTypeOnly: boolean
+}
+
+function importsOf(source: string): Import[] {
+  const pattern = /^(?:import|export)\s+(type\s+)?[^'"]*?from\s+'(\.[^']+)'/gm
+  return [...source.matchAll(pattern)].map((match) => ({
+    target: match[2] ?? '',
+    isTypeOnly: match[1] !== undefined,
+  }))
+}
+
+test('layers import downwards only', () => {
+  const wrong: string[] = []
+  for (const file of filesBelow(SRC)) {
+    const layer = layerOf(file)
+    const row = TABLE[layer]
+    assert.ok(row !== undefined, `${layer} is not in the table`)
+    for (const { target, isTypeOnly } of importsOf(readFileSync(file, 'utf8'))) {
+      const imported = layerOf(resolve(dirname(file), target))
+      const isAllowed =
+        imported === layer ||
+        row.from.includes(imported) ||
+        (isTypeOnly && (row.types ?? []).includes(imported))
+      if (!isAllowed) wrong.push(`${relative(ROOT, file)} imports ${imported}`)
+    }
+  }
+  assert.deepEqual(wrong, [])
+})
+
+test('the table sees the imports that are there', () => {
+  const source = readFileSync(join(SRC, 'store', 'session-store.ts'), 'utf8')
+  assert.ok(importsOf(source).some((one) => one.target === './arena.ts' && !one.isTypeOnly))
+  assert.ok(importsOf(source).some((one) => one.target.startsWith('../base/') && one.isTypeOnly))
+})
+
+test('each file is small, named after its subject, and says what it is for in its first line', () => {
+  for (const file of [...filesBelow(SRC), ...filesBelow(join(ROOT, 'bench'))]) {
+    const name = relative(ROOT, file)
+    const source = readFileSync(file, 'utf8')
+    assert.ok(!BANNED_NAMES.test(file.split('/').at(-1) ?? ''), `${name} says nothing`)
+    assert.ok(source.split('\n').length <= MAX_LINES, `${name} is longer than ${MAX_LINES} lines`)
+    assert.match(source, /^(#!.*\n)?\/\/ \S/, `${name} does not begin with its subject`)
+  }
+})

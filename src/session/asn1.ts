@@ -20,8 +20,8 @@ const CONSTRUCTED_BIT = 0x20
 const NUMBER_BITS = 0x1f
 const INDEFINITE = 0x80
 const END_OF_CONTENTS_BYTES = 2
-/** Pieces within pieces of one string; OpenSSL takes five. */
-const MAX_STRING_NESTING = 5
+/** Pieces within pieces of one string: as deep as OpenSSL goes. */
+const MAX_STRING_NESTING = 6
 const MAX_TAG_NUMBER = 2 ** 24
 const MAX_INTEGER_BYTES = 8
 

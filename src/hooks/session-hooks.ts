@@ -1,0 +1,156 @@
+// The hooks on one cache of this process: what a session may be stored under, and who may have it back.
+
+import { idPrefix } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
+import { checkContext, isSameBytes } from '../session/context.ts'
+import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { PutResult } from '../store/stats.ts'
+import type { FoundSession, SessionHooks } from './hooks.ts'
+import { createHookStats, type HookStats } from './stats.ts'
+
+/** RFC 5246 F.1.4 */
+const MAX_LIFETIME_MS = 86_400_000
+/** RFC 8446 4.6.1 */
+const MAX_TLS_1_3_LIFETIME_MS = 604_800_000
+
+const NO_CONTEXT = Buffer.alloc(0)
+
+export interface LocalHooksOptions {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** A get of a TLS 1.3 session takes it out, on every node as soon as that hears of it. */
+  readonly singleUse?: boolean
+}
+
+/** Answers at once, from memory. Everything but a context that is too long is a result, not an error. */
+export class LocalHooks implements SessionHooks {
+  readonly stats: HookStats = createHookStats()
+  readonly #store: SessionStore
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #mismatches: LogLimiter
+  readonly #isSingleUse: boolean
+
+  constructor(store: SessionStore, options: LocalHooksOptions) {
+    this.#store = store
+    this.#clock = options.clock
+    this.#logger = options.logger
+    this.#mismatches = new LogLimiter(options.clock)
+    this.#isSingleUse = options.singleUse ?? false
+  }
+
+  get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
+    checkContext(context)
+    const startMs = this.#clock.monotonicMs()
+    const found = this.#get(context, id, serverName)
+    this.stats.getDurations.observe(this.#clock.monotonicMs() - startMs)
+    return found
+  }
+
+  put(
+    context: Uint8Array,
+    id: Uint8Array,
+    session: Uint8Array,
+    ttlMs?: number,
+    serverName?: string,
+  ): PutResult {
+    checkContext(context)
+    const encoded = this.#read(id, session)
+    if (encoded === undefined) {
+      return this.#putOpaque(context, id, session, ttlMs, serverName)
+    }
+    if (!isSameBytes(encoded.context, context)) return this.#store.refuse('context')
+    return this.#putEncoded(encoded, id, session, ttlMs, serverName)
+  }
+
+  remove(context: Uint8Array, id: Uint8Array): boolean {
+    checkContext(context)
+    return this.#store.remove(id, context)
+  }
+
+  /** For protocols that know no session ID context: the session, whatever it was made under. */
+  getAny(id: Uint8Array): FoundSession | undefined {
+    return this.get(this.#contextOf(id), id)
+  }
+
+  /** Takes the context from the session itself; bytes that are no encoded session get the empty one. */
+  putOwn(id: Uint8Array, session: Uint8Array, ttlMs?: number): PutResult {
+    const encoded = this.#read(id, session)
+    return encoded === undefined
+      ? this.#putOpaque(NO_CONTEXT, id, session, ttlMs)
+      : this.#putEncoded(encoded, id, session, ttlMs)
+  }
+
+  removeAny(id: Uint8Array): boolean {
+    return this.remove(this.#contextOf(id), id)
+  }
+
+  #get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
+    const found = this.#store.get(id, context, serverName)
+    if (found === 'context_mismatch') this.#reportMismatch(id)
+    if (typeof found === 'string') return undefined
+    if (this.#isSingleUse && isTls13(found.session)) this.#store.remove(id, context)
+    return found
+  }
+
+  /** What the session says about itself; undefined when the store is going to refuse it for its size. */
+  #read(id: Uint8Array, session: Uint8Array): EncodedSession | undefined {
+    const { keysize, blocksize } = this.#store.limits
+    const isFitting = id.length <= keysize && session.length <= blocksize
+    return isFitting ? tryReadEncodedSession(session) : undefined
+  }
+
+  #putOpaque(
+    context: Uint8Array,
+    id: Uint8Array,
+    session: Uint8Array,
+    ttlMs = this.#store.limits.timeoutMs,
+    serverName = '',
+  ): PutResult {
+    return this.#store.put({ id, context, serverName, session, ttlMs })
+  }
+
+  #putEncoded(
+    encoded: EncodedSession,
+    id: Uint8Array,
+    session: Uint8Array,
+    ttlMs = this.#store.limits.timeoutMs,
+    serverName = encoded.serverName,
+  ): PutResult {
+    if (!isSameBytes(encoded.id, id)) return this.#store.refuse('context')
+    // A server that does not acknowledge the name leaves it out of the session: the caller knows it still.
+    if (encoded.serverName !== '' && encoded.serverName !== serverName) {
+      return this.#store.refuse('context')
+    }
+    if (encoded.maxEarlyData !== 0) return this.#store.refuse('early_data')
+    const { context } = encoded
+    const lifetimeMs = Math.min(ttlMs, this.#longestLifetimeMs(encoded))
+    return this.#store.put({ id, context, serverName, session, ttlMs: lifetimeMs })
+  }
+
+  #longestLifetimeMs(encoded: EncodedSession): number {
+    const isLongLived = encoded.protocolVersion === TLS_1_3
+    const capMs = isLongLived ? MAX_TLS_1_3_LIFETIME_MS : MAX_LIFETIME_MS
+    if (encoded.expiresAtSec === undefined) return capMs
+    return Math.min(capMs, encoded.expiresAtSec * 1000 - this.#clock.wallMs())
+  }
+
+  #contextOf(id: Uint8Array): Uint8Array {
+    return this.#store.peek(id)?.context ?? NO_CONTEXT
+  }
+
+  #reportMismatch(id: Uint8Array): void {
+    this.#mismatches.pass((heldBack) => {
+      this.#logger.warn(
+        { cache: this.#store.limits.name, id: idPrefix(id), heldBack },
+        'a session was asked for under another session ID context or server name',
+      )
+    })
+  }
+}
+
+function isTls13(session: Buffer): boolean {
+  return tryReadEncodedSession(session)?.protocolVersion === TLS_1_3
+}

@@ -1,0 +1,81 @@
+// Nodes as processes: the real command line, started and ended by a test.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Address } from '../../src/base/address.ts'
+import { ask } from '../../src/cli/http-client.ts'
+import { until } from './latch.ts'
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+/** Resolved here, so that a test may run the program from any folder. */
+const TSX = import.meta.resolve('tsx')
+
+export const CLI_ARGS: readonly string[] = ['--import', TSX, MAIN]
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command to its end. */
+export async function runCli(args: readonly string[], input?: string | Buffer): Promise<Finished> {
+  const child = spawn(process.execPath, [...CLI_ARGS, ...args], { stdio: 'pipe' })
+  child.stdin.end(input)
+  return finish(child)
+}
+
+/** Everything a child says, and how it ends. */
+export async function finish(child: ChildProcess): Promise<Finished> {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString()
+  })
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const [code]: (number | null)[] = await once(child, 'close')
+  return { code: code ?? null, stdout, stderr }
+}
+
+export interface NodeProcess {
+  readonly child: ChildProcess
+  readonly http: Address
+}
+
+export type Spawner = (args: readonly string[]) => ChildProcess
+
+const spawnHere: Spawner = (args) =>
+  spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+
+/** Starts `serve` with this configuration and waits until it says that it is ready. */
+export async function startServe(
+  folder: string,
+  config: { node: { name: string }; [section: string]: unknown },
+  spawnNode: Spawner = spawnHere,
+): Promise<NodeProcess> {
+  const { name } = config.node
+  const http = { path: join(folder, `${name}.sock`) }
+  const file = join(folder, `${name}.json`)
+  const whole = { frontends: { http: `unix:${http.path}` }, log: { level: 'warn' }, ...config }
+  writeFileSync(file, JSON.stringify(whole))
+  const child = spawnNode([...CLI_ARGS, 'serve', '--config', file])
+  await until(`${name} is ready`, async () => {
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
+    const answer = await ask(http, { path: '/readyz' }).catch(() => undefined)
+    return answer?.status === 200
+  })
+  return { child, http }
+}
+
+/** Ends a process that this test started, and waits for it. */
+export async function stopProcess({ child }: { readonly child: ChildProcess }): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGTERM')
+  await exit
+}

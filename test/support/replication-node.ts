@@ -1,0 +1,101 @@
+// One node of a replication test: a replicator over a map instead of the store.
+
+import type { HostAddress } from '../../src/base/address.ts'
+import type { Clock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/logger.ts'
+import { Replicator } from '../../src/replication/replicator.ts'
+import type { Transport } from '../../src/replication/transport.ts'
+import { type Change, compareVersions, type PutChange } from '../../src/store/change.ts'
+import { createIdentity, type Identity } from '../../src/wire/identity.ts'
+import { Keyring } from '../../src/wire/keyring.ts'
+import { seededBytes } from './seeded-random.ts'
+
+export const TEST_KEYRING = new Keyring([seededBytes('cluster key')(32)])
+
+export interface TestNodeOptions {
+  readonly name: string
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly peers?: readonly HostAddress[]
+  readonly keyring?: Keyring
+  readonly maxDatagramBytes?: number
+  /** Distinguishes boots of one node. */
+  readonly boot?: number
+}
+
+export class TestNode {
+  readonly identity: Identity
+  readonly replicator: Replicator
+  /** Every change applied, in order, with its own copy of the bytes. */
+  readonly applied: Change[] = []
+  /** The newest change by session ID in hex. */
+  readonly newest = new Map<string, Change>()
+
+  constructor(options: TestNodeOptions) {
+    const random = seededBytes(`${options.name} boot ${options.boot ?? 1}`)
+    this.identity = createIdentity(options.name, random)
+    this.replicator = new Replicator({
+      transport: options.transport,
+      identity: this.identity,
+      keyring: options.keyring ?? TEST_KEYRING,
+      peers: options.peers ?? [],
+      maxDatagramBytes: options.maxDatagramBytes,
+      clock: options.clock,
+      random,
+      logger: silentLogger,
+      apply: (change) => this.#apply(change),
+      resolver: () => Promise.reject(new Error('this test has no names')),
+      interfaceAddresses: () => [],
+    })
+  }
+
+  /** Makes a change of this node, as the store would. */
+  put(id: string, clock: number, options: Partial<PutChange> = {}): void {
+    this.replicator.publish({
+      kind: 'put',
+      cache: 'ssl',
+      id: Buffer.from(id),
+      context: Buffer.from('shop.example'),
+      serverName: 'shop.example',
+      session: Buffer.from(`session of ${id}`),
+      ttlMs: 300_000,
+      version: { clock, origin: this.identity.origin },
+      ...options,
+    })
+  }
+
+  remove(id: string, clock: number): void {
+    this.replicator.publish({
+      kind: 'remove',
+      cache: 'ssl',
+      id: Buffer.from(id),
+      ttlMs: 300_000,
+      version: { clock, origin: this.identity.origin },
+    })
+  }
+
+  get ids(): string[] {
+    return this.applied.map((change) => Buffer.from(change.id).toString())
+  }
+
+  #apply(change: Change): 'applied' | 'outdated' {
+    const copy = copyOf(change)
+    this.applied.push(copy)
+    const id = Buffer.from(copy.id).toString('hex')
+    const known = this.newest.get(id)
+    if (known !== undefined && compareVersions(copy.version, known.version) <= 0) return 'outdated'
+    this.newest.set(id, copy)
+    return 'applied'
+  }
+}
+
+function copyOf(change: Change): Change {
+  return change.kind === 'put'
+    ? {
+        ...change,
+        id: Buffer.from(change.id),
+        context: Buffer.from(change.context),
+        session: Buffer.from(change.session),
+      }
+    : { ...change, id: Buffer.from(change.id) }
+}

@@ -1,6 +1,6 @@
 // How results are printed: one row a measurement, with the goal of DESIGN.md section 8 where it has one.
 
-import Table from 'cli-table3'
+import { formatTable } from '../src/cli/tables.ts'
 
 export interface Row {
   readonly what: string
@@ -14,19 +14,17 @@ export interface Row {
 }
 
 export function printTable(title: string, rows: readonly Row[]): void {
-  const table = new Table({ head: [title, 'median', 'min .. max', 'goal', ''] })
-  for (const row of rows) {
-    table.push([
-      row.what,
-      `${format(row.value)} ${row.unit}`,
-      row.spread === undefined ? '' : `${format(row.spread[0])} .. ${format(row.spread[1])}`,
-      row.goal === undefined
-        ? ''
-        : `${row.isMoreBetter ? '>=' : '<='} ${format(row.goal)} ${row.unit}`,
-      verdict(row),
-    ])
-  }
-  console.log(table.toString())
+  const head = [title, 'median', 'min .. max', 'goal', '']
+  const cells = rows.map((row) => [
+    row.what,
+    `${format(row.value)} ${row.unit}`,
+    row.spread === undefined ? '' : `${format(row.spread[0])} .. ${format(row.spread[1])}`,
+    row.goal === undefined
+      ? ''
+      : `${row.isMoreBetter ? '>=' : '<='} ${format(row.goal)} ${row.unit}`,
+    verdict(row),
+  ])
+  console.log(formatTable(head, cells))
 }
 
 /** The row of a measurement repeated over several rounds. */

@@ -1,1 +1,15 @@
-export const x: number = 1
+// The public API: a node in this process, and session caching for a Node.js TLS server.
+
+export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
+export type { Awaitable, FoundSession, SessionHooks } from './hooks/hooks.ts'
+export {
+  type AttachOptions,
+  attachSessionCache,
+  type SessionCacheBinding,
+} from './hooks/node-tls.ts'
+export type { LocalHooks } from './hooks/session-hooks.ts'
+export type { SessionCacheStats } from './hooks/stats.ts'
+export { ConfigError, type ConfigProblem } from './node/config-error.ts'
+export type { ConfigInput } from './node/config-schema.ts'
+export { type CacheNode, createNode, type Listening, type NodeOptions } from './node/node.ts'
+export type { PutResult } from './store/stats.ts'

@@ -5,8 +5,10 @@ import type { Clock } from '../base/clock.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
 import { checkContext, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
-import type { SessionStore } from '../store/session-store.ts'
-import type { PutResult } from '../store/stats.ts'
+import type { Version } from '../store/change.ts'
+import type { CacheLimits } from '../store/limits.ts'
+import type { SessionStore, VersionedSession } from '../store/session-store.ts'
+import type { CacheStats, PutResult } from '../store/stats.ts'
 import type { FoundSession, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
 
@@ -71,8 +73,23 @@ export class LocalHooks implements SessionHooks {
   }
 
   /** For protocols that know no session ID context: the session, whatever it was made under. */
-  getAny(id: Uint8Array): FoundSession | undefined {
-    return this.get(this.#contextOf(id), id)
+  getAny(id: Uint8Array): VersionedSession | undefined {
+    const startMs = this.#clock.monotonicMs()
+    const found = this.#store.getAny(id)
+    const session = typeof found === 'string' ? undefined : found
+    if (this.#isSingleUse && session !== undefined && isTls13(session.session)) this.removeAny(id)
+    this.stats.getDurations.observe(this.#clock.monotonicMs() - startMs)
+    return session
+  }
+
+  /** The same for whoever is going to change it: not counted, not consumed, recency as it was. */
+  peekAny(id: Uint8Array): VersionedSession | undefined {
+    return this.#store.peek(id)
+  }
+
+  /** Version of what is stored under this ID; it tells whether that changed. */
+  versionOf(id: Uint8Array): Version | undefined {
+    return this.#store.versionOf(id)
   }
 
   /** Takes the context from the session itself; bytes that are no encoded session get the empty one. */
@@ -83,8 +100,37 @@ export class LocalHooks implements SessionHooks {
       : this.#putEncoded(encoded, id, session, ttlMs)
   }
 
+  /** Gives what is stored a new lifetime; undefined when there is nothing. */
+  touchAny(id: Uint8Array, ttlMs = this.#store.limits.timeoutMs): PutResult | undefined {
+    const old = this.#store.peek(id)
+    if (old === undefined) return undefined
+    const encoded = tryReadEncodedSession(old.session)
+    const longestMs = encoded === undefined ? ttlMs : this.#longestLifetimeMs(encoded)
+    const { context, serverName, session } = old
+    return this.#store.put({ id, context, serverName, session, ttlMs: Math.min(ttlMs, longestMs) })
+  }
+
   removeAny(id: Uint8Array): boolean {
     return this.remove(this.#contextOf(id), id)
+  }
+
+  /** Counts a put that a frontend refused by itself. */
+  refuse(result: PutResult): PutResult {
+    return this.#store.refuse(result)
+  }
+
+  /** Removes a session used least recently, whoever it is of; false when none is held. */
+  removeOldest(): boolean {
+    return this.#store.removeOldest()
+  }
+
+  /** What the cache counts; read it, do not change it. */
+  get storeStats(): CacheStats {
+    return this.#store.stats
+  }
+
+  get limits(): CacheLimits {
+    return this.#store.limits
   }
 
   #get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {

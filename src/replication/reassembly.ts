@@ -16,10 +16,8 @@ interface Partial {
   bytes: number
 }
 
-/** `inconsistent`: disagrees with the other fragments of its message. */
-export type FragmentOutcome =
-  | { readonly kind: 'whole'; readonly message: Buffer }
-  | { readonly kind: 'incomplete' | 'too_large' | 'inconsistent' }
+/** The whole message, or why there is none. `malformed`: disagrees with its other fragments. */
+export type Reassembled = Buffer | 'incomplete' | 'malformed' | 'too_large'
 
 export class Reassembly {
   /** By sender and sequence of the first fragment, oldest first. */
@@ -42,14 +40,14 @@ export class Reassembly {
   }
 
   /** Takes a fragment that arrived for the first time under this sequence number. */
-  add(sender: Sender, sequence: number, fragment: FragmentMessage): FragmentOutcome {
+  add(sender: Sender, sequence: number, fragment: FragmentMessage): Reassembled {
     const key = `${sender.key} ${sequence - fragment.index}`
     const partial = this.#partials.get(key) ?? createPartial(key, sender, fragment.count)
-    if (partial.chunks.length !== fragment.count) return { kind: 'inconsistent' }
-    if (partial.chunks[fragment.index] !== undefined) return { kind: 'inconsistent' }
+    if (partial.chunks.length !== fragment.count) return 'malformed'
+    if (partial.chunks[fragment.index] !== undefined) return 'malformed'
     if (partial.bytes + fragment.chunk.length > MAX_LONE_CHANGE_BYTES) {
       if (this.#partials.has(key)) this.#remove(partial)
-      return { kind: 'too_large' }
+      return 'too_large'
     }
     this.#partials.set(key, partial)
     partial.chunks[fragment.index] = fragment.chunk
@@ -57,10 +55,10 @@ export class Reassembly {
     this.#account(partial, fragment.chunk.length)
     if (partial.missing > 0) {
       this.#makeRoom(sender)
-      return { kind: 'incomplete' }
+      return 'incomplete'
     }
     this.#remove(partial)
-    return { kind: 'whole', message: Buffer.concat(partial.chunks.filter(isPresent)) }
+    return Buffer.concat(partial.chunks.filter(isPresent))
   }
 
   /** Forgets the fragments of a sender. */

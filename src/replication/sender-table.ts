@@ -6,6 +6,8 @@ import type { Header } from '../wire/datagram.ts'
 import { Sender, senderKeyOf } from './sender.ts'
 
 export const MAX_SENDERS = 1024
+/** A living boot greets more often than this. */
+const REPLACED_AFTER_MS = 5000
 /** A boot that does not answer challenges this long is not alive. */
 const UNVERIFIED_LIFETIME_MS = 5000
 /** A boot not heard this long is forgotten; when it comes back it proves again to be alive. */
@@ -28,11 +30,6 @@ export class SenderTable {
     return this.#senders.get(senderKeyOf(header))
   }
 
-  /** Whether this very sender is in the table. */
-  holds(sender: Sender): boolean {
-    return this.#senders.get(sender.key) === sender
-  }
-
   /** A sender for a datagram that authenticated. */
   add(header: Header, from: HostAddress, nowMs: number): Sender {
     if (this.#senders.size >= MAX_SENDERS) this.#forgetOne()
@@ -41,17 +38,30 @@ export class SenderTable {
     return sender
   }
 
-  /** Forgets who never answered, and who fell silent: at once when a newer boot took its place. */
+  /** Forgets who never answered, and who fell silent: sooner when its node was started again. */
   sweep(nowMs: number): void {
     for (const sender of this.#senders.values()) {
       const isDead = !sender.isVerified && nowMs - sender.firstHeardMs > UNVERIFIED_LIFETIME_MS
       const isSilent = nowMs - sender.lastHeardMs > SILENT_LIFETIME_MS
-      if (isDead || isSilent) this.#forget(sender)
+      if (isDead || isSilent || this.#isReplaced(sender, nowMs)) this.#forget(sender)
     }
   }
 
   values(): IterableIterator<Sender> {
     return this.#senders.values()
+  }
+
+  /** Whether it is silent and another boot of the same node is not. */
+  #isReplaced(sender: Sender, nowMs: number): boolean {
+    if (nowMs - sender.lastHeardMs <= REPLACED_AFTER_MS) return false
+    for (const other of this.#senders.values()) {
+      const isNewerBoot =
+        other.isVerified &&
+        other.senderId.equals(sender.senderId) &&
+        other.lastHeardMs > sender.lastHeardMs
+      if (isNewerBoot) return true
+    }
+    return false
   }
 
   #forgetOne(): void {

@@ -2,7 +2,7 @@
 
 import type { KeyObject } from 'node:crypto'
 import type { HostAddress } from '../base/address.ts'
-import { type Header, MAX_SEQUENCE } from '../wire/datagram.ts'
+import type { Header } from '../wire/datagram.ts'
 import { originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
@@ -23,9 +23,8 @@ export class Sender {
   /** Origin of the changes that this boot made itself. */
   readonly origin: number
   readonly control = new ReplayWindow()
-  /** Changes; everything is old until the sender is verified. */
-  changes = new ReplayWindow(MAX_SEQUENCE)
-  isVerified = false
+  /** Undefined until the sender is verified. Starts where it was then: what was sent before is stale. */
+  changes: ReplayWindow | undefined
   /** Where it was last heard from, by a datagram that was no replay. */
   address: HostAddress
   nodeName = ''
@@ -39,8 +38,7 @@ export class Sender {
   /** Of the last changes that arrived; undefined until some did. */
   lagMs: number | undefined
   entriesReceived = 0
-  /** Sequences up to the floor were sent before the sender proved to be alive. */
-  #floor = MAX_SEQUENCE
+  #floor = 0
   #clockSample: ClockSample | undefined
   #gapMark = 0
   #reportedLost = 0
@@ -70,14 +68,18 @@ export class Sender {
     this.#keys.clear()
   }
 
-  /** It answered a challenge when its last change had the sequence `floor`. */
+  get isVerified(): boolean {
+    return this.changes !== undefined
+  }
+
+  /** It answered a challenge when its last datagram with changes had the sequence `floor`. */
   verify(floor: number): void {
-    this.isVerified = true
     this.#floor = floor
     this.#gapMark = floor
     this.changes = new ReplayWindow(floor)
   }
 
+  /** Whether a datagram with changes was sent before the sender proved to be alive. */
   isStale(sequence: number): boolean {
     return sequence <= this.#floor
   }
@@ -86,9 +88,7 @@ export class Sender {
   measureClock(wallMs: number, ownWallMs: number, roundTripMs: number, nowMs: number): void {
     const old = this.#clockSample
     const isOldBetter =
-      old !== undefined &&
-      old.roundTripMs < roundTripMs &&
-      nowMs - old.takenMs < CLOCK_SAMPLE_MS
+      old !== undefined && old.roundTripMs < roundTripMs && nowMs - old.takenMs < CLOCK_SAMPLE_MS
     if (isOldBetter) return
     this.#clockSample = { roundTripMs, takenMs: nowMs }
     this.clockDifferenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
@@ -96,14 +96,19 @@ export class Sender {
 
   /** Gives up the gaps that were there at the call before this one. */
   giveUpOldGaps(): void {
+    if (this.changes === undefined) return
     this.changes.giveUp(this.#gapMark)
     this.#gapMark = this.changes.highest
   }
 
+  get lostCount(): number {
+    return this.changes?.lostCount ?? 0
+  }
+
   /** Datagrams lost since the last call. */
   takeLost(): number {
-    const lost = this.changes.lostCount - this.#reportedLost
-    this.#reportedLost = this.changes.lostCount
+    const lost = this.lostCount - this.#reportedLost
+    this.#reportedLost += lost
     return lost
   }
 }

@@ -89,6 +89,14 @@ export class SessionIndex {
     this.#doubles.pop()
   }
 
+  /** The slot of the least recently used session of the first shard that has any. */
+  oldest(): number | undefined {
+    for (const shard of [...this.#shards, this.#doubles]) {
+      for (const slot of shard.rvalues()) return slot
+    }
+    return undefined
+  }
+
   #isDouble(id: Uint8Array): boolean {
     return this.#doubles.size > 0 && this.#doubles.has(keyOf(id))
   }

@@ -26,10 +26,13 @@ export interface StoredSession {
   readonly ttlMs: number
 }
 
-export interface PeekedSession extends StoredSession {
+export interface VersionedSession extends StoredSession {
+  readonly version: Version
+}
+
+export interface PeekedSession extends VersionedSession {
   readonly context: Buffer
   readonly serverName: string
-  readonly version: Version
 }
 
 export interface NewSession {
@@ -328,6 +331,42 @@ export class SessionStore {
     this.stats.items = this.#index.size
     this.stats.tombstones = this.#tombstones.size
     this.stats.arenaBytes = this.#arena.pageBytes
+  }
+
+  /** As `get`, whoever may have it: for protocols that know no session ID context. */
+  getAny(id: Uint8Array): VersionedSession | 'miss' | 'expired' {
+    const slot = this.#index.use(id)
+    if (slot === undefined) {
+      this.stats.gets.miss += 1
+      return 'miss'
+    }
+    const record = this.#record.open(slot)
+    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
+    if (ttlMs <= 0) {
+      this.#expire(id)
+      this.#account()
+      this.stats.gets.expired += 1
+      return 'expired'
+    }
+    this.stats.gets.hit += 1
+    return { session: record.copySession(), ttlMs, version: record.version }
+  }
+
+  /** Version of what is stored under this ID; nothing is counted and recency stays as it is. */
+  versionOf(id: Uint8Array): Version | undefined {
+    const slot = this.#index.find(id)
+    if (slot === undefined) return undefined
+    const record = this.#record.open(slot)
+    return record.expiresAtMs > this.#clock.monotonicMs() ? record.version : undefined
+  }
+
+  /** Removes a session used least recently, as `remove` does; false when none is held. */
+  removeOldest(): boolean {
+    const slot = this.#index.oldest()
+    if (slot === undefined) return false
+    const record = this.#record.open(slot)
+    this.remove(record.copyId(), record.copyContext())
+    return true
   }
 }
 

@@ -52,8 +52,8 @@ export class ChangeBatch {
 
   /** The message with all that was added, valid until the next `add`; the batch is empty after it. */
   take(sentWallMs: number): Buffer {
-    changesType.encode({ sentWallMs }).copy(this.#buffer, this.#endBytes)
-    const end = this.#endBytes + SENT_WALL_BYTES
+    const end =
+      this.#endBytes + changesType.encode({ sentWallMs }).copy(this.#buffer, this.#endBytes)
     const start = writePrefix(this.#buffer, end - PREFIX_BYTES)
     this.#endBytes = PREFIX_BYTES
     this.#count = 0

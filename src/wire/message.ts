@@ -27,6 +27,7 @@ export const FRAGMENT_OVERHEAD_BYTES = 14
 /** The largest message with one entry: a session, its ID, names and numbers with room to spare. */
 export const MAX_LONE_CHANGE_BYTES = MAX_BLOCKSIZE + 1024
 
+const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
 const MAX_ORIGIN = 2 ** 48 - 1
 const NO_BYTES = Buffer.alloc(0)
 
@@ -93,7 +94,7 @@ function checkChanges(fields: Fields, senderOrigin: number): ChangesMessage | un
   const caches = listOf(fields['caches'])
   const puts = listOf(fields['puts'])
   const removes = listOf(fields['removes'])
-  if (sentWallMs === undefined || hasMistypedField(fields)) return undefined
+  if (!isInteger(sentWallMs, 1, MAX_WALL_MS) || hasMistypedField(fields)) return undefined
   if (puts.length + removes.length === 0 || !caches.every(isCacheName)) return undefined
   const changes: Change[] = []
   for (const put of puts) {
@@ -156,7 +157,7 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
   const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
   const changesSequence = safeIntegerOf(fields['changesSequence'])
   const sentWallMs = safeIntegerOf(fields['sentWallMs'])
-  if (hasMistypedField(fields) || sentWallMs === undefined) return undefined
+  if (!isInteger(sentWallMs, 1, MAX_WALL_MS) || hasMistypedField(fields)) return undefined
   if (!isInteger(changesSequence, 0, MAX_SEQUENCE)) return undefined
   if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
   if (typeof nodeName !== 'string') return undefined

@@ -1,15 +1,25 @@
 // Nodes as processes: the real command line, started and ended by a test.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Address } from '../../src/base/address.ts'
-import { ask } from '../../src/cli/http-client.ts'
+import {
+  type Address,
+  type HostAddress,
+  parseAddress,
+  parseHostAddress,
+} from '../../src/base/address.ts'
+import { askPeers } from '../../src/cli/answers.ts'
+import { ask } from './http.ts'
 import { until } from './latch.ts'
+import type { TerminatorNodeOptions } from './terminator-node.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const TERMINATOR_NODE = fileURLToPath(new URL('terminator-node.ts', import.meta.url))
 /** Resolved here, so that a test may run the program from any folder. */
 const TSX = import.meta.resolve('tsx')
 
@@ -47,6 +57,10 @@ export interface NodeProcess {
   readonly http: Address
 }
 
+export interface TerminatorProcess extends NodeProcess {
+  readonly tls: HostAddress
+}
+
 export type Spawner = (args: readonly string[]) => ChildProcess
 
 const spawnHere: Spawner = (args) =>
@@ -73,9 +87,42 @@ export async function startServe(
 }
 
 /** Ends a process that this test started, and waits for it. */
-export async function stopProcess({ child }: { readonly child: ChildProcess }): Promise<void> {
+export async function stopProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
   child.kill('SIGTERM')
   await exit
+}
+
+/** Starts a node with a TLS terminator and waits until both listen. */
+export async function startTerminatorNode(
+  options: TerminatorNodeOptions,
+): Promise<TerminatorProcess> {
+  const child = spawnHere(['--import', TSX, TERMINATOR_NODE, JSON.stringify(options)])
+  if (child.stdout === null) throw new Error('no standard output')
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${options.config.node.name} ended with ${code} before it listened`)
+  })
+  const said = once(createInterface({ input: child.stdout }), 'line')
+  const [line]: string[] = await Promise.race([said, ended])
+  const { http, tls }: { http: string; tls: string } = JSON.parse(line ?? '')
+  return { child, http: parseAddress(http), tls: parseHostAddress(tls) }
+}
+
+/** Ports on loopback that nobody has now, for nodes that must know each other before they start. */
+export async function freeUdpAddresses(count: number): Promise<string[]> {
+  const sockets = Array.from({ length: count }, () => createSocket('udp4').bind(0, '127.0.0.1'))
+  await Promise.all(sockets.map((socket) => once(socket, 'listening')))
+  const addresses = sockets.map((socket) => `127.0.0.1:${socket.address().port}`)
+  for (const socket of sockets) socket.close()
+  return addresses
+}
+
+export async function untilAllKnowEachOther(nodes: readonly NodeProcess[]): Promise<void> {
+  await until('every node knows all others', async () => {
+    const peers = await Promise.all(nodes.map(({ http }) => askPeers(http)))
+    return peers.every(
+      (known) => known.peers.filter((peer) => peer.verified).length === nodes.length - 1,
+    )
+  })
 }

@@ -1,0 +1,70 @@
+// The answers of a node's HTTP frontend that commands show, checked as they come in.
+
+import { z } from 'zod'
+import type { Address } from '../base/address.ts'
+import { askNodeJson } from './node-client.ts'
+
+const counts = z.record(z.string(), z.number())
+
+const caches = z.object({
+  node: z.string(),
+  caches: z.array(
+    z.looseObject({
+      name: z.string(),
+      items: z.number(),
+      items_limit: z.number(),
+      stored_bytes: z.number(),
+      gets: counts,
+      puts: counts,
+      applied: counts,
+      removes: z.number(),
+      evicted: z.number(),
+      expired: z.number(),
+    }),
+  ),
+})
+
+const peers = z.object({
+  node: z.string(),
+  replication: z
+    .looseObject({
+      datagrams_sent: z.number(),
+      datagrams_received: z.number(),
+      entries_sent: z.number(),
+      entries_received: z.number(),
+      dropped: counts,
+      lost: z.number(),
+    })
+    .nullable(),
+  peers: z.array(
+    z.looseObject({
+      name: z.string(),
+      address: z.string(),
+      up: z.boolean(),
+      verified: z.boolean(),
+      last_seen_ms: z.number().nullable(),
+      lag_ms: z.number().nullable(),
+      clock_difference_ms: z.number().nullable(),
+      lost: z.number(),
+      repaired: z.number(),
+      entries_sent: z.number(),
+      entries_received: z.number(),
+    }),
+  ),
+})
+
+export type CachesAnswer = z.output<typeof caches>
+export type PeersAnswer = z.output<typeof peers>
+
+export async function askCaches(address: Address): Promise<CachesAnswer> {
+  return caches.parse(await askNodeJson(address, '/v1/caches'))
+}
+
+export async function askPeers(address: Address): Promise<PeersAnswer> {
+  return peers.parse(await askNodeJson(address, '/v1/peers'))
+}
+
+/** All of a group of counters together. */
+export function total(counters: Readonly<Record<string, number>>): number {
+  return Object.values(counters).reduce((sum, count) => sum + count, 0)
+}

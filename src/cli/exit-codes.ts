@@ -1,0 +1,19 @@
+// What the process tells whoever started it.
+
+import type { ErrorCode } from '../base/errors.ts'
+
+export const FAILED = 1
+/** Wrong usage or configuration. */
+export const INVALID = 2
+
+const INVALID_CODES = new Set<ErrorCode>([
+  'ERR_USAGE',
+  'ERR_CONFIG',
+  'ERR_KEYRING',
+  'ERR_INSECURE',
+  'ERR_ADDRESS',
+])
+
+export function isInvalid(code: ErrorCode): boolean {
+  return INVALID_CODES.has(code)
+}

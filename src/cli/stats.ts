@@ -1,0 +1,42 @@
+// `tlscached stats`: what the caches of a node hold and did.
+
+import { Command } from 'commander'
+import type { Address } from '../base/address.ts'
+import { askCaches, type CachesAnswer, total } from './answers.ts'
+import { httpOption } from './node-client.ts'
+import { formatTable } from './tables.ts'
+
+export function statsCommand(): Command {
+  return new Command('stats')
+    .description('Show what the caches of a node hold and did.')
+    .addOption(httpOption())
+    .option('--json', 'print the document of GET /v1/caches')
+    .action(stats)
+}
+
+async function stats(options: { readonly http: Address; readonly json?: boolean }): Promise<void> {
+  const answer = await askCaches(options.http)
+  console.log(options.json ? JSON.stringify(answer) : formatCaches(answer))
+}
+
+function formatCaches({ caches }: CachesAnswer): string {
+  const head = ['cache', 'items', 'limit', 'bytes', 'gets', 'hits', 'puts', 'refused', 'removes']
+  const rows = caches.map((cache) => {
+    const puts = total(cache.puts)
+    const taken = (cache.puts['stored'] ?? 0) + (cache.puts['replaced'] ?? 0)
+    return [
+      cache.name,
+      cache.items,
+      cache.items_limit,
+      cache.stored_bytes,
+      total(cache.gets),
+      cache.gets['hit'] ?? 0,
+      taken,
+      puts - taken,
+      cache.removes,
+      cache.evicted,
+      cache.expired,
+    ]
+  })
+  return formatTable([...head, 'evicted', 'expired'], rows)
+}

@@ -1,0 +1,33 @@
+// What the HTTP frontend needs of the node behind it.
+
+import type { Awaitable, SessionHooks } from '../../hooks/hooks.ts'
+import type { PeerStatus } from '../../replication/peer-status.ts'
+import type { ReplicationStats } from '../../replication/stats.ts'
+import type { CacheLimits } from '../../store/limits.ts'
+import type { CacheStats, PutResult } from '../../store/stats.ts'
+
+export interface HttpCache {
+  readonly limits: CacheLimits
+  readonly singleUse: boolean
+  readonly stats: CacheStats
+  readonly hooks: SessionHooks
+  /** Counts a put that was refused before it came to the hooks. */
+  refuse(result: PutResult): void
+}
+
+export interface Readiness {
+  readonly isReady: boolean
+  /** Why, in a word or two, as in `replicating`. */
+  readonly reason: string
+}
+
+export interface HttpBackend {
+  readonly nodeName: string
+  readonly caches: ReadonlyMap<string, HttpCache>
+  readiness(): Readiness
+  peers(): readonly PeerStatus[]
+  /** undefined when this node is alone by configuration. */
+  replicationStats(): ReplicationStats | undefined
+  /** In the Prometheus text format. */
+  metrics(): Awaitable<{ readonly contentType: string; readonly text: string }>
+}

@@ -1,0 +1,116 @@
+// Sessions over HTTP: get, put and remove with octets as bodies.
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { parseHex } from '../../base/bytes.ts'
+import { codeOf, TlscachedError } from '../../base/errors.ts'
+import type { HttpBackend, HttpCache } from './backend.ts'
+import { BODY_TOO_LARGE, fault, faultOf, REFUSALS, sendFault } from './error-replies.ts'
+import { contextOf, readQuery, ttlMsOf } from './query.ts'
+
+export const SESSION_PATH = '/v1/caches/:cache/sessions/:id'
+export const SESSION_METHODS = ['GET', 'PUT', 'DELETE'] as const
+
+const OCTETS = 'application/octet-stream'
+
+interface SessionParams {
+  readonly cache: string
+  readonly id: string
+}
+type SessionRequest = FastifyRequest<{ Params: SessionParams }>
+
+/** `isAllowed` is false where sessions would cross the network in clear. */
+export function addSessionRoutes(
+  app: FastifyInstance,
+  backend: HttpBackend,
+  isAllowed: () => boolean,
+): void {
+  const largest = Math.max(...[...backend.caches.values()].map(({ limits }) => limits.blocksize))
+  const cacheOf = (request: SessionRequest) => findCache(backend, request.params.cache)
+  // Before the body is read, so that it need not be sent.
+  const onRequest = async () => {
+    if (!isAllowed()) throw new TlscachedError('ERR_INSECURE')
+  }
+
+  app.route({
+    method: 'GET',
+    url: SESSION_PATH,
+    exposeHeadRoute: false,
+    onRequest,
+    handler: (request: SessionRequest, reply) => getSession(cacheOf(request), request, reply),
+  })
+  app.route({
+    method: 'PUT',
+    url: SESSION_PATH,
+    bodyLimit: largest,
+    onRequest,
+    handler: (request: SessionRequest, reply) => putSession(cacheOf(request), request, reply),
+    errorHandler: (error, request: SessionRequest, reply) => {
+      // Refused on the way in, but refused by a limit of the cache all the same.
+      if (codeOf(error) === BODY_TOO_LARGE) {
+        backend.caches.get(request.params.cache)?.refuse('blocksize')
+      }
+      return sendFault(reply, faultOf(error))
+    },
+  })
+  app.route({
+    method: 'DELETE',
+    url: SESSION_PATH,
+    onRequest,
+    handler: (request: SessionRequest, reply) => removeSession(cacheOf(request), request, reply),
+  })
+}
+
+/** Throws ERR_CACHE. */
+export function findCache(backend: HttpBackend, name: string): HttpCache {
+  const cache = backend.caches.get(name)
+  if (cache === undefined) throw new TlscachedError('ERR_CACHE', `no such cache: "${name}"`)
+  return cache
+}
+
+async function getSession(
+  { hooks }: HttpCache,
+  request: SessionRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const query = readQuery(request, ['context', 'context_hex', 'server_name'])
+  const id = parseHex(request.params.id)
+  const found = await hooks.get(contextOf(query), id, query.get('server_name'))
+  if (found === undefined) return sendFault(reply, fault(404, 'ERR_MISS'))
+  return reply
+    .header('content-type', OCTETS)
+    .header('cache-control', 'no-store')
+    .header('x-session-ttl', Math.ceil(found.ttlMs / 1000))
+    .send(found.session)
+}
+
+async function putSession(
+  { hooks }: HttpCache,
+  request: SessionRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const query = readQuery(request, ['context', 'context_hex', 'server_name', 'ttl'])
+  const id = parseHex(request.params.id)
+  const session = request.body
+  if (!Buffer.isBuffer(session) || session.length === 0) throw new TlscachedError('ERR_BODY')
+  const result = await hooks.put(
+    contextOf(query),
+    id,
+    session,
+    ttlMsOf(query),
+    query.get('server_name'),
+  )
+  if (result === 'stored' || result === 'replaced') return reply.code(201).send({ result })
+  const { status, code } = REFUSALS[result]
+  return sendFault(reply, fault(status, code))
+}
+
+async function removeSession(
+  { hooks }: HttpCache,
+  request: SessionRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const query = readQuery(request, ['context', 'context_hex'])
+  const id = parseHex(request.params.id)
+  const isRemoved = await hooks.remove(contextOf(query), id)
+  return isRemoved ? reply.code(204).send() : sendFault(reply, fault(404, 'ERR_MISS'))
+}

@@ -1,0 +1,170 @@
+// Which metrics there are: the caches, the sweeper and replication, read from their stats.
+
+import type { Registry } from 'prom-client'
+import type { DurationHistogram } from '../base/histogram.ts'
+import type { PeerStatus } from '../replication/peer-status.ts'
+import type { ReplicationStats } from '../replication/stats.ts'
+import type { CacheStats } from '../store/stats.ts'
+import { DurationMetric } from './duration-metric.ts'
+import { PREFIX } from './registry.ts'
+import { addCounter, addGauge, type Reading } from './stats-metrics.ts'
+
+export interface CacheSource {
+  readonly name: string
+  readonly itemsLimit: number
+  readonly stats: CacheStats
+  readonly getDurations: DurationHistogram
+}
+
+export interface ReplicationSource {
+  readonly stats: ReplicationStats
+  peers(): readonly PeerStatus[]
+  /** Changes of other nodes for a cache that this one does not have. */
+  unknownCaches(): number
+  /** Age of the keyring file; undefined when there is none. */
+  keyAgeSec(): number | undefined
+}
+
+export function collectCaches(registry: Registry, caches: readonly CacheSource[]): void {
+  const each = (read: (cache: CacheSource) => number) => () =>
+    caches.map((cache) => ({ labels: { cache: cache.name }, value: read(cache) }))
+  const byResult = (read: (cache: CacheSource) => Readonly<Record<string, number>>) => () =>
+    caches.flatMap((cache) => readingsOf('result', read(cache), { cache: cache.name }))
+
+  addCounter(registry, {
+    name: 'gets_total',
+    help: 'Gets by result; everything but a hit is a miss to the caller.',
+    labelNames: ['cache', 'result'],
+    read: byResult(({ stats }) => stats.gets),
+  })
+  addCounter(registry, {
+    name: 'puts_total',
+    help: 'Puts by result; everything but stored and replaced was refused.',
+    labelNames: ['cache', 'result'],
+    read: byResult(({ stats }) => stats.puts),
+  })
+  addCounter(registry, {
+    name: 'replication_applied_total',
+    help: 'Changes of other nodes by what became of them.',
+    labelNames: ['cache', 'result'],
+    read: byResult(({ stats }) => stats.applied),
+  })
+  const counters: readonly [string, string, (cache: CacheSource) => number][] = [
+    ['removes_total', 'Sessions taken out by callers.', ({ stats }) => stats.removes],
+    ['evicted_total', 'Sessions pushed out by newer ones.', ({ stats }) => stats.evicted],
+    ['expired_total', 'Sessions whose lifetime ended here.', ({ stats }) => stats.expired],
+  ]
+  for (const [name, help, read] of counters) {
+    addCounter(registry, { name, help, labelNames: ['cache'], read: each(read) })
+  }
+  const gauges: readonly [string, string, (cache: CacheSource) => number][] = [
+    ['items', 'Sessions held.', ({ stats }) => stats.items],
+    ['items_limit', 'Most sessions held.', ({ itemsLimit }) => itemsLimit],
+    ['stored_bytes', 'Bytes of the sessions held.', ({ stats }) => stats.storedBytes],
+  ]
+  for (const [name, help, read] of gauges) {
+    addGauge(registry, { name, help, labelNames: ['cache'], read: each(read) })
+  }
+  new DurationMetric({
+    name: `${PREFIX}get_duration_seconds`,
+    help: 'How long gets took.',
+    labelNames: ['cache'],
+    registry,
+    read: () => caches.map(({ name, getDurations }) => seriesOf(getDurations, { cache: name })),
+  })
+}
+
+export function collectSweeper(registry: Registry, durations: DurationHistogram): void {
+  new DurationMetric({
+    name: `${PREFIX}sweep_duration_seconds`,
+    help: 'How long the sweeper held the event loop at once.',
+    labelNames: [],
+    registry,
+    read: () => [seriesOf(durations, {})],
+  })
+}
+
+export function collectReplication(registry: Registry, source: ReplicationSource): void {
+  const { stats } = source
+  addCounter(registry, {
+    name: 'replication_datagrams_total',
+    help: 'Datagrams sent, once per destination, and received.',
+    labelNames: ['direction'],
+    read: () => byDirection(stats.datagramsSent, stats.datagramsReceived),
+  })
+  addCounter(registry, {
+    name: 'replication_entries_total',
+    help: 'Changes sent, once for all peers, and received.',
+    labelNames: ['direction'],
+    read: () => byDirection(stats.entriesSent, stats.entriesReceived),
+  })
+  addCounter(registry, {
+    name: 'replication_dropped_total',
+    help: 'Datagrams that went no further, by reason.',
+    labelNames: ['reason'],
+    read: () => readingsOf('reason', stats.dropped, {}),
+  })
+  addCounter(registry, {
+    name: 'replication_lost_total',
+    help: 'Datagrams of peers that never arrived.',
+    read: () => [{ value: stats.lost }],
+  })
+  addCounter(registry, {
+    name: 'replication_unknown_cache_total',
+    help: 'Changes of other nodes for a cache that this node does not have.',
+    read: () => [{ value: source.unknownCaches() }],
+  })
+  new DurationMetric({
+    name: `${PREFIX}replication_lag_seconds`,
+    help: 'From sealing on a peer to arrival here, the difference of the clocks taken out.',
+    labelNames: [],
+    registry,
+    read: () => [seriesOf(stats.lag, {})],
+  })
+  addGauge(registry, {
+    name: 'peer_up',
+    help: '1 when the peer was heard within the last ten seconds.',
+    labelNames: ['peer'],
+    read: () => readPeers(source.peers()),
+  })
+  addGauge(registry, {
+    name: 'key_age_seconds',
+    help: 'Time since the keyring file was written.',
+    read: () => {
+      const value = source.keyAgeSec()
+      return value === undefined ? [] : [{ value }]
+    },
+  })
+}
+
+/** A peer that started again is there twice for a while: up when one of the two is. */
+function readPeers(peers: readonly PeerStatus[]): Reading[] {
+  const isUp = new Map<string, boolean>()
+  for (const peer of peers) {
+    const label = peer.name === '' ? peer.address : peer.name
+    isUp.set(label, peer.isUp || isUp.get(label) === true)
+  }
+  return [...isUp].map(([peer, value]) => ({ labels: { peer }, value: value ? 1 : 0 }))
+}
+
+function byDirection(sent: number, received: number): Reading[] {
+  return [
+    { labels: { direction: 'sent' }, value: sent },
+    { labels: { direction: 'received' }, value: received },
+  ]
+}
+
+function readingsOf(
+  label: string,
+  counts: Readonly<Record<string, number>>,
+  labels: Readonly<Record<string, string>>,
+): Reading[] {
+  return Object.entries(counts).map(([name, value]) => ({
+    labels: { ...labels, [label]: name },
+    value,
+  }))
+}
+
+function seriesOf(durations: DurationHistogram, labels: Readonly<Record<string, string>>) {
+  return { labels, durations }
+}

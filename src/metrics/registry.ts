@@ -1,0 +1,35 @@
+// The metrics of one node in the Prometheus text format; nothing in it is shared between nodes.
+
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+
+export const PREFIX = 'tlscached_'
+
+/**
+ * prom-client's default metrics whose names break Prometheus' own rules (a gauge is no `_total`), each
+ * beside one without that fault.
+ */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+]
+
+export function createRegistry(version: string): Registry {
+  const registry = new Registry()
+  new Gauge({
+    name: `${PREFIX}build_info`,
+    help: 'Always 1; what runs is in the labels.',
+    labelNames: ['version', 'node_version'],
+    registers: [registry],
+  }).set({ version, node_version: process.version }, 1)
+  return registry
+}
+
+/**
+ * Adds the metrics of the process: CPU, memory, event loop, garbage collection. Once per process,
+ * because prom-client never takes its observers down again.
+ */
+export function collectProcess(registry: Registry): void {
+  collectDefaultMetrics({ register: registry })
+  for (const name of MISNAMED) registry.removeSingleMetric(name)
+}

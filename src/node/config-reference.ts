@@ -1,0 +1,33 @@
+// The reference of all settings as a Markdown table, for the README and `tlscached check --reference`.
+
+import { type Setting, settings } from './config-settings.ts'
+
+export const REFERENCE_BEGIN = '<!-- begin of the generated configuration reference -->'
+export const REFERENCE_END = '<!-- end of the generated configuration reference -->'
+
+export function formatReference(): string {
+  const head = ['Key', 'Default', 'Form', 'Meaning', 'Environment, flag']
+  const rows = [head, head.map(() => '---'), ...settings.map(toRow)]
+  return rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+/** The text with everything between the two markers replaced. Throws when they are not there. */
+export function replaceReference(text: string): string {
+  const begin = text.indexOf(REFERENCE_BEGIN)
+  const end = text.indexOf(REFERENCE_END)
+  if (begin < 0 || end < begin) throw new Error('the text has no place for the reference')
+  const before = text.slice(0, begin + REFERENCE_BEGIN.length)
+  return `${before}\n${formatReference()}\n${text.slice(end)}`
+}
+
+function toRow(setting: Setting): string[] {
+  const { key, defaultText = 'required', form, description, variable, flag } = setting
+  const spellings = [variable, flag].filter((spelling) => spelling !== undefined)
+  return [
+    `\`${key}\``,
+    defaultText,
+    form,
+    description,
+    spellings.map((spelling) => `\`${spelling}\``).join(' '),
+  ]
+}

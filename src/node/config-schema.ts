@@ -1,0 +1,286 @@
+// The configuration as people write it: keys, forms, bounds and defaults of every setting.
+
+import { z } from 'zod'
+import { isMulticast, parseAddress, parseHostAddress } from '../base/address.ts'
+import { parseHex } from '../base/bytes.ts'
+import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import { messageOf } from '../base/errors.ts'
+import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
+import { toContext } from '../session/context.ts'
+import {
+  CACHE_NAME_PATTERN,
+  MAX_BLOCKSIZE,
+  MAX_ITEMS,
+  MAX_KEYSIZE,
+  MAX_TIMEOUT_MS,
+} from '../store/limits.ts'
+import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
+import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
+import { Keyring, parseKey } from '../wire/keyring.ts'
+
+/** What the reference and the command line need to know of a setting beside its schema. */
+export interface SettingNote {
+  readonly description: string
+  /** What a value looks like. */
+  readonly form: string
+  /** Where the default is not part of the schema. */
+  readonly fallback?: string
+}
+
+export const notes = z.registry<SettingNote>()
+
+/** Written in place of an address, where a frontend that is on by default shall be off. */
+export const NONE = 'none'
+
+const MAX_CACHES = 256
+const MAX_PEERS = 1024
+const MAX_HOPS = 255
+const HEX_PREFIX = 'hex:'
+
+const cache = z.strictObject({
+  name: text()
+    .refine((name) => CACHE_NAME_PATTERN.test(name), {
+      error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
+    })
+    .register(notes, { description: 'name of the cache', form: 'text' }),
+  items: integer(1, MAX_ITEMS)
+    .prefault(20_000)
+    .register(notes, {
+      description: 'most sessions held; N holds N',
+      form: `1..${MAX_ITEMS}`,
+    }),
+  keysize: size(1, MAX_KEYSIZE)
+    .prefault(128)
+    .register(notes, {
+      description: 'longest session ID; those of OpenSSL have 32 bytes',
+      form: `size, 1..${MAX_KEYSIZE}`,
+    }),
+  blocksize: size(1, MAX_BLOCKSIZE)
+    .prefault(4096)
+    .register(notes, {
+      description: 'largest encoded session',
+      form: `size, 1..${MAX_BLOCKSIZE}`,
+    }),
+  timeout: duration(MAX_TIMEOUT_MS).prefault('300s').register(notes, {
+    description: 'longest lifetime of a session; shorter ones stay as they are',
+    form: 'duration, at most 7d',
+  }),
+  contexts: list(context(), 1, 1024).optional().register(notes, {
+    description: 'the only session ID contexts accepted; `hex:` before one that is not text',
+    form: 'list of text',
+    fallback: 'every one',
+  }),
+  full: oneOf(['evict', 'refuse']).prefault('evict').register(notes, {
+    description: 'a put into a full cache pushes out the least recently used session, or fails',
+    form: 'evict or refuse',
+  }),
+  single_use: flag().prefault(false).register(notes, {
+    description: 'a get takes a TLS 1.3 session out (RFC 8446 8.1); between nodes best effort',
+    form: 'true or false',
+  }),
+})
+
+const replication = z.strictObject({
+  listen: hostAddress().register(notes, {
+    description: 'where this node receives from its peers (UDP), or the multicast group it joins',
+    form: 'host:port',
+    fallback: 'required',
+  }),
+  peers: list(peerAddress(), 0, MAX_PEERS).optional().register(notes, {
+    description: 'the other nodes; own addresses may be among them, names are looked up again',
+    form: 'list of host:port',
+    fallback: 'nobody',
+  }),
+  keys_file: text().optional().register(notes, {
+    description:
+      'file of keys of the cluster, one a line, mode 0600; `tlscached keygen` makes them',
+    form: 'path',
+    fallback: 'no keys',
+  }),
+  keys: keyring().optional().register(notes, {
+    description: 'the keys themselves, where there is no file; the first one seals, all open',
+    form: 'list of base64',
+    fallback: 'no keys',
+  }),
+  insecure: flag().prefault(false).register(notes, {
+    description: 'replicate without keys beyond loopback: whoever listens there reads sessions',
+    form: 'true or false',
+  }),
+  interface: text().optional().register(notes, {
+    description: 'address or name of the interface for the multicast group',
+    form: 'text',
+    fallback: 'the system decides',
+  }),
+  multicast_ttl: integer(0, MAX_HOPS)
+    .optional()
+    .register(notes, {
+      description: 'routers that a multicast datagram may pass',
+      form: `0..${MAX_HOPS}`,
+      fallback: '1',
+    }),
+  max_datagram: size(MIN_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES)
+    .prefault(DEFAULT_DATAGRAM_BYTES)
+    .register(notes, {
+      description: 'largest datagram sent; what is larger travels in several',
+      form: `size, ${MIN_DATAGRAM_BYTES}..${MAX_DATAGRAM_BYTES}`,
+    }),
+})
+
+export const configSchema = z.strictObject({
+  node: z
+    .strictObject({
+      name: text()
+        .refine((name) => Buffer.byteLength(name) <= MAX_NODE_NAME_BYTES, {
+          error: `must have at most ${MAX_NODE_NAME_BYTES} bytes`,
+        })
+        .optional()
+        .register(notes, {
+          description: 'name of this node, different on every node',
+          form: 'text',
+          fallback: 'the host name',
+        }),
+    })
+    .prefault({}),
+  caches: list(cache, 1, MAX_CACHES)
+    .prefault([{ name: 'ssl' }])
+    .register(notes, { description: 'the caches of this node', form: 'list of caches' }),
+  replication: replication.optional(),
+  frontends: z
+    .strictObject({
+      http: frontendAddress().prefault('127.0.0.1:5080').register(notes, {
+        description: 'HTTP: sessions, metrics, health; `none` for no such frontend',
+        form: 'host:port or unix:/path',
+      }),
+      insecure: flag().prefault(false).register(notes, {
+        description: 'let sessions cross the network in clear on frontends beyond loopback',
+        form: 'true or false',
+      }),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: oneOf(LOG_LEVELS)
+        .prefault('info')
+        .register(notes, {
+          description: 'least important lines that are logged',
+          form: LOG_LEVELS.join(', '),
+        }),
+      format: oneOf(LOG_FORMATS)
+        .prefault('json')
+        .register(notes, {
+          description: 'one JSON object or one readable line per event',
+          form: LOG_FORMATS.join(', '),
+        }),
+    })
+    .prefault({}),
+})
+
+/** What a configuration may be written as, before defaults. */
+export type ConfigInput = z.input<typeof configSchema>
+export type ParsedConfig = z.output<typeof configSchema>
+
+/** The group a replication section listens on makes a list of peers meaningless, and the reverse. */
+export function isMulticastListen(listen: unknown): boolean {
+  try {
+    return typeof listen === 'string' && isMulticast(parseHostAddress(listen).host)
+  } catch {
+    return false
+  }
+}
+
+function text() {
+  return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
+}
+
+function flag() {
+  return z.boolean({ error: 'must be true or false' })
+}
+
+function oneOf<const Values extends readonly string[]>(values: Values) {
+  return z.enum(values, { error: `must be ${values.join(' or ')}` })
+}
+
+function list<Element extends z.ZodType>(element: Element, min: number, max: number) {
+  return z
+    .array(element, { error: 'must be a list, as in [a, b]' })
+    .min(min, `must have at least ${min}`)
+    .max(max, `must have at most ${max}`)
+}
+
+function integer(min: number, max: number) {
+  const error = `must be a whole number, ${min}..${max}`
+  return z.int({ error }).min(min, error).max(max, error)
+}
+
+/** A number of bytes, or text as `4KiB`. */
+function size(min: number, max: number) {
+  const error = `must be a size, ${min}..${max} bytes (as in 4096 or 4KiB)`
+  return z.union([z.number(), z.string()], { error }).transform((value, context) => {
+    const bytes = typeof value === 'number' ? value : parseSizeBytes(value)
+    if (bytes !== undefined && Number.isInteger(bytes) && bytes >= min && bytes <= max) return bytes
+    context.addIssue({ code: 'custom', message: error })
+    return z.NEVER
+  })
+}
+
+function duration(maxMs: number) {
+  const error = `must be a duration, 1ms..${formatDurationMs(maxMs)} (as in 250ms, 300s, 5m, 12h)`
+  return z.string({ error }).transform((value, context) => {
+    const durationMs = parseDurationMs(value)
+    if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
+    context.addIssue({ code: 'custom', message: error })
+    return z.NEVER
+  })
+}
+
+/** Text that `parse` takes; what it throws is the problem. */
+function parsed<Value>(parse: (value: string) => Value) {
+  return text().transform((value, context): Value => {
+    try {
+      return parse(value)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: messageOf(error) })
+      return z.NEVER
+    }
+  })
+}
+
+function context() {
+  return parsed((value) =>
+    toContext(value.startsWith(HEX_PREFIX) ? parseHex(value.slice(HEX_PREFIX.length)) : value),
+  )
+}
+
+function hostAddress() {
+  return parsed(parseHostAddress)
+}
+
+function peerAddress() {
+  return parsed((value) => {
+    const address = parseHostAddress(value)
+    if (address.port === 0) throw new Error(`"${value}" is a peer without a port`)
+    return address
+  })
+}
+
+function frontendAddress() {
+  return parsed((value) => (value === NONE ? NONE : parseAddress(value)))
+}
+
+/** Keys as text; the problem never repeats what was written. */
+function keyring() {
+  return list(z.string({ error: 'must be a key in base64' }), 1, 64).transform((lines, context) => {
+    const keys = lines.map(parseKey)
+    for (const [index, key] of keys.entries()) {
+      if (key !== undefined) continue
+      const message = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
+      context.addIssue({ code: 'custom', message, path: [index] })
+    }
+    try {
+      if (!keys.includes(undefined)) return new Keyring(keys.filter((key) => key !== undefined))
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: messageOf(error) })
+    }
+    return z.NEVER
+  })
+}

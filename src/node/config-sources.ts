@@ -1,0 +1,78 @@
+// The three sources of a configuration, later ones stronger: a YAML file, the environment, flags.
+
+import { readFileSync } from 'node:fs'
+import { messageOf } from '../base/errors.ts'
+import {
+  CONFIG_VARIABLE,
+  ENVIRONMENT_PREFIX,
+  type StandaloneSetting,
+  standaloneSettings,
+} from './config-settings.ts'
+import { type ConfigTree, isSection, readYaml } from './config-tree.ts'
+import { nearest } from './nearest.ts'
+
+/** A configuration of a whole cluster has a few kilobytes. */
+const MAX_FILE_BYTES = 1024 * 1024
+
+export function addFile(tree: ConfigTree, path: string): void {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+    if (text.length > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
+  } catch (error) {
+    tree.report([], `cannot be read: ${messageOf(error)}`, path)
+    return
+  }
+  tree.mark([], path)
+  const value = readYaml(text, tree, path, [], true)
+  // An empty file, or one of comments only, says nothing, and that is allowed.
+  if (value === null || value === undefined) return
+  if (isSection(value)) addObject(tree, value)
+  else tree.report([], 'must be a mapping of sections, as in "log: { level: info }"', `${path}:1:1`)
+}
+
+/** Takes over plain values; a section that is there but empty counts as not there. */
+export function addObject(tree: ConfigTree, value: Readonly<Record<string, unknown>>): void {
+  for (const [name, section] of Object.entries(value)) {
+    if (section !== null && section !== undefined) tree.root[name] = withoutUndefined(section)
+  }
+}
+
+/** Takes over the variables that start with TLSCACHED_; one that names no setting is a problem. */
+export function addEnvironment(
+  tree: ConfigTree,
+  environment: Readonly<Record<string, string | undefined>>,
+): void {
+  const byVariable = new Map(standaloneSettings.map((setting) => [setting.variable, setting]))
+  for (const [name, value] of Object.entries(environment)) {
+    if (!name.startsWith(ENVIRONMENT_PREFIX) || value === undefined) continue
+    if (name === CONFIG_VARIABLE) continue
+    const setting = byVariable.get(name)
+    if (setting !== undefined) addText(tree, setting, value, name)
+    else {
+      const known = nearest(name, [...byVariable.keys(), CONFIG_VARIABLE])
+      tree.report([], `unknown variable; the nearest known one is ${known}`, name)
+    }
+  }
+}
+
+/** Takes over flags by their key (`replication.listen`), each given as text. */
+export function addFlags(tree: ConfigTree, flags: ReadonlyMap<string, string>): void {
+  for (const setting of standaloneSettings) {
+    const value = flags.get(setting.key)
+    if (value !== undefined) addText(tree, setting, value, setting.flag)
+  }
+}
+
+function addText(tree: ConfigTree, setting: StandaloneSetting, text: string, where: string): void {
+  tree.set(setting.path, text, where)
+  if (setting.isText) return
+  tree.set(setting.path, readYaml(text, tree, where, setting.path, false), where)
+}
+
+function withoutUndefined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined)
+  if (!isSection(value)) return value
+  const defined = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  return Object.fromEntries(defined.map(([name, inner]) => [name, withoutUndefined(inner)]))
+}

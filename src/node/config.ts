@@ -1,0 +1,157 @@
+// The configuration of a node, complete and checked: the only form the rest of the program sees.
+
+import type { Address, HostAddress } from '../base/address.ts'
+import type { LoggerOptions } from '../base/logger.ts'
+import type { CacheLimits } from '../store/limits.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import { ConfigError } from './config-error.ts'
+import { checkRules } from './config-rules.ts'
+import { type ConfigInput, configSchema, NONE, type ParsedConfig } from './config-schema.ts'
+import { type ConfigPath, formatPath, knownKeys, settings } from './config-settings.ts'
+import { addEnvironment, addFile, addFlags, addObject } from './config-sources.ts'
+import { ConfigTree } from './config-tree.ts'
+import { nearest } from './nearest.ts'
+
+export interface CacheConfig {
+  readonly limits: CacheLimits
+  /** A get of a TLS 1.3 session takes it out. */
+  readonly singleUse: boolean
+}
+
+export interface ReplicationConfig {
+  /** A multicast address is a group to join. */
+  readonly listen: HostAddress
+  readonly peers: readonly HostAddress[]
+  readonly keysFile: string | undefined
+  readonly keys: Keyring | undefined
+  readonly isInsecure: boolean
+  readonly interface: string | undefined
+  readonly multicastTtl: number | undefined
+  readonly maxDatagramBytes: number
+}
+
+export interface FrontendsConfig {
+  readonly http: Address | undefined
+  /** Sessions may cross the network in clear. */
+  readonly isInsecure: boolean
+}
+
+export interface NodeConfig {
+  readonly nodeName: string
+  readonly caches: readonly CacheConfig[]
+  /** undefined: this node is alone. */
+  readonly replication: ReplicationConfig | undefined
+  readonly frontends: FrontendsConfig
+  readonly log: Pick<LoggerOptions, 'level' | 'format'>
+}
+
+export interface ConfigSources {
+  /** Path of a YAML file. */
+  readonly file?: string | undefined
+  readonly environment?: Readonly<Record<string, string | undefined>>
+  /** By key, as in `replication.listen`. */
+  readonly flags?: ReadonlyMap<string, string>
+  /** Name of the node when nothing else is said. */
+  readonly hostName: string
+}
+
+/** Reads file, environment and flags. Throws a ConfigError with everything that is wrong. */
+export function readConfig(sources: ConfigSources): NodeConfig {
+  const tree = new ConfigTree()
+  if (sources.file !== undefined) addFile(tree, sources.file)
+  if (sources.environment !== undefined) addEnvironment(tree, sources.environment)
+  if (sources.flags !== undefined) addFlags(tree, sources.flags)
+  return checkTree(tree, sources.hostName)
+}
+
+/** Checks a configuration given as an object. Throws a ConfigError with everything that is wrong. */
+export function checkConfig(input: ConfigInput, hostName: string): NodeConfig {
+  const tree = new ConfigTree()
+  addObject(tree, { ...input })
+  return checkTree(tree, hostName)
+}
+
+function checkTree(tree: ConfigTree, hostName: string): NodeConfig {
+  checkRules(tree)
+  const parsed = configSchema.safeParse(tree.root)
+  for (const issue of parsed.error?.issues ?? []) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const name of issue.keys) reportUnknown(tree, [...issue.path, name])
+    } else if (isMissing(tree, issue.path)) tree.report(issue.path, 'is required')
+    else tree.report(issue.path, issue.message)
+  }
+  if (parsed.data === undefined || tree.problems.length > 0) {
+    throw new ConfigError(tree.problems.toSorted(byPlace))
+  }
+  return deepFreeze(toNodeConfig(parsed.data, hostName))
+}
+
+function reportUnknown(tree: ConfigTree, path: ConfigPath): void {
+  const section = path.slice(0, -1)
+  const name = String(path.at(-1))
+  // `http: ...` at the top was meant to be `frontends.http`.
+  const elsewhere = settings.find((setting) => setting.key.endsWith(`.${name}`))
+  const known = elsewhere?.key ?? formatPath([...section, nearest(name, knownKeys(section))])
+  tree.report(path, `unknown key; the nearest known one is ${known}`)
+}
+
+function isMissing(tree: ConfigTree, path: ConfigPath): boolean {
+  let value: unknown = tree.root
+  for (const part of path) {
+    if (typeof value !== 'object' || value === null) return false
+    value = Reflect.get(value, part)
+  }
+  return value === undefined || value === null
+}
+
+/** In the order in which an editor would visit them. */
+function byPlace(a: { where: string }, b: { where: string }): number {
+  return a.where.localeCompare(b.where, 'en', { numeric: true })
+}
+
+function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
+  return {
+    nodeName: parsed.node.name ?? hostName,
+    caches: parsed.caches.map(toCacheConfig),
+    replication: parsed.replication && toReplicationConfig(parsed.replication),
+    frontends: {
+      http: parsed.frontends.http === NONE ? undefined : parsed.frontends.http,
+      isInsecure: parsed.frontends.insecure,
+    },
+    log: parsed.log,
+  }
+}
+
+function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
+  const { name, items, keysize, blocksize, timeout: timeoutMs, contexts, full } = parsed
+  const limits = { name, items, keysize, blocksize, timeoutMs, full }
+  return {
+    limits: contexts === undefined ? limits : { ...limits, contexts },
+    singleUse: parsed.single_use,
+  }
+}
+
+function toReplicationConfig(parsed: NonNullable<ParsedConfig['replication']>): ReplicationConfig {
+  return {
+    listen: parsed.listen,
+    peers: parsed.peers ?? [],
+    keysFile: parsed.keys_file,
+    keys: parsed.keys,
+    isInsecure: parsed.insecure,
+    interface: parsed.interface,
+    multicastTtl: parsed.multicast_ttl,
+    maxDatagramBytes: parsed.max_datagram,
+  }
+}
+
+/** Plain objects and lists only: bytes cannot be frozen, a keyring has nothing to change. */
+function deepFreeze<Value>(value: Value): Value {
+  const isPlain =
+    Array.isArray(value) ||
+    (typeof value === 'object' &&
+      value !== null &&
+      Object.getPrototypeOf(value) === Object.prototype)
+  if (!isPlain) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}

@@ -1,0 +1,111 @@
+// Replication as the configuration asks for it: transport, keys, and changes handed to the right store.
+
+import type { Clock } from '../base/clock.ts'
+import { TlscachedError } from '../base/errors.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
+import type { RandomSource } from '../base/random.ts'
+import { toListenError } from '../frontends/frontend.ts'
+import { Replicator } from '../replication/replicator.ts'
+import { UdpTransport } from '../replication/udp-transport.ts'
+import type { Change } from '../store/change.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { ApplyResult } from '../store/stats.ts'
+import type { Identity } from '../wire/identity.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import type { ReplicationConfig } from './config.ts'
+import { keyringOf } from './keys.ts'
+
+export interface NodeReplicationOptions {
+  readonly config: ReplicationConfig
+  readonly identity: Identity
+  readonly stores: ReadonlyMap<string, SessionStore>
+  readonly clock: Clock
+  readonly random: RandomSource
+  readonly logger: Logger
+}
+
+export class NodeReplication {
+  readonly transport: UdpTransport
+  readonly replicator: Replicator
+  /** Changes of other nodes for a cache that is not here. */
+  unknownCaches = 0
+  readonly #options: NodeReplicationOptions
+  readonly #unknownCacheLog: LogLimiter
+  #config: ReplicationConfig
+  #keyring: Keyring
+
+  /** Throws ERR_KEYRING or ERR_INSECURE. */
+  constructor(options: NodeReplicationOptions) {
+    const { config, identity, clock, random, logger } = options
+    this.#options = options
+    this.#config = config
+    this.#keyring = keyringOf(config)
+    this.#unknownCacheLog = new LogLimiter(clock)
+    this.transport = new UdpTransport({
+      listen: config.listen,
+      networkInterface: config.interface,
+      multicastHops: config.multicastTtl,
+      clock,
+      logger,
+    })
+    this.replicator = new Replicator({
+      transport: this.transport,
+      identity,
+      keyring: this.#keyring,
+      peers: config.peers,
+      maxDatagramBytes: config.maxDatagramBytes,
+      clock,
+      random,
+      logger,
+      apply: (change) => this.#apply(change),
+    })
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.replicator.start()
+    } catch (error) {
+      const cause = error instanceof TlscachedError ? error.cause : error
+      throw toListenError(cause, this.#config.listen, 'replication.listen')
+    }
+    if (!this.isEncrypted) {
+      this.#options.logger.warn({}, 'replication: no keys, sessions are sent in clear')
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.replicator.stop()
+  }
+
+  get isEncrypted(): boolean {
+    return this.#config.keysFile !== undefined || this.#config.keys !== undefined
+  }
+
+  /** Takes over keys and peers. Throws like the constructor, and then nothing has changed. */
+  async reload(config: ReplicationConfig): Promise<void> {
+    const keyring = keyringOf(config)
+    this.#config = config
+    this.#keyring = keyring
+    this.replicator.setKeyring(keyring)
+    await this.replicator.setPeers(config.peers)
+  }
+
+  keyAgeSec(): number | undefined {
+    const { writtenWallMs } = this.#keyring
+    if (writtenWallMs === undefined) return undefined
+    return (this.#options.clock.wallMs() - writtenWallMs) / 1000
+  }
+
+  #apply(change: Change): ApplyResult {
+    const store = this.#options.stores.get(change.cache)
+    if (store !== undefined) return store.apply(change)
+    this.unknownCaches += 1
+    this.#unknownCacheLog.pass((heldBack) =>
+      this.#options.logger.warn(
+        { cache: change.cache, heldBack },
+        'replication: a peer has a cache that is not configured here',
+      ),
+    )
+    return 'refused'
+  }
+}

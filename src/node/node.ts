@@ -1,0 +1,241 @@
+// One node, put together: stores and hooks, replication, frontends, metrics. The only place where they meet.
+
+import { hostname } from 'node:os'
+import type { Registry } from 'prom-client'
+import { formatAddress } from '../base/address.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
+import { createLogger, type Logger } from '../base/logger.ts'
+import { type RandomSource, systemRandom } from '../base/random.ts'
+import { readVersion } from '../base/version.ts'
+import type { Frontend } from '../frontends/frontend.ts'
+import type { HttpBackend, HttpCache, Readiness } from '../frontends/http/backend.ts'
+import { HttpFrontend } from '../frontends/http/http-frontend.ts'
+import { LocalHooks } from '../hooks/session-hooks.ts'
+import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
+import { collectProcess, createRegistry } from '../metrics/registry.ts'
+import type { PeerStatus } from '../replication/peer-status.ts'
+import type { ReplicationStats } from '../replication/stats.ts'
+import { SessionStore } from '../store/session-store.ts'
+import { Sweeper } from '../store/sweeper.ts'
+import { VersionClock } from '../store/version-clock.ts'
+import { createIdentity } from '../wire/identity.ts'
+import { checkConfig, type NodeConfig } from './config.ts'
+import { type ConfigInput, NONE } from './config-schema.ts'
+import { NodeReplication } from './node-replication.ts'
+
+export interface NodeOptions {
+  readonly clock?: Clock
+  readonly random?: RandomSource
+  readonly logger?: Logger
+  /** Whether `/metrics` also tells of the whole process; once per process at most. */
+  readonly hasProcessMetrics?: boolean
+}
+
+/** Something that listens, for display. */
+export interface Listening {
+  /** `replication`, or the name of a frontend. */
+  readonly name: string
+  readonly address: string
+}
+
+interface NodeCache extends HttpCache {
+  readonly store: SessionStore
+  readonly hooks: LocalHooks
+}
+
+/**
+ * A node inside this process. The configuration is that of the file, as an object; but no frontend
+ * listens unless it is asked for. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE.
+ */
+export function createNode(config: ConfigInput = {}, options: NodeOptions = {}): CacheNode {
+  const frontends = { http: NONE, ...config.frontends }
+  return new CacheNode(checkConfig({ ...config, frontends }, hostname()), options)
+}
+
+export class CacheNode implements HttpBackend {
+  readonly nodeName: string
+  readonly caches: ReadonlyMap<string, NodeCache>
+  readonly #config: NodeConfig
+  readonly #logger: Logger
+  readonly #sweeper: Sweeper
+  readonly #replication: NodeReplication | undefined
+  readonly #frontends: readonly Frontend[]
+  readonly #registry: Registry
+  #started: Promise<void> | undefined
+  #isListening = false
+
+  constructor(config: NodeConfig, options: NodeOptions = {}) {
+    const clock = options.clock ?? systemClock
+    const random = options.random ?? systemRandom
+    this.#config = config
+    this.nodeName = config.nodeName
+    this.#logger = options.logger ?? createLogger({ ...config.log, node: config.nodeName })
+    const logger = this.#logger
+    const identity = createIdentity(config.nodeName, random)
+    const storeOptions = {
+      clock,
+      versions: new VersionClock(clock),
+      origin: identity.origin,
+      seed: random(4).readUInt32LE(),
+    }
+    this.caches = new Map(
+      config.caches.map(({ limits, singleUse }) => {
+        const store = new SessionStore(limits, storeOptions)
+        const hooks = new LocalHooks(store, { clock, logger, singleUse })
+        const { stats } = store
+        const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
+        return [limits.name, { limits, singleUse, stats, store, hooks, refuse }]
+      }),
+    )
+    const stores = new Map([...this.caches].map(([name, { store }]) => [name, store]))
+    this.#sweeper = new Sweeper(stores.values(), clock)
+    this.#replication =
+      config.replication &&
+      new NodeReplication({ config: config.replication, identity, stores, clock, random, logger })
+    const replicator = this.#replication?.replicator
+    for (const store of stores.values()) {
+      store.onChange = (change, origin) => {
+        if (origin === 'local') replicator?.publish(change)
+      }
+    }
+    const { http, isInsecure } = config.frontends
+    this.#frontends =
+      http === undefined
+        ? []
+        : [new HttpFrontend({ listen: http, isInsecure, backend: this, clock, logger })]
+    this.#registry = this.#createRegistry(options.hasProcessMetrics ?? false)
+  }
+
+  /** Rejects with ERR_LISTEN when an address cannot be had; then nothing listens. Idempotent. */
+  start(): Promise<void> {
+    this.#started ??= this.#start()
+    return this.#started
+  }
+
+  /** Sends what is gathered, closes everything, and resolves when nothing is left open. Idempotent. */
+  async stop(): Promise<void> {
+    const started = this.#started
+    if (started === undefined) return
+    this.#started = undefined
+    await started.catch(() => {})
+    await this.#close()
+  }
+
+  /** The hooks on a cache, for attachSessionCache. Throws ERR_CACHE when there is none of this name. */
+  hooks(cacheName: string): LocalHooks {
+    const cache = this.caches.get(cacheName)
+    if (cache === undefined) throw new TlscachedError('ERR_CACHE', `no such cache: "${cacheName}"`)
+    return cache.hooks
+  }
+
+  /** What listens now, and where: with the ports that the kernel chose. */
+  listening(): readonly Listening[] {
+    if (!this.#isListening) return []
+    const frontends = this.#frontends.map(({ name, address }) => ({
+      name,
+      address: formatAddress(address),
+    }))
+    const transport = this.#replication?.transport
+    if (transport === undefined) return frontends
+    const address = formatAddress(transport.group ?? transport.address)
+    return [{ name: 'replication', address }, ...frontends]
+  }
+
+  readiness(): Readiness {
+    if (!this.#isListening) return { isReady: false, reason: 'not started' }
+    switch (this.#replication?.replicator.joinState()) {
+      case undefined:
+        return { isReady: true, reason: 'no replication' }
+      case 'joining':
+        return { isReady: false, reason: 'looking for peers' }
+      case 'joined':
+        return { isReady: true, reason: 'replicating' }
+      case 'alone':
+        return { isReady: true, reason: 'no peer found' }
+    }
+  }
+
+  peers(): readonly PeerStatus[] {
+    return this.#replication?.replicator.peers() ?? []
+  }
+
+  replicationStats(): ReplicationStats | undefined {
+    return this.#replication?.replicator.stats
+  }
+
+  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+  }
+
+  /**
+   * Takes over keys and peers of a changed configuration; everything else needs a restart, which is
+   * logged. Throws ERR_KEYRING or ERR_INSECURE, and then nothing has changed.
+   */
+  async reload(config: NodeConfig): Promise<void> {
+    if (this.#replication !== undefined && config.replication !== undefined) {
+      await this.#replication.reload(config.replication)
+    }
+    const needsRestart = fixedPartsOf(config) !== fixedPartsOf(this.#config)
+    this.#logger.info({ needsRestart }, 'keys and peers were read again')
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await this.#replication?.start()
+      for (const frontend of this.#frontends) await frontend.start()
+    } catch (error) {
+      this.#started = undefined
+      await this.#close()
+      throw error
+    }
+    this.#sweeper.start()
+    this.#isListening = true
+    for (const { name, address } of this.listening()) {
+      this.#logger.info({ frontend: name, address }, 'listening')
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#isListening = false
+    this.#sweeper.stop()
+    // Frontends first: what they still take is then sent on.
+    const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
+    closed.push(...(await Promise.allSettled([this.#replication?.stop()])))
+    for (const outcome of closed) {
+      if (outcome.status === 'fulfilled') continue
+      this.#logger.warn({ reason: messageOf(outcome.reason) }, 'something did not close')
+    }
+  }
+
+  #createRegistry(hasProcessMetrics: boolean): Registry {
+    const registry = createRegistry(readVersion())
+    if (hasProcessMetrics) collectProcess(registry)
+    collectCaches(
+      registry,
+      [...this.caches.values()].map(({ limits, stats, hooks }) => ({
+        name: limits.name,
+        itemsLimit: limits.items,
+        stats,
+        getDurations: hooks.stats.getDurations,
+      })),
+    )
+    collectSweeper(registry, this.#sweeper.durations)
+    const replication = this.#replication
+    if (replication !== undefined) {
+      collectReplication(registry, {
+        stats: replication.replicator.stats,
+        peers: () => replication.replicator.peers(),
+        unknownCaches: () => replication.unknownCaches,
+        keyAgeSec: () => replication.keyAgeSec(),
+      })
+    }
+    return registry
+  }
+}
+
+/** Everything that a reload leaves as it is, to compare. */
+function fixedPartsOf({ replication, ...config }: NodeConfig): string {
+  const fixed = replication && { ...replication, peers: 0, keys: 0, keysFile: 0, isInsecure: 0 }
+  return JSON.stringify({ ...config, replication: fixed })
+}

@@ -1,0 +1,148 @@
+// Greetings: finding out which nodes are alive now, and telling them that we are. A node that answers
+// a fresh challenge is verified: its changes count from the sequence number it answered with.
+
+import type { HostAddress } from '../base/address.ts'
+import { type Clock, every, type Timer } from '../base/clock.ts'
+import type { RandomSource } from '../base/random.ts'
+import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
+import { encodeGreeting, GREETING_BYTES, type GreetingMessage } from '../wire/message.ts'
+import type { Sealer } from '../wire/seal.ts'
+import { Challenges } from './challenges.ts'
+import { PeerAddress, type PeerAddresses } from './peer-addresses.ts'
+import type { Sender } from './sender.ts'
+import type { DropReason, ReplicationStats } from './stats.ts'
+import type { Transport } from './transport.ts'
+
+/** Only a datagram at least this long may provoke a greeting: nobody gets back more than was sent. */
+export const GREETING_DATAGRAM_BYTES = GREETING_BYTES + SEAL_OVERHEAD_BYTES
+/** How often an address is greeted where nobody answers, and an unverified sender challenged. */
+export const GREETING_PERIOD_MS = 1000
+/** How often an address is greeted where somebody answers. */
+const LIVENESS_PERIOD_MS = 3000
+/** Timers run a little early or late: a greeting due within this counts as due. */
+const PERIOD_SLACK_MS = 100
+/** Answers to one sender within a period; it needs one or two. */
+const MAX_ANSWERS_PER_ROUND = 10
+
+export interface GreeterOptions {
+  readonly nodeName: string
+  readonly sealer: Sealer
+  readonly transport: Transport
+  readonly addresses: PeerAddresses
+  readonly clock: Clock
+  readonly random: RandomSource
+  readonly stats: ReplicationStats
+  /** A sender proved to be alive for the first time; what it sent up to here is stale. */
+  readonly onVerified: (sender: Sender, changesSequence: number) => void
+  /** Runs after each round of greetings, every GREETING_PERIOD_MS. */
+  readonly onRound: () => void
+}
+
+/** What a challenge was sent to: a sender heard from, or an address where one may be. */
+type Target = Sender | PeerAddress
+
+export class Greeter {
+  readonly #options: GreeterOptions
+  readonly #challenges: Challenges<Target>
+  /** Answers given since the last round. */
+  readonly #answers = new Map<Sender, number>()
+  #timer: Timer | undefined
+
+  constructor(options: GreeterOptions) {
+    this.#options = options
+    this.#challenges = new Challenges(options.clock, options.random)
+  }
+
+  start(): void {
+    if (this.#timer !== undefined) return
+    this.#timer = every(this.#options.clock, GREETING_PERIOD_MS, () => this.#round())
+    this.greetAddresses()
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  /** Greets every address where it is time to. */
+  greetAddresses(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const peer of this.#options.addresses.all) {
+      const isAnswered = peer.activeSender(nowMs) !== undefined
+      const periodMs = isAnswered ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
+      if (nowMs - peer.lastGreetedMs < periodMs - PERIOD_SLACK_MS) continue
+      peer.lastGreetedMs = nowMs
+      this.#send(peer.address, this.#challenges.issue(peer), undefined)
+    }
+  }
+
+  /** Asks an unverified sender for a proof, at most once per period. */
+  challenge(sender: Sender, from: HostAddress): void {
+    const challenge = this.#challengeDue(sender)
+    if (challenge !== undefined) this.#send(from, challenge, undefined)
+  }
+
+  /** Takes a greeting that authenticated and was no replay; returns what was wrong with it. */
+  receive(greeting: GreetingMessage, sender: Sender, from: HostAddress): DropReason | undefined {
+    const { challenge, answer, nodeName } = greeting
+    sender.nodeName = nodeName
+    const isAnswerWrong = answer !== undefined && !this.#receiveAnswer(greeting, answer, sender)
+    const isAnswered = challenge === undefined || this.#answer(challenge, sender, from)
+    if (!isAnswered) return 'queue_full'
+    return isAnswerWrong ? 'stale' : undefined
+  }
+
+  /** False when it answers no challenge of the last seconds. */
+  #receiveAnswer(greeting: GreetingMessage, answer: Buffer, sender: Sender): boolean {
+    const { clock, addresses, onVerified } = this.#options
+    const challenge = this.#challenges.find(answer)
+    if (challenge === undefined) return false
+    const nowMs = clock.monotonicMs()
+    const roundTripMs = nowMs - challenge.sentMs
+    sender.measureClock(greeting.sentWallMs, clock.wallMs(), roundTripMs, nowMs)
+    if (challenge.target instanceof PeerAddress) {
+      challenge.target.sender = sender
+      challenge.target.lastAnsweredMs = nowMs
+      addresses.refresh(nowMs)
+    }
+    if (!sender.isVerified) onVerified(sender, greeting.changesSequence)
+    return true
+  }
+
+  /** False when the sender got enough answers for now. */
+  #answer(challenge: Buffer, sender: Sender, from: HostAddress): boolean {
+    const given = this.#answers.get(sender) ?? 0
+    if (given >= MAX_ANSWERS_PER_ROUND) return false
+    this.#answers.set(sender, given + 1)
+    sender.lastAnsweredMs = this.#options.clock.monotonicMs()
+    this.#send(from, this.#challengeDue(sender), challenge)
+    return true
+  }
+
+  #challengeDue(sender: Sender): Buffer | undefined {
+    const nowMs = this.#options.clock.monotonicMs()
+    const isDue = nowMs - sender.lastChallengedMs >= GREETING_PERIOD_MS - PERIOD_SLACK_MS
+    if (sender.isVerified || !isDue) return undefined
+    sender.lastChallengedMs = nowMs
+    return this.#challenges.issue(sender)
+  }
+
+  #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
+    const { nodeName, sealer, transport, clock, stats } = this.#options
+    const message = encodeGreeting({
+      challenge,
+      answer,
+      changesSequence: sealer.lastSequence('changes'),
+      sentWallMs: clock.wallMs(),
+      nodeName,
+    })
+    if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
+    else stats.dropped.queue_full += 1
+  }
+
+  #round(): void {
+    this.#answers.clear()
+    this.greetAddresses()
+    this.#options.onRound()
+  }
+}

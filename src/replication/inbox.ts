@@ -1,0 +1,180 @@
+// The road of a datagram that arrived: header, key, replay window, message, and then the store or the
+// greeter. Whatever is wrong with it is counted under its reason, and it goes no further.
+
+import type { HostAddress } from '../base/address.ts'
+import { formatAddress } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
+import type { Change } from '../store/change.ts'
+import type { ApplyResult } from '../store/stats.ts'
+import { type Header, readHeader } from '../wire/datagram.ts'
+import type { Identity } from '../wire/identity.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import { type ChangesMessage, decodeMessage, type FragmentMessage } from '../wire/message.ts'
+import { openDatagram } from '../wire/seal.ts'
+import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
+import { HeldMessages } from './held-messages.ts'
+import { Reassembly } from './reassembly.ts'
+import type { Sender } from './sender.ts'
+import type { SenderTable } from './sender-table.ts'
+import type { DropReason, ReplicationStats } from './stats.ts'
+
+/** Foreign traffic comes by the thousand; a line a minute says as much. */
+const FOREIGN_LOG_PERIOD_MS = 60_000
+
+export interface InboxOptions {
+  readonly identity: Identity
+  readonly keyring: Keyring
+  readonly senders: SenderTable
+  readonly greeter: Greeter
+  readonly apply: (change: Change) => ApplyResult
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly stats: ReplicationStats
+}
+
+export class Inbox {
+  readonly #options: InboxOptions
+  readonly #held = new HeldMessages()
+  readonly #reassembly: Reassembly
+  readonly #foreignLog: LogLimiter
+  #keyring: Keyring
+
+  constructor(options: InboxOptions) {
+    this.#options = options
+    this.#keyring = options.keyring
+    this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
+    this.#foreignLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
+  }
+
+  /** Bytes kept of what cannot be applied yet. */
+  get pendingBytes(): number {
+    return this.#held.bytes + this.#reassembly.bytes
+  }
+
+  setKeyring(keyring: Keyring): void {
+    this.#keyring = keyring
+    for (const sender of this.#options.senders.values()) sender.forgetKeys()
+  }
+
+  /** Takes one datagram; never throws for what is in it. */
+  receive(datagram: Buffer, from: HostAddress): void {
+    const header = readHeader(datagram)
+    if (header !== undefined && this.#isOwn(header)) return
+    this.#options.stats.datagramsReceived += 1
+    const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
+    if (reason !== undefined) this.#drop(reason)
+  }
+
+  /** Applies what was held back of a sender that is verified now. */
+  release(sender: Sender): void {
+    for (const held of this.#held.take(sender)) {
+      const reason = this.#admit(sender, held.sequence, held.message)
+      if (reason !== undefined) this.#drop(reason)
+    }
+  }
+
+  /** Drops what was held back of a sender that did not prove to be alive. */
+  forget(sender: Sender): void {
+    this.#drop('stale', this.#held.take(sender).length)
+    this.#reassembly.forget(sender)
+  }
+
+  #isOwn(header: Header): boolean {
+    const { identity } = this.#options
+    return header.bootId.equals(identity.bootId) && header.senderId.equals(identity.senderId)
+  }
+
+  #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
+    const { senders, clock, greeter } = this.#options
+    const known = senders.get(header)
+    const message = this.#open(datagram, header, known)
+    if (message === undefined) {
+      this.#logForeign(header, from)
+      return 'unauthenticated'
+    }
+    const { sequence } = header
+    const sender = known ?? senders.add(header, from, clock.monotonicMs())
+    if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
+    if (sender.isVerified) return this.#admit(sender, sequence, message, from)
+    this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
+    if (true) greeter.challenge(sender, from)
+    return undefined
+  }
+
+  #open(datagram: Buffer, header: Header, known: Sender | undefined): Buffer | undefined {
+    const key =
+      known === undefined
+        ? this.#keyring.senderKey(header.keyId, header.senderId, header.bootId)
+        : known.keyFor(header.keyId, this.#keyring)
+    return key === undefined ? undefined : openDatagram(datagram, header, key)
+  }
+
+  #receiveControl(
+    sender: Sender,
+    sequence: number,
+    message: Buffer,
+    from: HostAddress,
+  ): DropReason | undefined {
+    if (sender.control.accept(sequence) !== 'new') return 'replay'
+    const greeting = decodeMessage(message, sender.origin)
+    if (greeting?.kind !== 'greeting') return 'malformed'
+    this.#hear(sender, from)
+    const reason = this.#options.greeter.receive(greeting, sender, from)
+    sender.changes?.expect(greeting.changesSequence)
+    return reason
+  }
+
+  /** Lets a message of a verified sender through once. `from` is undefined for one that was held back. */
+  #admit(
+    sender: Sender,
+    sequence: number,
+    message: Buffer,
+    from?: HostAddress,
+  ): DropReason | undefined {
+    if (sender.isStale(sequence)) return 'stale'
+    if (sender.changes?.accept(sequence) !== 'new') return 'replay'
+    if (from !== undefined) this.#hear(sender, from)
+    const decoded = decodeMessage(message, sender.origin)
+    if (decoded?.kind === 'changes') return this.#apply(sender, decoded)
+    return decoded?.kind === 'fragment' ? this.#reassemble(sender, sequence, decoded) : 'malformed'
+  }
+
+  #reassemble(sender: Sender, sequence: number, fragment: FragmentMessage): DropReason | undefined {
+    const whole = this.#reassembly.add(sender, sequence, fragment)
+    if (whole === 'incomplete') return undefined
+    if (whole === 'malformed' || whole === 'too_large') return whole
+    const decoded = decodeMessage(whole, sender.origin)
+    return decoded?.kind === 'changes' ? this.#apply(sender, decoded) : 'malformed'
+  }
+
+  /** Notes where a sender was heard. A replay may come from anywhere and says nothing about it. */
+  #hear(sender: Sender, from: HostAddress): void {
+    sender.lastHeardMs = this.#options.clock.monotonicMs()
+    sender.address = from
+  }
+
+  #apply(sender: Sender, message: ChangesMessage): undefined {
+    const { apply, clock, stats } = this.#options
+    for (const change of message.changes) apply(change)
+    stats.entriesReceived += message.changes.length
+    sender.entriesReceived += message.changes.length
+    if (sender.clockDifferenceMs === undefined) return
+    sender.lagMs = Math.max(0, clock.wallMs() + sender.clockDifferenceMs - message.sentWallMs)
+    stats.lag.observe(sender.lagMs)
+  }
+
+  #drop(reason: DropReason, datagrams = 1): void {
+    this.#options.stats.dropped[reason] += datagrams
+  }
+
+  #logForeign(header: Header, from: HostAddress): void {
+    const { logger } = this.#options
+    this.#foreignLog.pass((heldBack) =>
+      logger.warn(
+        { from: formatAddress(from), isKeyKnown: this.#keyring.has(header.keyId), heldBack },
+        'replication: dropped a datagram that no key opens',
+      ),
+    )
+  }
+}

@@ -1,0 +1,24 @@
+// Whether replication may run without keys: only where nothing can leave the machine, or on demand.
+
+import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'
+import { TlscachedError } from '../base/errors.ts'
+
+/**
+ * Throws ERR_INSECURE when session secrets would cross the network in clear: no keys, and an address
+ * that is not loopback. Names other than `localhost` may lead anywhere, and a multicast group does.
+ */
+export function requireKeys(
+  listen: HostAddress,
+  peers: readonly HostAddress[],
+  hasKeys: boolean,
+  isInsecure: boolean,
+): void {
+  if (hasKeys || isInsecure) return
+  const exposed = [listen, ...peers].find((address) => !isLoopback(address))
+  if (exposed === undefined) return
+  throw new TlscachedError(
+    'ERR_INSECURE',
+    `replication with ${formatAddress(exposed)} needs keys, because it is not a loopback address: ` +
+      'make some with "tlscached keygen", or set insecure: true to send sessions in clear',
+  )
+}

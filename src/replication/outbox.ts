@@ -1,0 +1,88 @@
+// Changes on their way out: gathered while the event loop is busy, sealed once, sent to everybody.
+// Nothing waits for the network: what it does not take is dropped and counted.
+
+import type { Clock, Timer } from '../base/clock.ts'
+import type { Change } from '../store/change.ts'
+import { ChangeBatch } from '../wire/change-batch.ts'
+import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
+import { encodeFragment, FRAGMENT_OVERHEAD_BYTES, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
+import type { Sealer } from '../wire/seal.ts'
+import type { PeerAddresses } from './peer-addresses.ts'
+import type { ReplicationStats } from './stats.ts'
+import type { Transport } from './transport.ts'
+
+export interface OutboxOptions {
+  readonly sealer: Sealer
+  readonly transport: Transport
+  readonly addresses: PeerAddresses
+  /** Origin of the changes this node makes. */
+  readonly origin: number
+  readonly maxDatagramBytes: number
+  readonly clock: Clock
+  readonly stats: ReplicationStats
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions
+  readonly #maxMessageBytes: number
+  readonly #batch: ChangeBatch
+  #timer: Timer | undefined
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#maxMessageBytes = options.maxDatagramBytes - SEAL_OVERHEAD_BYTES
+    this.#batch = new ChangeBatch(this.#maxMessageBytes, options.origin)
+  }
+
+  /** Takes a change; its bytes are the caller's again when this returns. */
+  publish(change: Change): void {
+    if (this.#options.addresses.destinations.length === 0) return
+    if (!this.#batch.add(change)) {
+      this.flush()
+      if (!this.#batch.add(change)) {
+        this.#sendInFragments(change)
+        return
+      }
+    }
+    this.#timer ??= this.#options.clock.soon(() => this.flush())
+  }
+
+  /** Sends what was gathered. */
+  flush(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    const entries = this.#batch.count
+    if (entries > 0) this.#send(this.#batch.take(this.#options.clock.wallMs()), entries)
+  }
+
+  #sendInFragments(change: Change): void {
+    const { clock, origin, stats } = this.#options
+    const batch = new ChangeBatch(MAX_LONE_CHANGE_BYTES, origin)
+    if (!batch.add(change)) {
+      stats.dropped.too_large += 1
+      return
+    }
+    const message = batch.take(clock.wallMs())
+    const chunkBytes = this.#maxMessageBytes - FRAGMENT_OVERHEAD_BYTES
+    const count = Math.ceil(message.length / chunkBytes)
+    for (let index = 0; index < count; index += 1) {
+      const chunk = message.subarray(index * chunkBytes, (index + 1) * chunkBytes)
+      // The entry counts with the fragment that makes it whole.
+      this.#send(encodeFragment({ index, count, chunk }), index === count - 1 ? 1 : 0)
+    }
+  }
+
+  #send(message: Buffer, entries: number): void {
+    const { sealer, transport, addresses, stats } = this.#options
+    const datagram = sealer.seal('changes', message)
+    stats.entriesSent += entries
+    for (const peer of addresses.destinations) {
+      if (transport.send(datagram, peer.address)) {
+        stats.datagramsSent += 1
+        peer.entriesSent += entries
+      } else {
+        stats.dropped.queue_full += 1
+      }
+    }
+  }
+}

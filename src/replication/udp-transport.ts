@@ -1,0 +1,210 @@
+// Datagrams over UDP: unicast from and to one socket, or a multicast group with a socket of its own to
+// receive from, while everything is sent from the unicast socket and answers come back there.
+
+import type { Socket, SocketType } from 'node:dgram'
+import { lookup } from 'node:dns/promises'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
+import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
+import type { DatagramReceiver, Transport } from './transport.ts'
+
+/** Holds about 3,600 full datagrams while the event loop is busy; the kernel's default not 100. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+/** What may wait for the kernel before `send` drops. */
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024
+/** Multicast does not leave the local network unless asked to. */
+export const DEFAULT_MULTICAST_HOPS = 1
+
+/** Linux reports twice what it grants, the other half being its own bookkeeping: socket(7). */
+const REPORTED_PER_GRANTED = process.platform === 'linux' ? 2 : 1
+const MAPPED_PREFIX = '::ffff:'
+
+export interface UdpTransportOptions {
+  /** A unicast address or name; or a multicast group to join. Port 0 asks the kernel for one. */
+  readonly listen: HostAddress
+  /** Interface for multicast: its name, or for IPv4 its address. Default: the kernel's choice. */
+  readonly networkInterface?: string | undefined
+  /** Routers that a multicast datagram passes, plus one. */
+  readonly multicastHops?: number | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface UdpTransportStats {
+  /** What the kernel granted for each socket; 0 before the start. */
+  receiveBufferBytes: number
+  /** Datagrams the kernel refused: no route, port unreachable, too large for the interface. */
+  sendErrors: number
+}
+
+export class UdpTransport implements Transport {
+  readonly stats: UdpTransportStats = { receiveBufferBytes: 0, sendErrors: 0 }
+  readonly group: HostAddress | undefined
+  readonly #options: UdpTransportOptions
+  readonly #errorLog: LogLimiter
+  readonly #onSent = (error: Error | null) => {
+    if (error !== null) this.#countError(error)
+  }
+  #address: HostAddress
+  #sockets: SocketAsPromised[] = []
+  /** The one that sends; undefined when not started. */
+  #unicast: Socket | undefined
+
+  constructor(options: UdpTransportOptions) {
+    this.#options = options
+    this.#errorLog = new LogLimiter(options.clock)
+    this.#address = options.listen
+    this.group = isMulticast(options.listen.host) ? options.listen : undefined
+  }
+
+  get address(): HostAddress {
+    return this.#address
+  }
+
+  get queuedBytes(): number {
+    return this.#unicast?.getSendQueueSize() ?? 0
+  }
+
+  async start(receive: DatagramReceiver): Promise<void> {
+    const { listen } = this.#options
+    try {
+      if (this.group === undefined) await this.#startUnicast(await resolveListen(listen), receive)
+      else await this.#startMulticast(this.group, receive)
+    } catch (error) {
+      await this.stop()
+      const reason = codeOf(error) ?? messageOf(error)
+      throw new TlscachedError(
+        'ERR_LISTEN',
+        `cannot listen on ${formatAddress(listen)}: ${reason}`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  send(datagram: Buffer, to: HostAddress): boolean {
+    const socket = this.#unicast
+    if (socket === undefined || this.queuedBytes + datagram.length > MAX_QUEUED_BYTES) return false
+    try {
+      socket.send(datagram, to.port, this.#literalFor(to), this.#onSent)
+    } catch (error) {
+      this.#countError(error)
+    }
+    return true
+  }
+
+  async stop(): Promise<void> {
+    const sockets = this.#sockets
+    this.#sockets = []
+    this.#unicast = undefined
+    await Promise.all(sockets.map((socket) => socket.close()))
+  }
+
+  async #startUnicast(listen: HostAddress, receive: DatagramReceiver): Promise<void> {
+    const unicast = await this.#open(listen, false, receive)
+    this.#unicast = unicast.socket
+    this.#address = { host: listen.host, port: unicast.address().port }
+  }
+
+  async #startMulticast(group: HostAddress, receive: DatagramReceiver): Promise<void> {
+    const { networkInterface, multicastHops = DEFAULT_MULTICAST_HOPS } = this.#options
+    const joined = multicastInterface(group, networkInterface)
+    // Bound to the group's own address: other traffic to the port does not arrive here.
+    const receiver = await this.#open(withZone(group, networkInterface), true, receive)
+    receiver.addMembership(group.host, joined)
+    const anywhere = isIPv6(group.host) ? '::' : '0.0.0.0'
+    const unicastHost = joined !== undefined && isIPv4(joined) ? joined : anywhere
+    const unicast = await this.#open({ host: unicastHost, port: 0 }, false, receive)
+    if (joined !== undefined) unicast.setMulticastInterface(joined)
+    unicast.setMulticastTTL(multicastHops)
+    // Several nodes on one machine hear each other; each recognises its own datagrams.
+    unicast.setMulticastLoopback(true)
+    this.#unicast = unicast.socket
+    this.#address = { host: unicastHost, port: unicast.address().port }
+  }
+
+  async #open(
+    address: HostAddress,
+    isShared: boolean,
+    receive: DatagramReceiver,
+  ): Promise<SocketAsPromised> {
+    const type: SocketType = isIPv6(address.host) ? 'udp6' : 'udp4'
+    // An answer at once, as all addresses are literal: else every datagram waits for the next tick.
+    const options = {
+      type,
+      reuseAddr: isShared,
+      lookup: (
+        host: string,
+        _options: unknown,
+        answer: (error: null, host: string, family: number) => void,
+      ) => answer(null, host, isIP(host)),
+    }
+    const socket = DgramAsPromised.createSocket(options, (datagram, from) =>
+      receive(datagram, { host: unmapped(from.address), port: from.port }),
+    )
+    socket.socket.on('error', (error) => this.#countError(error))
+    this.#sockets.push(socket)
+    await socket.bind({ address: address.host, port: address.port, exclusive: true })
+    this.#askReceiveBuffer(socket)
+    return socket
+  }
+
+  #askReceiveBuffer(socket: SocketAsPromised): void {
+    socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+    const grantedBytes = Math.floor(socket.getRecvBufferSize() / REPORTED_PER_GRANTED)
+    this.stats.receiveBufferBytes = grantedBytes
+    if (grantedBytes >= RECEIVE_BUFFER_BYTES) return
+    this.#options.logger.warn(
+      { askedBytes: RECEIVE_BUFFER_BYTES, grantedBytes },
+      'replication: small receive buffer, bursts may be lost; raise net.core.rmem_max',
+    )
+  }
+
+  #literalFor(to: HostAddress): string {
+    return isIPv6(this.#address.host) && isIPv4(to.host) ? MAPPED_PREFIX + to.host : to.host
+  }
+
+  #countError(error: unknown): void {
+    this.stats.sendErrors += 1
+    this.#errorLog.pass((heldBack) =>
+      this.#options.logger.warn(
+        { reason: codeOf(error) ?? messageOf(error), heldBack },
+        'replication: the network refused a datagram',
+      ),
+    )
+  }
+}
+
+async function resolveListen(listen: HostAddress): Promise<HostAddress> {
+  if (isIP(listen.host) !== 0) return listen
+  const answer = await lookup(listen.host)
+  return { host: answer.address, port: listen.port }
+}
+
+/** IPv6 groups of link-local scope can only be bound on an interface: RFC 4007. */
+function withZone(group: HostAddress, networkInterface: string | undefined): HostAddress {
+  const isZoned = group.host.includes('%')
+  if (networkInterface === undefined || isZoned || !isIPv6(group.host)) return group
+  return { host: `${group.host}%${networkInterface}`, port: group.port }
+}
+
+/** What the socket calls want: for IPv4 the interface's address, for IPv6 `::%name`. */
+function multicastInterface(group: HostAddress, given: string | undefined): string | undefined {
+  if (given === undefined || isIPv4(given)) return given
+  if (isIPv6(group.host)) return `::%${given}`
+  const addresses = networkInterfaces()[given] ?? []
+  const address = addresses.find((candidate) => candidate.family === 'IPv4')
+  if (address === undefined) throw new Error(`interface ${given} has no IPv4 address`)
+  return address.address
+}
+
+/** An IPv4 address as itself, also when a socket for both versions shows it as IPv6. */
+function unmapped(host: string): string {
+  const inner = host.startsWith(MAPPED_PREFIX) ? host.slice(MAPPED_PREFIX.length) : ''
+  return isIPv4(inner) ? inner : host
+}

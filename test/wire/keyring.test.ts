@@ -1,0 +1,144 @@
+// Keyrings: what is accepted, what is refused with which line, and that keys are never shown.
+
+import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import { systemRandom } from '../../src/base/random.ts'
+import {
+  generateKey,
+  Keyring,
+  parseKey,
+  parseKeyring,
+  publicKeyring,
+} from '../../src/wire/keyring.ts'
+import { loadKeyring } from '../../src/wire/keyring-file.ts'
+import { seededBytes } from '../support/seeded-random.ts'
+
+const KEY_A = seededBytes('a')(32).toString('base64')
+const KEY_B = seededBytes('b')(32).toString('base64')
+const SENDER = Buffer.alloc(8, 1)
+const BOOT = Buffer.alloc(8, 2)
+
+function keyringError(message: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof Error && 'code' in error)
+    assert.equal(error.code, 'ERR_KEYRING')
+    assert.match(error.message, message)
+    assert.ok(!error.message.includes(KEY_A.slice(0, 8)), 'the error shows key text')
+    return true
+  }
+}
+
+test('the first key seals, every key opens', () => {
+  const ring = parseKeyring(`# primary\n${KEY_A}\n\n  ${KEY_B}\r\n# end`)
+  assert.equal(ring.size, 2)
+  const onlyA = parseKeyring(KEY_A)
+  const onlyB = parseKeyring(KEY_B)
+  assert.equal(ring.primaryKeyId, onlyA.primaryKeyId)
+  assert.ok(ring.has(onlyB.primaryKeyId))
+  assert.ok(!onlyA.has(onlyB.primaryKeyId))
+  assert.equal(onlyA.senderKey(onlyB.primaryKeyId, SENDER, BOOT), undefined)
+})
+
+test('every sender and every boot has a key of its own', () => {
+  const ring = parseKeyring(`${KEY_A}\n${KEY_B}`)
+  const keyIdB = parseKeyring(KEY_B).primaryKeyId
+  const derived = [
+    ring.senderKey(ring.primaryKeyId, SENDER, BOOT),
+    ring.senderKey(ring.primaryKeyId, BOOT, BOOT),
+    ring.senderKey(ring.primaryKeyId, SENDER, SENDER),
+    ring.senderKey(keyIdB, SENDER, BOOT),
+  ].map((key) => key?.export().toString('hex'))
+  assert.equal(new Set(derived).size, 4)
+  assert.ok(derived.every((key) => key?.length === 64))
+})
+
+const refused: readonly [string, string, RegExp][] = [
+  ['no key at all', '# only a comment\n\n', /there is no key/],
+  ['not base64', `${KEY_A}\n***`, /line 2 /],
+  ['too short', `\n${KEY_A.slice(4)}`, /line 2 is not 32 bytes/],
+  ['too long', `${KEY_A.slice(0, 43)}${KEY_A}`, /line 1 is not 32 bytes/],
+  ['without padding', KEY_A.slice(0, 43), /line 1 is not 32 bytes/],
+  ['two on a line', `${KEY_A} ${KEY_B}`, /line 1 /],
+  ['a second spelling', `${'A'.repeat(42)}B=`, /line 1 /],
+  ['twice the same', `${KEY_A}\n${KEY_B}\n#\n${KEY_A}`, /line 4 repeats the key of line 1/],
+  [
+    'too many',
+    Array.from({ length: 65 }, (_, n) => seededBytes(`${n}`)(32).toString('base64')).join('\n'),
+    /more than 64 keys/,
+  ],
+]
+
+for (const [name, text, message] of refused) {
+  test(`a keyring is refused: ${name}`, () => {
+    assert.throws(() => parseKeyring(text), keyringError(message))
+  })
+}
+
+test('keys given as bytes are checked as well', () => {
+  assert.throws(() => new Keyring([Buffer.alloc(16)]), keyringError(/key 1 has 16 bytes/))
+  const key = Buffer.alloc(32, 7)
+  assert.throws(() => new Keyring([key, key]), keyringError(/key 2 is there twice/))
+})
+
+test('a generated key is a line of a keyring, new every time', () => {
+  const lines = [generateKey(systemRandom), generateKey(systemRandom)]
+  assert.notEqual(lines[0], lines[1])
+  assert.equal(parseKeyring(lines.join('\n')).size, 2)
+  assert.equal(parseKey(lines[0] ?? '')?.length, 32)
+  assert.equal(parseKey(''), undefined)
+})
+
+test('the public keyring is the same everywhere and no other keyring', () => {
+  assert.equal(publicKeyring().primaryKeyId, publicKeyring().primaryKeyId)
+  assert.ok(!publicKeyring().has(parseKeyring(KEY_A).primaryKeyId))
+})
+
+test('a keyring never shows its keys', () => {
+  const ring = parseKeyring(KEY_A)
+  const hex = Buffer.from(KEY_A, 'base64').toString('hex')
+  const shown = [
+    `${ring}`,
+    JSON.stringify({ ring }),
+    inspect(ring),
+    inspect({ ring }, { showHidden: true, depth: 9 }),
+  ]
+  for (const text of shown) {
+    assert.ok(!text.includes(KEY_A.slice(0, 6)), text)
+    assert.ok(!text.includes(hex.slice(0, 8)), text)
+    assert.ok(!text.includes('KeyObject'), text)
+    assert.match(text, /1 key|"keys":1/)
+  }
+})
+
+test('a file of keys must be its owner alone, and its age is known', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'keyring-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'keys')
+  writeFileSync(path, `${KEY_A}\n`, { mode: 0o600 })
+  utimesSync(path, 1_700_000_000, 1_700_000_000)
+  assert.equal(loadKeyring(path).writtenWallMs, 1_700_000_000_000)
+
+  for (const mode of [0o640, 0o604, 0o620, 0o601, 0o644]) {
+    chmodSync(path, mode)
+    assert.throws(() => loadKeyring(path), keyringError(/keys: .*chmod 600/))
+  }
+  chmodSync(path, 0o400)
+  assert.equal(loadKeyring(path).size, 1)
+  assert.equal(statSync(path).mode & 0o777, 0o400)
+})
+
+test('a file of keys that cannot be used is named with its path', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'keyring-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'keys')
+  assert.throws(() => loadKeyring(path), keyringError(/keys: .*ENOENT/))
+  assert.throws(() => loadKeyring(directory), keyringError(/regular file/))
+  writeFileSync(path, `${KEY_A}\nwrong`, { mode: 0o600 })
+  assert.throws(() => loadKeyring(path), keyringError(/keys: keyring: line 2/))
+  writeFileSync(path, '#'.repeat(70_000))
+  assert.throws(() => loadKeyring(path), keyringError(/larger than/))
+})

@@ -1,0 +1,93 @@
+// Frozen bytes: what was sealed once opens for ever, and is sealed again byte for byte.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import type { Change } from '../../src/store/change.ts'
+import { ChangeBatch } from '../../src/wire/change-batch.ts'
+import { type Channel, DEFAULT_DATAGRAM_BYTES, readHeader } from '../../src/wire/datagram.ts'
+import { createIdentity } from '../../src/wire/identity.ts'
+import { parseKeyring } from '../../src/wire/keyring.ts'
+import {
+  decodeMessage,
+  encodeFragment,
+  encodeGreeting,
+  type Message,
+} from '../../src/wire/message.ts'
+import { openDatagram, Sealer } from '../../src/wire/seal.ts'
+
+interface Vector {
+  readonly name: string
+  readonly channel: Channel
+  readonly sequence: number
+  readonly message: string
+  readonly datagram: string
+  readonly decoded: Record<string, unknown>
+}
+
+interface Vectors {
+  readonly clusterKey: string
+  readonly keyId: string
+  readonly nodeName: string
+  readonly senderId: string
+  readonly bootId: string
+  readonly origin: number
+  readonly senderKey: string
+  readonly vectors: readonly Vector[]
+}
+
+const frozen: Vectors = JSON.parse(
+  readFileSync(new URL('../vectors/replication.json', import.meta.url), 'utf8'),
+)
+const keyring = parseKeyring(frozen.clusterKey)
+const identity = createIdentity(frozen.nodeName, () => Buffer.from(frozen.bootId, 'hex'))
+
+test('identity and keys are derived as they were', () => {
+  assert.equal(identity.senderId.toString('hex'), frozen.senderId)
+  assert.equal(identity.origin, frozen.origin)
+  assert.equal(keyring.primaryKeyId.toString(16).padStart(8, '0'), frozen.keyId)
+  const key = keyring.senderKey(keyring.primaryKeyId, identity.senderId, identity.bootId)
+  assert.equal(key?.export().toString('hex'), frozen.senderKey)
+})
+
+for (const vector of frozen.vectors) {
+  test(`opens and decodes: ${vector.name}`, () => {
+    const datagram = Buffer.from(vector.datagram, 'hex')
+    const header = readHeader(datagram)
+    assert.ok(header !== undefined)
+    assert.equal(header.channel, vector.channel)
+    assert.equal(header.sequence, vector.sequence)
+    const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
+    assert.ok(key !== undefined)
+    const message = openDatagram(datagram, header, key)
+    assert.equal(message?.toString('hex'), vector.message)
+    const decoded = decodeMessage(Buffer.from(vector.message, 'hex'), frozen.origin)
+    assert.deepEqual(JSON.parse(JSON.stringify(decoded, withHex)), vector.decoded)
+  })
+
+  test(`is encoded and sealed again: ${vector.name}`, () => {
+    const decoded = decodeMessage(Buffer.from(vector.message, 'hex'), frozen.origin)
+    assert.ok(decoded !== undefined)
+    const sealer = new Sealer(identity, keyring)
+    while (sealer.lastSequence(vector.channel) < vector.sequence - 1) {
+      sealer.seal(vector.channel, Buffer.alloc(1))
+    }
+    const message = encodeAgain(decoded)
+    assert.equal(message.toString('hex'), vector.message)
+    assert.equal(sealer.seal(vector.channel, message).toString('hex'), vector.datagram)
+  })
+}
+
+function encodeAgain(message: Message): Buffer {
+  if (message.kind === 'fragment') return encodeFragment(message)
+  if (message.kind === 'greeting') return encodeGreeting(message)
+  const batch = new ChangeBatch(DEFAULT_DATAGRAM_BYTES, frozen.origin)
+  for (const change of message.changes satisfies readonly Change[]) assert.ok(batch.add(change))
+  return batch.take(message.sentWallMs)
+}
+
+/** JSON shows a Buffer as an object with its bytes: make it hex. */
+function withHex(_name: string, value: unknown): unknown {
+  const isBuffer = typeof value === 'object' && value !== null && 'data' in value
+  return isBuffer ? Buffer.from(value.data as number[]).toString('hex') : value
+}

@@ -98,7 +98,7 @@ export class Inbox {
     if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
     if (sender.isVerified) return this.#admit(sender, sequence, message, from)
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
-    if (true) greeter.challenge(sender, from)
+    if (datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
     return undefined
   }
 

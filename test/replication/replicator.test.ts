@@ -164,6 +164,8 @@ test('a node that starts later gets everything from then on, and its own go ever
   cluster.clock.advance(0)
   assert.deepEqual(second.ids, ['after'])
   assert.deepEqual(first.ids, ['back'])
+  cluster.clock.advance(20_000)
+  assert.equal(second.replicator.stats.lost, 0, 'what was sent before counts as lost')
   await cluster.stop([first, second])
 })
 
@@ -262,6 +264,23 @@ test('keys rotate under load without a loss', async () => {
     assert.equal(droppedTotal(member), 0)
     assert.equal(member.replicator.stats.lost, 0)
   }
+  await cluster.stop(members)
+})
+
+test('a key that left the keyring opens nothing more, also of a known sender', async () => {
+  const [oldKey, newKey] = [seededBytes('old')(32), seededBytes('new')(32)]
+  const cluster = new MemoryCluster()
+  const members = await cluster.start(2, { keyring: new Keyring([oldKey, newKey]) })
+  const [first, second] = members as [Member, Member]
+  second.replicator.setKeyring(new Keyring([newKey]))
+  first.put('under the old key', 1)
+  cluster.clock.advance(0)
+  assert.deepEqual(second.ids, [])
+  assert.equal(second.replicator.stats.dropped.unauthenticated, 1)
+  first.replicator.setKeyring(new Keyring([newKey, oldKey]))
+  first.put('under the new key', 2)
+  cluster.clock.advance(0)
+  assert.deepEqual(second.ids, ['under the new key'])
   await cluster.stop(members)
 })
 

@@ -1,18 +1,21 @@
-// Joins a Node.js TLS server (tls, https, fastify's) to a session cache.
+// Joins a Node.js TLS server (tls, https, http2, fastify's) to a session cache.
 //
 // Node asks with 'resumeSession' and tells with 'newSession', and holds the handshake until its callback
 // is called: so that is called exactly once, at the deadline at the latest, whatever the cache does.
-// TLS 1.2 only: a TLS 1.3 handshake asks for a random number instead of the session, so none is stored.
-// Node tells no server name in either event, and its sessions hold none.
+//
+// For TLS 1.3 Node asks for a random number, and in no version it tells the server name. Both are in the
+// ClientHello, which hello-peek.ts reads. OpenSSL takes what Node answers for the first pre-shared key that
+// the client names, whichever that is: so that one and no other is looked up.
 
 import { constants } from 'node:crypto'
-import type { Server, TLSSocket } from 'node:tls'
+import { DEFAULT_MAX_VERSION, type Server, type TLSSocket } from 'node:tls'
 import { idPrefix } from '../base/bytes.ts'
 import { type Clock, systemClock, type Timer } from '../base/clock.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { type Logger, LogLimiter, silentLogger } from '../base/logger.ts'
 import { isSameBytes, toContext } from '../session/context.ts'
 import { TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
+import { HelloPeek } from './hello-peek.ts'
 import type { Awaitable, SessionHooks } from './hooks.ts'
 import { createSessionCacheStats, isRefused, type SessionCacheStats } from './stats.ts'
 
@@ -23,6 +26,11 @@ export interface AttachOptions {
   readonly context: string | Uint8Array
   /** Longest wait for the cache in one handshake step. */
   readonly deadlineMs?: number
+  /**
+   * Whether ClientHellos are read first; on by default. Without it TLS 1.3 sessions are not stored, as they
+   * could never be found again, and server names are not checked. The same on all servers that share.
+   */
+  readonly readsClientHello?: boolean
   readonly clock?: Clock
   readonly logger?: Logger
 }
@@ -43,10 +51,17 @@ export function attachSessionCache(
   options: AttachOptions,
 ): SessionCacheBinding {
   const context = toContext(options.context)
-  checkServer(server, context)
+  checkServer(server, context, options.readsClientHello ?? true)
   const binding = new Binding(server, hooks, context, options)
   binding.attach()
   return binding
+}
+
+interface Offer {
+  readonly id: Buffer
+  readonly isTls13: boolean
+  /** undefined: not known. */
+  readonly serverName: string | undefined
 }
 
 class Binding implements SessionCacheBinding {
@@ -58,6 +73,7 @@ class Binding implements SessionCacheBinding {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #failures: LogLimiter
+  readonly #peek: HelloPeek | undefined
   /** Ends each wait for the cache that goes on now. */
   readonly #waits = new Set<() => void>()
 
@@ -69,15 +85,19 @@ class Binding implements SessionCacheBinding {
     this.#clock = options.clock ?? systemClock
     this.#logger = options.logger ?? silentLogger
     this.#failures = new LogLimiter(this.#clock)
+    const isPeeking = options.readsClientHello ?? true
+    this.#peek = isPeeking ? new HelloPeek(server, this.#clock) : undefined
   }
 
   attach(): void {
+    this.#peek?.attach()
     this.#server.on('resumeSession', this.#onResumeSession)
     this.#server.on('newSession', this.#onNewSession)
     this.#server.on('secureConnection', this.#onSecureConnection)
   }
 
   detach(): void {
+    this.#peek?.detach()
     this.#server.off('resumeSession', this.#onResumeSession)
     this.#server.off('newSession', this.#onNewSession)
     this.#server.off('secureConnection', this.#onSecureConnection)
@@ -85,14 +105,20 @@ class Binding implements SessionCacheBinding {
   }
 
   readonly #onResumeSession = (
-    id: Buffer,
+    sessionId: Buffer,
     callback: (error: Error | null, session: Buffer | null) => void,
   ) => {
+    const offer = this.#offerOf(sessionId)
+    if (offer === undefined) {
+      callback(null, null)
+      return
+    }
+    const { id, serverName } = offer
     this.stats.offered += 1
-    const ask = () => this.#hooks.get(this.#context, id)
+    const ask = () => this.#hooks.get(this.#context, id, serverName)
     this.#call(ask, id, (found) => {
       const session =
-        found !== undefined && this.#isUsable(id, found.session) ? found.session : null
+        found !== undefined && this.#isUsable(offer, found.session) ? found.session : null
       if (session !== null) this.stats.found += 1
       else if (found !== undefined) this.#fail(id, 'the cache gave back another session')
       callback(null, session)
@@ -100,14 +126,17 @@ class Binding implements SessionCacheBinding {
   }
 
   readonly #onNewSession = (id: Buffer, session: Buffer, callback: () => void) => {
-    const encoded = tryReadEncodedSession(session)
-    if (encoded?.protocolVersion === TLS_1_3) {
+    const hello = this.#peek?.current
+    const isTls13 = tryReadEncodedSession(session)?.protocolVersion === TLS_1_3
+    // Under a server name that nobody knows it could be resumed under another one.
+    const isFindable = this.#peek === undefined ? !isTls13 : hello !== undefined
+    if (!isFindable) {
       this.stats.skipped += 1
       callback()
       return
     }
     this.#call(
-      () => this.#hooks.put(this.#context, id, session),
+      () => this.#hooks.put(this.#context, id, session, undefined, hello?.serverName),
       id,
       (result) => {
         if (result !== undefined && isRefused(result)) this.stats.refused[result] += 1
@@ -156,14 +185,27 @@ class Binding implements SessionCacheBinding {
     })
   }
 
-  /** OpenSSL would break off a handshake over a session with another ID, where a miss costs nothing. */
-  #isUsable(id: Buffer, session: unknown): boolean {
+  /** What to look up for the connection that Node asks about; undefined when there is nothing to find. */
+  #offerOf(sessionId: Buffer): Offer | undefined {
+    if (this.#peek === undefined) return { id: sessionId, isTls13: false, serverName: undefined }
+    const hello = this.#peek.current
+    if (hello === undefined) return undefined
+    const { serverName, pskIdentity } = hello
+    if (!hello.offersTls13 || !speaksTls13(this.#server)) {
+      return { id: hello.sessionId, isTls13: false, serverName }
+    }
+    return pskIdentity && { id: pskIdentity, isTls13: true, serverName }
+  }
+
+  /** OpenSSL would break off a handshake over another session, where a miss costs nothing. */
+  #isUsable({ id, isTls13 }: Offer, session: unknown): boolean {
     if (!(session instanceof Uint8Array)) return false
     const encoded = tryReadEncodedSession(session)
     return (
       encoded !== undefined &&
       isSameBytes(encoded.id, id) &&
-      isSameBytes(encoded.context, this.#context)
+      isSameBytes(encoded.context, this.#context) &&
+      (encoded.protocolVersion === TLS_1_3) === isTls13
     )
   }
 
@@ -180,7 +222,7 @@ function isPromise<T>(answer: Awaitable<T>): answer is Promise<T> {
 }
 
 /** Refuses a server with which nothing would ever be stored or found, or whose handshakes would break. */
-function checkServer(server: Server, context: Buffer): void {
+function checkServer(server: Server, context: Buffer, readsClientHello: boolean): void {
   const secureOptions = readOption(server, 'secureOptions')
   const hasNoTicket =
     typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_NO_TICKET) !== 0
@@ -199,11 +241,11 @@ function checkServer(server: Server, context: Buffer): void {
         'set its sessionIdContext to the context given here, on every server that shares sessions',
     )
   }
-  if (readOption(server, 'minVersion') === 'TLSv1.3') {
+  if (readOption(server, 'minVersion') === 'TLSv1.3' && !readsClientHello) {
     throw new TlscachedError(
       'ERR_SERVER',
-      'the TLS server speaks TLS 1.3 only, which never finds a session here: ' +
-        'set its minVersion to TLSv1.2',
+      'the TLS server speaks TLS 1.3 only, which never finds a session without the ClientHello: ' +
+        'set readsClientHello, or its minVersion to TLSv1.2',
     )
   }
   if (server.listenerCount('resumeSession') > 0) {
@@ -212,6 +254,17 @@ function checkServer(server: Server, context: Buffer): void {
       "the TLS server has a 'resumeSession' listener already: two answers would break the connection",
     )
   }
+}
+
+/** Whether a client that speaks TLS 1.3 gets it. */
+function speaksTls13(server: Server): boolean {
+  const secureOptions = readOption(server, 'secureOptions')
+  const isSwitchedOff =
+    typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_NO_TLSv1_3) !== 0
+  const secureProtocol = readOption(server, 'secureProtocol')
+  const isOneVersion = typeof secureProtocol === 'string' && /^TLSv1/.test(secureProtocol)
+  const maxVersion = readOption(server, 'maxVersion') ?? DEFAULT_MAX_VERSION
+  return !isSwitchedOff && !isOneVersion && maxVersion === 'TLSv1.3'
 }
 
 /** Node keeps the options it was created with on the server, under their own names. */

@@ -22,6 +22,8 @@ import { handshake } from '../support/tls-client.ts'
 
 const CONTEXT = 'shop.example'
 const DEADLINE_MS = 50
+/** For events that a test emits itself: there is no connection, and so no ClientHello. */
+const WITHOUT_HELLO = { context: CONTEXT, readsClientHello: false }
 const serverOptions = {
   ...DEMO_CERTIFICATE,
   secureOptions: constants.SSL_OP_NO_TICKET,
@@ -203,7 +205,7 @@ test('an answer after the deadline is ignored: the callback is called once', asy
     answer = resolve
   })
   const hooks: SessionHooks = { get: () => slow, put: () => 'stored', remove: () => false }
-  const binding = attachSessionCache(server, hooks, { context: CONTEXT, deadlineMs: 50, clock })
+  const binding = attachSessionCache(server, hooks, { ...WITHOUT_HELLO, deadlineMs: 50, clock })
   const calls = emitResume(server, id)
   clock.advance(49)
   assert.deepEqual(calls, [])
@@ -225,7 +227,7 @@ test('an answer before the deadline is passed on once, and no timer is left', as
     put: () => 'stored',
     remove: () => false,
   }
-  attachSessionCache(server, hooks, { context: CONTEXT, clock })
+  attachSessionCache(server, hooks, { ...WITHOUT_HELLO, clock })
   const calls = emitResume(server, Buffer.alloc(32, 1))
   await until('the cache has answered', () => calls.length > 0)
   clock.advance(1000)
@@ -237,7 +239,7 @@ test('a put that is answered at once holds no handshake', () => {
   const clock = new FakeClock()
   const server = createServer(serverOptions)
   const { hooks } = createHooks()
-  const binding = attachSessionCache(server, hooks, { context: CONTEXT, clock })
+  const binding = attachSessionCache(server, hooks, { ...WITHOUT_HELLO, clock })
   let calls = 0
   server.emit('newSession', Buffer.alloc(32, 1), otherSession, () => {
     calls += 1
@@ -254,7 +256,7 @@ test('after detach the server is as before, and who waited goes on', () => {
     ['resumeSession', 'newSession', 'secureConnection'].map((event) => server.listenerCount(event))
   const before = listenersOf()
   const hooks: SessionHooks = { get: () => never, put: () => never, remove: () => false }
-  const binding = attachSessionCache(server, hooks, { context: CONTEXT, clock })
+  const binding = attachSessionCache(server, hooks, { ...WITHOUT_HELLO, clock })
   assert.notDeepEqual(listenersOf(), before)
   const calls = emitResume(server, Buffer.alloc(32, 1))
   binding.detach()
@@ -264,9 +266,9 @@ test('after detach the server is as before, and who waited goes on', () => {
   assert.equal(clock.pendingCount, 0)
 })
 
-test('TLS 1.3 sessions are not stored: no handshake could find them', async (t) => {
+test('without the ClientHello, TLS 1.3 sessions are not stored: none could be found', async (t) => {
   const { hooks, store } = createHooks()
-  const a = await serve(t, hooks)
+  const a = await serve(t, hooks, {}, { readsClientHello: false })
   await handshake(a.port, { maxVersion: 'TLSv1.3', minVersion: 'TLSv1.3' })
   await until('Node has told of the sessions', () => a.binding.stats.skipped > 0)
   assert.equal(store.stats.items, 0)
@@ -307,6 +309,7 @@ interface RefusedServer {
   readonly what: string
   readonly tlsOptions?: TlsOptions
   readonly context?: string
+  readonly readsClientHello?: boolean
   readonly message: RegExp
 }
 
@@ -328,13 +331,19 @@ const refusedServers: RefusedServer[] = [
   },
   { what: 'with another session ID context', context: 'bank', message: /sessionIdContext/ },
   { what: 'asked to use the empty context', context: '', message: /sessionIdContext/ },
-  { what: 'with TLS 1.3 only', tlsOptions: { minVersion: 'TLSv1.3' }, message: /minVersion/ },
+  {
+    what: 'with TLS 1.3 only and no look at the ClientHello',
+    tlsOptions: { minVersion: 'TLSv1.3' },
+    readsClientHello: false,
+    message: /minVersion/,
+  },
 ]
-for (const { what, tlsOptions = {}, context = CONTEXT, message } of refusedServers) {
+for (const { what, tlsOptions = {}, context = CONTEXT, message, ...options } of refusedServers) {
+  const { readsClientHello = true } = options
   test(`a server ${what} is refused`, () => {
     const server = createServer({ ...serverOptions, ...tlsOptions })
     const { hooks } = createHooks()
-    assert.throws(() => attachSessionCache(server, hooks, { context }), {
+    assert.throws(() => attachSessionCache(server, hooks, { context, readsClientHello }), {
       code: 'ERR_SERVER',
       message,
     })

@@ -1,0 +1,151 @@
+// What a ClientHello says about the session to be resumed: RFC 8446 4.1.2, in one or several records.
+//
+//   record     type 22 | version 2 | length 2 | piece of the handshake message
+//   handshake  type 1  | length 3  | version 2 | random 32 | session ID <0..32> | cipher suites <2..>
+//              | compression methods <1..> | extensions: (type 2 | length 2 | content)*
+//
+// The bytes come from anybody: everything is bounded, and what is not as it should be is no ClientHello.
+
+import { asBuffer } from '../base/bytes.ts'
+
+export interface ClientHello {
+  /** In TLS 1.2 the session to be resumed; in TLS 1.3 nothing of meaning. 0..32 bytes, a copy. */
+  readonly sessionId: Buffer
+  /** Server name (SNI); '' when there is none. */
+  readonly serverName: string
+  /** Whether the client speaks TLS 1.3. */
+  readonly offersTls13: boolean
+  /** The first pre-shared key that the client names, a copy: in TLS 1.3 the ticket of a session. */
+  readonly pskIdentity: Buffer | undefined
+}
+
+/** More than any client sends, post-quantum key shares included. */
+export const MAX_CLIENT_HELLO_BYTES = 32_768
+
+const RECORD_HEADER_BYTES = 5
+const HANDSHAKE_HEADER_BYTES = 4
+const HANDSHAKE_RECORD = 22
+const TLS_MAJOR = 3
+const CLIENT_HELLO = 1
+const VERSION_AND_RANDOM_BYTES = 34
+const MAX_SESSION_ID_BYTES = 32
+
+const SERVER_NAME = 0
+const PRE_SHARED_KEY = 41
+const SUPPORTED_VERSIONS = 43
+const HOST_NAME = 0
+const TLS_1_3 = 0x0304
+
+/** The ClientHello that these bytes begin with; `incomplete` when more may make it one, else undefined. */
+export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
+  const message = joinRecords(asBuffer(bytes))
+  if (!Buffer.isBuffer(message)) return message
+  try {
+    return readMessage(message)
+  } catch (error) {
+    if (error instanceof EndOfBytes) return undefined
+    throw error
+  }
+}
+
+/** The handshake message without its header. */
+function joinRecords(bytes: Buffer): Buffer | 'incomplete' | undefined {
+  const pieces: Buffer[] = []
+  let gathered = 0
+  for (let at = 0; ; ) {
+    if (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) return undefined
+    if (bytes.length > at + 1 && bytes[at + 1] !== TLS_MAJOR) return undefined
+    if (bytes.length < at + RECORD_HEADER_BYTES) return 'incomplete'
+    const length = bytes.readUInt16BE(at + 3)
+    if (length === 0) return undefined
+    const piece = bytes.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + length)
+    pieces.push(piece)
+    gathered += piece.length
+    const isRecordWhole = piece.length === length
+    const first = pieces[0] ?? piece
+    if (first.length > 0 && first[0] !== CLIENT_HELLO) return undefined
+    if (gathered >= HANDSHAKE_HEADER_BYTES) {
+      const joined = Buffer.concat(pieces)
+      const end = HANDSHAKE_HEADER_BYTES + joined.readUIntBE(1, 3)
+      if (end > MAX_CLIENT_HELLO_BYTES) return undefined
+      if (gathered >= end) return joined.subarray(HANDSHAKE_HEADER_BYTES, end)
+    }
+    if (!isRecordWhole) return 'incomplete'
+    at += RECORD_HEADER_BYTES + length
+  }
+}
+
+function readMessage(message: Buffer): ClientHello | undefined {
+  const reader = new Reader(message)
+  reader.take(VERSION_AND_RANDOM_BYTES)
+  const sessionId = reader.vector(1)
+  if (sessionId.length > MAX_SESSION_ID_BYTES) return undefined
+  reader.vector(2)
+  reader.vector(1)
+  let serverName = ''
+  let offersTls13 = false
+  let pskIdentity: Buffer | undefined
+  // A client of long ago may end here.
+  const extensions = new Reader(reader.isAtEnd ? Buffer.alloc(0) : reader.vector(2))
+  while (!extensions.isAtEnd) {
+    const type = extensions.number(2)
+    const content = new Reader(extensions.vector(2))
+    if (type === SERVER_NAME) serverName = readServerName(content)
+    else if (type === SUPPORTED_VERSIONS) offersTls13 = readVersions(content).includes(TLS_1_3)
+    else if (type === PRE_SHARED_KEY) pskIdentity = readFirstIdentity(content)
+  }
+  return { sessionId: Buffer.from(sessionId), serverName, offersTls13, pskIdentity }
+}
+
+/** One character a byte: names in DNS are ASCII. */
+function readServerName(content: Reader): string {
+  const names = new Reader(content.vector(2))
+  while (!names.isAtEnd) {
+    const type = names.number(1)
+    const name = names.vector(2)
+    if (type === HOST_NAME) return name.toString('latin1')
+  }
+  return ''
+}
+
+function readVersions(content: Reader): number[] {
+  const versions = new Reader(content.vector(1))
+  const offered: number[] = []
+  while (!versions.isAtEnd) offered.push(versions.number(2))
+  return offered
+}
+
+function readFirstIdentity(content: Reader): Buffer {
+  return Buffer.from(new Reader(content.vector(2)).vector(2))
+}
+
+class EndOfBytes extends Error {}
+
+/** Reads numbers and vectors one behind the other; throws EndOfBytes where there are not enough bytes. */
+class Reader {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length
+  }
+
+  take(count: number): Buffer {
+    if (this.#at + count > this.#bytes.length) throw new EndOfBytes()
+    this.#at += count
+    return this.#bytes.subarray(this.#at - count, this.#at)
+  }
+
+  number(byteCount: number): number {
+    return this.take(byteCount).readUIntBE(0, byteCount)
+  }
+
+  /** Bytes with their count in front of them. */
+  vector(countBytes: number): Buffer {
+    return this.take(this.number(countBytes))
+  }
+}

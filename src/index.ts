@@ -9,7 +9,14 @@ export {
 } from './hooks/node-tls.ts'
 export type { LocalHooks } from './hooks/session-hooks.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
+export type { NodeConfig } from './node/config.ts'
 export { ConfigError, type ConfigProblem } from './node/config-error.ts'
 export type { ConfigInput } from './node/config-schema.ts'
-export { type CacheNode, createNode, type Listening, type NodeOptions } from './node/node.ts'
+export {
+  type CacheNode,
+  createNode,
+  type Listening,
+  type NodeOptions,
+  nodeConfig,
+} from './node/node.ts'
 export type { PutResult } from './store/stats.ts'

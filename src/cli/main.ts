@@ -4,50 +4,50 @@
 import { Command, CommanderError } from 'commander'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { readVersion } from '../base/version.ts'
-import { checkCommand } from './check.ts'
-import { demoCommand } from './demo.ts'
-import { demoNodeCommand } from './demo-node.ts'
 import { FAILED, INVALID, isInvalid } from './exit-codes.ts'
-import { getCommand } from './get.ts'
-import { keygenCommand } from './keygen.ts'
-import { peersCommand } from './peers.ts'
-import { putCommand } from './put.ts'
-import { removeCommand } from './remove.ts'
-import { serveCommand } from './serve.ts'
-import { statsCommand } from './stats.ts'
 
 // Whoever reads our output may stop reading: that ends the output, not the program.
 process.stdout.on('error', (error) => {
   if (codeOf(error) !== 'EPIPE') throw error
 })
 
+/** Loaded on demand: most commands need little of the program, and start the sooner for it. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serveCommand(),
+  check: async () => (await import('./check.ts')).checkCommand(),
+  keygen: async () => (await import('./keygen.ts')).keygenCommand(),
+  demo: async () => (await import('./demo.ts')).demoCommand(),
+  get: async () => (await import('./get.ts')).getCommand(),
+  put: async () => (await import('./put.ts')).putCommand(),
+  remove: async () => (await import('./remove.ts')).removeCommand(),
+  stats: async () => (await import('./stats.ts')).statsCommand(),
+  peers: async () => (await import('./peers.ts')).peersCommand(),
+}
+/** Started by `demo` only, and not in the help. */
+const HIDDEN: typeof COMMANDS = {
+  'demo-node': async () => (await import('./demo-node.ts')).demoNodeCommand(),
+}
+
 try {
-  await createProgram().parseAsync()
+  const program = await createProgram(process.argv[2] ?? '')
+  await program.parseAsync()
 } catch (error) {
   process.exitCode = reportError(error)
 }
 
-function createProgram(): Command {
+async function createProgram(asked: string): Promise<Command> {
   const program = new Command('tlscached')
     .description(
       'Distributed TLS session cache: a session made on one node resumes on every other.',
     )
     .version(readVersion())
-    .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration.')
-  const commands = [
-    serveCommand(),
-    checkCommand(),
-    keygenCommand(),
-    demoCommand(),
-    getCommand(),
-    putCommand(),
-    removeCommand(),
-    statsCommand(),
-    peersCommand(),
-  ]
-  for (const command of commands) program.addCommand(command)
-  program.addCommand(demoNodeCommand(), { hidden: true })
+  const known = { ...COMMANDS, ...HIDDEN }
+  const names = Object.hasOwn(known, asked) ? [asked] : Object.keys(COMMANDS)
+  for (const name of names) {
+    const command = await known[name]?.()
+    if (command !== undefined) program.addCommand(command, { hidden: name in HIDDEN })
+  }
   // Without this, commander ends the process by itself, with 1 for wrong usage.
   for (const command of [program, ...program.commands]) command.exitOverride()
   return program

@@ -1,7 +1,8 @@
 // What every frontend is, and how those that speak over streams come to listen.
 
-import { lstatSync, unlinkSync } from 'node:fs'
+import { existsSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
+import { dirname } from 'node:path'
 import { type Address, formatAddress, type HostAddress, type UnixAddress } from '../base/address.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 
@@ -28,6 +29,8 @@ const PROBE_TIMEOUT_MS = 1000
 export async function listenOn(server: Server, address: Address, field: string): Promise<Address> {
   try {
     if (!('path' in address)) return await listenOnHost(server, address)
+    // Where the directory is missing, Node says that permission was denied.
+    if (!existsSync(dirname(address.path))) throw new Error('no such directory')
     if (await isStaleSocket(address.path)) unlinkSync(address.path)
     return await listenOnPath(server, address)
   } catch (error) {
@@ -46,8 +49,6 @@ const REASONS: Record<string, string> = {
   EADDRINUSE: 'address already in use',
   EADDRNOTAVAIL: 'this machine does not have that address',
   EACCES: 'permission denied',
-  ENOENT: 'no such directory',
-  ENOTDIR: 'no such directory',
   ENOTFOUND: 'the name has no address',
 }
 

@@ -4,6 +4,8 @@ import type { Registry } from 'prom-client'
 import type { DurationHistogram } from '../base/histogram.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
+import type { SyncStats } from '../replication/sync-stats.ts'
+import type { SyncState } from '../replication/synchronizer.ts'
 import type { CacheStats } from '../store/stats.ts'
 import { DurationMetric } from './duration-metric.ts'
 import { PREFIX } from './registry.ts'
@@ -18,6 +20,8 @@ export interface CacheSource {
 
 export interface ReplicationSource {
   readonly stats: ReplicationStats
+  readonly sync: SyncStats
+  syncState(): SyncState
   peers(): readonly PeerStatus[]
   /** Changes of other nodes for a cache that this one does not have. */
   unknownCaches(): number
@@ -110,10 +114,16 @@ export function collectReplication(registry: Registry, source: ReplicationSource
     read: () => [{ value: stats.lost }],
   })
   addCounter(registry, {
+    name: 'replication_repaired_total',
+    help: 'Datagrams of peers that arrived after they were asked for again.',
+    read: () => [{ value: stats.repaired }],
+  })
+  addCounter(registry, {
     name: 'replication_unknown_cache_total',
     help: 'Changes of other nodes for a cache that this node does not have.',
     read: () => [{ value: source.unknownCaches() }],
   })
+  collectSync(registry, source)
   new DurationMetric({
     name: `${PREFIX}replication_lag_seconds`,
     help: 'From sealing on a peer to arrival here, the difference of the clocks taken out.',
@@ -134,6 +144,33 @@ export function collectReplication(registry: Registry, source: ReplicationSource
       const value = source.keyAgeSec()
       return value === undefined ? [] : [{ value }]
     },
+  })
+}
+
+function collectSync(registry: Registry, { sync, syncState }: ReplicationSource): void {
+  addGauge(registry, {
+    name: 'sync_state',
+    help: '1 for where this node is with the copy of its peers; joining and syncing are not ready.',
+    labelNames: ['state'],
+    read: () => [{ labels: { state: syncState() }, value: 1 }],
+  })
+  addCounter(registry, {
+    name: 'sync_total',
+    help: 'Copies of a peer taken, and comparisons with one that this node began.',
+    labelNames: ['kind'],
+    read: () => readingsOf('kind', { snapshot: sync.snapshots, comparison: sync.comparisons }, {}),
+  })
+  addCounter(registry, {
+    name: 'sync_entries_total',
+    help: 'Entries sent and received over TCP.',
+    labelNames: ['direction'],
+    read: () => byDirection(sync.entriesSent, sync.entriesReceived),
+  })
+  addCounter(registry, {
+    name: 'sync_failures_total',
+    help: 'Connections over TCP that ended before their work was done, by reason.',
+    labelNames: ['reason'],
+    read: () => readingsOf('reason', sync.failures, {}),
   })
 }
 

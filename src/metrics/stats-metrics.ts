@@ -33,6 +33,8 @@ export function addGauge(registry: Registry, options: StatsMetricOptions): void 
     registers: [registry],
     collect() {
       this.reset()
+      // Without labels, a reset leaves a 0 that nobody measured.
+      if (options.labelNames === undefined) this.remove()
       for (const { labels = {}, value } of options.read()) this.set({ ...labels }, value)
     },
   })

@@ -5,10 +5,16 @@ import { type Setting, settings } from './config-settings.ts'
 export const REFERENCE_BEGIN = '<!-- begin of the generated configuration reference -->'
 export const REFERENCE_END = '<!-- end of the generated configuration reference -->'
 
+/** Columns are padded, as formatters of Markdown have them. */
 export function formatReference(): string {
   const head = ['Key', 'Default', 'Form', 'Meaning', 'Environment, flag']
-  const rows = [head, head.map(() => '---'), ...settings.map(toRow)]
-  return rows.map((row) => `| ${row.join(' | ')} |`).join('\n')
+  const rows = settings.map(toRow)
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  const lines = [head, widths.map((width) => '-'.repeat(width)), ...rows]
+  const padded = lines.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
+  return padded.map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
 /** The text with everything between the two markers replaced. Throws when they are not there. */
@@ -17,7 +23,7 @@ export function replaceReference(text: string): string {
   const end = text.indexOf(REFERENCE_END)
   if (begin < 0 || end < begin) throw new Error('the text has no place for the reference')
   const before = text.slice(0, begin + REFERENCE_BEGIN.length)
-  return `${before}\n${formatReference()}\n${text.slice(end)}`
+  return `${before}\n\n${formatReference()}\n\n${text.slice(end)}`
 }
 
 function toRow(setting: Setting): string[] {

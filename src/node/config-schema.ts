@@ -6,6 +6,7 @@ import { parseHex } from '../base/bytes.ts'
 import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import { messageOf } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
+import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
 import { toContext } from '../session/context.ts'
 import {
   CACHE_NAME_PATTERN,
@@ -35,6 +36,7 @@ export const NONE = 'none'
 const MAX_CACHES = 256
 const MAX_PEERS = 1024
 const MAX_HOPS = 255
+const MAX_DIGEST_INTERVAL_MS = 86_400_000
 const HEX_PREFIX = 'hex:'
 
 const cache = z.strictObject({
@@ -117,6 +119,12 @@ const replication = z.strictObject({
       description: 'routers that a multicast datagram may pass',
       form: `0..${MAX_HOPS}`,
       fallback: '1',
+    }),
+  digest_interval: duration(MAX_DIGEST_INTERVAL_MS)
+    .prefault(formatDurationMs(DEFAULT_DIGEST_INTERVAL_MS))
+    .register(notes, {
+      description: 'how often this node compares what it holds with one of its peers, in turn',
+      form: 'duration, at most 1d',
     }),
   max_datagram: size(MIN_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES)
     .prefault(DEFAULT_DATAGRAM_BYTES)

@@ -28,6 +28,8 @@ export interface ReplicationConfig {
   readonly interface: string | undefined
   readonly multicastTtl: number | undefined
   readonly maxDatagramBytes: number
+  /** Between two comparisons with a peer. */
+  readonly digestIntervalMs: number
 }
 
 export interface FrontendsConfig {
@@ -141,6 +143,7 @@ function toReplicationConfig(parsed: NonNullable<ParsedConfig['replication']>): 
     interface: parsed.interface,
     multicastTtl: parsed.multicast_ttl,
     maxDatagramBytes: parsed.max_datagram,
+    digestIntervalMs: parsed.digest_interval,
   }
 }
 

@@ -14,6 +14,7 @@ import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { ReplicationConfig } from './config.ts'
 import { keyringOf } from './keys.ts'
+import { NodeSync } from './node-sync.ts'
 
 export interface NodeReplicationOptions {
   readonly config: ReplicationConfig
@@ -27,6 +28,7 @@ export interface NodeReplicationOptions {
 export class NodeReplication {
   readonly transport: UdpTransport
   readonly replicator: Replicator
+  readonly sync: NodeSync
   /** Changes of other nodes for a cache that is not here. */
   unknownCaches = 0
   readonly #options: NodeReplicationOptions
@@ -36,7 +38,7 @@ export class NodeReplication {
 
   /** Throws ERR_KEYRING or ERR_INSECURE. */
   constructor(options: NodeReplicationOptions) {
-    const { config, identity, clock, random, logger } = options
+    const { config, identity, stores, clock, random, logger } = options
     this.#options = options
     this.#config = config
     this.#keyring = keyringOf(config)
@@ -48,6 +50,18 @@ export class NodeReplication {
       clock,
       logger,
     })
+    this.sync = new NodeSync({
+      listen: config.listen,
+      digestIntervalMs: config.digestIntervalMs,
+      stores,
+      keyring: () => this.#keyring,
+      senders: () => this.replicator.verifiedSenders(),
+      joinState: () => this.replicator.joinState(),
+      clock,
+      random,
+      logger,
+    })
+    const { synchronizer } = this.sync
     this.replicator = new Replicator({
       transport: this.transport,
       identity,
@@ -58,6 +72,9 @@ export class NodeReplication {
       random,
       logger,
       apply: (change) => this.#apply(change),
+      listenSync: (address) => this.sync.listen(address),
+      onVerified: (sender) => synchronizer.greet(sender),
+      onUnrepairable: (sender) => synchronizer.requestSync(sender),
     })
   }
 
@@ -68,13 +85,14 @@ export class NodeReplication {
       const cause = error instanceof TlscachedError ? error.cause : error
       throw toListenError(cause, this.#config.listen, 'replication.listen')
     }
+    this.sync.synchronizer.start()
     if (!this.isEncrypted) {
       this.#options.logger.warn({}, 'replication: no keys, sessions are sent in clear')
     }
   }
 
-  stop(): Promise<void> {
-    return this.replicator.stop()
+  async stop(): Promise<void> {
+    await Promise.all([this.sync.stop(), this.replicator.stop()])
   }
 
   get isEncrypted(): boolean {

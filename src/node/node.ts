@@ -16,6 +16,7 @@ import { collectCaches, collectReplication, collectSweeper } from '../metrics/co
 import { collectProcess, createRegistry } from '../metrics/registry.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
+import type { SyncStatus } from '../replication/synchronizer.ts'
 import { SessionStore } from '../store/session-store.ts'
 import { Sweeper } from '../store/sweeper.ts'
 import { VersionClock } from '../store/version-clock.ts'
@@ -44,13 +45,17 @@ interface NodeCache extends HttpCache {
   readonly hooks: LocalHooks
 }
 
-/**
- * A node inside this process. The configuration is that of the file, as an object; but no frontend
- * listens unless it is asked for. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE.
- */
+/** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
 export function createNode(config: ConfigInput = {}, options: NodeOptions = {}): CacheNode {
-  const frontends = { http: NONE, ...config.frontends }
-  return new CacheNode(checkConfig({ ...config, frontends }, hostname()), options)
+  return new CacheNode(nodeConfig(config), options)
+}
+
+/**
+ * The configuration of a node inside this process: that of the file, as an object, but no frontend
+ * listens unless it is asked for. Throws a ConfigError.
+ */
+export function nodeConfig(config: ConfigInput = {}): NodeConfig {
+  return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
 }
 
 export class CacheNode implements HttpBackend {
@@ -144,13 +149,18 @@ export class CacheNode implements HttpBackend {
 
   readiness(): Readiness {
     if (!this.#isListening) return { isReady: false, reason: 'not started' }
-    switch (this.#replication?.replicator.joinState()) {
+    const { state, peer } = this.syncStatus() ?? {}
+    switch (state) {
       case undefined:
         return { isReady: true, reason: 'no replication' }
       case 'joining':
         return { isReady: false, reason: 'looking for peers' }
-      case 'joined':
-        return { isReady: true, reason: 'replicating' }
+      case 'syncing':
+        return { isReady: false, reason: `copying the sessions of ${peer}` }
+      case 'synced':
+        return { isReady: true, reason: `replicating, synchronized with ${peer}` }
+      case 'failed':
+        return { isReady: true, reason: 'every peer broke off, its sessions may be missing here' }
       case 'alone':
         return { isReady: true, reason: 'no peer found' }
     }
@@ -158,6 +168,10 @@ export class CacheNode implements HttpBackend {
 
   peers(): readonly PeerStatus[] {
     return this.#replication?.replicator.peers() ?? []
+  }
+
+  syncStatus(): SyncStatus | undefined {
+    return this.#replication?.sync.synchronizer.status
   }
 
   replicationStats(): ReplicationStats | undefined {
@@ -226,6 +240,8 @@ export class CacheNode implements HttpBackend {
       collectReplication(registry, {
         stats: replication.replicator.stats,
         peers: () => replication.replicator.peers(),
+        sync: replication.sync.stats,
+        syncState: () => replication.sync.synchronizer.status.state,
         unknownCaches: () => replication.unknownCaches,
         keyAgeSec: () => replication.keyAgeSec(),
       })

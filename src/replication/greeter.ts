@@ -26,6 +26,8 @@ const MAX_ANSWERS_PER_ROUND = 10
 
 export interface GreeterOptions {
   readonly nodeName: string
+  /** 0 where this node does not synchronize. */
+  readonly syncPort: () => number
   readonly sealer: Sealer
   readonly transport: Transport
   readonly addresses: PeerAddresses
@@ -86,19 +88,27 @@ export class Greeter {
   receive(greeting: GreetingMessage, sender: Sender, from: HostAddress): DropReason | undefined {
     const { challenge, answer, nodeName } = greeting
     sender.nodeName = nodeName
-    const isAnswerWrong = answer !== undefined && !this.#receiveAnswer(greeting, answer, sender)
+    sender.syncPort = greeting.syncPort ?? sender.syncPort
+    const isAnswerWrong =
+      answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
     const isAnswered = challenge === undefined || this.#answer(challenge, sender, from)
     if (!isAnswered) return 'queue_full'
     return isAnswerWrong ? 'stale' : undefined
   }
 
   /** False when it answers no challenge of the last seconds. */
-  #receiveAnswer(greeting: GreetingMessage, answer: Buffer, sender: Sender): boolean {
+  #receiveAnswer(
+    greeting: GreetingMessage,
+    answer: Buffer,
+    sender: Sender,
+    from: HostAddress,
+  ): boolean {
     const { clock, addresses, onVerified } = this.#options
     const challenge = this.#challenges.find(answer)
     if (challenge === undefined) return false
     const nowMs = clock.monotonicMs()
     const roundTripMs = nowMs - challenge.sentMs
+    sender.provenAddress = from
     sender.measureClock(greeting.sentWallMs, clock.wallMs(), roundTripMs, nowMs)
     if (challenge.target instanceof PeerAddress) {
       challenge.target.sender = sender
@@ -129,12 +139,14 @@ export class Greeter {
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
     const { nodeName, sealer, transport, clock, stats } = this.#options
+    const syncPort = this.#options.syncPort()
     const message = encodeGreeting({
       challenge,
       answer,
       changesSequence: sealer.lastSequence('changes'),
       sentWallMs: clock.wallMs(),
       nodeName,
+      ...(syncPort === 0 ? {} : { syncPort }),
     })
     if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1

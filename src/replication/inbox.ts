@@ -10,11 +10,19 @@ import type { ApplyResult } from '../store/stats.ts'
 import { type Header, readHeader } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
-import { type ChangesMessage, decodeMessage, type FragmentMessage } from '../wire/message.ts'
+import {
+  type ChangesMessage,
+  decodeMessage,
+  type FragmentMessage,
+  type Message,
+} from '../wire/message.ts'
+import type { ReplayWindow } from '../wire/replay-window.ts'
 import { openDatagram } from '../wire/seal.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
 import { Reassembly } from './reassembly.ts'
+import type { RepairAnswerer } from './repair-answerer.ts'
+import type { RepairAsker } from './repair-asker.ts'
 import type { Sender } from './sender.ts'
 import type { SenderTable } from './sender-table.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
@@ -22,11 +30,15 @@ import type { DropReason, ReplicationStats } from './stats.ts'
 /** Foreign traffic comes by the thousand; a line a minute says as much. */
 const FOREIGN_LOG_PERIOD_MS = 60_000
 
+type ControlMessage = Exclude<Message, { kind: 'changes' | 'fragment' }>
+
 export interface InboxOptions {
   readonly identity: Identity
   readonly keyring: Keyring
   readonly senders: SenderTable
   readonly greeter: Greeter
+  readonly asker: RepairAsker
+  readonly answerer: RepairAnswerer
   readonly apply: (change: Change) => ApplyResult
   readonly clock: Clock
   readonly logger: Logger
@@ -117,12 +129,53 @@ export class Inbox {
     from: HostAddress,
   ): DropReason | undefined {
     if (sender.control.accept(sequence) !== 'new') return 'replay'
-    const greeting = decodeMessage(message, sender.origin)
-    if (greeting?.kind !== 'greeting') return 'malformed'
+    const decoded = decodeMessage(message, sender.origin)
+    if (decoded === undefined || decoded.kind === 'changes' || decoded.kind === 'fragment') {
+      return 'malformed'
+    }
     this.#hear(sender, from)
-    const reason = this.#options.greeter.receive(greeting, sender, from)
-    sender.changes?.expect(greeting.changesSequence)
-    return reason
+    return this.#obey(decoded, sender, from)
+  }
+
+  #obey(message: ControlMessage, sender: Sender, from: HostAddress): DropReason | undefined {
+    const { greeter, asker, answerer } = this.#options
+    switch (message.kind) {
+      case 'greeting': {
+        const reason = greeter.receive(message, sender, from)
+        this.#expect(sender, message.changesSequence)
+        return reason
+      }
+      case 'heartbeat':
+        this.#expect(sender, message.changesSequence)
+        return undefined
+      case 'nack':
+        return answerer.receive(message, sender)
+      case 'gone':
+        asker.receiveGone(sender, message.changesSequence)
+        return undefined
+    }
+  }
+
+  /** Learns how far a verified sender's changes go; says nothing about another. */
+  #expect(sender: Sender, sequence: number): void {
+    const { changes } = sender
+    if (changes === undefined || sequence <= changes.highest) return
+    const range = { from: changes.highest + 1, to: sequence }
+    changes.expect(sequence)
+    this.#options.asker.notice(sender, range)
+  }
+
+  /** False when it arrived before. What it jumped over is missing from now on. */
+  #arrive(sender: Sender, changes: ReplayWindow, sequence: number): boolean {
+    const { asker, stats } = this.#options
+    const { highest } = changes
+    if (changes.accept(sequence) !== 'new') return false
+    if (sequence > highest + 1) asker.notice(sender, { from: highest + 1, to: sequence - 1 })
+    if (sequence <= highest && sender.gaps.wasAsked(sequence)) {
+      sender.repairedCount += 1
+      stats.repaired += 1
+    }
+    return true
   }
 
   /** Lets a message of a verified sender through once. `from` is undefined for one that was held back. */
@@ -133,7 +186,8 @@ export class Inbox {
     from?: HostAddress,
   ): DropReason | undefined {
     if (sender.isStale(sequence)) return 'stale'
-    if (sender.changes?.accept(sequence) !== 'new') return 'replay'
+    const { changes } = sender
+    if (changes === undefined || !this.#arrive(sender, changes, sequence)) return 'replay'
     if (from !== undefined) this.#hear(sender, from)
     const decoded = decodeMessage(message, sender.origin)
     if (decoded?.kind === 'changes') return this.#apply(sender, decoded)

@@ -7,7 +7,9 @@ import { ChangeBatch } from '../wire/change-batch.ts'
 import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
 import { encodeFragment, FRAGMENT_OVERHEAD_BYTES, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import type { PeerAddresses } from './peer-addresses.ts'
+import type { ResendLog } from './resend-log.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
@@ -15,6 +17,8 @@ export interface OutboxOptions {
   readonly sealer: Sealer
   readonly transport: Transport
   readonly addresses: PeerAddresses
+  readonly log: ResendLog
+  readonly heartbeat: Heartbeat
   /** Origin of the changes this node makes. */
   readonly origin: number
   readonly maxDatagramBytes: number
@@ -73,7 +77,7 @@ export class Outbox {
   }
 
   #send(message: Buffer, entries: number): void {
-    const { sealer, transport, addresses, stats } = this.#options
+    const { sealer, transport, addresses, log, heartbeat, stats } = this.#options
     const datagram = sealer.seal('changes', message)
     stats.entriesSent += entries
     for (const peer of addresses.destinations) {
@@ -84,5 +88,8 @@ export class Outbox {
         stats.dropped.queue_full += 1
       }
     }
+    // After sending, which must not wait. What the network did not take can be asked for.
+    log.add(datagram)
+    heartbeat.restart()
   }
 }

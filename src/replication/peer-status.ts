@@ -65,7 +65,7 @@ function statusOfSender(sender: Sender, peers: readonly PeerAddress[], nowMs: nu
     lagMs: sender.lagMs,
     clockDifferenceMs: sender.clockDifferenceMs,
     lost: sender.lostCount,
-    repaired: 0,
+    repaired: sender.repairedCount,
     entriesSent: peers.reduce((sum, peer) => sum + peer.entriesSent, 0),
     entriesReceived: sender.entriesReceived,
   }

@@ -19,10 +19,14 @@ import {
 } from './address-filter.ts'
 import { Discovery, type Resolver, systemResolver } from './discovery.ts'
 import { Greeter } from './greeter.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import { PeerAddresses } from './peer-addresses.ts'
 import { listPeers, type PeerStatus } from './peer-status.ts'
+import { RepairAnswerer } from './repair-answerer.ts'
+import { RepairAsker } from './repair-asker.ts'
+import { ResendLog } from './resend-log.ts'
 import type { Sender } from './sender.ts'
 import { SenderTable } from './sender-table.ts'
 import { createReplicationStats, type ReplicationStats } from './stats.ts'
@@ -30,8 +34,6 @@ import type { Transport } from './transport.ts'
 
 /** A node that found nobody in this time stops looking at the start and begins alone. */
 const JOIN_TIMEOUT_MS = 1000
-/** Rounds of greetings after which a gap that is still there counts as lost. */
-const ROUNDS_PER_GAP_CHECK = 5
 
 /**
  * `joining`: peers are still being looked for. `joined`: this node and its peers know each other.
@@ -51,6 +53,14 @@ export interface ReplicatorOptions {
   readonly logger: Logger
   /** Takes over a change of another node; its bytes alias the datagram. */
   readonly apply: (change: Change) => ApplyResult
+  /** A peer proved to be alive for the first time. */
+  readonly onVerified?: ((sender: Sender) => void) | undefined
+  /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
+  readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
+  /** Changes of this sender were lost and cannot be had from it by asking again. */
+  readonly onUnrepairable?: ((sender: Sender) => void) | undefined
+  /** How much of what was sent is kept to be sent again; default DEFAULT_RESEND_LOG_BYTES. */
+  readonly resendLogBytes?: number | undefined
   readonly resolver?: Resolver | undefined
   readonly interfaceAddresses?: InterfaceAddresses | undefined
 }
@@ -61,14 +71,17 @@ export class Replicator {
   readonly #addresses = new PeerAddresses()
   readonly #senders: SenderTable
   readonly #sealer: Sealer
+  readonly #heartbeat: Heartbeat
   readonly #outbox: Outbox
   readonly #greeter: Greeter
+  readonly #asker: RepairAsker
+  readonly #answerer: RepairAnswerer
   readonly #inbox: Inbox
   readonly #discovery: Discovery
   #startedMs: number | undefined
   #hasJoined = false
+  #syncPort = 0
   #isNameClashLogged = false
-  #rounds = 0
 
   constructor(options: ReplicatorOptions) {
     const { transport, identity, clock, random, logger } = options
@@ -79,18 +92,34 @@ export class Replicator {
     this.#options = options
     this.#sealer = new Sealer(identity, options.keyring)
     this.#senders = new SenderTable((sender) => this.#forget(sender))
-    const shared = { transport, sealer: this.#sealer, addresses: this.#addresses, clock }
+    const log = new ResendLog(clock, options.resendLogBytes)
+    const shared = {
+      transport,
+      sealer: this.#sealer,
+      addresses: this.#addresses,
+      clock,
+      stats: this.stats,
+    }
+    this.#heartbeat = new Heartbeat(shared)
     this.#outbox = new Outbox({
       ...shared,
+      log,
+      heartbeat: this.#heartbeat,
       origin: identity.origin,
       maxDatagramBytes,
-      stats: this.stats,
+    })
+    this.#answerer = new RepairAnswerer({ ...shared, identity, log })
+    this.#asker = new RepairAsker({
+      ...shared,
+      random,
+      groupSize: () => this.#senders.size + 1,
+      onChecked: (sender) => this.#countLost(sender),
     })
     this.#greeter = new Greeter({
       ...shared,
       nodeName: identity.nodeName,
+      syncPort: () => this.#syncPort,
       random,
-      stats: this.stats,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),
       onRound: () => this.#round(),
     })
@@ -99,6 +128,8 @@ export class Replicator {
       keyring: options.keyring,
       senders: this.#senders,
       greeter: this.#greeter,
+      asker: this.#asker,
+      answerer: this.#answerer,
       apply: options.apply,
       clock,
       logger,
@@ -124,8 +155,10 @@ export class Replicator {
     this.#startedMs = clock.monotonicMs()
     try {
       await transport.start((datagram, from) => this.#inbox.receive(datagram, from))
+      this.#syncPort = (await this.#options.listenSync?.(transport.address)) ?? 0
     } catch (error) {
       this.#startedMs = undefined
+      await transport.stop()
       throw error
     }
     this.#greeter.start()
@@ -139,7 +172,10 @@ export class Replicator {
     this.#discovery.stop()
     this.#greeter.stop()
     this.#outbox.flush()
+    this.#heartbeat.stop()
     await this.#options.transport.stop()
+    // Last: what still arrives may make it wait for more.
+    this.#asker.stop()
   }
 
   /** Sends a change of this node to all peers, without waiting; copies what it needs. */
@@ -164,10 +200,15 @@ export class Replicator {
     return listPeers(this.#addresses, this.#senders, this.#options.clock.monotonicMs())
   }
 
+  /** The boots of other nodes that proved to be alive. */
+  verifiedSenders(): Sender[] {
+    return [...this.#senders.values()].filter((sender) => sender.isVerified)
+  }
+
   joinState(): JoinState {
     if (this.#startedMs === undefined) return 'joining'
     const nowMs = this.#options.clock.monotonicMs()
-    const verified = [...this.#senders.values()].filter((sender) => sender.isVerified)
+    const verified = this.verifiedSenders()
     const isEverybodyThere = this.#addresses.all.every((peer) => {
       const sender = peer.activeSender(nowMs)
       // Mutual: the peer takes our changes only after we answered it.
@@ -211,22 +252,27 @@ export class Replicator {
       )
     }
     this.#inbox.release(sender)
+    this.#options.onVerified?.(sender)
   }
 
   #forget(sender: Sender): void {
     this.stats.lost += sender.takeLost()
     this.#addresses.forget(sender)
     this.#inbox.forget(sender)
+    this.#asker.forget(sender)
+    this.#answerer.forget(sender)
+  }
+
+  #countLost(sender: Sender): void {
+    const lost = sender.takeLost()
+    this.stats.lost += lost
+    if (lost > 0) this.#options.onUnrepairable?.(sender)
   }
 
   #round(): void {
     const nowMs = this.#options.clock.monotonicMs()
-    this.#rounds += 1
     this.#senders.sweep(nowMs)
     this.#addresses.refresh(nowMs)
-    for (const sender of this.#senders.values()) {
-      if (this.#rounds % ROUNDS_PER_GAP_CHECK === 0) sender.giveUpOldGaps()
-      this.stats.lost += sender.takeLost()
-    }
+    for (const sender of this.#senders.values()) this.#countLost(sender)
   }
 }

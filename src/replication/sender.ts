@@ -6,6 +6,7 @@ import type { Header } from '../wire/datagram.ts'
 import { originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
+import { GapList } from './gap-list.ts'
 
 /** A round trip measured longer ago than this says little about the clocks of today. */
 const CLOCK_SAMPLE_MS = 60_000
@@ -25,9 +26,15 @@ export class Sender {
   readonly control = new ReplayWindow()
   /** Undefined until the sender is verified. Starts where it was then: what was sent before is stale. */
   changes: ReplayWindow | undefined
+  /** What of its changes did not arrive yet. */
+  readonly gaps = new GapList()
   /** Where it was last heard from, by a datagram that was no replay. */
   address: HostAddress
+  /** From where it last answered a challenge. */
+  provenAddress: HostAddress | undefined
   nodeName = ''
+  /** TCP port where it synchronizes; undefined where it does not. */
+  syncPort: number | undefined
   readonly firstHeardMs: number
   lastHeardMs: number
   lastChallengedMs = Number.NEGATIVE_INFINITY
@@ -38,9 +45,10 @@ export class Sender {
   /** Of the last changes that arrived; undefined until some did. */
   lagMs: number | undefined
   entriesReceived = 0
+  /** Datagrams with changes that arrived after they were asked for again. */
+  repairedCount = 0
   #floor = 0
   #clockSample: ClockSample | undefined
-  #gapMark = 0
   #reportedLost = 0
   readonly #keys = new Map<number, KeyObject>()
 
@@ -75,7 +83,6 @@ export class Sender {
   /** It answered a challenge when its last datagram with changes had the sequence `floor`. */
   verify(floor: number): void {
     this.#floor = floor
-    this.#gapMark = floor
     this.changes = new ReplayWindow(floor)
   }
 
@@ -94,11 +101,9 @@ export class Sender {
     this.clockDifferenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
   }
 
-  /** Gives up the gaps that were there at the call before this one. */
-  giveUpOldGaps(): void {
-    if (this.changes === undefined) return
-    this.changes.giveUp(this.#gapMark)
-    this.#gapMark = this.changes.highest
+  /** The shortest of the last minute; 0 before the first. */
+  get roundTripMs(): number {
+    return this.#clockSample?.roundTripMs ?? 0
   }
 
   get lostCount(): number {

@@ -36,6 +36,8 @@ const SIZE_ALIGN_BYTES = 16
 /** A location is size class * 2^26 + position within the class. */
 const POSITION_BITS = 26
 const POSITION_MASK = 2 ** POSITION_BITS - 1
+/** Location of a slot that was given back; there are never 63 size classes. */
+const NOWHERE = 0xffffffff
 
 class SizeClass {
   readonly blockBytes: number
@@ -105,8 +107,14 @@ export class Arena {
     lastPage.bytes.fill(0, lastOffset, lastOffset + sizeClass.blockBytes)
     sizeClass.used = last
     if (last % sizeClass.perPage === 0) this.#givePage(sizeClass)
+    this.#location[slot] = NOWHERE
     this.#freeSlots[this.#freeCount] = slot
     this.#freeCount += 1
+  }
+
+  /** Whether a slot that was handed out before has a block now, its own or another owner's. */
+  isUsed(slot: number): boolean {
+    return this.#location[slot] !== NOWHERE
   }
 
   /** Sets the cursor onto a slot's block; what it reads there holds until a block is freed. */

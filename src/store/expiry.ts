@@ -68,15 +68,18 @@ export class Expiry {
     return isExact ? this.#expiredIn(nowBucket, nowMs) : undefined
   }
 
-  /** Calls `visit` with every slot, those that live longest first. */
-  forEachNewestFirst(visit: (slot: number) => void): void {
-    const length = this.#heads.length
-    for (let back = length - 1; back >= 0; back -= 1) {
-      let slot = this.#heads[(this.#sweptBucket + back) % length] ?? NONE
+  /** The slots of each bucket as they are when it is reached, those that live longest first. */
+  *newestFirst(): Generator<readonly number[]> {
+    const { length } = this.#heads
+    const oldest = this.#sweptBucket
+    for (let bucket = oldest + length - 1; bucket >= oldest; bucket -= 1) {
+      const slots: number[] = []
+      let slot = this.#heads[bucket % length] ?? NONE
       while (slot !== NONE) {
-        visit(slot - 1)
+        slots.push(slot - 1)
         slot = this.#next[slot - 1] ?? NONE
       }
+      if (slots.length > 0) yield slots
     }
   }
 

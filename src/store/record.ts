@@ -13,10 +13,13 @@
 //       36     i  session ID
 //       ..     c  session ID context
 //       ..     n  server name
-//       ..     s  encoded session
+//       ..        up to 3 unused: the session begins at a multiple of 4
+//       ..     s  encoded session, its last word filled up
 
 import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
 import type { Version } from './change.ts'
+import type { EntryHash } from './digest.ts'
+import { SessionCopies } from './session-copies.ts'
 
 const KIND = 4
 const ID_LENGTH = 5
@@ -48,7 +51,8 @@ export function recordBytes(
   nameBytes: number,
   sessionBytes: number,
 ): number {
-  return FIELDS_BYTES - BLOCK_HEADER_BYTES + idBytes + contextBytes + nameBytes + sessionBytes
+  const namesBytes = wholeWords(idBytes + contextBytes + nameBytes)
+  return FIELDS_BYTES - BLOCK_HEADER_BYTES + namesBytes + wholeWords(sessionBytes)
 }
 
 /** Writes an entry into a new block and returns its slot. */
@@ -75,8 +79,7 @@ export function writeRecord(arena: Arena, fields: RecordFields): number {
   bytes.set(context, at)
   at += context.length
   bytes.set(serverName, at)
-  at += serverName.length
-  bytes.set(session, at)
+  bytes.set(session, wholeWords(at + serverName.length))
   return slot
 }
 
@@ -84,6 +87,7 @@ export function writeRecord(arena: Arena, fields: RecordFields): number {
 export class RecordReader {
   readonly #arena: Arena
   readonly #at: BlockCursor = { page: NO_PAGE, start: 0 }
+  readonly #copies = new SessionCopies()
 
   constructor(arena: Arena) {
     this.#arena = arena
@@ -114,6 +118,15 @@ export class RecordReader {
     return this.#at.page.words[(this.#at.start + SESSION_LENGTH) >>> 2] ?? 0
   }
 
+  /** Hashes what two nodes compare: ID, version and kind. */
+  hashInto(hash: EntryHash): void {
+    const { page, start } = this.#at
+    const clock = page.doubles[(start + CLOCK) >>> 3] ?? 0
+    const origin = page.doubles[(start + ORIGIN) >>> 3] ?? 0
+    const idBytes = this.#byte(ID_LENGTH)
+    hash.compute(page.bytes, start + FIELDS_BYTES, idBytes, clock, origin, this.isTombstone)
+  }
+
   hasId(id: Uint8Array): boolean {
     return this.#equals(this.#at.start + FIELDS_BYTES, this.#byte(ID_LENGTH), id)
   }
@@ -140,7 +153,8 @@ export class RecordReader {
   }
 
   copySession(): Buffer {
-    return this.#copy(this.#nameAt + this.#byte(NAME_LENGTH), this.sessionBytes)
+    const at = wholeWords(this.#nameAt + this.#byte(NAME_LENGTH))
+    return this.#copies.take(this.#at.page, at, this.sessionBytes)
   }
 
   get #contextAt(): number {
@@ -169,4 +183,9 @@ export class RecordReader {
     this.#at.page.bytes.copy(copy, 0, at, at + length)
     return copy
   }
+}
+
+/** Rounded up to whole words of 4 bytes. */
+function wholeWords(bytes: number): number {
+  return (bytes + 3) & ~3
 }

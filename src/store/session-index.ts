@@ -24,6 +24,13 @@ export class SessionIndex {
   readonly #owner: SlotOwner
   readonly #shards: LRUCache<number, number>[]
   readonly #doubles: LRUCache<string, number>
+  // Complete, and made once: lru-cache would make an empty object in each call and look up every default.
+  readonly #getOptions: LRUCache.GetOptions<number, number, unknown> = {
+    allowStale: false,
+    updateAgeOnGet: false,
+    noDeleteOnStaleGet: false,
+  }
+  readonly #peekOptions: LRUCache.PeekOptions<number, number, unknown> = { allowStale: false }
   #size = 0
 
   constructor(items: number, sharding: Sharding, owner: SlotOwner) {
@@ -48,7 +55,7 @@ export class SessionIndex {
   /** The slot of this ID, its recency left as it is. */
   find(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).peek(fingerprint)
+    const slot = this.#shard(fingerprint).peek(fingerprint, this.#peekOptions)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
     return this.#doubles.size === 0 ? undefined : this.#doubles.peek(keyOf(id))
   }
@@ -56,7 +63,7 @@ export class SessionIndex {
   /** The slot of this ID, which thereby becomes the most recently used. */
   use(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).get(fingerprint)
+    const slot = this.#shard(fingerprint).get(fingerprint, this.#getOptions)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
     return this.#doubles.size === 0 ? undefined : this.#doubles.get(keyOf(id))
   }
@@ -66,7 +73,7 @@ export class SessionIndex {
     if (old === undefined) this.#size += 1
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    const isShardsOwn = shard.peek(fingerprint) === old && !this.#isDouble(id)
+    const isShardsOwn = shard.peek(fingerprint, this.#peekOptions) === old && !this.#isDouble(id)
     if (isShardsOwn) shard.set(fingerprint, slot)
     else this.#doubles.set(keyOf(id), slot)
   }
@@ -74,7 +81,7 @@ export class SessionIndex {
   delete(id: Uint8Array): void {
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    const slot = shard.peek(fingerprint)
+    const slot = shard.peek(fingerprint, this.#peekOptions)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) shard.delete(fingerprint)
     else if (this.#doubles.size > 0) this.#doubles.delete(keyOf(id))
   }

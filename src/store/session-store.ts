@@ -17,6 +17,7 @@ import {
   type GetResult,
   type PutResult,
 } from './stats.ts'
+import { StoredEntries } from './stored-entries.ts'
 import { Tombstones } from './tombstones.ts'
 import type { VersionClock } from './version-clock.ts'
 
@@ -59,6 +60,8 @@ const NOTHING = Buffer.alloc(0)
 export class SessionStore {
   readonly limits: CacheLimits
   readonly stats: CacheStats = createCacheStats()
+  /** What is held, for nodes that compare themselves with this one. */
+  readonly entries: StoredEntries
   onChange: ChangeListener = () => {}
   readonly #clock: Clock
   readonly #versions: VersionClock
@@ -91,6 +94,9 @@ export class SessionStore {
       },
     })
     this.#tombstones = new Tombstones(limits.items, sharding, (slot) => this.#release(slot))
+    const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
+    const find = (id: Uint8Array) => this.#index.find(id) ?? this.#tombstones.get(id)
+    this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
   }
 
   /** Most bytes this store takes outside the heap when every session and tombstone is as large as can be. */
@@ -166,9 +172,12 @@ export class SessionStore {
     return isLive
   }
 
-  /** Takes over what another node changed, unless something at least as new is known. */
-  apply(change: Change): ApplyResult {
-    const result = this.#apply(change)
+  /**
+   * Takes over what another node changed, unless something at least as new is known. `isLive` false: a
+   * copy of what that node holds, for which nothing that is held here gives way.
+   */
+  apply(change: Change, isLive = true): ApplyResult {
+    const result = this.#apply(change, isLive)
     this.stats.applied[result] += 1
     if (result === 'applied') this.onChange(change, 'peer')
     return result
@@ -195,10 +204,12 @@ export class SessionStore {
     context: Uint8Array,
     serverName: string | undefined,
   ): StoredSession | Exclude<GetResult, 'hit'> {
+    // Reading the clock makes the processor wait for all memory it asked for: not between two lookups.
+    const nowMs = this.#clock.monotonicMs()
     const slot = this.#index.use(id)
     if (slot === undefined) return 'miss'
     const record = this.#record.open(slot)
-    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
+    const ttlMs = record.expiresAtMs - nowMs
     if (ttlMs <= 0) {
       this.#expire(id)
       this.#account()
@@ -226,7 +237,7 @@ export class SessionStore {
     return old === undefined ? 'stored' : 'replaced'
   }
 
-  #apply(change: Change): ApplyResult {
+  #apply(change: Change, isLive: boolean): ApplyResult {
     this.#versions.observe(change.version.clock)
     const known = this.#index.find(change.id) ?? this.#tombstones.get(change.id)
     if (known !== undefined) {
@@ -236,12 +247,14 @@ export class SessionStore {
     if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'refused'
     const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs)
     if (change.kind === 'remove') {
+      const isFull = this.#tombstones.size === this.limits.items
+      if (known === undefined && isFull && !isLive) return 'refused'
       this.#bury(change.id, change.version, ttlMs)
       return 'applied'
     }
     if (this.#refusalOf(change) !== undefined) return 'refused'
     const old = this.#liveSlot(change.id)
-    if (old === undefined && !this.#makeRoom(change.id)) return 'refused'
+    if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
     this.#insert(change, ttlMs, change.version, old)
     return 'applied'
   }
@@ -269,8 +282,8 @@ export class SessionStore {
   }
 
   /** Whether there is room for one more session now; expired ones give way before live ones do. */
-  #makeRoom(id: Uint8Array): boolean {
-    const isExact = this.limits.full === 'refuse'
+  #makeRoom(id: Uint8Array, mayEvict = true): boolean {
+    const isExact = this.limits.full === 'refuse' || !mayEvict
     while (this.#index.size === this.limits.items) {
       if (this.#sweepOne(isExact)) continue
       if (isExact) return false
@@ -290,6 +303,7 @@ export class SessionStore {
       isTombstone: false,
     })
     this.#expiry.add(slot)
+    this.entries.toggle(slot)
     this.stats.storedBytes += entry.session.length
     this.#tombstones.delete(entry.id)
     this.#index.set(entry.id, slot, old)
@@ -308,6 +322,7 @@ export class SessionStore {
       isTombstone: true,
     })
     this.#expiry.add(slot)
+    this.entries.toggle(slot)
     this.#tombstones.set(id, slot)
     this.#account()
   }
@@ -323,6 +338,7 @@ export class SessionStore {
   }
 
   #release(slot: number): void {
+    this.entries.toggle(slot)
     this.#expiry.delete(slot)
     this.#arena.free(slot)
   }
@@ -335,21 +351,19 @@ export class SessionStore {
 
   /** As `get`, whoever may have it: for protocols that know no session ID context. */
   getAny(id: Uint8Array): VersionedSession | 'miss' | 'expired' {
+    const nowMs = this.#clock.monotonicMs()
     const slot = this.#index.use(id)
-    if (slot === undefined) {
-      this.stats.gets.miss += 1
-      return 'miss'
+    const record = slot === undefined ? undefined : this.#record.open(slot)
+    const ttlMs = record === undefined ? 0 : record.expiresAtMs - nowMs
+    if (record !== undefined && ttlMs > 0) {
+      this.stats.gets.hit += 1
+      return { session: record.copySession(), ttlMs, version: record.version }
     }
-    const record = this.#record.open(slot)
-    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
-    if (ttlMs <= 0) {
-      this.#expire(id)
-      this.#account()
-      this.stats.gets.expired += 1
-      return 'expired'
-    }
-    this.stats.gets.hit += 1
-    return { session: record.copySession(), ttlMs, version: record.version }
+    const result = record === undefined ? 'miss' : 'expired'
+    if (record !== undefined) this.#expire(id)
+    this.#account()
+    this.stats.gets[result] += 1
+    return result
   }
 
   /** Version of what is stored under this ID; nothing is counted and recency stays as it is. */

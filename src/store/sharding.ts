@@ -4,7 +4,9 @@
 // indexes are cut into shards. Up to 65,536 items one shard is enough.
 
 const ONE_SHARD_ITEMS = 65_536
-const SHARDS = 64
+/** Mean of a larger index's shards. A Map doubles its buckets at powers of two; a little above one, they
+ * hold one key each on average instead of two: half a cache miss less in every get. */
+const SHARD_ITEMS = 9000
 
 /** Shards share the items by a seeded hash, so that their sizes differ by chance only: one grows beyond
  * its mean by 12 standard deviations less often than once in 10^30 fillings. */
@@ -18,7 +20,7 @@ export class Sharding {
 
   /** `seed`: 32 random bits, so that nobody can choose IDs that crowd one shard or one fingerprint. */
   constructor(items: number, seed: number) {
-    this.count = items <= ONE_SHARD_ITEMS ? 1 : SHARDS
+    this.count = items <= ONE_SHARD_ITEMS ? 1 : Math.ceil(items / SHARD_ITEMS)
     const mean = items / this.count
     this.itemsPerShard =
       this.count === 1 ? items : Math.ceil(mean + SPREAD_DEVIATIONS * Math.sqrt(mean))

@@ -7,10 +7,12 @@ import type { RandomSource } from '../base/random.ts'
 
 export const KEY_BYTES = 32
 export const KEY_ID_BYTES = 4
+const NO_SALT = Buffer.alloc(0)
 /** Rotation needs two at a time. */
 const MAX_KEYS = 64
 
 const SENDER_KEY_INFO = 'tlscached replication 1'
+const SYNC_KEY_INFO = 'tlscached sync 1'
 /** 43 digits and one padding character are 32 bytes. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{43}=$/
 
@@ -60,6 +62,13 @@ export class Keyring {
     return createSecretKey(
       Buffer.from(hkdfSync('sha256', clusterKey, salt, SENDER_KEY_INFO, KEY_BYTES)),
     )
+  }
+
+  /** The pre-shared key of TLS connections between nodes; undefined when the key ID is not in the ring. */
+  syncKey(keyId: number): Buffer | undefined {
+    const clusterKey = this.#keys.get(keyId)
+    if (clusterKey === undefined) return undefined
+    return Buffer.from(hkdfSync('sha256', clusterKey, NO_SALT, SYNC_KEY_INFO, KEY_BYTES))
   }
 
   toString(): string {

@@ -1,5 +1,5 @@
-// One opened datagram: greetings and fragments are encoded here, every kind is decoded and checked
-// here. What passes `decodeMessage` is within the limits of the store.
+// One opened datagram: everything but changes is encoded here, every kind is decoded and checked here.
+// What passes `decodeMessage` is within the limits of the store.
 
 import type { Change } from '../store/change.ts'
 import {
@@ -12,7 +12,8 @@ import {
 } from '../store/limits.ts'
 import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import { MAX_SEQUENCE } from './datagram.ts'
-import { MAX_NODE_NAME_BYTES } from './identity.ts'
+import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES } from './identity.ts'
+import type { SequenceRange } from './replay-window.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
@@ -26,9 +27,14 @@ export const MAX_FRAGMENTS = 256
 export const FRAGMENT_OVERHEAD_BYTES = 14
 /** The largest message with one entry: a session, its ID, names and numbers with room to spare. */
 export const MAX_LONE_CHANGE_BYTES = MAX_BLOCKSIZE + 1024
+/** Ranges in one NACK: fits the smallest datagrams. */
+export const MAX_NACK_RANGES = 32
+/** Sequence numbers asked for with one NACK. */
+export const MAX_NACK_SEQUENCES = 512
 
 const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
 const MAX_ORIGIN = 2 ** 48 - 1
+const MAX_PORT = 65_535
 const NO_BYTES = Buffer.alloc(0)
 
 export interface ChangesMessage {
@@ -53,9 +59,36 @@ export interface GreetingMessage {
   readonly changesSequence: number
   readonly sentWallMs: number
   readonly nodeName: string
+  /** TCP port where the sender synchronizes; absent where it does not. */
+  readonly syncPort?: number
 }
 
-export type Message = ChangesMessage | FragmentMessage | GreetingMessage
+export interface HeartbeatMessage {
+  readonly kind: 'heartbeat'
+  /** The last sequence number the sender used on the channel of changes. */
+  readonly changesSequence: number
+}
+
+export interface NackMessage {
+  readonly kind: 'nack'
+  /** Whose datagrams are asked for. */
+  readonly bootId: Buffer
+  readonly ranges: readonly SequenceRange[]
+}
+
+export interface GoneMessage {
+  readonly kind: 'gone'
+  /** The sender has no datagram with changes up to this sequence number any more. */
+  readonly changesSequence: number
+}
+
+export type Message =
+  | ChangesMessage
+  | FragmentMessage
+  | GreetingMessage
+  | HeartbeatMessage
+  | NackMessage
+  | GoneMessage
 
 export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer {
   const { index, count, chunk } = fragment
@@ -69,11 +102,25 @@ export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer 
     changesSequence: greeting.changesSequence,
     sentWallMs: greeting.sentWallMs,
     nodeName: greeting.nodeName,
+    ...(greeting.syncPort === undefined ? {} : { syncPort: greeting.syncPort }),
   }
   // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
   const padding = Buffer.alloc(128 + GREETING_BYTES - shortest.length)
   return messageType.encode({ greeting: { ...fields, padding } })
+}
+
+export function encodeHeartbeat(changesSequence: number): Buffer {
+  return messageType.encode({ heartbeat: { changesSequence } })
+}
+
+export function encodeNack(nack: Omit<NackMessage, 'kind'>): Buffer {
+  const ranges = nack.ranges.map(({ from, to }) => ({ from, count: to - from + 1 }))
+  return messageType.encode({ nack: { bootId: nack.bootId, ranges } })
+}
+
+export function encodeGone(changesSequence: number): Buffer {
+  return messageType.encode({ gone: { changesSequence } })
 }
 
 /**
@@ -86,6 +133,9 @@ export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | un
   if (isFields(message['changes'])) return checkChanges(message['changes'], senderOrigin)
   if (isFields(message['fragment'])) return checkFragment(message['fragment'])
   if (isFields(message['greeting'])) return checkGreeting(message['greeting'])
+  if (isFields(message['heartbeat'])) return checkTail('heartbeat', message['heartbeat'])
+  if (isFields(message['nack'])) return checkNack(message['nack'])
+  if (isFields(message['gone'])) return checkTail('gone', message['gone'])
   return undefined
 }
 
@@ -152,13 +202,14 @@ function checkFragment(fields: Fields): FragmentMessage | undefined {
 }
 
 function checkGreeting(fields: Fields): GreetingMessage | undefined {
-  const { nodeName } = fields
+  const { nodeName, syncPort } = fields
   const challenge = bytesOf(fields['challenge'], 0, CHALLENGE_BYTES)
   const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
   const changesSequence = safeIntegerOf(fields['changesSequence'])
   const sentWallMs = safeIntegerOf(fields['sentWallMs'])
   if (!isInteger(sentWallMs, 1, MAX_WALL_MS) || hasMistypedField(fields)) return undefined
   if (!isInteger(changesSequence, 0, MAX_SEQUENCE)) return undefined
+  if (!isInteger(syncPort, 0, MAX_PORT)) return undefined
   if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
   if (typeof nodeName !== 'string') return undefined
   if (!isInteger(Buffer.byteLength(nodeName), 1, MAX_NODE_NAME_BYTES)) return undefined
@@ -169,7 +220,36 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
     changesSequence,
     sentWallMs,
     nodeName,
+    ...(syncPort === 0 ? {} : { syncPort }),
   }
+}
+
+function checkTail(
+  kind: 'heartbeat' | 'gone',
+  fields: Fields,
+): HeartbeatMessage | GoneMessage | undefined {
+  const changesSequence = safeIntegerOf(fields['changesSequence'])
+  if (!isInteger(changesSequence, 1, MAX_SEQUENCE) || hasMistypedField(fields)) return undefined
+  return { kind, changesSequence }
+}
+
+function checkNack(fields: Fields): NackMessage | undefined {
+  const bootId = bytesOf(fields['bootId'], BOOT_ID_BYTES, BOOT_ID_BYTES)
+  const listed = listOf(fields['ranges'])
+  if (bootId === undefined || hasMistypedField(fields)) return undefined
+  if (!isInteger(listed.length, 1, MAX_NACK_RANGES)) return undefined
+  const ranges: SequenceRange[] = []
+  let sequencesLeft = MAX_NACK_SEQUENCES
+  for (const range of listed) {
+    if (!isFields(range) || hasMistypedField(range)) return undefined
+    const from = safeIntegerOf(range['from'])
+    const { count } = range
+    if (!isInteger(from, 1, MAX_SEQUENCE) || !isInteger(count, 1, sequencesLeft)) return undefined
+    if (from + count - 1 > MAX_SEQUENCE) return undefined
+    sequencesLeft -= count
+    ranges.push({ from, to: from + count - 1 })
+  }
+  return { kind: 'nack', bootId, ranges }
 }
 
 function isFields(value: unknown): value is Fields {

@@ -4,6 +4,7 @@
 /** How many numbers behind the highest one are told apart; 8 KiB of bits. */
 export const WINDOW_SIZE = 65_536
 const WORD_BITS = 32
+const ALL_ARRIVED = 2 ** WORD_BITS - 1
 
 /** `old`: at or below the floor, or fallen out of the window; whether it arrived is not known. */
 export type Arrival = 'new' | 'duplicate' | 'old'
@@ -63,16 +64,16 @@ export class ReplayWindow {
     this.#missing += 1
   }
 
-  /** The missing numbers, lowest first, at most `limit` ranges. */
-  missing(limit: number): SequenceRange[] {
+  /** The missing numbers from `first` to `last`, lowest first, at most `limit` ranges. */
+  missing(limit: number, first = 1, last = this.#highest): SequenceRange[] {
     const ranges: SequenceRange[] = []
-    let left = this.#missing
-    let sequence = this.#floor + 1
-    while (left > 0 && ranges.length < limit) {
-      while (this.#has(sequence)) sequence += 1
+    const end = Math.min(last, this.#highest)
+    let sequence = Math.max(first, this.#floor + 1)
+    while (ranges.length < limit) {
+      sequence = this.#skipArrived(sequence, end)
+      if (sequence > end) break
       const from = sequence
-      while (sequence <= this.#highest && !this.#has(sequence)) sequence += 1
-      left -= sequence - from
+      while (sequence <= end && !this.#has(sequence)) sequence += 1
       ranges.push({ from, to: sequence - 1 })
     }
     return ranges
@@ -101,6 +102,17 @@ export class ReplayWindow {
     }
     this.#floor = Math.max(this.#floor, newFloor)
     this.#highest = sequence
+  }
+
+  /** The first number from `sequence` on that did not arrive; above `end` when all did. */
+  #skipArrived(sequence: number, end: number): number {
+    let next = sequence
+    while (next <= end && this.#has(next)) {
+      const slot = next % WINDOW_SIZE
+      const isWordFull = this.#bits[Math.floor(slot / WORD_BITS)] === ALL_ARRIVED
+      next += isWordFull ? WORD_BITS - (slot % WORD_BITS) : 1
+    }
+    return next
   }
 
   #lose(count: number): void {

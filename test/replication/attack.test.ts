@@ -43,7 +43,7 @@ function sentTo(cluster: MemoryCluster, number: number): Passed[] {
 }
 
 function isGreeting(passed: Passed): boolean {
-  return passed.datagram[3] === 1
+  return passed.datagram[3] === 1 && passed.datagram.length === GREETING_DATAGRAM_BYTES
 }
 
 function play(cluster: MemoryCluster, tape: readonly Passed[], from = ATTACKER): void {
@@ -140,8 +140,11 @@ test('a recorded change alone provokes nothing: it is shorter than what it would
 })
 
 test('every greeting is answered with exactly as many bytes', async () => {
-  const { cluster, pair } = await record()
-  const greetings = cluster.network.sent.filter(isGreeting)
+  const cluster = new MemoryCluster()
+  const pair = await cluster.start(2)
+  cluster.clock.advance(4000)
+  // Without changes there is nothing but greetings.
+  const greetings = cluster.network.sent
   assert.ok(greetings.length >= 6)
   for (const { datagram } of greetings) assert.equal(datagram.length, GREETING_DATAGRAM_BYTES)
   await cluster.stop(pair)

@@ -30,6 +30,8 @@ export class MemoryNetwork {
   /** Everything that was sent, lost datagrams included. */
   readonly sent: Passed[] = []
   loss: number
+  /** Whether a datagram is lost on the last stretch, to this receiver only. */
+  isLost: (passed: Passed, receiver: HostAddress) => boolean = () => false
   readonly #options: MemoryNetworkOptions
   readonly #receivers = new Map<string, Set<MemoryTransport>>()
 
@@ -45,6 +47,7 @@ export class MemoryNetwork {
   /** Delivers a datagram as if `from` had sent it, whoever that is. */
   deliver(passed: Passed): void {
     for (const transport of this.#receivers.get(formatAddress(passed.to)) ?? []) {
+      if (this.isLost(passed, transport.address)) continue
       // As a socket does: every receiver has its own bytes.
       transport.receive(Buffer.from(passed.datagram), passed.from)
     }

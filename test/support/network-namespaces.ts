@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 
-const CAN_BE_SKIPPED = process.env['TLSCACHED_TEST_REQUIRE_ALL'] === undefined
+const CAN_BE_SKIPPED = process.env['REQUIRE_ALL_TESTS'] === undefined
 
 /** The interface of each host. */
 export const INTERFACE = 'eth0'
@@ -44,6 +44,26 @@ export class NetworkNamespaces {
     options: SpawnOptions,
   ): ChildProcess {
     return spawn('ip', ['netns', 'exec', host, command, ...args], options)
+  }
+
+  /** What the host sends is treated so from now on, as `tc qdisc` says it: `loss 10%`. Empty: as it is. */
+  setNetem(host: string, netem: readonly string[]): void {
+    const qdisc = netem.length === 0 ? ['noqueue'] : ['netem', ...netem]
+    execFileSync('tc', ['-n', host, 'qdisc', 'replace', 'dev', INTERFACE, 'root', ...qdisc], {
+      stdio: 'pipe',
+    })
+  }
+
+  /** Whether the kernel can lose and delay what the hosts send. */
+  hasNetem(): boolean {
+    const [host] = this.hosts
+    try {
+      if (host !== undefined) this.setNetem(host.name, ['delay', '1ms'])
+      if (host !== undefined) this.setNetem(host.name, [])
+      return true
+    } catch {
+      return false
+    }
   }
 
   remove(): void {

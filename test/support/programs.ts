@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 
-const CAN_BE_SKIPPED = process.env['TLSCACHED_TEST_REQUIRE_ALL'] === undefined
+const CAN_BE_SKIPPED = process.env['REQUIRE_ALL_TESTS'] === undefined
 
 /** Why a test that needs the program is left out, or false when the program is there. */
 export function whyWithout(program: string, versionArgument = '--version'): string | false {

@@ -21,6 +21,7 @@ export interface TestNodeOptions {
   readonly maxDatagramBytes?: number
   /** Distinguishes boots of one node. */
   readonly boot?: number
+  readonly resendLogBytes?: number
 }
 
 export class TestNode {
@@ -30,6 +31,8 @@ export class TestNode {
   readonly applied: Change[] = []
   /** The newest change by session ID in hex. */
   readonly newest = new Map<string, Change>()
+  /** Names of the senders, each time some of their changes were lost for good. */
+  readonly unrepairable: string[] = []
 
   constructor(options: TestNodeOptions) {
     const random = seededBytes(`${options.name} boot ${options.boot ?? 1}`)
@@ -44,6 +47,8 @@ export class TestNode {
       random,
       logger: silentLogger,
       apply: (change) => this.#apply(change),
+      onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
+      resendLogBytes: options.resendLogBytes,
       resolver: () => Promise.reject(new Error('this test has no names')),
       interfaceAddresses: () => [],
     })

@@ -17,6 +17,8 @@ import {
   GREETING_BYTES,
   MAX_FRAGMENTS,
   MAX_LONE_CHANGE_BYTES,
+  MAX_NACK_RANGES,
+  MAX_NACK_SEQUENCES,
 } from '../../src/wire/message.ts'
 
 const OWN_ORIGIN = 77
@@ -216,6 +218,9 @@ const fragmentWith = (fields: object) => ({
   fragment: { index: 0, count: 2, chunk: Buffer.from('x'), ...fields },
 })
 const greetingWith = (fields: object) => ({ greeting: { ...wireGreeting, ...fields } })
+const wireNack = { bootId: Buffer.alloc(8, 1), ranges: [{ from: 1, count: 1 }] }
+const nackWith = (fields: object) => ({ nack: { ...wireNack, ...fields } })
+const rangeWith = (fields: object) => nackWith({ ranges: [{ from: 1, count: 1, ...fields }] })
 
 const wellFormed: readonly [string, Record<string, unknown>][] = [
   ['a put', putWith({})],
@@ -224,6 +229,11 @@ const wellFormed: readonly [string, Record<string, unknown>][] = [
   ['a fragment', fragmentWith({})],
   ['a greeting', greetingWith({})],
   ['a greeting before the first change', greetingWith({ changesSequence: undefined })],
+  ['a heartbeat', { heartbeat: { changesSequence: 2 ** 48 - 1 } }],
+  ['a NACK', nackWith({})],
+  ['a NACK of the last number', rangeWith({ from: 2 ** 48 - 1 })],
+  ['a NACK of as many numbers as there may be', rangeWith({ count: MAX_NACK_SEQUENCES })],
+  ['a gone', { gone: { changesSequence: 1 } }],
 ]
 
 for (const [name, message] of wellFormed) {
@@ -277,6 +287,32 @@ const malformed: readonly [string, Buffer | Record<string, unknown>][] = [
   ['a greeting without time', greetingWith({ sentWallMs: undefined })],
   ['a greeting without a name', greetingWith({ nodeName: undefined })],
   ['a greeting with a name too long', greetingWith({ nodeName: 'n'.repeat(129) })],
+  ['a heartbeat without sequence', { heartbeat: {} }],
+  ['a heartbeat before the first change', { heartbeat: { changesSequence: 0 } }],
+  ['a heartbeat with a sequence too great', { heartbeat: { changesSequence: 2 ** 48 } }],
+  ['a gone without sequence', { gone: {} }],
+  ['a NACK to nobody', nackWith({ bootId: undefined })],
+  ['a NACK with a short boot ID', nackWith({ bootId: Buffer.alloc(7) })],
+  ['a NACK with a long boot ID', nackWith({ bootId: Buffer.alloc(9) })],
+  ['a NACK of nothing', nackWith({ ranges: [] })],
+  [
+    'a NACK of too many ranges',
+    nackWith({ ranges: Array(MAX_NACK_RANGES + 1).fill(wireNack.ranges[0]) }),
+  ],
+  ['a range from nowhere', rangeWith({ from: undefined })],
+  ['a range from 0', rangeWith({ from: 0 })],
+  ['a range of nothing', rangeWith({ count: 0 })],
+  ['a range beyond the last number', rangeWith({ from: 2 ** 48 - 1, count: 2 })],
+  ['a range too long', rangeWith({ count: MAX_NACK_SEQUENCES + 1 })],
+  [
+    'ranges too long together',
+    nackWith({
+      ranges: [
+        { from: 1, count: 300 },
+        { from: 1, count: 213 },
+      ],
+    }),
+  ],
 ]
 
 for (const [name, message] of malformed) {

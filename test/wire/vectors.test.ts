@@ -11,7 +11,10 @@ import { parseKeyring } from '../../src/wire/keyring.ts'
 import {
   decodeMessage,
   encodeFragment,
+  encodeGone,
   encodeGreeting,
+  encodeHeartbeat,
+  encodeNack,
   type Message,
 } from '../../src/wire/message.ts'
 import { openDatagram, Sealer } from '../../src/wire/seal.ts'
@@ -36,9 +39,13 @@ interface Vectors {
   readonly vectors: readonly Vector[]
 }
 
-const frozen: Vectors = JSON.parse(
-  readFileSync(new URL('../vectors/replication.json', import.meta.url), 'utf8'),
-)
+function readVectors<Content>(file: string): Content {
+  return JSON.parse(readFileSync(new URL(`../vectors/${file}`, import.meta.url), 'utf8'))
+}
+
+const frozen = readVectors<Vectors>('replication.json')
+/** Sealed by the same sender. */
+const repair = readVectors<Pick<Vectors, 'vectors'>>('replication-repair.json')
 const keyring = parseKeyring(frozen.clusterKey)
 const identity = createIdentity(frozen.nodeName, () => Buffer.from(frozen.bootId, 'hex'))
 
@@ -50,7 +57,7 @@ test('identity and keys are derived as they were', () => {
   assert.equal(key?.export().toString('hex'), frozen.senderKey)
 })
 
-for (const vector of frozen.vectors) {
+for (const vector of [...frozen.vectors, ...repair.vectors]) {
   test(`opens and decodes: ${vector.name}`, () => {
     const datagram = Buffer.from(vector.datagram, 'hex')
     const header = readHeader(datagram)
@@ -79,11 +86,23 @@ for (const vector of frozen.vectors) {
 }
 
 function encodeAgain(message: Message): Buffer {
-  if (message.kind === 'fragment') return encodeFragment(message)
-  if (message.kind === 'greeting') return encodeGreeting(message)
-  const batch = new ChangeBatch(DEFAULT_DATAGRAM_BYTES, frozen.origin)
-  for (const change of message.changes satisfies readonly Change[]) assert.ok(batch.add(change))
-  return batch.take(message.sentWallMs)
+  switch (message.kind) {
+    case 'fragment':
+      return encodeFragment(message)
+    case 'greeting':
+      return encodeGreeting(message)
+    case 'heartbeat':
+      return encodeHeartbeat(message.changesSequence)
+    case 'nack':
+      return encodeNack(message)
+    case 'gone':
+      return encodeGone(message.changesSequence)
+    case 'changes': {
+      const batch = new ChangeBatch(DEFAULT_DATAGRAM_BYTES, frozen.origin)
+      for (const change of message.changes satisfies readonly Change[]) assert.ok(batch.add(change))
+      return batch.take(message.sentWallMs)
+    }
+  }
 }
 
 /** JSON shows a Buffer as an object with its bytes: make it hex. */

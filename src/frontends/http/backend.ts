@@ -3,6 +3,7 @@
 import type { Awaitable, SessionHooks } from '../../hooks/hooks.ts'
 import type { PeerStatus } from '../../replication/peer-status.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
+import type { SyncStatus } from '../../replication/synchronizer.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { CacheStats, PutResult } from '../../store/stats.ts'
 
@@ -26,6 +27,8 @@ export interface HttpBackend {
   readonly caches: ReadonlyMap<string, HttpCache>
   readiness(): Readiness
   peers(): readonly PeerStatus[]
+  /** undefined when this node is alone by configuration. */
+  syncStatus(): SyncStatus | undefined
   /** undefined when this node is alone by configuration. */
   replicationStats(): ReplicationStats | undefined
   /** In the Prometheus text format. */

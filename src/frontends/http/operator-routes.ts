@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { PeerStatus } from '../../replication/peer-status.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
+import type { SyncStatus } from '../../replication/synchronizer.ts'
 import type { HttpBackend, HttpCache } from './backend.ts'
 import { readQuery } from './query.ts'
 import { findCache } from './session-routes.ts'
@@ -39,6 +40,7 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
   app.get('/v1/peers', async () => ({
     node: backend.nodeName,
     replication: describeReplication(backend.replicationStats()),
+    sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),
   }))
 }
@@ -81,6 +83,12 @@ function describePeer(peer: PeerStatus) {
     entries_sent: peer.entriesSent,
     entries_received: peer.entriesReceived,
   }
+}
+
+function describeSync(status: SyncStatus | undefined) {
+  if (status === undefined) return null
+  const { state, peer, lastSyncedMs } = status
+  return { state, peer, last_synced_ms: rounded(lastSyncedMs) }
 }
 
 function describeReplication(stats: ReplicationStats | undefined) {

@@ -1,0 +1,246 @@
+// Answers the frames of memcached's binary protocol, one at a time. An answer has the request's layout
+// (binary-parser.ts) with magic 81, and a status in the place of the vbucket.
+
+import { BINARY_COMMANDS, type BinaryCommand } from './binary-commands.ts'
+import { BinaryParser, type Frame, HEADER_BYTES } from './binary-parser.ts'
+import { casTokenOf, type WriteMode, type WriteResult } from './entries.ts'
+import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
+import { SERVER_VERSION } from './server-status.ts'
+
+const RESPONSE_MAGIC = 0x81
+/** In the expiry of increment and decrement: do not begin a counter. */
+const NO_INITIAL = 0xffff_ffff
+
+const NOTHING = Buffer.alloc(0)
+
+interface Status {
+  readonly code: number
+  readonly text: string
+}
+
+const SUCCESS: Status = { code: 0x00, text: '' }
+const NOT_FOUND: Status = { code: 0x01, text: 'Not found' }
+const EXISTS: Status = { code: 0x02, text: 'Data exists for key.' }
+const TOO_LARGE: Status = { code: 0x03, text: 'Too large.' }
+const INVALID: Status = { code: 0x04, text: 'Invalid arguments' }
+const NON_NUMERIC: Status = { code: 0x06, text: 'Non-numeric server-side value for incr or decr' }
+const UNKNOWN_COMMAND: Status = { code: 0x81, text: 'Unknown command' }
+
+const WRITE_STATUS: Readonly<Record<WriteResult, Status>> = {
+  stored: SUCCESS,
+  not_stored: { code: 0x05, text: 'Not stored.' },
+  not_found: NOT_FOUND,
+  exists: EXISTS,
+  blocksize: TOO_LARGE,
+  full: { code: 0x82, text: 'Out of memory' },
+  keysize: { code: 0x04, text: 'Key longer than the keysize of the cache' },
+  context: { code: 0x05, text: 'Refused: session ID or session ID context does not match' },
+  expired: { code: 0x05, text: 'Refused: the session has no lifetime left' },
+  early_data: { code: 0x05, text: 'Refused: the session allows early data' },
+}
+
+interface Body {
+  readonly status?: Status
+  readonly cas?: bigint
+  readonly extras?: Buffer
+  readonly key?: Buffer
+  readonly value?: Buffer
+}
+
+export class BinaryProtocol implements Protocol {
+  readonly #parts: ProtocolParts
+  readonly #parser: BinaryParser
+
+  constructor(parts: ProtocolParts) {
+    this.#parts = parts
+    this.#parser = new BinaryParser(parts.input, parts.maxValueBytes)
+  }
+
+  get isMidway(): boolean {
+    return this.#parser.isMidway
+  }
+
+  step(resume: Resume): Step {
+    const frame = this.#parser.next()
+    if (frame === undefined) return 'starved'
+    const { stats, entries } = this.#parts
+    const command = BINARY_COMMANDS.get(frame.opcode)
+    if (frame.state === 'too_large') {
+      this.#fail(frame, WRITE_STATUS[entries.refuseTooLarge()])
+      return 'answered'
+    }
+    if (frame.state === 'ok' && command !== undefined && isComplete(command, frame)) {
+      return this.#answer(command, frame, resume)
+    }
+    stats.malformed += 1
+    this.#fail(frame, command === undefined ? UNKNOWN_COMMAND : INVALID)
+    return frame.state === 'broken' ? 'close' : 'answered'
+  }
+
+  #answer(command: BinaryCommand, frame: Frame, resume: Resume): Step {
+    switch (command.kind) {
+      case 'get':
+        this.#get(command, frame)
+        return 'answered'
+      case 'write':
+        this.#write(command.mode, frame, command.isQuiet)
+        return 'answered'
+      case 'arithmetic':
+        this.#arithmetic(command.direction, frame, command.isQuiet)
+        return 'answered'
+      case 'delete':
+        this.#delete(frame, command.isQuiet)
+        return 'answered'
+      case 'touch':
+        this.#touch(frame)
+        return 'answered'
+      case 'flush':
+        return this.#flush(frame, command.isQuiet, resume)
+      case 'stat':
+        this.#stat(frame)
+        return 'answered'
+      case 'version':
+        this.#reply(frame, { value: Buffer.from(SERVER_VERSION) })
+        return 'answered'
+      case 'noop':
+      case 'verbosity':
+        this.#reply(frame, {})
+        return 'answered'
+      case 'quit':
+        if (!command.isQuiet) this.#reply(frame, {})
+        return 'close'
+    }
+  }
+
+  #get(command: BinaryCommand & { kind: 'get' }, frame: Frame): void {
+    const { entries } = this.#parts
+    const entry = command.withTouch
+      ? entries.getAndTouch(frame.key, frame.extras.readUInt32BE(0))
+      : entries.get(frame.key)
+    const key = command.withKey ? frame.key : NOTHING
+    if (entry === undefined) {
+      if (command.isQuiet) return
+      if (command.withKey) this.#reply(frame, { status: NOT_FOUND, key })
+      else this.#fail(frame, NOT_FOUND)
+      return
+    }
+    const { data, version } = entry
+    this.#reply(frame, { extras: u32(entry.flags), key, value: data, cas: casTokenOf(version) })
+  }
+
+  #write(mode: WriteMode, frame: Frame, isQuiet: boolean): void {
+    const { key, extras, value: data } = frame
+    const [flags, expirySec] =
+      extras.length === 8 ? [extras.readUInt32BE(0), extras.readUInt32BE(4)] : [0, 0]
+    const cas = casOf(frame)
+    const result = this.#parts.entries.write({ mode, key, flags, expirySec, data, cas })
+    if (result !== 'stored') this.#fail(frame, writeStatus(mode, result))
+    else if (!isQuiet) this.#reply(frame, { cas: this.#parts.entries.casToken(key) })
+  }
+
+  #arithmetic(direction: 'increment' | 'decrement', frame: Frame, isQuiet: boolean): void {
+    const { key, extras } = frame
+    const expirySec = extras.readUInt32BE(16)
+    const result = this.#parts.entries.arithmetic({
+      key,
+      direction,
+      delta: extras.readBigUInt64BE(0),
+      cas: casOf(frame),
+      initial:
+        expirySec === NO_INITIAL ? undefined : { value: extras.readBigUInt64BE(8), expirySec },
+    })
+    if (typeof result !== 'bigint') {
+      this.#fail(frame, result === 'non_numeric' ? NON_NUMERIC : WRITE_STATUS[result])
+      return
+    }
+    if (isQuiet) return
+    const value = Buffer.alloc(8)
+    value.writeBigUInt64BE(result)
+    this.#reply(frame, { value, cas: this.#parts.entries.casToken(key) })
+  }
+
+  #delete(frame: Frame, isQuiet: boolean): void {
+    const result = this.#parts.entries.remove(frame.key, casOf(frame))
+    if (result !== 'removed') this.#fail(frame, WRITE_STATUS[result])
+    else if (!isQuiet) this.#reply(frame, {})
+  }
+
+  #touch(frame: Frame): void {
+    const { entries } = this.#parts
+    if (!entries.touch(frame.key, frame.extras.readUInt32BE(0))) {
+      this.#fail(frame, NOT_FOUND)
+      return
+    }
+    const entry = entries.peek(frame.key)
+    const cas = entry === undefined ? 0n : casTokenOf(entry.version)
+    this.#reply(frame, { extras: u32(entry?.flags ?? 0), cas })
+  }
+
+  #flush(frame: Frame, isQuiet: boolean, resume: Resume): Step {
+    const delaySec = frame.extras.length === 4 ? frame.extras.readUInt32BE(0) : 0
+    const answer = () => {
+      if (!isQuiet) this.#reply(frame, {})
+    }
+    if (!this.#parts.flush(delaySec, () => resume(answer))) return 'waiting'
+    answer()
+    return 'answered'
+  }
+
+  #stat(frame: Frame): void {
+    const lines = this.#parts.status.lines(frame.key.toString('latin1'))
+    if (lines === undefined) {
+      this.#fail(frame, NOT_FOUND)
+      return
+    }
+    for (const [name, value] of lines) {
+      this.#reply(frame, { key: Buffer.from(name), value: Buffer.from(String(value)) })
+    }
+    this.#reply(frame, {})
+  }
+
+  #fail(frame: Frame, status: Status): void {
+    this.#reply(frame, { status, value: Buffer.from(status.text) })
+  }
+
+  #reply({ opcode, opaque }: Frame, body: Body): void {
+    const { status = SUCCESS, cas = 0n } = body
+    const { extras = NOTHING, key = NOTHING, value = NOTHING } = body
+    const { output } = this.#parts
+    const header = output.zeros(HEADER_BYTES)
+    header.writeUInt8(RESPONSE_MAGIC, 0)
+    header.writeUInt8(opcode, 1)
+    header.writeUInt16BE(key.length, 2)
+    header.writeUInt8(extras.length, 4)
+    header.writeUInt16BE(status.code, 6)
+    header.writeUInt32BE(extras.length + key.length + value.length, 8)
+    header.writeUInt32BE(opaque, 12)
+    header.writeBigUInt64BE(cas, 16)
+    output.bytes(extras)
+    output.bytes(key)
+    output.bytes(value)
+  }
+}
+
+function isComplete(command: BinaryCommand, { extras, key, value }: Frame): boolean {
+  if (!command.extrasBytes.includes(extras.length)) return false
+  if (command.key === 'required' && key.length === 0) return false
+  if (command.key === 'none' && key.length > 0) return false
+  return command.hasValue || value.length === 0
+}
+
+/** In this protocol add and replace say what they found; append and prepend do not. */
+function writeStatus(mode: WriteMode, result: Exclude<WriteResult, 'stored'>): Status {
+  if (result === 'not_stored' && mode === 'add') return EXISTS
+  if (result === 'not_stored' && mode === 'replace') return NOT_FOUND
+  return WRITE_STATUS[result]
+}
+
+function casOf(frame: Frame): bigint | undefined {
+  return frame.cas === 0n ? undefined : frame.cas
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}

@@ -1,0 +1,236 @@
+// What memcached's commands mean, whatever protocol they came in: all of it upon the hooks of one cache.
+
+import type { Clock } from '../../base/clock.ts'
+import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import type { Version } from '../../store/change.ts'
+import type { VersionedSession } from '../../store/session-store.ts'
+import type { PutResult } from '../../store/stats.ts'
+import { toTtlMs } from './expiry.ts'
+import { type EntryKey, toEntryKey } from './keys.ts'
+import type { MemcachedStats } from './stats.ts'
+import { fromStored, toStored, type Value } from './values.ts'
+
+export interface Entry extends Value {
+  readonly ttlMs: number
+  readonly version: Version
+}
+
+export type Refusal = Exclude<PutResult, 'stored' | 'replaced'>
+/** `not_stored`: add found one, or replace, append and prepend found none. `exists`: it changed since. */
+export type WriteResult = 'stored' | 'not_stored' | 'not_found' | 'exists' | Refusal
+
+export type WriteMode = 'set' | 'add' | 'replace' | 'append' | 'prepend'
+
+export interface Write {
+  readonly mode: WriteMode
+  readonly key: Buffer
+  /** append and prepend leave flags and lifetime as they are. */
+  readonly flags: number
+  /** As memcached has it: 0 the longest, above 30 days absolute, negative past. */
+  readonly expirySec: number
+  readonly data: Buffer
+  /** Store only if this is still the token of what is there. */
+  readonly cas?: bigint | undefined
+}
+
+export interface Arithmetic {
+  readonly key: Buffer
+  readonly direction: 'increment' | 'decrement'
+  /** 0 <= delta < 2^64 */
+  readonly delta: bigint
+  readonly cas?: bigint | undefined
+  /** What to store when there is nothing. */
+  readonly initial?: { readonly value: bigint; readonly expirySec: number } | undefined
+}
+
+export type ArithmeticResult = bigint | 'non_numeric' | Exclude<WriteResult, 'stored'>
+
+const U64 = 2n ** 64n
+const DECIMAL = /^\d{1,20}$/
+const CLOCK_SHIFT = 12n
+const ORIGIN_MASK = 0xfffn
+
+/** The token of `gets` and `cas`: the version's clock, below it 12 bits of who wrote it. Never 0. */
+export function casTokenOf(version: Version): bigint {
+  return (BigInt(version.clock) << CLOCK_SHIFT) | (BigInt(version.origin) & ORIGIN_MASK)
+}
+
+export class Entries {
+  readonly #hooks: LocalHooks
+  readonly #clock: Clock
+  readonly #stats: MemcachedStats
+
+  constructor(hooks: LocalHooks, clock: Clock, stats: MemcachedStats) {
+    this.#hooks = hooks
+    this.#clock = clock
+    this.#stats = stats
+  }
+
+  get(key: Buffer): Entry | undefined {
+    this.#stats.gets += 1
+    const { id, form } = toEntryKey(key)
+    const found = this.#hooks.getAny(id)
+    if (found === undefined) return undefined
+    this.#stats.getHits += 1
+    return toEntry(form, found)
+  }
+
+  getAndTouch(key: Buffer, expirySec: number): Entry | undefined {
+    // A time that is past takes the entry out, but this once it is still given.
+    const ttlMs = this.#ttlMs(expirySec)
+    const isPast = ttlMs !== undefined && ttlMs <= 0
+    if (!isPast) this.touch(key, expirySec)
+    const entry = this.get(key)
+    if (isPast) this.touch(key, expirySec)
+    return entry
+  }
+
+  touch(key: Buffer, expirySec: number): boolean {
+    this.#stats.touches += 1
+    const { id } = toEntryKey(key)
+    const ttlMs = this.#ttlMs(expirySec)
+    const isPast = ttlMs !== undefined && ttlMs <= 0
+    const isThere = isPast ? this.#hooks.removeAny(id) : this.#hooks.touchAny(id, ttlMs)
+    if (isThere === undefined || isThere === false) return false
+    this.#stats.touchHits += 1
+    return true
+  }
+
+  write(write: Write): WriteResult {
+    this.#stats.puts += 1
+    const entryKey = toEntryKey(write.key)
+    const barrier = this.#barrierOf(write, entryKey)
+    if (barrier !== undefined) return barrier
+    if (write.mode === 'append' || write.mode === 'prepend') return this.#concat(write, entryKey)
+    return this.#put(entryKey, write, this.#ttlMs(write.expirySec))
+  }
+
+  /** A write whose value is larger than any that the cache takes, and was never read. */
+  refuseTooLarge(): Refusal {
+    this.#stats.puts += 1
+    this.#stats.refused += 1
+    this.#hooks.refuse('blocksize')
+    return 'blocksize'
+  }
+
+  arithmetic(request: Arithmetic): ArithmeticResult {
+    const result = this.#arithmetic(request)
+    const isHit = typeof result === 'bigint'
+    if (request.direction === 'increment') {
+      this.#stats.increments += 1
+      if (isHit) this.#stats.incrementHits += 1
+    } else {
+      this.#stats.decrements += 1
+      if (isHit) this.#stats.decrementHits += 1
+    }
+    return result
+  }
+
+  remove(key: Buffer, cas?: bigint): 'removed' | 'not_found' | 'exists' {
+    this.#stats.removes += 1
+    const { id } = toEntryKey(key)
+    const mismatch = cas === undefined ? undefined : this.#compare(id, cas)
+    if (mismatch !== undefined) return mismatch
+    if (!this.#hooks.removeAny(id)) return 'not_found'
+    this.#stats.removeHits += 1
+    return 'removed'
+  }
+
+  /** What is stored under this key, without having asked for it. */
+  peek(key: Buffer): Entry | undefined {
+    return this.#peek(toEntryKey(key))
+  }
+
+  /** The token of what is stored under this key; 0 when nothing is. */
+  casToken(key: Buffer): bigint {
+    const version = this.#hooks.versionOf(toEntryKey(key).id)
+    return version === undefined ? 0n : casTokenOf(version)
+  }
+
+  /** Why this write must not happen, as far as what is there already decides that. */
+  #barrierOf(write: Write, { id }: EntryKey): WriteResult | undefined {
+    if (write.mode === 'set' && write.cas === undefined) return undefined
+    const isThere = this.#hooks.versionOf(id) !== undefined
+    if (write.mode === 'add' ? isThere : write.mode !== 'set' && !isThere) return 'not_stored'
+    return write.cas === undefined ? undefined : this.#compare(id, write.cas)
+  }
+
+  #compare(id: Uint8Array, cas: bigint): 'not_found' | 'exists' | undefined {
+    const version = this.#hooks.versionOf(id)
+    if (version === undefined) {
+      this.#stats.casMisses += 1
+      return 'not_found'
+    }
+    if (casTokenOf(version) !== cas) {
+      this.#stats.casMismatches += 1
+      return 'exists'
+    }
+    this.#stats.casHits += 1
+    return undefined
+  }
+
+  #concat({ key, mode, data }: Write, entryKey: EntryKey): WriteResult {
+    const old = this.#peek(entryKey)
+    if (old === undefined) return 'not_stored'
+    const parts = mode === 'append' ? [old.data, data] : [data, old.data]
+    return this.#put(entryKey, { flags: old.flags, data: Buffer.concat(parts), key }, old.ttlMs)
+  }
+
+  #arithmetic(request: Arithmetic): ArithmeticResult {
+    const { key, direction, delta, cas, initial } = request
+    const entryKey = toEntryKey(key)
+    const old = this.#peek(entryKey)
+    if (old === undefined) {
+      if (initial === undefined) return 'not_found'
+      const first = { flags: 0, data: Buffer.from(initial.value.toString()), key }
+      const stored = this.#put(entryKey, first, this.#ttlMs(initial.expirySec))
+      return stored === 'stored' ? initial.value : stored
+    }
+    const mismatch = cas === undefined ? undefined : this.#compare(entryKey.id, cas)
+    if (mismatch !== undefined) return mismatch
+    const text = old.data.toString('latin1').trimEnd()
+    const number = DECIMAL.test(text) ? BigInt(text) : U64
+    if (number >= U64) return 'non_numeric'
+    const value = direction === 'increment' ? (number + delta) % U64 : number - min(number, delta)
+    const data = Buffer.from(value.toString())
+    const stored = this.#put(entryKey, { flags: old.flags, data, key }, old.ttlMs)
+    return stored === 'stored' ? value : stored
+  }
+
+  #put(
+    { id, form }: EntryKey,
+    value: Value & { readonly key: Buffer },
+    ttlMs?: number,
+  ): WriteResult {
+    const stored = toStored(form, value)
+    const result = stored === undefined ? 'context' : this.#putStored(id, stored, ttlMs)
+    if (result === 'stored' || result === 'replaced') return 'stored'
+    this.#stats.refused += 1
+    return result
+  }
+
+  #putStored(id: Uint8Array, stored: Buffer, ttlMs: number | undefined): PutResult {
+    if (ttlMs === undefined || ttlMs > 0) return this.#hooks.putOwn(id, stored, ttlMs)
+    // It expired at once, as memcached has it: what was there before is gone all the same.
+    this.#hooks.removeAny(id)
+    return 'stored'
+  }
+
+  #peek({ id, form }: EntryKey): Entry | undefined {
+    const found = this.#hooks.peekAny(id)
+    return found === undefined ? undefined : toEntry(form, found)
+  }
+
+  #ttlMs(expirySec: number): number | undefined {
+    return toTtlMs(expirySec, this.#clock.wallMs())
+  }
+}
+
+function toEntry(form: EntryKey['form'], found: VersionedSession): Entry {
+  const { flags, data } = fromStored(form, found.session)
+  return { flags, data, ttlMs: found.ttlMs, version: found.version }
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
+}

@@ -1,0 +1,150 @@
+// The memcached frontend: text and binary protocol on one port or Unix socket, upon one cache.
+
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Address } from '../../base/address.ts'
+import { type Clock, every, type Timer } from '../../base/clock.ts'
+import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import { type Frontend, listenOn } from '../frontend.ts'
+import { Connection } from './connection.ts'
+import { Entries } from './entries.ts'
+import { toTtlMs } from './expiry.ts'
+import { Flusher } from './flusher.ts'
+import { ServerStatus } from './server-status.ts'
+import { createMemcachedStats, type MemcachedStats } from './stats.ts'
+import { maxValueBytes } from './values.ts'
+
+export const DEFAULT_MAX_CONNECTIONS = 4096
+/** A pool of Apache takes a connection that we closed for a dead server: so hardly ever. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 43_200_000
+export const DEFAULT_STALL_TIMEOUT_MS = 30_000
+
+const KEEP_ALIVE_MS = 60_000
+/** How often connections are looked at, per timeout. */
+const LOOKS_PER_TIMEOUT = 4
+
+export interface MemcachedFrontendOptions {
+  readonly address: Address
+  readonly hooks: LocalHooks
+  readonly clock: Clock
+  /** Process ID, for `stats`. */
+  readonly pid: number
+  /** More are closed as they come. */
+  readonly maxConnections?: number | undefined
+  /** Longest silence between two commands. */
+  readonly idleTimeoutMs?: number | undefined
+  /** Longest time for the rest of a command to come, and for answers to be read. */
+  readonly stallTimeoutMs?: number | undefined
+}
+
+export class MemcachedFrontend implements Frontend {
+  readonly name = 'memcached'
+  readonly stats: MemcachedStats = createMemcachedStats()
+  readonly #options: MemcachedFrontendOptions
+  readonly #maxConnections: number
+  readonly #idleTimeoutMs: number
+  readonly #stallTimeoutMs: number
+  readonly #entries: Entries
+  readonly #flusher: Flusher
+  readonly #status: ServerStatus
+  readonly #connections = new Set<Connection>()
+  #address: Address
+  #server: Server | undefined
+  #watch: Timer | undefined
+
+  constructor(options: MemcachedFrontendOptions) {
+    const { hooks, clock, pid } = options
+    this.#options = options
+    this.#address = options.address
+    this.#maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
+    this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
+    this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
+    this.#entries = new Entries(hooks, clock, this.stats)
+    this.#flusher = new Flusher(hooks, clock)
+    this.#status = new ServerStatus(hooks, this.stats, {
+      clock,
+      pid,
+      maxConnections: this.#maxConnections,
+    })
+  }
+
+  get address(): Address {
+    return this.#address
+  }
+
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return
+    const server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    })
+    server.maxConnections = this.#maxConnections
+    server.on('connection', (socket) => this.#accept(socket))
+    server.on('drop', () => {
+      this.stats.rejectedConnections += 1
+    })
+    this.#server = server
+    try {
+      this.#address = await listenOn(server, this.#options.address, 'frontends.memcached')
+    } catch (error) {
+      this.#server = undefined
+      throw error
+    }
+    const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
+    this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    this.#watch?.cancel()
+    this.#watch = undefined
+    this.#flusher.stop()
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    for (const connection of this.#connections) connection.close()
+    await closed
+  }
+
+  #accept(socket: Socket): void {
+    this.stats.totalConnections += 1
+    this.stats.connections += 1
+    const { hooks, clock } = this.#options
+    const parts = {
+      entries: this.#entries,
+      status: this.#status,
+      stats: this.stats,
+      maxValueBytes: maxValueBytes(hooks.limits.blocksize),
+      flush: (delaySec: number, onDone: () => void) => this.#flush(delaySec, onDone),
+    }
+    const connection = new Connection(socket, parts, {
+      clock,
+      idleTimeoutMs: this.#idleTimeoutMs,
+      stallTimeoutMs: this.#stallTimeoutMs,
+      onClose: () => {
+        this.#connections.delete(connection)
+        this.stats.connections -= 1
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  #flush(delaySec: number, onDone: () => void): boolean {
+    this.stats.flushes += 1
+    const delayMs = toTtlMs(delaySec, this.#options.clock.wallMs()) ?? 0
+    if (delayMs <= 0) return this.#flusher.flush(onDone)
+    this.#flusher.flushAfter(delayMs)
+    return true
+  }
+
+  #closeOverdue(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const connection of this.#connections) {
+      if (!connection.isOverdue(nowMs)) continue
+      this.stats.timedOutConnections += 1
+      connection.close()
+    }
+  }
+}

@@ -1,0 +1,214 @@
+// memcached's meta commands mg, ms, md, ma and mn: one letter a wish, answered in the order asked.
+// What belongs to memcached's own bookkeeping (h, l: accesses; I, N of mg, R: stale values and who may
+// renew them; E: tokens of the client's making) is refused as the invalid flag that it is here.
+
+import {
+  type Arithmetic,
+  casTokenOf,
+  type Entries,
+  type WriteMode,
+  type WriteResult,
+} from './entries.ts'
+import { MAX_KEY_BYTES } from './keys.ts'
+import type { ReplyBuffer } from './reply-buffer.ts'
+import {
+  BAD_FORMAT,
+  type MetaCommand,
+  readExpiry,
+  readKey,
+  readU32,
+  readU64,
+} from './text-commands.ts'
+
+const INVALID_FLAG = 'CLIENT_ERROR invalid flag\r\n'
+const DUPLICATE_FLAG = 'CLIENT_ERROR duplicate flag\r\n'
+const BAD_TOKEN = 'CLIENT_ERROR bad token in command line format\r\n'
+const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n'
+/** memcached: the length of `O(token)`. */
+const MAX_OPAQUE_BYTES = 32
+
+const ALLOWED = { mn: '', mg: 'bcfkqstvOT', ms: 'bckqCFMNOT', md: 'bkqCO', ma: 'bckqtvCDJMNOT' }
+
+const MODES: Readonly<Record<string, WriteMode>> = {
+  S: 'set',
+  E: 'add',
+  R: 'replace',
+  A: 'append',
+  P: 'prepend',
+}
+const DIRECTIONS: Readonly<Record<string, Arithmetic['direction']>> = {
+  I: 'increment',
+  '+': 'increment',
+  D: 'decrement',
+  '-': 'decrement',
+}
+const CODES: Readonly<Record<WriteResult, string>> = {
+  stored: 'HD',
+  not_stored: 'NS',
+  not_found: 'NF',
+  exists: 'EX',
+  blocksize: 'SERVER_ERROR object too large for cache',
+  full: 'SERVER_ERROR out of memory storing object',
+  keysize: 'SERVER_ERROR key longer than the keysize of the cache',
+  context: 'SERVER_ERROR session refused: its ID or session ID context does not match',
+  expired: 'SERVER_ERROR session refused: it has no lifetime left',
+  early_data: 'SERVER_ERROR session refused: it allows early data',
+}
+
+/** A meta command with its flags checked. */
+interface Wish {
+  readonly command: MetaCommand
+  readonly key: Buffer
+  /** Token by letter; empty for a letter without one. In the order given. */
+  readonly flags: ReadonlyMap<string, string>
+  readonly isQuiet: boolean
+  readonly cas: bigint | undefined
+  readonly expirySec: number | undefined
+}
+
+/** False when the command was malformed; it is answered all the same. */
+export function answerMeta(command: MetaCommand, entries: Entries, output: ReplyBuffer): boolean {
+  if (command.verb === 'mn') {
+    output.text('MN\r\n')
+    return true
+  }
+  const wish = readWish(command)
+  const problem = typeof wish === 'string' ? wish : ANSWERS[command.verb](wish, entries, output)
+  if (problem === undefined) return true
+  output.text(problem)
+  return false
+}
+
+type Answer = (wish: Wish, entries: Entries, output: ReplyBuffer) => string | undefined
+
+const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
+  mg: (wish, entries, output) => {
+    const { key, flags, expirySec } = wish
+    const entry = expirySec === undefined ? entries.get(key) : entries.getAndTouch(key, expirySec)
+    if (entry === undefined) {
+      if (!wish.isQuiet) output.text('EN\r\n')
+      return undefined
+    }
+    const { data } = entry
+    const facts: Facts = {
+      s: () => data.length,
+      f: () => entry.flags,
+      t: () => Math.ceil(entry.ttlMs / 1000),
+      c: () => casTokenOf(entry.version),
+    }
+    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', wish, facts, data)
+    return undefined
+  },
+
+  ms: (wish, entries, output) => {
+    const { key, flags, cas, expirySec = 0, command } = wish
+    const mode = MODES[(flags.get('M') ?? 'S').toUpperCase()]
+    if (mode === undefined) return 'CLIENT_ERROR invalid mode for ms\r\n'
+    const clientFlags = readU32(flags.get('F') ?? '0')
+    if (clientFlags === undefined) return BAD_TOKEN
+    const write = { mode, key, flags: clientFlags, expirySec, data: command.data, cas }
+    let result = entries.write(write)
+    const isMissing = result === 'not_stored' && (mode === 'append' || mode === 'prepend')
+    const vivifySec = readExpiry(flags.get('N'))
+    if (isMissing && vivifySec !== undefined) {
+      result = entries.write({ ...write, mode: 'set', expirySec: vivifySec })
+    }
+    if (wish.isQuiet && result === 'stored') return undefined
+    answerWith(output, CODES[result], wish, { c: () => entries.casToken(key) })
+    return undefined
+  },
+
+  md: (wish, entries, output) => {
+    const result = entries.remove(wish.key, wish.cas)
+    if (wish.isQuiet && result !== 'exists') return undefined
+    answerWith(output, result === 'removed' ? 'HD' : CODES[result], wish, {})
+    return undefined
+  },
+
+  ma: (wish, entries, output) => {
+    const { key, flags, cas } = wish
+    const direction = DIRECTIONS[(flags.get('M') ?? 'I').toUpperCase()]
+    if (direction === undefined) return 'CLIENT_ERROR invalid mode for ma\r\n'
+    const delta = readU64(flags.get('D') ?? '1')
+    const first = readU64(flags.get('J') ?? '0')
+    if (delta === undefined || first === undefined) return BAD_TOKEN
+    const expirySec = readExpiry(flags.get('N'))
+    const initial = expirySec === undefined ? undefined : { value: first, expirySec }
+    const result = entries.arithmetic({ key, direction, delta, cas, initial })
+    if (typeof result !== 'bigint') {
+      if (result === 'non_numeric') return NON_NUMERIC
+      if (!wish.isQuiet || result !== 'not_found') answerWith(output, CODES[result], wish, {})
+      return undefined
+    }
+    if (wish.expirySec !== undefined) entries.touch(key, wish.expirySec)
+    if (wish.isQuiet) return undefined
+    const data = Buffer.from(result.toString())
+    const facts: Facts = {
+      t: () => Math.ceil((entries.peek(key)?.ttlMs ?? 0) / 1000),
+      c: () => entries.casToken(key),
+    }
+    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', wish, facts, data)
+    return undefined
+  },
+}
+
+/** What a letter in the answer is followed by, for those that are not simply repeated. */
+type Facts = Readonly<Record<string, () => number | bigint>>
+
+function answerWith(
+  output: ReplyBuffer,
+  code: string,
+  { flags, command }: Wish,
+  facts: Facts,
+  data?: Buffer,
+): void {
+  output.text(code)
+  if (!code.startsWith('SERVER_ERROR')) {
+    for (const [letter, token] of flags) {
+      const fact = facts[letter]
+      if (letter === 'O') output.text(` O${token}`)
+      else if (letter === 'k') output.text(` k${command.key}`)
+      else if (letter === 'b') output.text(' b')
+      else if (fact !== undefined) output.text(` ${letter}${fact()}`)
+    }
+  }
+  output.text('\r\n')
+  if (data === undefined || !code.startsWith('VA')) return
+  output.bytes(data)
+  output.text('\r\n')
+}
+
+/** The flags by letter, or what is wrong with them. */
+function readWish(command: MetaCommand): Wish | string {
+  const allowed = ALLOWED[command.verb]
+  const flags = new Map<string, string>()
+  for (const word of command.flags) {
+    const letter = word.charAt(0)
+    if (!allowed.includes(letter)) return INVALID_FLAG
+    if (flags.has(letter)) return DUPLICATE_FLAG
+    flags.set(letter, word.slice(1))
+  }
+  const key = flags.has('b') ? readBase64Key(command.key) : readKey(command.key)
+  if (key === undefined) return BAD_FORMAT
+  const cas = readToken(flags, 'C', readU64)
+  const expirySec = readToken(flags, 'T', readExpiry)
+  const vivifySec = readToken(flags, 'N', readExpiry)
+  const isOpaqueLong = (flags.get('O') ?? '').length > MAX_OPAQUE_BYTES
+  if (cas === 'bad' || expirySec === 'bad' || vivifySec === 'bad' || isOpaqueLong) return BAD_TOKEN
+  return { command, key, flags, isQuiet: flags.has('q'), cas, expirySec }
+}
+
+function readToken<Value>(
+  flags: ReadonlyMap<string, string>,
+  letter: string,
+  read: (token: string) => Value | undefined,
+): Value | undefined | 'bad' {
+  const token = flags.get(letter)
+  return token === undefined ? undefined : (read(token) ?? 'bad')
+}
+
+function readBase64Key(text: string): Buffer | undefined {
+  const key = Buffer.from(text, 'base64')
+  const isKey = key.length > 0 && key.length <= MAX_KEY_BYTES && key.toString('base64') === text
+  return isKey ? key : undefined
+}

@@ -1,0 +1,229 @@
+// The commands of memcached's text protocol: what each line says, with its numbers checked.
+//
+//   get|gets <key>+                          gat|gats <expiry> <key>+
+//   set|add|replace|append|prepend <key> <flags> <expiry> <bytes> [noreply]
+//   cas <key> <flags> <expiry> <bytes> <token> [noreply]
+//   incr|decr <key> <delta> [noreply]        touch <key> <expiry> [noreply]
+//   delete <key> [0] [noreply]               flush_all [delay] [noreply]
+//   stats [group]   version   verbosity <level> [noreply]   quit
+//   mn   mg|md|ma <key> <flag>*   ms <key> <bytes> <flag>*
+
+import type { Arithmetic, Write, WriteMode } from './entries.ts'
+import { MAX_KEY_BYTES } from './keys.ts'
+
+export const BAD_FORMAT = 'CLIENT_ERROR bad command line format\r\n'
+const BAD_CHUNK_SIZE = 'CLIENT_ERROR bad data chunk\r\n'
+const BAD_EXPIRY = 'CLIENT_ERROR invalid exptime argument\r\n'
+const BAD_DELTA = 'CLIENT_ERROR invalid numeric delta argument\r\n'
+export const UNKNOWN = 'ERROR\r\n'
+
+export interface MetaCommand {
+  readonly type: 'meta'
+  readonly verb: 'mn' | 'mg' | 'ms' | 'md' | 'ma'
+  /** As written: base64 where the flag `b` says so. */
+  readonly key: string
+  readonly flags: readonly string[]
+  /** Only of ms. */
+  readonly data: Buffer
+}
+
+export type TextCommand =
+  | {
+      readonly type: 'get'
+      readonly key: Buffer
+      readonly withCas: boolean
+      /** Of gat and gats. */
+      readonly expirySec: number | undefined
+      /** Whether END follows. */
+      readonly isLast: boolean
+    }
+  | { readonly type: 'write'; readonly write: Write; readonly isQuiet: boolean }
+  | { readonly type: 'arithmetic'; readonly request: Arithmetic; readonly isQuiet: boolean }
+  | {
+      readonly type: 'touch'
+      readonly key: Buffer
+      readonly expirySec: number
+      readonly isQuiet: boolean
+    }
+  | { readonly type: 'delete'; readonly key: Buffer; readonly isQuiet: boolean }
+  | { readonly type: 'flush'; readonly delaySec: number; readonly isQuiet: boolean }
+  | { readonly type: 'stats'; readonly group: string }
+  | { readonly type: 'version' | 'quit' }
+  | { readonly type: 'verbosity'; readonly isQuiet: boolean }
+  | MetaCommand
+  /** Its data was larger than any value may be, and is skipped. */
+  | { readonly type: 'too_large'; readonly isQuiet: boolean }
+  /** The line was malformed; `isFatal` when what follows cannot be made sense of. */
+  | { readonly type: 'malformed'; readonly reply: string; readonly isFatal: boolean }
+
+/** A command whose line announced data: `bytes` of them and a line end follow. */
+export interface AwaitedData {
+  readonly bytes: number
+  /** Whatever else is wrong with the line; the data is skipped then. */
+  readonly problem: string | undefined
+  /** Whether nobody reads an answer. */
+  readonly isQuiet: boolean
+  readonly complete: (data: Buffer) => TextCommand
+}
+
+type Reader = (args: readonly string[]) => TextCommand | AwaitedData
+
+/** What the line asks for. Its words are one character a byte, its verb is the first. */
+export function readCommand(words: readonly string[]): TextCommand | AwaitedData {
+  const [verb, ...args] = words
+  const reader = READERS.get(verb ?? '')
+  return reader === undefined ? malformed(UNKNOWN) : reader(args)
+}
+
+export function malformed(reply: string, isFatal = false): TextCommand {
+  return { type: 'malformed', reply, isFatal }
+}
+
+/** A key of the right length, or undefined. */
+export function readKey(word: string | undefined): Buffer | undefined {
+  const isKey = word !== undefined && word.length > 0 && word.length <= MAX_KEY_BYTES
+  return isKey ? Buffer.from(word, 'latin1') : undefined
+}
+
+/** A whole number of seconds, negative for what is past. */
+export function readExpiry(word: string | undefined): number | undefined {
+  return word !== undefined && /^-?\d{1,15}$/.test(word) ? Number(word) : undefined
+}
+
+export function readU32(word: string | undefined): number | undefined {
+  if (word === undefined || !/^\d{1,10}$/.test(word)) return undefined
+  const value = Number(word)
+  return value <= 0xffff_ffff ? value : undefined
+}
+
+export function readU64(word: string | undefined): bigint | undefined {
+  if (word === undefined || !/^\d{1,20}$/.test(word)) return undefined
+  const value = BigInt(word)
+  return value < 2n ** 64n ? value : undefined
+}
+
+/** The `set` family; a line with a size that can be read has its data skipped when the rest is wrong. */
+function writeReader(mode: WriteMode, hasCas: boolean): Reader {
+  const last = hasCas ? 5 : 4
+  return (args) => {
+    const [keyWord, flagsWord, expiryWord, bytesWord] = args
+    if (args.length < last) return malformed(UNKNOWN)
+    const bytes = readLength(bytesWord)
+    if (bytes === undefined) return malformed(BAD_CHUNK_SIZE)
+    const key = readKey(keyWord)
+    const flags = readU32(flagsWord)
+    const expirySec = readExpiry(expiryWord)
+    const cas = hasCas ? readU64(args[4]) : undefined
+    const isQuiet = isNoreply(args.at(-1))
+    const isCasBad = hasCas && cas === undefined
+    if (key === undefined || flags === undefined || expirySec === undefined || isCasBad) {
+      return { bytes, problem: BAD_FORMAT, isQuiet, complete: () => malformed(BAD_FORMAT) }
+    }
+    return {
+      bytes,
+      problem: args.length > last + 1 ? BAD_FORMAT : undefined,
+      isQuiet,
+      complete: (data) => ({
+        type: 'write',
+        write: { mode, key, flags, expirySec, data, cas },
+        isQuiet,
+      }),
+    }
+  }
+}
+
+function arithmeticReader(direction: Arithmetic['direction']): Reader {
+  return ([keyWord, deltaWord, noreply]) => {
+    if (deltaWord === undefined) return malformed(UNKNOWN)
+    const key = readKey(keyWord)
+    if (key === undefined) return malformed(BAD_FORMAT)
+    const delta = readU64(deltaWord)
+    if (delta === undefined) return malformed(BAD_DELTA)
+    return { type: 'arithmetic', request: { key, direction, delta }, isQuiet: isNoreply(noreply) }
+  }
+}
+
+const readTouch: Reader = ([keyWord, expiryWord, noreply]) => {
+  if (expiryWord === undefined) return malformed(UNKNOWN)
+  const key = readKey(keyWord)
+  if (key === undefined) return malformed(BAD_FORMAT)
+  const expirySec = readExpiry(expiryWord)
+  if (expirySec === undefined) return malformed(BAD_EXPIRY)
+  return { type: 'touch', key, expirySec, isQuiet: isNoreply(noreply) }
+}
+
+/** Apache sends `delete <key> 0`: an old protocol's time of silence, which only ever may be 0. */
+const readDelete: Reader = ([keyWord, ...rest]) => {
+  if (keyWord === undefined) return malformed(UNKNOWN)
+  const key = readKey(keyWord)
+  const noreply = rest[0] === '0' ? rest[1] : rest[0]
+  const isQuiet = isNoreply(noreply)
+  const isWrong = rest.length > 2 || (noreply !== undefined && !isQuiet)
+  return key === undefined || isWrong ? malformed(BAD_FORMAT) : { type: 'delete', key, isQuiet }
+}
+
+const readFlush: Reader = (args) => {
+  const [first] = args
+  const isQuiet = isNoreply(args.at(-1))
+  const delaySec = first === undefined || isNoreply(first) ? 0 : readExpiry(first)
+  return delaySec === undefined || args.length > 2
+    ? malformed(BAD_FORMAT)
+    : { type: 'flush', delaySec, isQuiet }
+}
+
+/** Any level will do, but there must be one. */
+const readVerbosity: Reader = (args) => {
+  const isQuiet = isNoreply(args.at(-1))
+  const [level, ...rest] = isQuiet ? args.slice(0, -1) : args
+  const isRight = readU32(level) !== undefined && rest.length === 0
+  if (isRight) return { type: 'verbosity', isQuiet }
+  return malformed(isQuiet ? '' : UNKNOWN)
+}
+
+const readMetaSet: Reader = ([key, bytesWord, ...flags]) => {
+  const bytes = readLength(bytesWord)
+  if (key === undefined) return malformed(BAD_FORMAT)
+  if (bytes === undefined) return malformed(BAD_CHUNK_SIZE)
+  const complete = (data: Buffer): MetaCommand => ({ type: 'meta', verb: 'ms', key, flags, data })
+  return { bytes, problem: undefined, isQuiet: false, complete }
+}
+
+function metaReader(verb: 'mg' | 'md' | 'ma'): Reader {
+  return ([key, ...flags]) =>
+    key === undefined
+      ? malformed(BAD_FORMAT)
+      : { type: 'meta', verb, key, flags, data: Buffer.alloc(0) }
+}
+
+const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
+  ['set', writeReader('set', false)],
+  ['add', writeReader('add', false)],
+  ['replace', writeReader('replace', false)],
+  ['append', writeReader('append', false)],
+  ['prepend', writeReader('prepend', false)],
+  ['cas', writeReader('set', true)],
+  ['incr', arithmeticReader('increment')],
+  ['decr', arithmeticReader('decrement')],
+  ['touch', readTouch],
+  ['delete', readDelete],
+  ['flush_all', readFlush],
+  ['stats', ([group]) => ({ type: 'stats', group: group ?? '' })],
+  ['version', () => ({ type: 'version' })],
+  ['verbosity', readVerbosity],
+  ['quit', () => ({ type: 'quit' })],
+  ['mn', () => ({ type: 'meta', verb: 'mn', key: '', flags: [], data: Buffer.alloc(0) })],
+  ['mg', metaReader('mg')],
+  ['ms', readMetaSet],
+  ['md', metaReader('md')],
+  ['ma', metaReader('ma')],
+])
+
+/** Bytes of data that follow; memcached, too, takes no more than 2^31. */
+function readLength(word: string | undefined): number | undefined {
+  const bytes = readU32(word)
+  return bytes !== undefined && bytes < 2 ** 31 ? bytes : undefined
+}
+
+function isNoreply(word: string | undefined): boolean {
+  return word === 'noreply'
+}

@@ -1,0 +1,139 @@
+// Answers the commands of memcached's text protocol, one at a time.
+
+import { casTokenOf, type Entry, type WriteResult } from './entries.ts'
+import { answerMeta } from './meta-commands.ts'
+import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
+import { SERVER_VERSION } from './server-status.ts'
+import type { TextCommand } from './text-commands.ts'
+import { TextParser } from './text-parser.ts'
+
+/** What a cache's refusal is called. Apache tells them apart from STORED and NOT_STORED only. */
+const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
+  stored: 'STORED\r\n',
+  not_stored: 'NOT_STORED\r\n',
+  not_found: 'NOT_FOUND\r\n',
+  exists: 'EXISTS\r\n',
+  blocksize: 'SERVER_ERROR object too large for cache\r\n',
+  full: 'SERVER_ERROR out of memory storing object\r\n',
+  keysize: 'SERVER_ERROR key longer than the keysize of the cache\r\n',
+  context: 'SERVER_ERROR session refused: its ID or session ID context does not match\r\n',
+  expired: 'SERVER_ERROR session refused: it has no lifetime left\r\n',
+  early_data: 'SERVER_ERROR session refused: it allows early data\r\n',
+}
+const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n'
+
+export class TextProtocol implements Protocol {
+  readonly #parts: ProtocolParts
+  readonly #parser: TextParser
+
+  constructor(parts: ProtocolParts) {
+    this.#parts = parts
+    this.#parser = new TextParser(parts.input, parts.maxValueBytes)
+  }
+
+  get isMidway(): boolean {
+    return this.#parser.isMidway
+  }
+
+  step(resume: Resume): Step {
+    const command = this.#parser.next()
+    return command === undefined ? 'starved' : this.#answer(command, resume)
+  }
+
+  #answer(command: TextCommand, resume: Resume): Step {
+    const { output, entries, stats } = this.#parts
+    switch (command.type) {
+      case 'get':
+        this.#get(command)
+        return 'answered'
+      case 'write':
+        this.#reply(WRITE_REPLIES[entries.write(command.write)], command.isQuiet)
+        return 'answered'
+      case 'too_large':
+        this.#reply(WRITE_REPLIES[entries.refuseTooLarge()], command.isQuiet)
+        return 'answered'
+      case 'arithmetic':
+        this.#arithmetic(command)
+        return 'answered'
+      case 'touch': {
+        const isTouched = entries.touch(command.key, command.expirySec)
+        this.#reply(isTouched ? 'TOUCHED\r\n' : 'NOT_FOUND\r\n', command.isQuiet)
+        return 'answered'
+      }
+      case 'delete': {
+        const isRemoved = entries.remove(command.key) === 'removed'
+        this.#reply(isRemoved ? 'DELETED\r\n' : 'NOT_FOUND\r\n', command.isQuiet)
+        return 'answered'
+      }
+      case 'flush':
+        return this.#flush(command.delaySec, command.isQuiet, resume)
+      case 'stats':
+        this.#stats(command.group)
+        return 'answered'
+      case 'version':
+        output.text(`VERSION ${SERVER_VERSION}\r\n`)
+        return 'answered'
+      case 'verbosity':
+        // How much is logged is the operator's choice.
+        this.#reply('OK\r\n', command.isQuiet)
+        return 'answered'
+      case 'quit':
+        return 'close'
+      case 'meta':
+        if (!answerMeta(command, entries, output)) stats.malformed += 1
+        return 'answered'
+      case 'malformed':
+        stats.malformed += 1
+        output.text(command.reply)
+        return command.isFatal ? 'close' : 'answered'
+    }
+  }
+
+  #get(command: TextCommand & { type: 'get' }): void {
+    const { output, entries } = this.#parts
+    const { key, expirySec } = command
+    const entry = expirySec === undefined ? entries.get(key) : entries.getAndTouch(key, expirySec)
+    if (entry !== undefined) this.#value(key, entry, command.withCas)
+    if (command.isLast) output.text('END\r\n')
+  }
+
+  #value(key: Buffer, entry: Entry, withCas: boolean): void {
+    const { output } = this.#parts
+    const cas = withCas ? ` ${casTokenOf(entry.version)}` : ''
+    output.text('VALUE ')
+    output.bytes(key)
+    output.text(` ${entry.flags} ${entry.data.length}${cas}\r\n`)
+    output.bytes(entry.data)
+    output.text('\r\n')
+  }
+
+  #arithmetic({ request, isQuiet }: TextCommand & { type: 'arithmetic' }): void {
+    const result = this.#parts.entries.arithmetic(request)
+    if (typeof result === 'bigint') this.#reply(`${result}\r\n`, isQuiet)
+    else this.#reply(result === 'non_numeric' ? NON_NUMERIC : WRITE_REPLIES[result], isQuiet)
+  }
+
+  #flush(delaySec: number, isQuiet: boolean, resume: Resume): Step {
+    const { flush } = this.#parts
+    const answer = () => this.#reply('OK\r\n', isQuiet)
+    if (!flush(delaySec, () => resume(answer))) return 'waiting'
+    answer()
+    return 'answered'
+  }
+
+  #stats(group: string): void {
+    const { output, status, stats } = this.#parts
+    const lines = status.lines(group)
+    if (lines === undefined) {
+      stats.malformed += 1
+      output.text('CLIENT_ERROR no such group of stats\r\n')
+      return
+    }
+    for (const [name, value] of lines) output.text(`STAT ${name} ${value}\r\n`)
+    output.text(group === 'reset' ? 'RESET\r\n' : 'END\r\n')
+  }
+
+  #reply(text: string, isQuiet: boolean): void {
+    if (!isQuiet) this.#parts.output.text(text)
+  }
+}

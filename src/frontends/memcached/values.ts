@@ -1,0 +1,58 @@
+// How a memcached value lies in the cache. A session is stored as its DER and has no flags; any other
+// value as its own bytes, or, where those do not say everything, after a head of 8 bytes:
+//
+//   offset  size  field
+//        0     4  mark: 00 6d 63 66
+//        4     4  flags, big endian
+//        8     n  value
+//
+// The head is there when flags are set, when the value is empty and when it begins with the mark itself.
+
+import { tryReadEncodedSession } from '../../session/encoded-session.ts'
+import { type KeyForm, readBase64url } from './keys.ts'
+
+const MARK = Buffer.from('006d6366', 'hex')
+export const HEAD_BYTES = 8
+
+export interface Value {
+  readonly flags: number
+  readonly data: Buffer
+}
+
+/** The largest value text that could still be a session of `blocksize` bytes: base64url of it. */
+export function maxValueBytes(blocksize: number): number {
+  return Math.ceil((blocksize * 4) / 3)
+}
+
+/** Undefined for a session that is not what its key says: with flags, or not in the key's encoding. */
+export function toStored(form: KeyForm, { flags, data }: Value): Buffer | undefined {
+  if (form === 'base64url_session') {
+    const session = readBase64url(data)
+    if (session !== undefined && isSession(session)) return flags === 0 ? session : undefined
+  }
+  if (isSession(data)) return flags === 0 && form !== 'base64url_session' ? data : undefined
+  if (flags === 0 && data.length > 0 && !hasMark(data)) return data
+  const stored = Buffer.allocUnsafe(HEAD_BYTES + data.length)
+  MARK.copy(stored)
+  stored.writeUInt32BE(flags, MARK.length)
+  data.copy(stored, HEAD_BYTES)
+  return stored
+}
+
+export function fromStored(form: KeyForm, stored: Buffer): Value {
+  if (stored[0] === MARK[0] && stored.length >= HEAD_BYTES && hasMark(stored)) {
+    return { flags: stored.readUInt32BE(MARK.length), data: stored.subarray(HEAD_BYTES) }
+  }
+  if (form === 'base64url_session' && isSession(stored)) {
+    return { flags: 0, data: Buffer.from(stored.toString('base64url'), 'latin1') }
+  }
+  return { flags: 0, data: stored }
+}
+
+function hasMark(bytes: Buffer): boolean {
+  return bytes.length >= MARK.length && bytes.compare(MARK, 0, MARK.length, 0, MARK.length) === 0
+}
+
+function isSession(bytes: Buffer): boolean {
+  return tryReadEncodedSession(bytes) !== undefined
+}

@@ -1,0 +1,55 @@
+// The datagrams of stunnel's sessiond protocol (stunnel: src/ctx.c, cache_transfer).
+//
+//   offset  size  field
+//        0     1  version: 1
+//        1     1  type: 0 new, 1 get, 2 remove; in answers 81 found, 80 not found
+//        2     2  lifetime in seconds, big endian; 0 in get and remove
+//        4    32  session ID; shorter ones are filled up with zeros
+//       36     n  encoded session, 0..512 bytes: of new, and of an answer that found it
+
+export type SessiondKind = 'new' | 'get' | 'remove'
+
+export interface SessiondRequest {
+  readonly kind: SessiondKind
+  readonly lifetimeSec: number
+  /** 32 bytes; like `session` over the datagram's memory. */
+  readonly id: Buffer
+  /** Empty but in `new`. */
+  readonly session: Buffer
+}
+
+export const MAX_SESSION_BYTES = 512
+
+const VERSION = 1
+const KINDS: readonly SessiondKind[] = ['new', 'get', 'remove']
+const FOUND = 0x81
+const NOT_FOUND = 0x80
+const LIFETIME_AT = 2
+const ID_AT = 4
+const HEADER_BYTES = 36
+
+/** Undefined for what is no request. */
+export function parseRequest(datagram: Buffer): SessiondRequest | undefined {
+  const { length } = datagram
+  if (length < HEADER_BYTES || length > HEADER_BYTES + MAX_SESSION_BYTES) return undefined
+  const kind = KINDS[datagram.readUInt8(1)]
+  if (datagram[0] !== VERSION || kind === undefined) return undefined
+  const hasSession = length > HEADER_BYTES
+  if (hasSession !== (kind === 'new')) return undefined
+  return {
+    kind,
+    lifetimeSec: datagram.readUInt16BE(LIFETIME_AT),
+    id: datagram.subarray(ID_AT, HEADER_BYTES),
+    session: datagram.subarray(HEADER_BYTES),
+  }
+}
+
+/** The answer to a get: `session` at most 512 bytes, undefined when there is none. */
+export function formatAnswer(id: Buffer, session: Buffer | undefined): Buffer {
+  const answer = Buffer.alloc(HEADER_BYTES + (session?.length ?? 0))
+  answer[0] = VERSION
+  answer[1] = session === undefined ? NOT_FOUND : FOUND
+  id.copy(answer, ID_AT)
+  session?.copy(answer, HEADER_BYTES)
+  return answer
+}

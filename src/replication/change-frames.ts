@@ -1,0 +1,59 @@
+// Entries over a connection: gathered into frames of Changes, in short turns of the event loop.
+
+import type { Clock } from '../base/clock.ts'
+import type { Change } from '../store/change.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import { ChangeBatch } from '../wire/change-batch.ts'
+import { type ChangesMessage, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
+import { NO_ORIGIN } from '../wire/sync-message.ts'
+import type { FrameStream } from './frame-stream.ts'
+import { Pacer } from './pacer.ts'
+import type { SyncStats } from './sync-stats.ts'
+
+/** Encoding and applying as many takes a millisecond or two. */
+const CHANGES_PER_FRAME = 128
+
+export class ChangeSender {
+  readonly #stream: FrameStream
+  readonly #clock: Clock
+  readonly #stats: SyncStats
+  readonly #pacer: Pacer
+  readonly #batch = new ChangeBatch(2 * MAX_LONE_CHANGE_BYTES, NO_ORIGIN)
+
+  constructor(stream: FrameStream, clock: Clock, stats: SyncStats) {
+    this.#stream = stream
+    this.#clock = clock
+    this.#stats = stats
+    this.#pacer = new Pacer(clock)
+  }
+
+  /** True when `flush` is due before more is added. */
+  get isFull(): boolean {
+    return this.#batch.count >= CHANGES_PER_FRAME
+  }
+
+  async add(change: Change): Promise<void> {
+    if (this.isFull || !this.#batch.add(change)) {
+      await this.flush()
+      this.#batch.add(change)
+    }
+  }
+
+  async flush(): Promise<void> {
+    const { count } = this.#batch
+    if (count === 0) return
+    this.#stats.entriesSent += count
+    await this.#stream.send(this.#batch.take(this.#clock.wallMs()))
+    await this.#pacer.pause()
+  }
+}
+
+/** Puts entries of a peer into the stores they belong to; nothing held gives way for them. */
+export function applyEntries(
+  message: ChangesMessage,
+  stores: ReadonlyMap<string, SessionStore>,
+  stats: SyncStats,
+): void {
+  stats.entriesReceived += message.changes.length
+  for (const change of message.changes) stores.get(change.cache)?.apply(change, false)
+}

@@ -1,0 +1,201 @@
+// The side of a connection that called: copies a peer's caches, or compares them with its own and moves
+// only what differs, in both directions.
+
+import type { Clock } from '../base/clock.ts'
+import type { RandomSource } from '../base/random.ts'
+import { compareVersions } from '../store/change.ts'
+import { DIGEST_BUCKETS } from '../store/digest.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { EntryVersion } from '../store/stored-entries.ts'
+import type { ChangesMessage } from '../wire/message.ts'
+import {
+  type Digests,
+  encodeSyncFrame,
+  MAX_IDS_PER_FRAME,
+  type SyncFrame,
+} from '../wire/sync-message.ts'
+import { applyEntries, ChangeSender } from './change-frames.ts'
+import type { FrameStream } from './frame-stream.ts'
+import { Pacer } from './pacer.ts'
+import { versionsIn } from './sync-responder.ts'
+import { SyncError, type SyncStats } from './sync-stats.ts'
+
+/** Versions of a peer that are kept at once; so many buckets are compared together as give about this. */
+const VERSIONS_PER_GROUP = 65_536
+/** A peer that sends more than it announced is cut off here. */
+const MAX_VERSIONS_PER_GROUP = 4 * VERSIONS_PER_GROUP
+/** Two full caches may differ for ever, as neither takes what it lacks: so many buckets are looked at each time. */
+const BUCKETS_OF_FULL_CACHES = 64
+
+export interface SyncCallerOptions {
+  readonly stores: ReadonlyMap<string, SessionStore>
+  readonly clock: Clock
+  readonly random: RandomSource
+  readonly stats: SyncStats
+}
+
+/** What still finds room. */
+interface Room {
+  sessions: number
+  removals: number
+}
+
+export class SyncCaller {
+  readonly #options: SyncCallerOptions
+  readonly #stream: FrameStream
+  readonly #pacer: Pacer
+
+  constructor(options: SyncCallerOptions, stream: FrameStream) {
+    this.#options = options
+    this.#stream = stream
+    this.#pacer = new Pacer(options.clock)
+  }
+
+  /** Copies everything; whether the peer has a full copy itself. Rejects with a SyncError. */
+  async takeSnapshot(): Promise<boolean> {
+    let isComplete = true
+    for (const cache of this.#options.stores.keys()) {
+      const end = await this.#takeEntries({ kind: 'snapshot_request', cache })
+      isComplete &&= end.isComplete
+    }
+    this.#options.stats.snapshots += 1
+    return isComplete
+  }
+
+  /** Makes both sides hold the same, as far as there is room. Rejects with a SyncError. */
+  async compare(): Promise<void> {
+    for (const store of this.#options.stores.values()) await this.#compareCache(store)
+    this.#options.stats.comparisons += 1
+  }
+
+  async #compareCache(store: SessionStore): Promise<void> {
+    await this.#send({ kind: 'digest_request', cache: store.limits.name })
+    const digest = await this.#receive()
+    if (digest.kind !== 'digest') throw unexpected(digest)
+    if (digest.buckets.length === 0) return
+    const differing = store.entries.digest.differingBuckets(digest.buckets)
+    const buckets = this.#isFullOnBothSides(store, digest) ? this.#choose(differing) : differing
+    const { items, tombstones } = store.stats
+    const perBucket = Math.max(digest.entries, items + tombstones) / DIGEST_BUCKETS
+    const groupSize = Math.max(1, Math.floor(VERSIONS_PER_GROUP / Math.max(1, perBucket)))
+    const peerRoom = { sessions: digest.sessionRoom, removals: digest.removalRoom }
+    for (let start = 0; start < buckets.length; start += groupSize) {
+      await this.#compareBuckets(store, buckets.slice(start, start + groupSize), peerRoom)
+    }
+  }
+
+  async #compareBuckets(store: SessionStore, buckets: number[], peerRoom: Room): Promise<void> {
+    const theirs = await this.#takeVersions(store.limits.name, buckets)
+    await this.#takeNewer(store, theirs)
+    await this.#giveNewer(store, new Set(buckets), theirs, peerRoom)
+    await this.#send({ kind: 'applied_request' })
+    const answer = await this.#receive()
+    if (answer.kind !== 'end') throw unexpected(answer)
+  }
+
+  async #takeVersions(
+    cache: string,
+    buckets: readonly number[],
+  ): Promise<Map<string, EntryVersion>> {
+    await this.#send({ kind: 'versions_request', cache, buckets })
+    const versions = new Map<string, EntryVersion>()
+    for (let frame = await this.#receive(); frame.kind !== 'end'; frame = await this.#receive()) {
+      if (frame.kind !== 'versions') throw unexpected(frame)
+      for (const version of frame.versions) versions.set(keyOf(version.id), version)
+      if (versions.size > MAX_VERSIONS_PER_GROUP)
+        throw new SyncError('malformed', 'too many versions')
+    }
+    return versions
+  }
+
+  async #takeNewer(store: SessionStore, theirs: ReadonlyMap<string, EntryVersion>): Promise<void> {
+    const { limits, stats, entries } = store
+    const room = { sessions: limits.items - stats.items, removals: limits.items - stats.tombstones }
+    let ids: Buffer[] = []
+    for (const { id, version, isTombstone } of theirs.values()) {
+      const own = entries.versionOf(id)
+      const isWanted =
+        own === undefined
+          ? id.length <= limits.keysize && takesRoom(room, isTombstone)
+          : compareVersions(version, own) > 0
+      if (!isWanted) continue
+      ids.push(id)
+      if (ids.length < MAX_IDS_PER_FRAME) continue
+      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids })
+      ids = []
+    }
+    if (ids.length > 0) {
+      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids })
+    }
+  }
+
+  async #giveNewer(
+    store: SessionStore,
+    buckets: ReadonlySet<number>,
+    theirs: ReadonlyMap<string, EntryVersion>,
+    room: Room,
+  ): Promise<void> {
+    const { clock, stats } = this.#options
+    const sender = new ChangeSender(this.#stream, clock, stats)
+    for await (const { id, version, isTombstone } of versionsIn(store, buckets, clock)) {
+      const known = theirs.get(keyOf(id))
+      const isNews =
+        known === undefined
+          ? takesRoom(room, isTombstone)
+          : compareVersions(version, known.version) > 0
+      const change = isNews ? store.entries.changeOf(id) : undefined
+      if (change !== undefined) await sender.add(change)
+    }
+    await sender.flush()
+  }
+
+  /** Applies Changes until End. */
+  async #takeEntries(request: SyncFrame & { kind: 'snapshot_request' | 'entries_request' }) {
+    const { stores, stats } = this.#options
+    await this.#send(request)
+    let frame = await this.#receive()
+    for (; frame.kind === 'changes'; frame = await this.#receive()) {
+      applyEntries(frame, stores, stats)
+      if (this.#pacer.isOver) await this.#pacer.pause()
+    }
+    if (frame.kind !== 'end') throw unexpected(frame)
+    return frame
+  }
+
+  #isFullOnBothSides({ limits, stats }: SessionStore, digest: Digests): boolean {
+    return stats.items === limits.items && digest.sessionRoom === 0
+  }
+
+  /** So many buckets in a row, from any of them on. */
+  #choose(buckets: readonly number[]): number[] {
+    const start = this.#options.random(4).readUInt32LE() % Math.max(1, buckets.length)
+    return [...buckets.slice(start), ...buckets.slice(0, start)].slice(0, BUCKETS_OF_FULL_CACHES)
+  }
+
+  #send(frame: Exclude<SyncFrame, ChangesMessage>): Promise<void> {
+    return this.#stream.send(encodeSyncFrame(frame))
+  }
+
+  async #receive(): Promise<SyncFrame> {
+    const frame = await this.#stream.receive()
+    if (frame === undefined) throw new SyncError('broken', 'the peer ended the connection')
+    return frame
+  }
+}
+
+/** Whether there is room for one more; takes it if so. */
+function takesRoom(room: Room, isTombstone: boolean): boolean {
+  const kind = isTombstone ? 'removals' : 'sessions'
+  if (room[kind] <= 0) return false
+  room[kind] -= 1
+  return true
+}
+
+/** One character a byte. */
+function keyOf(id: Buffer): string {
+  return id.toString('latin1')
+}
+
+function unexpected(frame: SyncFrame): SyncError {
+  return new SyncError('malformed', `${frame.kind} is no answer`)
+}

@@ -1,0 +1,35 @@
+// Calls a peer over TCP and proves to have a key of its keyring.
+
+import { connect } from 'node:tls'
+import type { HostAddress } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import { FrameStream } from './frame-stream.ts'
+import { SyncError } from './sync-stats.ts'
+import { clientOptions, HANDSHAKE_TIMEOUT_MS } from './sync-tls.ts'
+
+/** Resolves when both sides have proved it; rejects with a SyncError. */
+export function connectSync(
+  address: HostAddress,
+  keyring: Keyring,
+  clock: Clock,
+): Promise<FrameStream> {
+  return new Promise((resolve, reject) => {
+    const { host, port } = address
+    const socket = connect({ host, port, ...clientOptions(keyring) })
+    socket.setNoDelay()
+    const fail = (reason: string) => {
+      timer.cancel()
+      socket.destroy()
+      reject(new SyncError('handshake', reason))
+    }
+    const timer = clock.after(HANDSHAKE_TIMEOUT_MS, () => fail('no handshake in time'))
+    socket.on('error', (error) => fail(error.message))
+    socket.on('close', () => fail('closed during the handshake'))
+    socket.once('secureConnect', () => {
+      timer.cancel()
+      socket.removeAllListeners('close')
+      resolve(new FrameStream(socket, clock))
+    })
+  })
+}

@@ -1,0 +1,140 @@
+// The side of a connection that was called: answers one request after the other until the caller ends.
+
+import type { Clock } from '../base/clock.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { EntryVersion } from '../store/stored-entries.ts'
+import { encodeSyncFrame, MAX_IDS_PER_FRAME, type SyncFrame } from '../wire/sync-message.ts'
+import { applyEntries, ChangeSender } from './change-frames.ts'
+import type { FrameStream } from './frame-stream.ts'
+import { Pacer } from './pacer.ts'
+import { SyncError, type SyncStats } from './sync-stats.ts'
+
+/** Slots looked at between two looks at the clock. */
+const SLOTS_PER_LOOK = 64
+
+export interface SyncResponderOptions {
+  readonly stores: ReadonlyMap<string, SessionStore>
+  /** False while this node is joining itself, and what it has is no full copy. */
+  readonly isComplete: () => boolean
+  readonly clock: Clock
+  readonly stats: SyncStats
+}
+
+const NO_BUCKETS = Buffer.alloc(0)
+
+export class SyncResponder {
+  readonly #options: SyncResponderOptions
+
+  constructor(options: SyncResponderOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when the caller ended; rejects with a SyncError when the connection is of no more use. */
+  async serve(stream: FrameStream): Promise<void> {
+    const pacer = new Pacer(this.#options.clock)
+    for (let frame = await stream.receive(); frame !== undefined; frame = await stream.receive()) {
+      await this.#answer(stream, frame)
+      // The next frame may be there already, and would be taken without anybody else's turn.
+      if (pacer.isOver) await pacer.pause()
+    }
+  }
+
+  async #answer(stream: FrameStream, frame: SyncFrame): Promise<void> {
+    const { stores, clock, stats } = this.#options
+    switch (frame.kind) {
+      case 'changes':
+        return applyEntries(frame, stores, stats)
+      case 'applied_request':
+        return stream.send(encodeSyncFrame({ kind: 'end', isComplete: true }))
+      case 'snapshot_request':
+        await this.#sendSnapshot(new ChangeSender(stream, clock, stats), stores.get(frame.cache))
+        break
+      case 'digest_request':
+        return stream.send(encodeSyncFrame(digestOf(stores.get(frame.cache))))
+      case 'versions_request':
+        await this.#sendVersions(stream, stores.get(frame.cache), new Set(frame.buckets))
+        break
+      case 'entries_request':
+        await this.#sendEntries(
+          new ChangeSender(stream, clock, stats),
+          stores.get(frame.cache),
+          frame.ids,
+        )
+        break
+      case 'digest':
+      case 'versions':
+      case 'end':
+        throw new SyncError('malformed', 'an answer to nothing')
+    }
+    await stream.send(encodeSyncFrame({ kind: 'end', isComplete: this.#options.isComplete() }))
+  }
+
+  async #sendSnapshot(sender: ChangeSender, store: SessionStore | undefined): Promise<void> {
+    if (store === undefined) return
+    for (const slot of store.entries.slots()) {
+      // Waited for before the entry is read: it may go in the meantime.
+      if (sender.isFull) await sender.flush()
+      const change = store.entries.changeAt(slot)
+      if (change !== undefined) await sender.add(change)
+    }
+    await sender.flush()
+  }
+
+  async #sendVersions(
+    stream: FrameStream,
+    store: SessionStore | undefined,
+    buckets: ReadonlySet<number>,
+  ): Promise<void> {
+    if (store === undefined) return
+    let versions: EntryVersion[] = []
+    for await (const version of versionsIn(store, buckets, this.#options.clock)) {
+      versions.push(version)
+      if (versions.length < MAX_IDS_PER_FRAME) continue
+      await stream.send(encodeSyncFrame({ kind: 'versions', versions }))
+      versions = []
+    }
+    if (versions.length > 0) await stream.send(encodeSyncFrame({ kind: 'versions', versions }))
+  }
+
+  async #sendEntries(
+    sender: ChangeSender,
+    store: SessionStore | undefined,
+    ids: readonly Buffer[],
+  ): Promise<void> {
+    for (const id of ids) {
+      const change = store?.entries.changeOf(id)
+      if (change !== undefined) await sender.add(change)
+    }
+    await sender.flush()
+  }
+}
+
+/** The versions of everything in these buckets, in short turns of the event loop. */
+export async function* versionsIn(
+  store: SessionStore,
+  buckets: ReadonlySet<number>,
+  clock: Clock,
+): AsyncGenerator<EntryVersion> {
+  const pacer = new Pacer(clock)
+  let looked = 0
+  for (const slot of store.entries.slots()) {
+    looked += 1
+    if (looked % SLOTS_PER_LOOK === 0 && pacer.isOver) await pacer.pause()
+    const version = store.entries.versionAt(slot, buckets)
+    if (version !== undefined) yield version
+  }
+}
+
+function digestOf(store: SessionStore | undefined): SyncFrame & { readonly kind: 'digest' } {
+  if (store === undefined) {
+    return { kind: 'digest', buckets: NO_BUCKETS, entries: 0, sessionRoom: 0, removalRoom: 0 }
+  }
+  const { items, tombstones } = store.stats
+  return {
+    kind: 'digest',
+    buckets: store.entries.digest.toBytes(),
+    entries: items + tombstones,
+    sessionRoom: store.limits.items - items,
+    removalRoom: store.limits.items - tombstones,
+  }
+}

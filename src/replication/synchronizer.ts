@@ -1,0 +1,216 @@
+// Keeps this node's stores equal to those of its peers: a full copy when it joins, comparisons by digest
+// afterwards, with one peer at a time in turn, and at once with whom something was lost.
+
+import { type Clock, every, type Timer } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { FrameStream } from './frame-stream.ts'
+import type { JoinState } from './replicator.ts'
+import { SyncCaller, type SyncCallerOptions } from './sync-caller.ts'
+import { failureOf } from './sync-stats.ts'
+
+export const DEFAULT_DIGEST_INTERVAL_MS = 30_000
+/** How often a joining node looks whether anybody is there. */
+const LOOK_PERIOD_MS = 20
+/** With the same peer no more often than this, whatever is lost. */
+const MIN_REPEAT_MS = 1000
+
+/** Somebody to synchronize with; the same object as long as it is the same boot. */
+export interface SyncPeer {
+  /** Sender ID and boot ID. */
+  readonly key: string
+  readonly nodeName: string
+}
+
+export const SYNC_STATES = ['joining', 'syncing', 'synced', 'alone', 'failed'] as const
+/**
+ * `joining`: peers are being looked for. `syncing`: the copy of one is on its way. `synced`: it is there,
+ * or a comparison ended. `alone`: nobody was there. `failed`: every peer that was there broke off.
+ */
+export type SyncState = (typeof SYNC_STATES)[number]
+
+export interface SyncStatus {
+  readonly state: SyncState
+  /** Name of the peer that is or was copied or compared with; empty before the first. */
+  readonly peer: string
+  /** Since the last copy or comparison that ended well. */
+  readonly lastSyncedMs: number | undefined
+}
+
+export interface SynchronizerOptions<Peer extends SyncPeer> extends SyncCallerOptions {
+  /** Peers that proved to be alive. */
+  readonly peers: () => readonly Peer[]
+  readonly joinState: () => JoinState
+  readonly connect: (peer: Peer) => Promise<FrameStream>
+  readonly digestIntervalMs: number
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export class Synchronizer<Peer extends SyncPeer> {
+  readonly #options: SynchronizerOptions<Peer>
+  /** Peers to compare with soon, by key. */
+  readonly #asked = new Map<string, Peer>()
+  #state: SyncState = 'joining'
+  #peerName = ''
+  #lastSyncedAtMs: number | undefined
+  /** Of the last comparison, to take turns. */
+  #lastPeerKey = ''
+  #lastComparedMs = Number.NEGATIVE_INFINITY
+  #stream: FrameStream | undefined
+  #isBusy = false
+  #isStarted = false
+  #periodic: Timer | undefined
+  #soon: Timer | undefined
+  #wake: (() => void) | undefined
+
+  constructor(options: SynchronizerOptions<Peer>) {
+    this.#options = options
+  }
+
+  get status(): SyncStatus {
+    const lastAtMs = this.#lastSyncedAtMs
+    return {
+      state: this.#state,
+      peer: this.#peerName,
+      lastSyncedMs:
+        lastAtMs === undefined ? undefined : this.#options.clock.monotonicMs() - lastAtMs,
+    }
+  }
+
+  /** Whether what is here is a full copy, or all there is to have. */
+  get isComplete(): boolean {
+    return this.#state !== 'joining' && this.#state !== 'syncing'
+  }
+
+  start(): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    const { clock, digestIntervalMs } = this.#options
+    this.#periodic = every(clock, digestIntervalMs, () => this.#compareNext())
+    void this.#join()
+  }
+
+  /** Breaks off what is on its way; idempotent. */
+  stop(): void {
+    this.#isStarted = false
+    this.#periodic?.cancel()
+    this.#soon?.cancel()
+    this.#periodic = undefined
+    this.#asked.clear()
+    this.#stream?.close()
+    this.#wake?.()
+  }
+
+  /** A peer proved to be alive: a joining node copies it, one that found nobody compares. */
+  greet(peer: Peer): void {
+    this.#wake?.()
+    if (this.#state === 'alone' || this.#state === 'failed') this.requestSync(peer)
+  }
+
+  /** Compares with this peer as soon as can be: it has sent what did not arrive. */
+  requestSync(peer: Peer): void {
+    if (!this.#isStarted || this.#asked.has(peer.key)) return
+    this.#asked.set(peer.key, peer)
+    this.#compareAsked()
+  }
+
+  async #join(): Promise<void> {
+    this.#isBusy = true
+    const tried = new Set<string>()
+    let isCopied = false
+    while (this.#isStarted) {
+      const peer = this.#options.peers().find((one) => !tried.has(one.key))
+      if (peer !== undefined) {
+        tried.add(peer.key)
+        const outcome = await this.#copy(peer)
+        isCopied ||= outcome !== 'failed'
+        if (outcome === 'complete') break
+      } else if (this.#options.joinState() === 'joining') await this.#look()
+      else break
+    }
+    this.#isBusy = false
+    if (!this.#isStarted) return
+    // Peers that are joining themselves have given what they have, and that is all there is.
+    if (isCopied) this.#state = 'synced'
+    else this.#state = tried.size > 0 ? 'failed' : 'alone'
+    const { state, peer } = this.status
+    this.#options.logger.info({ state, peer }, 'replication: joined')
+    this.#compareAsked()
+  }
+
+  async #copy(peer: Peer): Promise<'complete' | 'partial' | 'failed'> {
+    this.#state = 'syncing'
+    const isFull = await this.#call(peer, (caller) => caller.takeSnapshot())
+    if (this.#isStarted) this.#state = 'joining'
+    if (isFull === undefined) return 'failed'
+    return isFull ? 'complete' : 'partial'
+  }
+
+  #compareNext(): void {
+    const peers = this.#options.peers()
+    const last = peers.findIndex((peer) => peer.key === this.#lastPeerKey)
+    const next = peers[(last + 1) % peers.length]
+    if (next !== undefined) this.requestSync(next)
+  }
+
+  #compareAsked(): void {
+    const [peer] = this.#asked.values()
+    if (peer === undefined || this.#isBusy) return
+    const { clock } = this.#options
+    const isRepeat = peer.key === this.#lastPeerKey
+    const waitMs = isRepeat ? this.#lastComparedMs + MIN_REPEAT_MS - clock.monotonicMs() : 0
+    this.#isBusy = true
+    this.#soon = clock.after(Math.max(0, waitMs), () => void this.#compare(peer))
+  }
+
+  async #compare(peer: Peer): Promise<void> {
+    // What is lost from now on asks again.
+    this.#asked.delete(peer.key)
+    this.#lastPeerKey = peer.key
+    const isEqual = await this.#call(peer, (caller) => caller.compare().then(() => true))
+    this.#lastComparedMs = this.#options.clock.monotonicMs()
+    this.#isBusy = false
+    if (!this.#isStarted) return
+    if (isEqual) this.#state = 'synced'
+    this.#compareAsked()
+  }
+
+  /** What `work` came to, or undefined when the peer broke off. Never rejects. */
+  async #call<Result>(
+    peer: Peer,
+    work: (caller: SyncCaller) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    const { connect, clock, stats, logger } = this.#options
+    this.#peerName = peer.nodeName
+    try {
+      const stream = await connect(peer)
+      this.#stream = stream
+      if (!this.#isStarted) return undefined
+      const result = await work(new SyncCaller(this.#options, stream))
+      this.#lastSyncedAtMs = clock.monotonicMs()
+      return result
+    } catch (error) {
+      if (!this.#isStarted) return undefined
+      stats.failures[failureOf(error)] += 1
+      logger.warn({ peer: peer.nodeName, reason: messageOf(error) }, 'replication: cannot copy')
+      return undefined
+    } finally {
+      this.#stream?.close()
+      this.#stream = undefined
+    }
+  }
+
+  /** Resolves after a moment, or when somebody was found. */
+  #look(): Promise<void> {
+    return new Promise((resolve) => {
+      const proceed = () => {
+        timer.cancel()
+        this.#wake = undefined
+        resolve()
+      }
+      const timer = this.#options.clock.after(LOOK_PERIOD_MS, proceed)
+      this.#wake = proceed
+    })
+  }
+}

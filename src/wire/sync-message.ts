@@ -1,0 +1,180 @@
+// One frame of the connection over which two nodes copy and compare what they hold: encoded, decoded and
+// checked here. Changes are encoded by ChangeBatch, whose message is a frame as it stands.
+
+import type { Version } from '../store/change.ts'
+import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
+import { CACHE_NAME_PATTERN, MAX_KEYSIZE } from '../store/limits.ts'
+import type { EntryVersion } from '../store/stored-entries.ts'
+import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { type ChangesMessage, decodeMessage } from './message.ts'
+import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
+
+const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
+
+/** Larger than every frame this version sends: 1024 versions with the longest IDs are the largest. */
+export const MAX_FRAME_BYTES = 512 * 1024
+/** Session IDs or versions in one frame. */
+export const MAX_IDS_PER_FRAME = 1024
+/** In the place of this node's own origin, which nobody has: every change goes with its origin. */
+export const NO_ORIGIN = -1
+
+/** Tag of Frame.changes and of Message.changes: field 1, length-delimited. */
+const CHANGES_TAG = 0x0a
+const MAX_ORIGIN = 2 ** 48 - 1
+const MAX_UINT32 = 2 ** 32 - 1
+
+export interface Digests {
+  readonly kind: 'digest'
+  /** DIGEST_BYTES, or empty when there is no such cache. */
+  readonly buckets: Buffer
+  readonly entries: number
+  readonly sessionRoom: number
+  readonly removalRoom: number
+}
+
+export interface VersionsRequest {
+  readonly kind: 'versions_request'
+  readonly cache: string
+  readonly buckets: readonly number[]
+}
+
+export interface EntriesRequest {
+  readonly kind: 'entries_request'
+  readonly cache: string
+  readonly ids: readonly Buffer[]
+}
+
+/** What answers requests, or is sent unasked. */
+export type SyncFrame =
+  | ChangesMessage
+  | Digests
+  | { readonly kind: 'snapshot_request' | 'digest_request'; readonly cache: string }
+  | VersionsRequest
+  | { readonly kind: 'versions'; readonly versions: readonly EntryVersion[] }
+  | EntriesRequest
+  | { readonly kind: 'applied_request' }
+  | { readonly kind: 'end'; readonly isComplete: boolean }
+
+export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buffer {
+  switch (frame.kind) {
+    case 'snapshot_request':
+      return frameType.encode({ snapshotRequest: { cache: frame.cache } })
+    case 'digest_request':
+      return frameType.encode({ digestRequest: { cache: frame.cache } })
+    case 'digest': {
+      const { buckets, entries, sessionRoom, removalRoom } = frame
+      return frameType.encode({ digest: { buckets, entries, sessionRoom, removalRoom } })
+    }
+    case 'versions_request':
+      return frameType.encode({ versionsRequest: { cache: frame.cache, buckets: frame.buckets } })
+    case 'versions':
+      return frameType.encode({ versions: { versions: frame.versions.map(fieldsOfVersion) } })
+    case 'entries_request':
+      return frameType.encode({ entriesRequest: { cache: frame.cache, ids: frame.ids } })
+    case 'applied_request':
+      return frameType.encode({ appliedRequest: {} })
+    case 'end':
+      return frameType.encode({ end: { isComplete: frame.isComplete } })
+  }
+}
+
+/** The frame in these bytes, which it aliases; undefined when it is malformed or of no known kind. */
+export function decodeSyncFrame(bytes: Buffer): SyncFrame | undefined {
+  if (bytes[0] === CHANGES_TAG) {
+    const message = decodeMessage(bytes, 0)
+    return message?.kind === 'changes' ? message : undefined
+  }
+  const frame = frameType.decode(bytes)
+  if (frame === undefined || hasMistypedField(frame)) return undefined
+  for (const [name, check] of CHECKS) {
+    const body = frame[name]
+    if (isFields(body)) return hasMistypedField(body) ? undefined : check(body)
+  }
+  return undefined
+}
+
+const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefined])[] = [
+  [
+    'snapshotRequest',
+    ({ cache }) => (isName(cache) ? { kind: 'snapshot_request', cache } : undefined),
+  ],
+  ['digestRequest', ({ cache }) => (isName(cache) ? { kind: 'digest_request', cache } : undefined)],
+  ['digest', checkDigest],
+  ['versionsRequest', checkVersionsRequest],
+  ['versions', checkVersions],
+  ['entriesRequest', checkEntriesRequest],
+  ['appliedRequest', () => ({ kind: 'applied_request' })],
+  ['end', ({ isComplete }) => ({ kind: 'end', isComplete: isComplete === true })],
+]
+
+function checkDigest(fields: Fields): SyncFrame | undefined {
+  const { buckets, entries, sessionRoom, removalRoom } = fields
+  // Absent bytes are an empty list, not a Buffer.
+  const bytes = Buffer.isBuffer(buckets) ? buckets : Buffer.alloc(0)
+  if (bytes.length !== 0 && bytes.length !== DIGEST_BYTES) return undefined
+  if (!isCount(entries) || !isCount(sessionRoom) || !isCount(removalRoom)) return undefined
+  return { kind: 'digest', buckets: bytes, entries, sessionRoom, removalRoom }
+}
+
+function checkVersionsRequest({ cache, buckets }: Fields): SyncFrame | undefined {
+  if (!isName(cache) || !isList(buckets, DIGEST_BUCKETS) || !buckets.every(isBucket)) {
+    return undefined
+  }
+  return { kind: 'versions_request', cache, buckets }
+}
+
+function checkVersions(fields: Fields): SyncFrame | undefined {
+  const list = fields['versions']
+  if (!isList(list, MAX_IDS_PER_FRAME)) return undefined
+  const versions: EntryVersion[] = []
+  for (const one of list) {
+    const version = checkVersion(one)
+    if (version === undefined) return undefined
+    versions.push(version)
+  }
+  return { kind: 'versions', versions }
+}
+
+function checkVersion(fields: unknown): EntryVersion | undefined {
+  if (!isFields(fields) || hasMistypedField(fields)) return undefined
+  const { id } = fields
+  const clock = safeIntegerOf(fields['clock'])
+  const origin = safeIntegerOf(fields['origin']) ?? 0
+  if (!isId(id) || clock === undefined || clock < 1 || clock > MAX_VERSION_CLOCK) return undefined
+  if (origin > MAX_ORIGIN) return undefined
+  return { id, version: { clock, origin }, isTombstone: fields['isRemoved'] === true }
+}
+
+function checkEntriesRequest({ cache, ids }: Fields): SyncFrame | undefined {
+  if (!isName(cache) || !isList(ids, MAX_IDS_PER_FRAME) || !ids.every(isId)) return undefined
+  return { kind: 'entries_request', cache, ids }
+}
+
+function fieldsOfVersion({ id, version, isTombstone }: EntryVersion): Fields {
+  const { clock, origin }: Version = version
+  return { id, clock, origin, ...(isTombstone ? { isRemoved: true } : {}) }
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
+}
+
+function isList(value: unknown, max: number): value is readonly unknown[] {
+  return Array.isArray(value) && value.length >= 1 && value.length <= max
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
+}
+
+function isId(value: unknown): value is Buffer {
+  return Buffer.isBuffer(value) && value.length >= 1 && value.length <= MAX_KEYSIZE
+}
+
+function isBucket(value: unknown): value is number {
+  return isCount(value) && value < DIGEST_BUCKETS
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_UINT32
+}

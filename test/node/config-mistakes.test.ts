@@ -1,0 +1,289 @@
+// Every mistake in a configuration is found, placed and explained, all of them at once.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { type ConfigSources, checkConfig, readConfig } from '../../src/node/config.ts'
+import { ConfigError } from '../../src/node/config-error.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'tlscached-config-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const KEY = Buffer.alloc(32, 7).toString('base64')
+const FILE = join(folder, 'tlscached.yaml')
+
+function read(yaml: string) {
+  writeFileSync(FILE, yaml)
+  return readConfig({ file: FILE, hostName: 'host' })
+}
+
+/** Each problem as one line, the name of the file left out. */
+function problemsOf(run: () => unknown): string[] {
+  try {
+    run()
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error))
+    assert.equal(error.code, 'ERR_CONFIG')
+    return error.message.split('\n').map((line) => line.replace(`${FILE}:`, ''))
+  }
+  return []
+}
+
+interface Mistake {
+  readonly name: string
+  readonly yaml: string
+  readonly expected: string
+}
+
+const mistakes: readonly Mistake[] = [
+  {
+    name: 'an unknown section',
+    yaml: 'chaches: []',
+    expected: '1:1: chaches: unknown key; the nearest known one is caches',
+  },
+  {
+    name: 'an unknown key in a list',
+    yaml: 'caches:\n  - name: a\n    blokcsize: 4KiB',
+    expected: '3:5: caches[0].blokcsize: unknown key; the nearest known one is caches[0].blocksize',
+  },
+  {
+    name: 'a key in the wrong section',
+    yaml: 'http: 127.0.0.1:1',
+    expected: '1:1: http: unknown key; the nearest known one is frontends.http',
+  },
+  {
+    name: 'a frontend that does not exist yet',
+    yaml: 'frontends: { memcached: "127.0.0.1:11211" }',
+    expected: '1:14: frontends.memcached: unknown key; the nearest known one is frontends.insecure',
+  },
+  {
+    name: 'a key there twice',
+    yaml: 'log:\n  level: info\n  level: warn',
+    expected: '3:3: log.level: is there twice',
+  },
+  {
+    name: 'a cache there twice',
+    yaml: 'caches:\n  - { name: a }\n  - { name: a }',
+    expected: '3:7: caches[1].name: "a" is the name of caches[0] already',
+  },
+  {
+    name: 'no name of a cache',
+    yaml: 'caches: [{ items: 1 }]',
+    expected: '1:10: caches[0].name: is required',
+  },
+  {
+    name: 'a name that is no label',
+    yaml: 'caches: [{ name: "a b" }]',
+    expected:
+      '1:12: caches[0].name: must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
+  },
+  {
+    name: 'no cache at all',
+    yaml: 'caches: []',
+    expected: '1:1: caches: must have at least 1',
+  },
+  {
+    name: 'no list',
+    yaml: 'caches: { name: a }',
+    expected: '1:1: caches: must be a list, as in [a, b]',
+  },
+  {
+    name: 'no items',
+    yaml: 'caches: [{ name: a, items: 0 }]',
+    expected: '1:21: caches[0].items: must be a whole number, 1..16777216',
+  },
+  {
+    name: 'items that are text',
+    yaml: 'caches: [{ name: a, items: many }]',
+    expected: '1:21: caches[0].items: must be a whole number, 1..16777216',
+  },
+  {
+    name: 'a keysize above the limit',
+    yaml: 'caches: [{ name: a, keysize: 256 }]',
+    expected: '1:21: caches[0].keysize: must be a size, 1..255 bytes (as in 4096 or 4KiB)',
+  },
+  {
+    name: 'a blocksize with a unit that is none',
+    yaml: 'caches: [{ name: a, blocksize: 4kb }]',
+    expected: '1:21: caches[0].blocksize: must be a size, 1..65536 bytes (as in 4096 or 4KiB)',
+  },
+  {
+    name: 'a duration without a unit',
+    yaml: 'caches: [{ name: a, timeout: 300 }]',
+    expected: '1:21: caches[0].timeout: must be a duration, 1ms..7d (as in 250ms, 300s, 5m, 12h)',
+  },
+  {
+    name: 'a duration above the limit',
+    yaml: 'caches: [{ name: a, timeout: 8d }]',
+    expected: '1:21: caches[0].timeout: must be a duration, 1ms..7d (as in 250ms, 300s, 5m, 12h)',
+  },
+  {
+    name: 'a duration of nothing',
+    yaml: 'caches: [{ name: a, timeout: 0s }]',
+    expected: '1:21: caches[0].timeout: must be a duration, 1ms..7d (as in 250ms, 300s, 5m, 12h)',
+  },
+  {
+    name: 'a context of 33 bytes',
+    yaml: `caches: [{ name: a, contexts: [${'x'.repeat(33)}] }]`,
+    expected:
+      '1:32: caches[0].contexts[0]: a session ID context has at most 32 bytes, this one has 33',
+  },
+  {
+    name: 'a context that is no hex',
+    yaml: 'caches: [{ name: a, contexts: ["hex:0g"] }]',
+    expected: '1:32: caches[0].contexts[0]: not an even number of hexadecimal digits',
+  },
+  {
+    name: 'a word that is none of two',
+    yaml: 'caches: [{ name: a, full: drop }]',
+    expected: '1:21: caches[0].full: must be evict or refuse',
+  },
+  {
+    name: 'replication that listens nowhere',
+    yaml: 'replication: { peers: ["10.0.0.2:1"] }',
+    expected: '1:1: replication.listen: is required',
+  },
+  {
+    name: 'an address that is none',
+    yaml: 'replication: { listen: 10.0.0.1 }',
+    expected: '1:16: replication.listen: "10.0.0.1" is not host:port or [ipv6]:port',
+  },
+  {
+    name: 'a port above 65535',
+    yaml: 'frontends: { http: "127.0.0.1:65536" }',
+    expected: '1:14: frontends.http: "127.0.0.1:65536" is not host:port or [ipv6]:port',
+  },
+  {
+    name: 'a socket path that is relative',
+    yaml: 'frontends: { http: "unix:run.sock" }',
+    expected: '1:14: frontends.http: "unix:run.sock" is not unix:/path with at most 107 bytes',
+  },
+  {
+    name: 'a peer without a port',
+    yaml: 'replication: { listen: "10.0.0.1:1", peers: ["10.0.0.2:0"] }',
+    expected: '1:46: replication.peers[0]: "10.0.0.2:0" is a peer without a port',
+  },
+  {
+    name: 'peers of a multicast group',
+    yaml: 'replication:\n  listen: 225.1.1.1:7171\n  peers: ["10.0.0.2:1"]',
+    expected:
+      '3:3: replication.peers: exclude a multicast listen address: the group is the list of peers',
+  },
+  {
+    name: 'multicast settings without a group',
+    yaml: 'replication:\n  listen: 10.0.0.1:7171\n  multicast_ttl: 1',
+    expected: '3:3: replication.multicast_ttl: is only for a multicast listen address',
+  },
+  {
+    name: 'keys and a file of keys',
+    yaml: `replication:\n  listen: 127.0.0.1:1\n  keys_file: /k\n  keys: [${KEY}]`,
+    expected: '4:3: replication.keys: excludes keys_file: give one of the two',
+  },
+  {
+    name: 'a key that is none',
+    yaml: 'replication: { listen: "127.0.0.1:1", keys: [c2VjcmV0] }',
+    expected:
+      '1:46: replication.keys[0]: must be a key of 32 bytes in base64, as tlscached keygen prints it',
+  },
+  {
+    name: 'a key there twice',
+    yaml: `replication: { listen: "127.0.0.1:1", keys: ["${KEY}", "${KEY}"] }`,
+    expected: '1:39: replication.keys: keyring: key 2 is there twice',
+  },
+  {
+    name: 'a datagram too small',
+    yaml: 'replication: { listen: "127.0.0.1:1", max_datagram: 100 }',
+    expected:
+      '1:39: replication.max_datagram: must be a size, 576..65507 bytes (as in 4096 or 4KiB)',
+  },
+  {
+    name: 'a number where text belongs',
+    yaml: 'node: { name: 7 }',
+    expected: '1:9: node.name: must be text (a number needs quotes)',
+  },
+  {
+    name: 'a truth value in quotes',
+    yaml: 'frontends: { insecure: "yes" }',
+    expected: '1:14: frontends.insecure: must be true or false',
+  },
+  {
+    name: 'an unknown log level',
+    yaml: 'log: { level: loud }',
+    expected: '1:8: log.level: must be debug or info or warn or error or silent',
+  },
+  {
+    name: 'a file that is a list',
+    yaml: '- a',
+    expected: '1:1: must be a mapping of sections, as in "log: { level: info }"',
+  },
+  {
+    name: 'a tag that YAML does not know',
+    yaml: 'log: !weird x',
+    expected: '1:6: Unresolved tag: !weird',
+  },
+]
+
+for (const { name, yaml, expected } of mistakes) {
+  test(`mistake: ${name}`, () => {
+    assert.deepEqual(
+      problemsOf(() => read(yaml)),
+      [expected],
+    )
+  })
+}
+
+test('what is no YAML is told with its line', () => {
+  const [problem = ''] = problemsOf(() => read('log: {\n  level: [info }\n'))
+  assert.match(problem, /^2:\d+: /)
+})
+
+test('an alias that contains itself ends', () => {
+  assert.notDeepEqual(
+    problemsOf(() => read('log: &a { level: *a }')),
+    [],
+  )
+})
+
+test('all mistakes are found at once, in the order of the file', () => {
+  const problems = problemsOf(() =>
+    read('node: { nmae: x }\ncaches: [{ name: a, items: -1, full: x }]\nlog: { level: x }'),
+  )
+  assert.deepEqual(
+    problems.map((problem) => problem.split(': ').slice(0, 2).join(' ')),
+    ['1:9 node.nmae', '2:21 caches[0].items', '2:32 caches[0].full', '3:8 log.level'],
+  )
+})
+
+test('mistakes in the environment and in flags name the variable and the flag', () => {
+  const run = (sources: Partial<ConfigSources>) =>
+    problemsOf(() => readConfig({ hostName: 'host', ...sources }))
+  assert.deepEqual(run({ environment: { TLSCACHED_LOG_LEVLE: 'x' } }), [
+    'TLSCACHED_LOG_LEVLE: unknown variable; the nearest known one is TLSCACHED_LOG_LEVEL',
+  ])
+  assert.deepEqual(run({ environment: { TLSCACHED_CACHES: '[{name: a, itmes: 1}]' } }), [
+    'TLSCACHED_CACHES: caches[0].itmes: unknown key; the nearest known one is caches[0].items',
+  ])
+  assert.deepEqual(run({ environment: { TLSCACHED_NODE_NAME: '' } }), [
+    'TLSCACHED_NODE_NAME: node.name: must not be empty',
+  ])
+  assert.deepEqual(run({ flags: new Map([['frontends.insecure', 'maybe']]) }), [
+    '--frontends-insecure: frontends.insecure: must be true or false',
+  ])
+})
+
+test('a file that cannot be read is a mistake', () => {
+  const missing = join(folder, 'missing.yaml')
+  const [problem = ''] = problemsOf(() => readConfig({ file: missing, hostName: 'host' }))
+  assert.ok(problem.startsWith(`${missing}: cannot be read: ENOENT`), problem)
+})
+
+test('mistakes in an object are found like those in a file', () => {
+  const input = { caches: [{ name: 'a', items: 0 }] }
+  assert.deepEqual(
+    problemsOf(() => checkConfig(input, 'host')),
+    ['config: caches[0].items: must be a whole number, 1..16777216'],
+  )
+  assert.deepEqual(input, { caches: [{ name: 'a', items: 0 }] })
+})

@@ -1,0 +1,43 @@
+// The README says what is there: every setting, metric, command and dependency.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { silentLogger } from '../src/base/logger.ts'
+import { replaceReference } from '../src/node/config-reference.ts'
+import { createNode } from '../src/node/node.ts'
+
+const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+const PACKAGE: { dependencies: Record<string, string>; scripts: Record<string, string> } =
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+
+test('the configuration reference is that of the schema', () => {
+  assert.equal(
+    replaceReference(README),
+    README,
+    'run: node --import tsx test/support/write-reference.ts',
+  )
+})
+
+test('every metric is explained, and none that does not exist', async () => {
+  const node = createNode(
+    { replication: { listen: '127.0.0.1:0', peers: [] } },
+    { logger: silentLogger },
+  )
+  const { text } = await node.metrics()
+  const existing = new Set([...text.matchAll(/^# TYPE (tlscached_\w+)/gm)].map(([, name]) => name))
+  const explained = new Set([...README.matchAll(/`(tlscached_\w+)`/g)].map(([, name]) => name))
+  assert.deepEqual([...explained].sort(), [...existing].sort())
+})
+
+test('every dependency has its reason', () => {
+  for (const name of Object.keys(PACKAGE.dependencies)) {
+    assert.match(README, new RegExp(`^\\| .*\`${name}\`.* \\| \\w`, 'm'))
+  }
+})
+
+test('every script that is named exists', () => {
+  const named = [...README.matchAll(/npm run (\w+)/g)].map(([, name = '']) => name)
+  assert.ok(named.length >= 4)
+  for (const name of named) assert.ok(name in PACKAGE.scripts, name)
+})

@@ -1,0 +1,115 @@
+// Connections of peers over loopback: who is let in, and what those cost who are not.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { afterEach, test } from 'node:test'
+import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/logger.ts'
+import { connectSync } from '../../src/replication/sync-connect.ts'
+import {
+  MAX_CONNECTIONS,
+  MAX_HANDSHAKES,
+  SyncListener,
+} from '../../src/replication/sync-listener.ts'
+import { createSyncStats } from '../../src/replication/sync-stats.ts'
+import { Keyring, publicKeyring } from '../../src/wire/keyring.ts'
+import { encodeSyncFrame } from '../../src/wire/sync-message.ts'
+import { until } from '../support/latch.ts'
+import { seededBytes } from '../support/seeded-random.ts'
+import { SyncNode, TurningClock } from '../support/sync-node.ts'
+
+const random = seededBytes('sync keys')
+const [oldKey, newKey, foreignKey] = [random(32), random(32), random(32)]
+const listeners: SyncListener[] = []
+const sockets: Socket[] = []
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  await Promise.all(listeners.splice(0).map((listener) => listener.stop()))
+})
+
+async function listen(keyring: Keyring) {
+  const stats = createSyncStats()
+  const node = new SyncNode(new TurningClock(), 1)
+  node.put('x')
+  const listener = new SyncListener({
+    keyring: () => keyring,
+    serve: async (stream) => {
+      for (let frame = await stream.receive(); frame; frame = await stream.receive()) {
+        await stream.send(encodeSyncFrame({ kind: 'end', isComplete: true }))
+      }
+    },
+    stats,
+    clock: systemClock,
+    logger: silentLogger,
+  })
+  listeners.push(listener)
+  await listener.start({ host: '127.0.0.1', port: 0 })
+  return { listener, stats, address: { host: '127.0.0.1', port: listener.port } }
+}
+
+async function isServed(address: { host: string; port: number }, keyring: Keyring) {
+  const stream = await connectSync(address, keyring, systemClock)
+  await stream.send(encodeSyncFrame({ kind: 'applied_request' }))
+  const answer = await stream.receive()
+  stream.close()
+  return answer?.kind === 'end'
+}
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  sockets.push(socket)
+  await once(socket, 'connect')
+  return socket
+}
+
+test('every key of the ring opens, whichever is first, and so does the public one', async () => {
+  const both = await listen(new Keyring([newKey, oldKey]))
+  assert.ok(await isServed(both.address, new Keyring([oldKey])))
+  assert.ok(await isServed(both.address, new Keyring([newKey])))
+  const open = await listen(publicKeyring())
+  assert.ok(await isServed(open.address, publicKeyring()))
+})
+
+test('another cluster’s key is refused and counted', async () => {
+  const { address, stats } = await listen(new Keyring([newKey]))
+  for (const keyring of [new Keyring([foreignKey]), publicKeyring()]) {
+    await assert.rejects(connectSync(address, keyring, systemClock), { failure: 'handshake' })
+  }
+  await until('both were counted', () => stats.failures.handshake === 2)
+  assert.ok(await isServed(address, new Keyring([newKey])))
+})
+
+test('a handshake that is cut off, or is none, is counted and leaves nothing behind', async () => {
+  const { listener, stats, address } = await listen(new Keyring([newKey]))
+  const closing = await open(address.port)
+  closing.end(Buffer.from('16030100', 'hex'))
+  const talking = await open(address.port)
+  talking.write('GET / HTTP/1.1\r\n\r\n')
+  await until('both were counted', () => stats.failures.handshake === 2)
+  await until('nothing is left', () => listener.connectionCount === 0)
+})
+
+test('two thousand half-open connections lock nobody out and stay bounded', async () => {
+  const { listener, stats, address } = await listen(new Keyring([newKey]))
+  for (let batch = 0; batch < 20; batch += 1) {
+    await Promise.all(Array.from({ length: 100 }, () => open(address.port)))
+    assert.ok(listener.connectionCount <= MAX_HANDSHAKES + MAX_CONNECTIONS)
+  }
+  assert.ok(await isServed(address, new Keyring([newKey])))
+  await until('the oldest gave way', () => stats.failures.flood >= 2000 - MAX_HANDSHAKES)
+  assert.ok(listener.connectionCount <= MAX_HANDSHAKES + MAX_CONNECTIONS)
+})
+
+test('more peers than are served at once are turned away and counted', async () => {
+  const { stats, address } = await listen(new Keyring([newKey]))
+  const streams = await Promise.all(
+    Array.from({ length: MAX_CONNECTIONS + 3 }, () =>
+      connectSync(address, new Keyring([newKey]), systemClock),
+    ),
+  )
+  await until('three were counted', () => stats.failures.busy === 3)
+  for (const stream of streams) stream.close()
+})

@@ -1,0 +1,207 @@
+// Who is copied when a node joins, and what it says about itself.
+
+import assert from 'node:assert/strict'
+import type { Duplex } from 'node:stream'
+import { test } from 'node:test'
+import { silentLogger } from '../../src/base/logger.ts'
+import { FrameStream } from '../../src/replication/frame-stream.ts'
+import type { JoinState } from '../../src/replication/replicator.ts'
+import { SyncError } from '../../src/replication/sync-stats.ts'
+import { Synchronizer, type SyncPeer } from '../../src/replication/synchronizer.ts'
+import { duplexPair } from '../support/duplex-pair.ts'
+import { seededBytes } from '../support/seeded-random.ts'
+import { SyncNode, TurningClock } from '../support/sync-node.ts'
+
+const INTERVAL_MS = 30_000
+
+interface TestPeer extends SyncPeer {
+  readonly node: SyncNode
+  /** What serves the far end. */
+  readonly serve: (stream: Duplex) => void
+}
+
+function peerOf(nodeName: string, node: SyncNode, serve?: TestPeer['serve']): TestPeer {
+  return {
+    key: nodeName,
+    nodeName,
+    node,
+    serve: serve ?? ((far) => void node.serve(far).catch(() => {})),
+  }
+}
+
+function setUp(origins: readonly number[]) {
+  const clock = new TurningClock()
+  const nodes = origins.map((origin) => new SyncNode(clock, origin))
+  const own = new SyncNode(clock, 99)
+  const state: { joinState: JoinState; peers: TestPeer[] } = { joinState: 'joining', peers: [] }
+  const called: string[] = []
+  const synchronizer = new Synchronizer<TestPeer>({
+    stores: own.stores,
+    stats: own.stats,
+    clock,
+    random: seededBytes('synchronizer'),
+    logger: silentLogger,
+    digestIntervalMs: INTERVAL_MS,
+    peers: () => state.peers,
+    joinState: () => state.joinState,
+    connect: (peer) => {
+      called.push(peer.nodeName)
+      const [near, far] = duplexPair()
+      peer.serve(far)
+      return Promise.resolve(new FrameStream(near, clock))
+    },
+  })
+  return { clock, nodes, own, state, called, synchronizer }
+}
+
+/** Lets pass so many turns of the event loop as an exchange in memory may take. */
+async function settle(clock: TurningClock): Promise<void> {
+  for (let turns = 0; turns < 100; turns += 1) {
+    await new Promise((resolve) => setImmediate(resolve))
+    clock.advance(0)
+  }
+}
+
+const refuses = (far: Duplex) => void far.destroy()
+
+test('a node that has no peers is alone at once', () => {
+  const { synchronizer, state } = setUp([])
+  state.joinState = 'alone'
+  assert.equal(synchronizer.isComplete, false)
+  synchronizer.start()
+  assert.equal(synchronizer.status.state, 'alone')
+  assert.equal(synchronizer.isComplete, true)
+  synchronizer.stop()
+})
+
+test('the first peer found is copied, and said to be', async () => {
+  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const [node] = nodes
+  assert.ok(node !== undefined)
+  node.put('x')
+  synchronizer.start()
+  assert.equal(synchronizer.status.state, 'joining')
+  const peer = peerOf('a', node)
+  state.peers.push(peer)
+  synchronizer.greet(peer)
+  await settle(clock)
+  assert.deepEqual(synchronizer.status, { state: 'synced', peer: 'a', lastSyncedMs: 0 })
+  assert.equal(own.sessionOf('x'), 'session of x')
+  synchronizer.stop()
+  assert.equal(clock.pendingCount, 0)
+})
+
+test('a peer that breaks off in the middle is followed by the next one', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  for (let index = 0; index < 1000; index += 1) a.put(`id ${index}`)
+  await b.call(a, (caller) => caller.takeSnapshot())
+  let passed = 0
+  const breaksOff = (far: Duplex) => {
+    const write = far.write.bind(far)
+    // Two frames of the snapshot, then the end.
+    far.write = ((chunk: Buffer) => {
+      passed += 1
+      if (passed === 3) far.destroy()
+      return passed < 3 ? write(chunk) : false
+    }) as typeof far.write
+    void a.serve(far).catch(() => {})
+  }
+  state.peers.push(peerOf('a', a, breaksOff), peerOf('b', b))
+  synchronizer.start()
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'b'])
+  assert.equal(synchronizer.status.state, 'synced')
+  assert.equal(synchronizer.status.peer, 'b')
+  assert.equal(own.stats.failures.broken, 1)
+  assert.deepEqual(own.contents, b.contents)
+  synchronizer.stop()
+})
+
+test('when every peer breaks off it says so, and a comparison later mends it', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1])
+  const [a] = nodes
+  assert.ok(a !== undefined)
+  a.put('x')
+  state.joinState = 'joined'
+  state.peers.push(peerOf('a', a, refuses))
+  synchronizer.start()
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'failed')
+  assert.equal(synchronizer.isComplete, true)
+  state.peers = [peerOf('a', a)]
+  clock.advance(INTERVAL_MS)
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'synced')
+  assert.deepEqual(own.contents, a.contents)
+  assert.deepEqual(called, ['a', 'a'])
+  synchronizer.stop()
+})
+
+test('a peer that is joining itself does not count as a copy while another may be there', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  a.isComplete = false
+  b.put('x')
+  state.peers.push(peerOf('a', a))
+  synchronizer.start()
+  await settle(clock)
+  assert.equal(synchronizer.isComplete, false)
+  state.peers.push(peerOf('b', b))
+  clock.advance(100)
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'b'])
+  assert.equal(synchronizer.status.state, 'synced')
+  assert.equal(own.sessionOf('x'), 'session of x')
+  synchronizer.stop()
+})
+
+test('peers are compared with in turn, and at once on request, but not again within a second', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  const [peerA, peerB] = [peerOf('a', a), peerOf('b', b)]
+  state.peers.push(peerA, peerB)
+  synchronizer.start()
+  await settle(clock)
+  for (let round = 0; round < 3; round += 1) {
+    clock.advance(INTERVAL_MS)
+    await settle(clock)
+  }
+  assert.deepEqual(called, ['a', 'a', 'b', 'a'])
+  b.put('dropped on its way here')
+  synchronizer.requestSync(peerB)
+  await settle(clock)
+  assert.equal(own.sessionOf('dropped on its way here'), 'session of dropped on its way here')
+  b.remove('dropped on its way here')
+  for (let times = 0; times < 10; times += 1) synchronizer.requestSync(peerB)
+  await settle(clock)
+  assert.equal(called.length, 5)
+  clock.advance(1000)
+  await settle(clock)
+  assert.equal(called.length, 6)
+  assert.equal(own.sessionOf('dropped on its way here'), undefined)
+  synchronizer.stop()
+  assert.equal(clock.pendingCount, 0)
+})
+
+test('a connection that cannot be made is counted under its reason', async () => {
+  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const [a] = nodes
+  assert.ok(a !== undefined)
+  const failing = {
+    ...peerOf('a', a),
+    serve: () => {
+      throw new SyncError('handshake', 'no key')
+    },
+  }
+  state.joinState = 'joined'
+  state.peers.push(failing)
+  synchronizer.start()
+  await settle(clock)
+  assert.equal(own.stats.failures.handshake, 1)
+  assert.equal(synchronizer.status.state, 'failed')
+  synchronizer.stop()
+})

@@ -1,0 +1,36 @@
+// One cache with its hooks on a clock that stands still: what the tests of frontends begin with.
+
+import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import type { CacheLimits } from '../../src/store/limits.ts'
+import { SessionStore } from '../../src/store/session-store.ts'
+import { VersionClock } from '../../src/store/version-clock.ts'
+import { FakeClock } from './fake-clock.ts'
+import { RecordingLogger } from './recording-logger.ts'
+
+export interface CacheFixture {
+  readonly clock: FakeClock
+  readonly logger: RecordingLogger
+  readonly store: SessionStore
+  readonly hooks: LocalHooks
+}
+
+export function createCacheFixture(
+  limits: Partial<CacheLimits> = {},
+  singleUse = false,
+): CacheFixture {
+  const clock = new FakeClock()
+  const logger = new RecordingLogger()
+  const store = new SessionStore(
+    {
+      name: 'ssl',
+      items: 100,
+      keysize: 250,
+      blocksize: 4096,
+      timeoutMs: 3_600_000,
+      full: 'evict',
+      ...limits,
+    },
+    { clock, versions: new VersionClock(clock), origin: 1, seed: 1 },
+  )
+  return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
+}

@@ -1,0 +1,126 @@
+// The HTTP frontend over real caches, without a socket; the node behind it is a stand-in.
+
+import assert from 'node:assert/strict'
+import { after } from 'node:test'
+import type { FastifyInstance } from 'fastify'
+import type { HttpBackend, HttpCache, Readiness } from '../../src/frontends/http/backend.ts'
+import { HttpFrontend } from '../../src/frontends/http/http-frontend.ts'
+import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import type { PeerStatus } from '../../src/replication/peer-status.ts'
+import { createReplicationStats, type ReplicationStats } from '../../src/replication/stats.ts'
+import type { SyncStatus } from '../../src/replication/synchronizer.ts'
+import type { CacheLimits } from '../../src/store/limits.ts'
+import { SessionStore } from '../../src/store/session-store.ts'
+import { VersionClock } from '../../src/store/version-clock.ts'
+import { FakeClock } from './fake-clock.ts'
+import { RecordingLogger } from './recording-logger.ts'
+
+export const clock = new FakeClock()
+const logger = new RecordingLogger()
+
+export const LIMITS: CacheLimits = {
+  name: 'ssl',
+  items: 3,
+  keysize: 32,
+  blocksize: 1024,
+  timeoutMs: 300_000,
+  full: 'evict',
+}
+
+export function createCache(limits: CacheLimits): HttpCache & { readonly store: SessionStore } {
+  const versions = new VersionClock(clock)
+  const store = new SessionStore(limits, { clock, versions, origin: 1, seed: 1 })
+  const hooks = new LocalHooks(store, { clock, logger })
+  return {
+    limits,
+    singleUse: false,
+    stats: store.stats,
+    store,
+    hooks,
+    refuse: (result) => void store.refuse(result),
+  }
+}
+
+const PEER: PeerStatus = {
+  name: 'b',
+  address: '127.0.0.1:7171',
+  boot: '00',
+  isVerified: true,
+  isUp: true,
+  lastSeenMs: 12.4,
+  lagMs: undefined,
+  clockDifferenceMs: 1.6,
+  lost: 0,
+  repaired: 0,
+  entriesSent: 1,
+  entriesReceived: 2,
+}
+
+export class Backend implements HttpBackend {
+  readonly nodeName = 'a'
+  readonly caches: ReadonlyMap<string, ReturnType<typeof createCache>>
+  ready: Readiness = { isReady: true, reason: 'replicating' }
+  stats: ReplicationStats | undefined = createReplicationStats()
+
+  constructor(limits: readonly CacheLimits[]) {
+    this.caches = new Map(limits.map((one) => [one.name, createCache(one)]))
+  }
+
+  readiness(): Readiness {
+    return this.ready
+  }
+
+  peers(): readonly PeerStatus[] {
+    return [PEER]
+  }
+
+  syncStatus(): SyncStatus | undefined {
+    return this.stats && { state: 'synced', peer: 'b', lastSyncedMs: 12.4 }
+  }
+
+  replicationStats(): ReplicationStats | undefined {
+    return this.stats
+  }
+
+  metrics() {
+    return { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'x 1\n' }
+  }
+}
+
+const apps: FastifyInstance[] = []
+after(() => Promise.all(apps.map((app) => app.close())))
+
+export function setUp(
+  limits: readonly CacheLimits[] = [LIMITS],
+  listen = '127.0.0.1',
+  isInsecure = false,
+) {
+  const backend = new Backend(limits)
+  const frontend = new HttpFrontend({
+    listen: { host: listen, port: 0 },
+    isInsecure,
+    backend,
+    clock,
+    logger,
+  })
+  const app = frontend.createApp()
+  apps.push(app)
+  const send = async (method: 'GET' | 'PUT' | 'DELETE' | 'POST', url: string, payload?: Buffer) => {
+    const answer = await app.inject({ method, url, ...(payload !== undefined && { payload }) })
+    const type = answer.headers['content-type'] ?? ''
+    const json: unknown = String(type).includes('json') ? answer.json() : undefined
+    const { statusCode: status, headers, rawPayload: body } = answer
+    return { status, headers, body, json }
+  }
+  return { app, backend, send, store: backend.caches.get('ssl')?.store }
+}
+
+export const PATH = '/v1/caches/ssl/sessions/a1b2'
+export const SESSION = Buffer.from([0, 1, 2, 255])
+
+export function codeIn(json: unknown): unknown {
+  assert.ok(typeof json === 'object' && json !== null && 'code' in json && 'message' in json)
+  assert.equal(typeof json.message, 'string')
+  assert.deepEqual(Object.keys(json).sort(), ['code', 'message'])
+  return json.code
+}

@@ -1,0 +1,71 @@
+// A memcached protocol without a socket: bytes in, bytes out, in pieces as wanted.
+
+import { BinaryProtocol } from '../../src/frontends/memcached/binary-protocol.ts'
+import { Entries } from '../../src/frontends/memcached/entries.ts'
+import { Flusher } from '../../src/frontends/memcached/flusher.ts'
+import { InputBuffer } from '../../src/frontends/memcached/input-buffer.ts'
+import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
+import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
+import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
+import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
+import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
+import { maxValueBytes } from '../../src/frontends/memcached/values.ts'
+import type { CacheFixture } from './cache-fixture.ts'
+
+export class MemcachedPeer {
+  readonly stats = createMemcachedStats()
+  readonly input = new InputBuffer()
+  readonly #output = new ReplyBuffer()
+  readonly #protocol: TextProtocol | BinaryProtocol
+  isClosed = false
+
+  constructor({ hooks, clock }: CacheFixture, protocol: 'text' | 'binary') {
+    const flusher = new Flusher(hooks, clock)
+    const parts: ProtocolParts = {
+      input: this.input,
+      output: this.#output,
+      entries: new Entries(hooks, clock, this.stats),
+      status: new ServerStatus(hooks, this.stats, { clock, maxConnections: 10, pid: 1 }),
+      stats: this.stats,
+      maxValueBytes: maxValueBytes(hooks.limits.blocksize),
+      flush: (delaySec, onDone) => {
+        if (delaySec > 0) flusher.flushAfter(delaySec * 1000)
+        return delaySec > 0 || flusher.flush(onDone)
+      },
+    }
+    this.#protocol = protocol === 'text' ? new TextProtocol(parts) : new BinaryProtocol(parts)
+  }
+
+  get isMidway(): boolean {
+    return this.#protocol.isMidway
+  }
+
+  /** Feeds one piece and returns what is answered to it. */
+  send(piece: Buffer): Buffer {
+    this.input.append(Buffer.from(piece))
+    let step: Step = 'answered'
+    while (step === 'answered' && !this.isClosed) {
+      step = this.#protocol.step(() => {
+        throw new Error('a cache this small is flushed at once')
+      })
+      if (step === 'close') this.isClosed = true
+    }
+    return this.#output.take()
+  }
+
+  /** Feeds the bytes in pieces that end at these places. */
+  sendInPieces(bytes: Buffer, ends: readonly number[]): Buffer {
+    const answers: Buffer[] = []
+    let start = 0
+    for (const end of [...ends, bytes.length]) {
+      if (end > start) answers.push(this.send(bytes.subarray(start, end)))
+      start = Math.max(start, end)
+    }
+    return Buffer.concat(answers)
+  }
+}
+
+/** Ends of pieces of one byte. */
+export function everyByte(bytes: Buffer): number[] {
+  return Array.from(bytes, (_byte, index) => index + 1)
+}

@@ -6,6 +6,7 @@ import { parseHex } from '../base/bytes.ts'
 import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import { messageOf } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
+import { REMOVE_POLICIES } from '../frontends/sessiond/sessiond-frontend.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
 import { toContext } from '../session/context.ts'
 import {
@@ -32,6 +33,8 @@ export const notes = z.registry<SettingNote>()
 
 /** Written in place of an address, where a frontend that is on by default shall be off. */
 export const NONE = 'none'
+/** Of the cache of a node that configures none. */
+export const DEFAULT_CACHE_NAME = 'ssl'
 
 const MAX_CACHES = 256
 const MAX_PEERS = 1024
@@ -150,7 +153,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   caches: list(cache, 1, MAX_CACHES)
-    .prefault([{ name: 'ssl' }])
+    .prefault([{ name: DEFAULT_CACHE_NAME }])
     .register(notes, { description: 'the caches of this node', form: 'list of caches' }),
   replication: replication.optional(),
   frontends: z
@@ -158,6 +161,28 @@ export const configSchema = z.strictObject({
       http: frontendAddress().prefault('127.0.0.1:5080').register(notes, {
         description: 'HTTP: sessions, metrics, health; `none` for no such frontend',
         form: 'host:port or unix:/path',
+      }),
+      memcached: frontendAddress().optional().register(notes, {
+        description: 'memcached, text and binary on one port: Apache, h2o, nghttpx',
+        form: 'host:port or unix:/path',
+        fallback: 'none',
+      }),
+      sessiond: parsed(parseHostAddress).optional().register(notes, {
+        description: 'the UDP protocol of stunnel (`sessiond =` there)',
+        form: 'host:port',
+        fallback: 'none',
+      }),
+      sessiond_remove: oneOf(REMOVE_POLICIES)
+        .prefault('honour')
+        .register(notes, {
+          description:
+            'whether stunnel may remove; it also does when its own small cache overflows',
+          form: REMOVE_POLICIES.join(' or '),
+        }),
+      cache: text().optional().register(notes, {
+        description: 'the cache behind memcached and sessiond, whose protocols name none',
+        form: 'name of a cache',
+        fallback: 'the first one',
       }),
       insecure: flag().prefault(false).register(notes, {
         description: 'let sessions cross the network in clear on frontends beyond loopback',

@@ -2,6 +2,7 @@
 
 import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
+import type { RemovePolicy } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { ConfigError } from './config-error.ts'
@@ -34,6 +35,11 @@ export interface ReplicationConfig {
 
 export interface FrontendsConfig {
   readonly http: Address | undefined
+  readonly memcached: Address | undefined
+  readonly sessiond: HostAddress | undefined
+  readonly sessiondRemove: RemovePolicy
+  /** Name of the cache behind protocols that name none. */
+  readonly cache: string
   /** Sessions may cross the network in clear. */
   readonly isInsecure: boolean
 }
@@ -116,10 +122,7 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
     nodeName: parsed.node.name ?? hostName,
     caches: parsed.caches.map(toCacheConfig),
     replication: parsed.replication && toReplicationConfig(parsed.replication),
-    frontends: {
-      http: parsed.frontends.http === NONE ? undefined : parsed.frontends.http,
-      isInsecure: parsed.frontends.insecure,
-    },
+    frontends: toFrontendsConfig(parsed),
     log: parsed.log,
   }
 }
@@ -130,6 +133,18 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
   return {
     limits: contexts === undefined ? limits : { ...limits, contexts },
     singleUse: parsed.single_use,
+  }
+}
+
+function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
+  const { http, memcached, sessiond } = frontends
+  return {
+    http: http === NONE ? undefined : http,
+    memcached: memcached === NONE ? undefined : memcached,
+    sessiond,
+    sessiondRemove: frontends.sessiond_remove,
+    cache: frontends.cache ?? caches[0]?.name ?? '',
+    isInsecure: frontends.insecure,
   }
 }
 

@@ -10,7 +10,6 @@ import { type RandomSource, systemRandom } from '../base/random.ts'
 import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend, HttpCache, Readiness } from '../frontends/http/backend.ts'
-import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
 import { collectProcess, createRegistry } from '../metrics/registry.ts'
@@ -23,6 +22,7 @@ import { VersionClock } from '../store/version-clock.ts'
 import { createIdentity } from '../wire/identity.ts'
 import { checkConfig, type NodeConfig } from './config.ts'
 import { type ConfigInput, NONE } from './config-schema.ts'
+import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 
 export interface NodeOptions {
@@ -104,12 +104,16 @@ export class CacheNode implements HttpBackend {
         if (origin === 'local') replicator?.publish(change)
       }
     }
-    const { http, isInsecure } = config.frontends
-    this.#frontends =
-      http === undefined
-        ? []
-        : [new HttpFrontend({ listen: http, isInsecure, backend: this, clock, logger })]
     this.#registry = this.#createRegistry(options.hasProcessMetrics ?? false)
+    const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
+    this.#frontends = createFrontends({
+      config: config.frontends,
+      backend: this,
+      hooks,
+      registry: this.#registry,
+      clock,
+      logger,
+    })
   }
 
   /** Rejects with ERR_LISTEN when an address cannot be had; then nothing listens. Idempotent. */

@@ -63,7 +63,7 @@ export class SyncListener {
     server.on('connection', (socket) => this.#begin(socket))
     server.on('secureConnection', (socket) => this.#accept(socket))
     server.on('tlsClientError', (error, socket) => {
-      if (this.#handshakes.has(keyOf(socket))) this.#failHandshake(error)
+      if (this.#take(keyOf(socket)) !== undefined) this.#failHandshake(error)
       socket.destroy()
     })
     server.listen({ host, port, backlog: BACKLOG })

@@ -36,7 +36,8 @@ export class EntryHash {
     high = mix(high ^ (clock / 2 ** 32))
     low = mix(low ^ (origin / 2 ** 32))
     high = mix(high ^ (origin >>> 0))
-    this.low = mix(low ^ high ^ (isTombstone ? 1 : 0)) >>> 0
+    low = mix(low ^ high ^ (isTombstone ? 1 : 0))
+    this.low = low >>> 0
     this.high = mix(high + low) >>> 0
   }
 }

@@ -55,8 +55,25 @@ const mistakes: readonly Mistake[] = [
   },
   {
     name: 'a frontend that does not exist yet',
-    yaml: 'frontends: { memcached: "127.0.0.1:11211" }',
-    expected: '1:14: frontends.memcached: unknown key; the nearest known one is frontends.insecure',
+    yaml: 'frontends: { stats: "127.0.0.1:5001" }',
+    expected: '1:14: frontends.stats: unknown key; the nearest known one is frontends.http',
+  },
+  {
+    name: 'a frontend beyond loopback whose protocol protects nothing',
+    yaml: 'frontends: { memcached: "10.0.0.1:11211" }',
+    expected:
+      '1:14: frontends.memcached: sessions would cross the network in clear: ' +
+      'use loopback or a unix socket, or set insecure',
+  },
+  {
+    name: 'a frontend on a cache that is not there',
+    yaml: 'frontends: { sessiond: "127.0.0.1:5002", cache: tls }',
+    expected: '1:42: frontends.cache: there is no cache "tls"',
+  },
+  {
+    name: 'a remove policy that is none',
+    yaml: 'frontends: { sessiond_remove: never }',
+    expected: '1:14: frontends.sessiond_remove: must be honour or ignore',
   },
   {
     name: 'a key there twice',

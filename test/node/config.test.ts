@@ -36,7 +36,14 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       },
     ],
     replication: undefined,
-    frontends: { http: { host: '127.0.0.1', port: 5080 }, isInsecure: false },
+    frontends: {
+      http: { host: '127.0.0.1', port: 5080 },
+      memcached: undefined,
+      sessiond: undefined,
+      sessiondRemove: 'honour',
+      cache: 'ssl',
+      isInsecure: false,
+    },
     log: { level: 'info', format: 'json' },
   })
 })
@@ -53,7 +60,13 @@ replication:
   keys: [${KEY}]
   insecure: true
   max_datagram: 9000
-frontends: { http: unix:/run/tlscached.sock, insecure: true }
+frontends:
+  http: unix:/run/tlscached.sock
+  memcached: unix:/run/memcached.sock
+  sessiond: 127.0.0.1:5002
+  sessiond_remove: ignore
+  cache: b
+  insecure: true
 log: { level: debug, format: text }
 `)
   const [a, b] = config.caches
@@ -75,7 +88,14 @@ log: { level: debug, format: text }
   )
   assert.equal(config.replication?.keys?.size, 1)
   assert.equal(config.replication?.maxDatagramBytes, 9000)
-  assert.deepEqual(config.frontends, { http: { path: '/run/tlscached.sock' }, isInsecure: true })
+  assert.deepEqual(config.frontends, {
+    http: { path: '/run/tlscached.sock' },
+    memcached: { path: '/run/memcached.sock' },
+    sessiond: { host: '127.0.0.1', port: 5002 },
+    sessiondRemove: 'ignore',
+    cache: 'b',
+    isInsecure: true,
+  })
   assert.deepEqual(config.log, { level: 'debug', format: 'text' })
 })
 

@@ -1,0 +1,58 @@
+// The frontends as the configuration asks for them.
+
+import type { Registry } from 'prom-client'
+import type { Clock } from '../base/clock.ts'
+import { TlscachedError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Frontend } from '../frontends/frontend.ts'
+import type { HttpBackend } from '../frontends/http/backend.ts'
+import { HttpFrontend } from '../frontends/http/http-frontend.ts'
+import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
+import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
+import type { LocalHooks } from '../hooks/session-hooks.ts'
+import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
+import type { FrontendsConfig } from './config.ts'
+
+export interface NodeFrontendsOptions {
+  readonly config: FrontendsConfig
+  readonly backend: HttpBackend
+  readonly hooks: ReadonlyMap<string, LocalHooks>
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Not started yet. Throws ERR_CACHE. */
+export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
+  const { config, backend, hooks, registry, clock, logger } = options
+  const { http, memcached, sessiond, isInsecure } = config
+  const frontends: Frontend[] = []
+  const sources: FrontendSource[] = []
+  const cacheHooks = hooks.get(config.cache)
+  if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
+  if (memcached !== undefined) {
+    const { pid } = process
+    const frontend = new MemcachedFrontend({ address: memcached, hooks: cacheHooks, clock, pid })
+    frontends.push(frontend)
+    const { connections: _open, ...events } = frontend.stats
+    const eventNames = Object.keys(events) as (keyof typeof events)[]
+    sources.push({
+      name: frontend.name,
+      events: () => eventNames.map((event) => [event, frontend.stats[event]]),
+      connections: () => frontend.stats.connections,
+    })
+  }
+  if (sessiond !== undefined) {
+    const { sessiondRemove: removePolicy } = config
+    const shared = { hooks: cacheHooks, clock, logger }
+    const frontend = new SessiondFrontend({ address: sessiond, removePolicy, ...shared })
+    frontends.push(frontend)
+    sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
+  }
+  if (sources.length > 0) collectFrontends(registry, sources)
+  // Last, so that who asks it whether the node is ready finds the others listening.
+  if (http !== undefined) {
+    frontends.push(new HttpFrontend({ listen: http, isInsecure, backend, clock, logger }))
+  }
+  return frontends
+}

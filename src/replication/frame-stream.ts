@@ -57,9 +57,9 @@ export class FrameStream {
     }
   }
 
-  /** Sends what was written and ends the stream. */
+  /** Closes when what was written is on its way, so that the other side sees an orderly end. */
   end(): void {
-    if (!this.#stream.destroyed) this.#stream.end()
+    if (!this.#stream.destroyed) this.#stream.end(() => this.#stream.destroy())
   }
 
   close(): void {

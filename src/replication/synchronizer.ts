@@ -186,17 +186,18 @@ export class Synchronizer<Peer extends SyncPeer> {
     try {
       const stream = await connect(peer)
       this.#stream = stream
-      if (!this.#isStarted) return undefined
+      if (!this.#isStarted) throw new Error('stopped')
       const result = await work(new SyncCaller(this.#options, stream))
       this.#lastSyncedAtMs = clock.monotonicMs()
+      stream.end()
       return result
     } catch (error) {
+      this.#stream?.close()
       if (!this.#isStarted) return undefined
       stats.failures[failureOf(error)] += 1
       logger.warn({ peer: peer.nodeName, reason: messageOf(error) }, 'replication: cannot copy')
       return undefined
     } finally {
-      this.#stream?.close()
       this.#stream = undefined
     }
   }

@@ -80,4 +80,8 @@ test('what never arrived is there after a comparison, and what was removed stays
   await until('b has what was lost', () => storeOf(b).peek(idOf(2)) !== undefined)
   assert.equal(storeOf(b).peek(idOf(1)), undefined)
   assert.equal(storeOf(a).peek(idOf(1)), undefined)
+  for (const node of [a, b]) {
+    const failed = /^tlscached_sync_failures_total.* [1-9]/m.exec((await node.metrics()).text)
+    assert.equal(failed, null, failed?.[0])
+  }
 })

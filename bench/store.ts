@@ -11,7 +11,8 @@ const WORKER = fileURLToPath(new URL('./store-worker.ts', import.meta.url))
 
 export interface RatesResult {
   readonly putsPerSec: number[]
-  readonly getsPerSec: number[]
+  readonly getsInOrderPerSec: number[]
+  readonly getsAtRandomPerSec: number[]
 }
 
 export interface MemoryResult {
@@ -33,7 +34,9 @@ export async function benchStore(isQuick: boolean): Promise<Row[]> {
     [large, 800_000],
   ] as const) {
     const rates: RatesResult = await work('rates', items, rounds)
-    rows.push(rowOf(`get, ${items} items, uniformly at random`, '/s', rates.getsPerSec, goal))
+    const { getsInOrderPerSec, getsAtRandomPerSec } = rates
+    rows.push(rowOf(`get, ${items} items, uniformly at random`, '/s', getsAtRandomPerSec, goal))
+    rows.push(rowOf(`get, ${items} items, in the order of the puts`, '/s', getsInOrderPerSec, goal))
     rows.push(rowOf(`put, ${items} items, no peers`, '/s', rates.putsPerSec))
   }
   const memory: MemoryResult = await work('memory', large, 1)

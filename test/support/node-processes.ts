@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -116,6 +117,15 @@ export async function freeUdpAddresses(count: number): Promise<string[]> {
   const addresses = sockets.map((socket) => `127.0.0.1:${socket.address().port}`)
   for (const socket of sockets) socket.close()
   return addresses
+}
+
+/** The same for servers that have to be told their port. */
+export async function freeTcpPorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
 }
 
 export async function untilAllKnowEachOther(nodes: readonly NodeProcess[]): Promise<void> {

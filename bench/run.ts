@@ -1,10 +1,14 @@
 // `npm run bench -- <name> [--json] [--quick]`: runs one benchmark and prints its rows beside the goals.
 
 import { parseArgs } from 'node:util'
+import { benchReplication } from './replication.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
 
-const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = { store: benchStore }
+const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
+  store: benchStore,
+  replication: benchReplication,
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

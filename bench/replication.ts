@@ -1,0 +1,167 @@
+// Replication over loopback, encrypted, each node a process: latency when idle, sustained rate with nothing
+// missing at the end, and puts with two peers.
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { systemRandom } from '../src/base/random.ts'
+import { type CacheNode, createNode } from '../src/node/node.ts'
+import { generateKey } from '../src/wire/keyring.ts'
+import type { ReceiverOrder, ReceiverReport } from './replication-receiver.ts'
+import { type Row, rowOf } from './table.ts'
+
+const RECEIVER = fileURLToPath(new URL('./replication-receiver.ts', import.meta.url))
+const CONTEXT = Buffer.from('shop.example')
+const SESSION = randomBytes(130)
+const TARGET_PER_SEC = 200_000
+const ID_BYTES = 32
+/** Puts in one turn of the event loop, at most: what a busy terminator does between two looks at I/O. */
+const PUTS_PER_TURN = 500
+const SETTLE_MS = 5000
+
+export async function benchReplication(isQuick: boolean): Promise<Row[]> {
+  const seconds = isQuick ? 1 : 10
+  const items = TARGET_PER_SEC * seconds * 2
+  const key = generateKey(systemRandom)
+  const receivers = [await startReceiver('b', key, items), await startReceiver('c', key, items)]
+  try {
+    const [first] = receivers
+    if (first === undefined) throw new Error('no receiver')
+    const rows = await withSender(key, items, [first], async (sender) => [
+      ...(await latency(sender, first.child, isQuick ? 200 : 2000)),
+      ...(await sustained(sender, first.child, seconds)),
+    ])
+    const puts = await withSender(key, items, receivers, (sender) => putRate(sender, isQuick))
+    return [...rows, puts]
+  } finally {
+    for (const { child } of receivers) child.disconnect()
+  }
+}
+
+interface Receiver {
+  readonly child: ChildProcess
+  readonly address: string
+}
+
+async function startReceiver(name: string, key: string, items: number): Promise<Receiver> {
+  const child = fork(RECEIVER, { stdio: 'inherit' })
+  const { address } = await order(child, { kind: 'start', setup: { name, key, items } })
+  return { child, address }
+}
+
+async function order(child: ChildProcess, what: ReceiverOrder): Promise<ReceiverReport> {
+  const answer = once(child, 'message')
+  child.send(what)
+  const [report]: ReceiverReport[] = await answer
+  if (report === undefined) throw new Error('no answer')
+  return report
+}
+
+async function withSender<Result>(
+  key: string,
+  items: number,
+  receivers: readonly Receiver[],
+  run: (sender: CacheNode) => Promise<Result>,
+): Promise<Result> {
+  const sender = createNode({
+    node: { name: `a${receivers.length}` },
+    caches: [{ name: 'ssl', items, timeout: '1h' }],
+    replication: {
+      listen: '127.0.0.1:0',
+      peers: receivers.map(({ address }) => address),
+      keys: [key],
+    },
+    log: { level: 'error' },
+  })
+  await sender.start()
+  try {
+    while (!sender.readiness().isReady) await delay(20)
+    // Mutual: the receivers take our changes once we answered them.
+    await delay(1500)
+    return await run(sender)
+  } finally {
+    await sender.stop()
+  }
+}
+
+function putter(sender: CacheNode): (number: number) => void {
+  const hooks = sender.hooks('ssl')
+  const id = randomBytes(ID_BYTES)
+  return (number) => {
+    id.writeUInt32LE(number)
+    hooks.put(CONTEXT, id, SESSION)
+  }
+}
+
+async function latency(sender: CacheNode, receiver: ChildProcess, count: number): Promise<Row[]> {
+  await order(receiver, { kind: 'clear' })
+  const put = putter(sender)
+  const putMs: number[] = []
+  for (let number = 0; number < count; number += 1) {
+    putMs.push(Number(process.hrtime.bigint()) / 1e6)
+    put(number)
+    await delay(3)
+  }
+  await delay(100)
+  const { arrivedMs } = await order(receiver, { kind: 'report', numbers: count })
+  const took = arrivedMs
+    .map((ms, number) => ms - (putMs[number] ?? 0))
+    .filter((ms) => ms > 0)
+    .sort((a, b) => a - b)
+  const at = (share: number) => took[Math.floor(took.length * share)] ?? Number.NaN
+  return [
+    { what: 'put on A visible on B, idle, p50', value: at(0.5), unit: 'ms', goal: 0.2 },
+    { what: 'put on A visible on B, idle, p99', value: at(0.99), unit: 'ms', goal: 2 },
+  ]
+}
+
+async function sustained(
+  sender: CacheNode,
+  receiver: ChildProcess,
+  seconds: number,
+): Promise<Row[]> {
+  await order(receiver, { kind: 'clear' })
+  const put = putter(sender)
+  const startMs = performance.now()
+  const total = TARGET_PER_SEC * seconds
+  let made = 0
+  while (made < total) {
+    const due = Math.min(total, ((performance.now() - startMs) / 1000) * TARGET_PER_SEC)
+    for (let count = 0; count < PUTS_PER_TURN && made < due; count += 1) {
+      put(made)
+      made += 1
+    }
+    await nextTurn()
+  }
+  const tookSec = (performance.now() - startMs) / 1000
+  const untilMs = performance.now() + SETTLE_MS
+  let { received } = await order(receiver, { kind: 'report', numbers: 0 })
+  while (received < total && performance.now() < untilMs) {
+    await delay(50)
+    received = (await order(receiver, { kind: 'report', numbers: 0 })).received
+  }
+  return [
+    rowOf('sustained, one node to another', 'sessions/s', [made / tookSec]),
+    { what: `of ${total}, missing at the end`, value: total - received, unit: '', goal: 0 },
+  ]
+}
+
+async function putRate(sender: CacheNode, isQuick: boolean): Promise<Row> {
+  const put = putter(sender)
+  const rates: number[] = []
+  const perRound = isQuick ? 20_000 : 200_000
+  for (let round = 0; round < (isQuick ? 1 : 5); round += 1) {
+    let putMs = 0
+    for (let made = 0; made < perRound; made += PUTS_PER_TURN) {
+      const startMs = performance.now()
+      for (let count = 0; count < PUTS_PER_TURN; count += 1)
+        put(1e6 + round * perRound + made + count)
+      putMs += performance.now() - startMs
+      await nextTurn()
+    }
+    rates.push((perRound / putMs) * 1000)
+  }
+  return rowOf('put with 2 peers, in process, sealing and sending included', '/s', rates, 200_000)
+}

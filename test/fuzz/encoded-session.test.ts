@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { codeOf } from '../../src/base/errors.ts'
 import { type EncodedSession, readEncodedSession } from '../../src/session/encoded-session.ts'
+import { Dice } from '../support/dice.ts'
 import { readSessionVectors } from '../support/session-vectors.ts'
 
 const ROUNDS = 100_000
@@ -12,23 +13,6 @@ const SEED = 0x5e_55_10_2b
 const SIGNIFICANT = [
   0x00, 0x02, 0x04, 0x10, 0x1f, 0x24, 0x30, 0x3f, 0x7f, 0x80, 0x81, 0x84, 0xa4, 0xff,
 ]
-
-/** Marsaglia's xorshift: the same numbers in every run. */
-class Dice {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = seed
-  }
-
-  /** An integer from 0 to below `limit`. */
-  below(limit: number): number {
-    this.#state ^= this.#state << 13
-    this.#state ^= this.#state >>> 17
-    this.#state ^= this.#state << 5
-    return (this.#state >>> 0) % limit
-  }
-}
 
 function mutate(bytes: Buffer, dice: Dice): Buffer {
   // Half of the time where the tags and lengths are: the last fields and the head.

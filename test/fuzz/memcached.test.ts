@@ -156,31 +156,16 @@ function fuzz(protocol: 'text' | 'binary', command: (dice: Dice) => Buffer) {
   return whole.store.stats
 }
 
-test(`${ROUNDS} conversations in text`, () => {
-  const { puts, gets, removes } = fuzz('text', textCommand)
-  // Much of it meant something.
-  for (const count of [
-    puts.stored,
-    puts.replaced,
-    puts.context,
-    puts.blocksize,
-    gets.hit,
-    removes,
-  ]) {
-    assert.ok(count > ROUNDS / 500, `${JSON.stringify({ puts, gets, removes })}`)
-  }
-})
-
-test(`${ROUNDS} conversations in frames`, () => {
-  const { puts, gets, removes } = fuzz('binary', binaryCommand)
-  for (const count of [
-    puts.stored,
-    puts.replaced,
-    puts.context,
-    puts.blocksize,
-    gets.hit,
-    removes,
-  ]) {
-    assert.ok(count > ROUNDS / 500, `${JSON.stringify({ puts, gets, removes })}`)
-  }
-})
+for (const [form, command] of [
+  ['text', textCommand],
+  ['binary', binaryCommand],
+] as const) {
+  test(`${ROUNDS} conversations, ${form}`, () => {
+    const { puts, gets, removes } = fuzz(form, command)
+    const { stored, replaced, context, blocksize } = puts
+    // Much of it meant something.
+    for (const count of [stored, replaced, context, blocksize, gets.hit, removes]) {
+      assert.ok(count > ROUNDS / 500, `${JSON.stringify({ puts, gets, removes })}`)
+    }
+  })
+}

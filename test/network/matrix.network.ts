@@ -1,5 +1,5 @@
 // The network matrix: five nodes on five hosts over a network that loses, doubles, reorders and delays.
-// TLSCACHED_MATRIX_SEC sets the seconds of load per row, TLSCACHED_MATRIX_ROWS the rows by their numbers.
+// MATRIX_SEC sets the seconds of load per row, MATRIX_ROWS the rows by their numbers.
 
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
@@ -23,8 +23,8 @@ import {
 } from './matrix-commands.ts'
 
 const HOSTS = 5
-const SEC_PER_ROW = Number(process.env['TLSCACHED_MATRIX_SEC'] ?? 20)
-const CHOSEN = process.env['TLSCACHED_MATRIX_ROWS']?.split(',').map(Number)
+const SEC_PER_ROW = Number(process.env['MATRIX_SEC'] ?? 20)
+const CHOSEN = process.env['MATRIX_ROWS']?.split(',').map(Number)
 const PUTS_PER_SEC = 1000
 const WAIT_MS = 50
 const COMPLETE_WITHIN_MS = 2000

@@ -10,11 +10,10 @@ import { after, before, describe, test } from 'node:test'
 import { systemRandom } from '../../src/base/random.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { freeAddresses, freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import {
   finish,
-  freeTcpPorts,
-  freeUdpAddresses,
   type NodeProcess,
   startServe,
   stopProcess,
@@ -36,8 +35,8 @@ describe('Apache, unmodified', {
   before(async () => {
     writeFileSync(join(folder, 'cert.pem'), DEMO_CERTIFICATE.cert)
     writeFileSync(join(folder, 'key.pem'), DEMO_CERTIFICATE.key, { mode: 0o600 })
-    ports = await freeTcpPorts(2)
-    const addresses = await freeUdpAddresses(2)
+    ports = await freePorts(2)
+    const addresses = await freeAddresses(2)
     const keys = [generateKey(systemRandom)]
     const starting = addresses.map((listen, index) => {
       const name = `edge-${index + 1}`

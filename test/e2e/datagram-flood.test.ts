@@ -15,14 +15,10 @@ import { ChangeBatch } from '../../src/wire/change-batch.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { generateKey, parseKeyring } from '../../src/wire/keyring.ts'
 import { Sealer } from '../../src/wire/seal.ts'
+import { freeAddresses } from '../support/free-ports.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
-import {
-  freeUdpAddresses,
-  type NodeProcess,
-  startServe,
-  stopProcess,
-} from '../support/node-processes.ts'
+import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 
 const DATAGRAMS = 100_000
@@ -40,7 +36,7 @@ test('100,000 datagrams of garbage leave a running node as it was', async (t) =>
   const folder = mkdtempSync(join(tmpdir(), 'tlscached-flood-'))
   const socket = createSocket('udp4').bind(0, '127.0.0.1')
   await once(socket, 'listening')
-  const [listen = ''] = await freeUdpAddresses(1)
+  const [listen = ''] = await freeAddresses(1)
   const key = generateKey(systemRandom)
   const node = await startServe(folder, {
     node: { name: 'flooded' },

@@ -2,17 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { systemRandom } from '../../src/base/random.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { freeAddresses, freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
-import { freeUdpAddresses, stopProcess } from '../support/node-processes.ts'
+import { stopProcess } from '../support/node-processes.ts'
 import { handshake } from '../support/tls-client.ts'
 
 const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
@@ -32,24 +31,15 @@ function adapt(program: string, replacements: readonly (readonly [string, string
   }, program)
 }
 
-async function freeTcpPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const bound = server.address()
-  assert.ok(typeof bound === 'object' && bound !== null)
-  await new Promise((resolve) => server.close(resolve))
-  return bound.port
-}
-
 before(async () => {
   const [, program = ''] = /```js\n([\s\S]*?)```/.exec(README) ?? []
   const keysFile = join(folder, 'keys')
   writeFileSync(keysFile, generateKey(systemRandom), { mode: 0o600 })
-  const addresses = await freeUdpAddresses(2)
+  const addresses = await freeAddresses(2)
   for (const [index, name] of ['web-1', 'web-2'].entries()) {
     const [listen = '', peer = ''] = index === 0 ? addresses : addresses.toReversed()
     const home = join(folder, name)
-    const port = await freeTcpPort()
+    const [port = 0] = await freePorts(1)
     mkdirSync(home)
     writeFileSync(join(home, 'key.pem'), DEMO_CERTIFICATE.key)
     writeFileSync(join(home, 'cert.pem'), DEMO_CERTIFICATE.cert)

@@ -12,10 +12,10 @@ import { formatAddress } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { askCaches } from '../../src/cli/answers.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { freeAddresses } from '../support/free-ports.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import {
-  freeUdpAddresses,
   runCli,
   startTerminatorNode,
   stopProcess,
@@ -43,7 +43,7 @@ describe('openssl s_client', { skip: whyWithout('openssl', 'version') }, () => {
   const nodes = new Map<string, TerminatorProcess>()
 
   before(async () => {
-    const addresses = await freeUdpAddresses(PROCESSES.length)
+    const addresses = await freeAddresses(PROCESSES.length)
     const keys = [generateKey(systemRandom)]
     const caches = [{ name: 'ssl' }, { name: 'short', timeout: `${SHORT_SEC}s` }]
     const frontends = { http: '127.0.0.1:0' }

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { silentLogger } from '../../src/base/logger.ts'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
+import { freeAddresses } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
-import { freeUdpAddresses } from '../support/node-processes.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 const KEY = seededBytes('node sync key')(32).toString('base64')
@@ -45,7 +45,7 @@ function put(node: CacheNode, index: number): void {
 }
 
 test('a node that starts answers for the sessions of the others', async (context) => {
-  const [one = '', two = ''] = await freeUdpAddresses(2)
+  const [one = '', two = ''] = await freeAddresses(2)
   const a = await start('a', one, [two])
   for (let index = 0; index < SESSIONS; index += 1) put(a, index)
   await until('a found nobody', () => a.readiness().isReady)
@@ -63,7 +63,7 @@ test('a node that starts answers for the sessions of the others', async (context
 })
 
 test('what never arrived is there after a comparison, and what was removed stays removed', async () => {
-  const [one = '', two = ''] = await freeUdpAddresses(2)
+  const [one = '', two = ''] = await freeAddresses(2)
   const a = await start('a', one, [two])
   const b = await start('b', two, [one])
   await until('both are synchronized', () =>

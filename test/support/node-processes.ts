@@ -1,10 +1,8 @@
 // Nodes as processes: the real command line, started and ended by a test.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -108,24 +106,6 @@ export async function startTerminatorNode(
   const [line]: string[] = await Promise.race([said, ended])
   const { http, tls }: { http: string; tls: string } = JSON.parse(line ?? '')
   return { child, http: parseAddress(http), tls: parseHostAddress(tls) }
-}
-
-/** Ports on loopback that nobody has now, for nodes that must know each other before they start. */
-export async function freeUdpAddresses(count: number): Promise<string[]> {
-  const sockets = Array.from({ length: count }, () => createSocket('udp4').bind(0, '127.0.0.1'))
-  await Promise.all(sockets.map((socket) => once(socket, 'listening')))
-  const addresses = sockets.map((socket) => `127.0.0.1:${socket.address().port}`)
-  for (const socket of sockets) socket.close()
-  return addresses
-}
-
-/** The same for servers that have to be told their port. */
-export async function freeTcpPorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 export async function untilAllKnowEachOther(nodes: readonly NodeProcess[]): Promise<void> {

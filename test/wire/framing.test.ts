@@ -18,7 +18,7 @@ function read(pieces: readonly Buffer[], maxBytes = MAX_BYTES) {
       frames.push(frame.toString('latin1'))
     }
   }
-  return { frames, end: reader.isMidway ? 'midway' : 'between' }
+  return { frames, end: reader.heldBytes > 0 ? 'midway' : 'between' }
 }
 
 const everyByte = (bytes: Buffer) => Array.from(bytes, (byte) => Buffer.from([byte]))

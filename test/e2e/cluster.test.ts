@@ -17,8 +17,9 @@ import { whyWithout } from '../support/programs.ts'
 const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 const INDEX = new URL('../../src/index.ts', import.meta.url).href
 const TSX = import.meta.resolve('tsx')
-const WORKERS = 4
+const WORKERS = 2
 const CONNECTIONS = 12
+const DEADLINE_MS = 10_000
 const VERSIONS = ['-tls1_2', '-tls1_3'] as const
 
 describe('processes that share a node over rpc', { skip: whyWithout('openssl', 'version') }, () => {
@@ -39,9 +40,13 @@ describe('processes that share a node over rpc', { skip: whyWithout('openssl', '
     ;[port = 0] = await freePorts(1)
     writeFileSync(join(folder, 'key.pem'), DEMO_CERTIFICATE.key)
     writeFileSync(join(folder, 'cert.pem'), DEMO_CERTIFICATE.cert)
+    // On a machine that is busy with other tests a process may not run for longer than 50 ms.
     const replacements = [
       ["'tlscached'", `'${INDEX}'`],
       ['/run/tlscached/rpc.sock', rpc],
+      ["cache: 'ssl',", `cache: 'ssl', deadlineMs: ${DEADLINE_MS},`],
+      ["context: 'shop.example' }", `context: 'shop.example', deadlineMs: ${DEADLINE_MS} }`],
+      ['count < 4', `count < ${WORKERS}`],
       ['8443', String(port)],
     ] as const
     const adapted = replacements.reduce((text, [from, to]) => {
@@ -114,7 +119,7 @@ describe('processes that share a node over rpc', { skip: whyWithout('openssl', '
         await connect([version, '-sess_out', file])
         const { verdict } = await connect([version, '-sess_in', file])
         reused = verdict === 'Reused' ? reused + 1 : 0
-        return reused === 2 * WORKERS
+        return reused === 4 * WORKERS
       })
     }
     for (const version of VERSIONS) await assertResumesEverywhere(version)

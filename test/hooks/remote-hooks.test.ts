@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ConnectOptions, connectHooks } from '../../src/hooks/remote-hooks.ts'
-import { FakeClock } from '../support/fake-clock.ts'
+import { BusyClock } from '../support/busy-clock.ts'
 import { until } from '../support/latch.ts'
 import { CONTEXT, connectedFixture, ID, remoteFixture, SESSION } from '../support/remote-fixture.ts'
 
@@ -105,23 +105,19 @@ test('the deadline is the one that was asked for', async (t) => {
 })
 
 test('an answer that came while this process was busy is not late', async (t) => {
-  /** What is to run after the waiting I/O is kept until the test says that this was handled. */
-  class BusyClock extends FakeClock {
-    readonly held: (() => void)[] = []
-    override soon(callback: () => void) {
-      this.held.push(callback)
-      return { cancel: () => {} }
-    }
-  }
   const clock = new BusyClock()
   const { node, hooks, get } = remoteFixture(t, {}, clock)
   const found = get()
+  const late = get()
   clock.advance(1000)
-  assert.equal(clock.held.length, 2)
+  // Both calls, and the verdict that the node is silent.
+  assert.equal(clock.heldCount, 3)
   await node.last.answer('get', { kind: 'found', session: SESSION, ttlMs: 5 })
   assert.equal((await found)?.ttlMs, 5)
-  for (const callback of clock.held) callback()
-  assert.deepEqual([hooks.stats.gets.late, hooks.stats.disconnects], [0, 0])
+  clock.handled()
+  assert.equal(await late, undefined)
+  assert.deepEqual([hooks.stats.gets.hit, hooks.stats.gets.late], [1, 1])
+  assert.equal(hooks.stats.disconnects, 0)
 })
 
 for (const [name, bytes] of [

@@ -13,18 +13,26 @@ export interface Row {
   readonly isMoreBetter?: boolean
 }
 
-export function printTable(title: string, rows: readonly Row[]): void {
-  const head = [title, 'median', 'min .. max', 'goal', '']
-  const cells = rows.map((row) => [
+export const HEAD = ['what', 'median', 'min .. max', 'goal', '']
+
+export function cellsOf(row: Row): string[] {
+  const { spread, goal, unit } = row
+  return [
     row.what,
-    `${format(row.value)} ${row.unit}`,
-    row.spread === undefined ? '' : `${format(row.spread[0])} .. ${format(row.spread[1])}`,
-    row.goal === undefined
-      ? ''
-      : `${row.isMoreBetter ? '>=' : '<='} ${format(row.goal)} ${row.unit}`,
+    `${format(row.value)} ${unit}`,
+    spread === undefined ? '' : `${format(spread[0])} .. ${format(spread[1])}`,
+    goal === undefined ? '' : `${row.isMoreBetter ? '>=' : '<='} ${format(goal)} ${unit}`,
     verdict(row),
-  ])
-  console.log(formatTable(head, cells))
+  ]
+}
+
+export function printTable(title: string, rows: readonly Row[]): void {
+  console.log(
+    formatTable(
+      [title, ...HEAD.slice(1)],
+      rows.map((row) => cellsOf(row)),
+    ),
+  )
 }
 
 /** The row of a measurement repeated over several rounds. */

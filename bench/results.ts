@@ -1,0 +1,67 @@
+// bench/RESULTS.md: what a whole run of the benchmarks printed, with the machine, the versions and the date.
+// Nobody edits it by hand.
+
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { readVersion } from '../src/base/version.ts'
+import { cellsOf, HEAD, type Row } from './table.ts'
+
+const FILE = fileURLToPath(new URL('./RESULTS.md', import.meta.url))
+/** Bytes in a GiB. */
+const GIB = 2 ** 30
+
+/** Programs that are measured against, and how each says its version. */
+const PROGRAMS: readonly (readonly string[])[] = [
+  ['memcached', '--version'],
+  ['redis-server', '--version'],
+  ['uwsgi-core', '--version'],
+  ['openssl', 'version'],
+]
+
+export interface BenchResult {
+  readonly name: string
+  readonly rows: readonly Row[]
+}
+
+export function writeResults(results: readonly BenchResult[], date: Date): void {
+  const sections = results.map(({ name, rows }) => [
+    `## ${name}`,
+    '',
+    line(HEAD),
+    line(HEAD.map(() => '---')),
+    ...rows.map((row) => line(cellsOf(row))),
+    '',
+  ])
+  const text = [
+    '# Results of `npm run bench`',
+    '',
+    `Written by the command itself on ${date.toISOString().slice(0, 10)}; "goal" is that of the project's design.`,
+    'Each figure is a median; the machine has two cores, which the load generators share.',
+    '',
+    ...machine().map((fact) => `- ${fact}`),
+    '',
+    ...sections.flat(),
+  ]
+  writeFileSync(FILE, text.join('\n'))
+}
+
+function machine(): string[] {
+  const [cpu] = cpus()
+  return [
+    `${cpus().length} x ${cpu?.model ?? 'unknown processor'}, ${Math.round(totalmem() / GIB)} GiB, Linux ${release()}`,
+    `tlscached ${readVersion()}, Node ${process.versions.node}, OpenSSL ${process.versions.openssl} in it`,
+    ...PROGRAMS.flatMap((command) => versionOf(command)),
+  ]
+}
+
+function versionOf([program = '', ...args]: readonly string[]): string[] {
+  const { stdout } = spawnSync(program, args, { encoding: 'utf8' })
+  const said = stdout?.split('\n')[0]?.trim()
+  return said === undefined || said === '' ? [] : [`${program}: ${said}`]
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`
+}

@@ -7,6 +7,7 @@ export interface ReceiverSetup {
   readonly name: string
   readonly key: string
   readonly items: number
+  readonly datagramBytes: number
 }
 
 export type ReceiverOrder =
@@ -28,11 +29,11 @@ let address = ''
 let received = 0
 const arrivedMs = new Float64Array(MAX_NUMBERS)
 
-function start({ name, key, items }: ReceiverSetup): Promise<void> {
+function start({ name, key, items, datagramBytes }: ReceiverSetup): Promise<void> {
   const node = createNode({
     node: { name },
     caches: [{ name: 'ssl', items, timeout: '1h' }],
-    replication: { listen: '127.0.0.1:0', keys: [key] },
+    replication: { listen: '127.0.0.1:0', keys: [key], max_datagram: datagramBytes },
     log: { level: 'error' },
   })
   const store = node.caches.get('ssl')?.store

@@ -1,7 +1,7 @@
 // Passes what TLS clients send to a backend as plain TCP, and back: each direction ends by itself, none runs
 // ahead of who reads it, and a connection on which nothing moves is broken off.
 
-import { pipeline } from 'node:stream'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
 import type { BackendPool } from './backend-pool.ts'
@@ -35,14 +35,23 @@ export function createRelay(options: RelayOptions): (client: TLSSocket) => void 
         return
       }
       if (header !== undefined) backend.write(header)
-      const ignore = () => {}
-      pipeline(client, backend, ignore)
-      pipeline(backend, client, ignore)
+      backend.on('error', () => backend.destroy())
+      passOn(client, backend)
+      passOn(backend, client)
       breakOffWhenIdle(options, client, backend)
     })
     const giveUp = () => attempt.cancel()
     client.once('close', giveUp)
   }
+}
+
+/** Not with stream.pipeline: two of these on the same sockets make Node warn of a leak of listeners. */
+function passOn(from: Socket, to: Socket): void {
+  from.pipe(to)
+  // The end is passed on by itself; what stays behind is a socket whose other half broke off.
+  from.once('close', () => {
+    if (!from.readableEnded || !from.writableFinished) to.destroy()
+  })
 }
 
 interface Moving {

@@ -4,6 +4,7 @@ import type { Address, HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
+import { connectHooks } from '../hooks/remote-hooks.ts'
 import { BackendPool } from './backend-pool.ts'
 import type { ProxyVersion } from './proxy-header.ts'
 import { createRelay } from './relay.ts'
@@ -19,6 +20,12 @@ export interface TerminatorConfig {
   /** PEM; clients must show a certificate that one of these signed. */
   readonly clientCa?: string
   readonly sessionTimeoutSec: number
+  /** Where the sessions are kept: address and cache as connectHooks takes them. */
+  readonly node: {
+    readonly address: string
+    readonly cache: string
+    readonly isInsecure: boolean
+  }
   /** Longest wait for the cache in one handshake step. */
   readonly deadlineMs: number
   readonly handshakeTimeoutMs: number
@@ -32,26 +39,42 @@ export interface TerminatorConfig {
 }
 
 export interface TerminatorContext {
-  /** With what was counted of their calls. */
-  readonly hooks: SessionHooks & { readonly stats: CacheCallStats }
   readonly clock: Clock
   readonly logger: Logger
+}
+
+/** The hooks, with what was counted of their calls. */
+export interface CountedHooks extends SessionHooks {
+  readonly stats: CacheCallStats
+  close(): Promise<void>
+}
+
+/** Throws ERR_USAGE, ERR_ADDRESS or ERR_INSECURE, and what Node says of certificates it cannot use. */
+export function createTerminatorProcess(
+  config: TerminatorConfig,
+  context: TerminatorContext,
+): TerminatorProcess {
+  const { node, deadlineMs } = config
+  const { cache, isInsecure: insecure } = node
+  const hooks = connectHooks(node.address, { cache, deadlineMs, insecure, ...context })
+  return new TerminatorProcess(config, hooks, context)
 }
 
 export class TerminatorProcess {
   readonly #backends: BackendPool
   readonly #front: TlsFront
-  readonly #cacheStats: CacheCallStats
+  readonly #hooks: CountedHooks
 
   /** Throws what Node says of certificates and options that it cannot use. */
-  constructor(config: TerminatorConfig, { hooks, clock, logger }: TerminatorContext) {
+  constructor(config: TerminatorConfig, hooks: CountedHooks, context: TerminatorContext) {
+    const { clock, logger } = context
     const { backends: addresses, connectTimeoutMs, checkPeriodMs, proxyProtocol } = config
     const backends = new BackendPool({ addresses, connectTimeoutMs, checkPeriodMs, clock, logger })
     const { idleTimeoutMs } = config
     const relay = { backends, idleTimeoutMs, clock, ...(proxyProtocol && { proxyProtocol }) }
     const serve = createRelay(relay)
     this.#backends = backends
-    this.#cacheStats = hooks.stats
+    this.#hooks = hooks
     this.#front = new TlsFront({ ...config, maxVersion: '1.3', hooks, serve, clock, logger })
   }
 
@@ -66,10 +89,11 @@ export class TerminatorProcess {
   async stop(drainMs = 0): Promise<void> {
     await this.#front.stop(drainMs)
     this.#backends.stop()
+    await this.#hooks.close()
   }
 
   readStats(): TerminatorStats {
-    const { gets, puts } = this.#cacheStats
+    const { gets, puts } = this.#hooks.stats
     return {
       ...this.#front.readStats(),
       cache: structuredClone({ gets, puts }),

@@ -161,6 +161,9 @@ export class WorkerPool {
     running.handle.onMessage((received) => {
       const message = fromWorkerSchema.parse(received)
       if (message.kind === 'stats') running.stats = message.stats
+      if (message.kind === 'ready') {
+        running.handle.send({ kind: 'start', process: place.process })
+      }
       this.#tell(running, message)
     })
     running.handle.onExit((how) => {
@@ -169,7 +172,6 @@ export class WorkerPool {
       this.#tell(running, { kind: 'exit' })
       if (!this.#isStopping && !running.isLeaving) this.#restartLater(running, how)
     })
-    running.handle.send({ kind: 'start', process: place.process })
     return running
   }
 
@@ -202,7 +204,7 @@ export class WorkerPool {
   #untilListening(running: Running): Promise<readonly string[]> {
     return new Promise((resolve, reject) => {
       const stop = this.#listen((who, heard) => {
-        if (who !== running || heard.kind === 'stats') return
+        if (who !== running || heard.kind === 'ready' || heard.kind === 'stats') return
         stop()
         if (heard.kind === 'listening') resolve(heard.addresses)
         else if (heard.kind === 'failed') reject(new TlscachedError('ERR_LISTEN', heard.message))

@@ -37,6 +37,7 @@ export class Worker {
       else if (message.kind === 'drain') void this.drain()
       else this.#tellStats(() => {})
     })
+    channel.send({ kind: 'ready' }, () => {})
   }
 
   /** Resolves when the last connection has ended and the process is about to. Idempotent. */

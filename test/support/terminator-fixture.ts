@@ -69,6 +69,7 @@ export async function greet(address: HostAddress, options: ConnectionOptions = {
 
 /** Resolves when the connection is over, with an error or without. */
 export function closed(socket: Socket): Promise<void> {
+  if (socket.closed) return Promise.resolve()
   return new Promise((resolve) => socket.on('error', () => {}).once('close', () => resolve()))
 }
 

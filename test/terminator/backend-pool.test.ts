@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type Address, formatAddress } from '../../src/base/address.ts'
-import { BackendPool } from '../../src/terminator/backend-pool.ts'
+import { BackendPool, type BackendPoolOptions } from '../../src/terminator/backend-pool.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
@@ -17,7 +17,14 @@ import { RecordingLogger } from '../support/recording-logger.ts'
 const CONNECT_TIMEOUT_MS = 2000
 const CHECK_PERIOD_MS = 3000
 
-function setUp(t: TestContext, addresses: readonly Address[]) {
+/** A connection that never comes about. */
+const neverConnect = () => new Socket()
+
+function setUp(
+  t: TestContext,
+  addresses: readonly Address[],
+  options: Partial<BackendPoolOptions> = {},
+) {
   const clock = new FakeClock()
   const logger = new RecordingLogger()
   const pool = new BackendPool({
@@ -26,6 +33,7 @@ function setUp(t: TestContext, addresses: readonly Address[]) {
     checkPeriodMs: CHECK_PERIOD_MS,
     clock,
     logger,
+    ...options,
   })
   t.after(() => pool.stop())
   return { pool, clock, logger }
@@ -131,13 +139,11 @@ test('a socket file that is not there is a refusal; one with a process behind it
 })
 
 test('a backend that does not accept in time is a timeout', async (t) => {
-  // A full backlog answers nothing: only the clock ends it.
-  const { pool, clock } = setUp(t, [{ host: '192.0.2.1', port: 9 }])
+  const { pool, clock } = setUp(t, [{ host: '192.0.2.1', port: 9 }], { connect: neverConnect })
   const found = next(pool)
   clock.advance(CONNECT_TIMEOUT_MS)
   assert.equal(await found, 'none')
-  const { results } = pool.stats['192.0.2.1:9'] ?? {}
-  assert.equal((results?.timeout ?? 0) + (results?.failed ?? 0), 1)
+  assert.equal(pool.stats['192.0.2.1:9']?.results.timeout, 1)
   assert.equal(clock.pendingCount, 0)
 })
 
@@ -152,8 +158,9 @@ test('an attempt that is cancelled ends without a word', async (t) => {
 })
 
 test('stopping ends looks that go on', async (t) => {
-  const { pool, clock } = setUp(t, [{ host: '192.0.2.1', port: 9 }])
+  const { pool, clock } = setUp(t, [{ host: '192.0.2.1', port: 9 }], { connect: neverConnect })
   pool.start()
+  assert.equal(clock.pendingCount, 2)
   pool.stop()
   pool.stop()
   assert.equal(clock.pendingCount, 0)

@@ -220,7 +220,7 @@ test('stopping breaks off what is open when the time is over', async (t: TestCon
   const stopped = Promise.all([front.stop(5000), front.stop(5000)])
   clock.advance(5000)
   await stopped
-  if (!client.closed) await closed(client)
+  await closed(client)
   assert.equal(clock.pendingCount, 0)
 })
 

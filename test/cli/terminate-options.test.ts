@@ -119,6 +119,15 @@ const misfits: readonly (readonly [readonly string[], RegExp])[] = [
   [['--context', 'a', '--context', 'b'], /^--context: one for each virtual host/],
   [['--cert', certFile, '--key', keyFile], /^--cert: .* would never be used$/],
 ]
+test('a node on another machine is refused, unless that is said', () => {
+  const flags = [...without('--node'), '--node', '192.0.2.1:1']
+  assert.throws(() => readTerminatorConfig(parse(flags)), {
+    code: 'ERR_INSECURE',
+    message: /^--node: .*--insecure$/,
+  })
+  assert.equal(readTerminatorConfig(parse([...flags, '--insecure'])).node.isInsecure, true)
+})
+
 for (const [flags, message] of misfits) {
   test(`${flags
     .map((flag) => flag.replace(folder, ''))

@@ -43,7 +43,7 @@ function rowsOf(name: string, result: LoadResult): (string | number)[][] {
     const quantile = (q: number) => (sorted[Math.floor(q * (sorted.length - 1))] ?? 0).toFixed(1)
     const { handshakes = 0, offered = 0, resumed = 0, away = 0, awayResumed = 0 } = tally ?? {}
     return [
-      ...[name, version, handshakes, Math.round(handshakes / options.seconds)],
+      ...[name, version, handshakes, Math.round((1000 * handshakes) / result.elapsedMs)],
       ...[quantile(0.5), quantile(0.99), failed, offered, resumed],
       ...[(100 * resumedShare).toFixed(3), away, awayResumed, isReached ? 'reached' : 'missed'],
     ]

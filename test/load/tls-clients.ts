@@ -46,7 +46,7 @@ export interface ClientsOptions {
   /** Half of the clients speak each. */
   readonly versions: readonly Version[]
   readonly pauseMs: number
-  readonly untilMs: number
+  readonly isOver: () => boolean
   /** Whether the node was away at some time since then. */
   readonly wasAwaySince: (ms: number) => boolean
 }
@@ -62,7 +62,7 @@ interface Made {
   readonly isSound: boolean
 }
 
-/** Resolves when the time is over and the last connection has ended. */
+/** Resolves when it is over and the last connection has ended. */
 export async function runClients(options: ClientsOptions): Promise<Map<Version, Tally>> {
   const tallies = new Map(options.versions.map((version) => [version, createTally()]))
   // Shared, since reading a certificate takes a client longer than a handshake.
@@ -73,7 +73,7 @@ export async function runClients(options: ClientsOptions): Promise<Map<Version, 
     // Not all at the same moment.
     await pause((options.pauseMs * index) / options.clients)
     let made: Made | undefined
-    while (performance.now() < options.untilMs) {
+    while (!options.isOver()) {
       made = await connectOnce(options, { version, context: contexts.get(version) }, tally, made)
       await pause(options.pauseMs)
     }

@@ -24,8 +24,8 @@ const TABLE: Record<
     from: ['base', 'session', 'store', 'hooks', 'wire'],
     types: ['metrics', 'replication'],
   },
-  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'terminator'] },
-  terminator: { from: ['base', 'hooks'] },
+  metrics: { from: ['base'], types: ['store', 'replication', 'hooks'] },
+  terminator: { from: ['base', 'hooks', 'metrics'] },
   node: {
     from: ['base', 'session', 'store', 'wire', 'replication', 'hooks', 'frontends', 'metrics'],
   },

@@ -20,6 +20,7 @@ import type { ReplayWindow } from '../wire/replay-window.ts'
 import { openDatagram } from '../wire/seal.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
+import type { PeerAddresses } from './peer-addresses.ts'
 import { Reassembly } from './reassembly.ts'
 import type { RepairAnswerer } from './repair-answerer.ts'
 import type { RepairAsker } from './repair-asker.ts'
@@ -39,6 +40,9 @@ export interface InboxOptions {
   readonly greeter: Greeter
   readonly asker: RepairAsker
   readonly answerer: RepairAnswerer
+  readonly addresses: PeerAddresses
+  /** A repeater that was asked for it told where its other subscribers are. */
+  readonly onRoster: (subscribers: readonly HostAddress[]) => void
   readonly apply: (change: Change) => ApplyResult
   readonly clock: Clock
   readonly logger: Logger
@@ -75,7 +79,8 @@ export class Inbox {
     if (header !== undefined && this.#isOwn(header)) return
     this.#options.stats.datagramsReceived += 1
     const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
-    if (reason !== undefined) this.#drop(reason)
+    if (reason === 'replay' && this.#mayComeTwice(from)) this.#options.stats.duplicates += 1
+    else if (reason !== undefined) this.#drop(reason)
   }
 
   /** Applies what was held back of a sender that is verified now. */
@@ -92,13 +97,19 @@ export class Inbox {
     this.#reassembly.forget(sender)
   }
 
+  /** Whether from there a copy is no wonder: of several repeaters, or of one and the sender itself. */
+  #mayComeTwice(from: HostAddress): boolean {
+    const { addresses } = this.#options
+    return addresses.hasRepeaters && addresses.has(from)
+  }
+
   #isOwn(header: Header): boolean {
     const { identity } = this.#options
     return header.bootId.equals(identity.bootId) && header.senderId.equals(identity.senderId)
   }
 
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
-    const { senders, clock, greeter } = this.#options
+    const { senders, clock, greeter, addresses } = this.#options
     const known = senders.get(header)
     const message = this.#open(datagram, header, known)
     if (message === undefined) {
@@ -110,7 +121,9 @@ export class Inbox {
     if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
     if (sender.isVerified) return this.#admit(sender, sequence, message, from)
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
-    if (datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
+    // Through a repeater: its sender is elsewhere, and will be told of.
+    const isDirect = !addresses.isRepeater(from)
+    if (isDirect && datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
     return undefined
   }
 
@@ -153,7 +166,24 @@ export class Inbox {
       case 'gone':
         asker.receiveGone(sender, message.changesSequence)
         return undefined
+      case 'roster':
+        if (!this.#isOurRepeater(sender)) return 'stale'
+        this.#options.onRoster(message.subscribers)
+        return undefined
+      case 'leave':
+        // For repeaters; and this is none.
+        return 'stale'
     }
+  }
+
+  /** Whether it proves to be alive now where a repeater was configured. */
+  #isOurRepeater(sender: Sender): boolean {
+    const { addresses, clock } = this.#options
+    const nowMs = clock.monotonicMs()
+    const isHeard = addresses.all.some(
+      (peer) => peer.kind === 'repeater' && peer.activeSender(nowMs) === sender,
+    )
+    return isHeard && sender.isVerified && sender.isRepeater
   }
 
   /** Learns how far a verified sender's changes go; says nothing about another. */
@@ -202,10 +232,13 @@ export class Inbox {
     return decoded?.kind === 'changes' ? this.#apply(sender, decoded) : 'malformed'
   }
 
-  /** Notes where a sender was heard. A replay may come from anywhere and says nothing about it. */
+  /**
+   * Notes where a sender was heard: not where a repeater is. A replay may come from anywhere and says
+   * nothing about it.
+   */
   #hear(sender: Sender, from: HostAddress): void {
     sender.lastHeardMs = this.#options.clock.monotonicMs()
-    sender.address = from
+    if (!this.#options.addresses.isRepeater(from)) sender.address = from
   }
 
   #apply(sender: Sender, message: ChangesMessage): undefined {

@@ -42,7 +42,7 @@ export function listPeers(
   const addressesOf = new Map<Sender, PeerAddress[]>()
   const unanswered: PeerAddress[] = []
   for (const peer of addresses.all) {
-    if (peer.isGroup) continue
+    if (peer.kind === 'group') continue
     if (peer.sender === undefined) unanswered.push(peer)
     else addressesOf.set(peer.sender, [...(addressesOf.get(peer.sender) ?? []), peer])
   }

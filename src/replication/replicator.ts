@@ -17,13 +17,20 @@ import {
   isReachable,
   systemInterfaceAddresses,
 } from './address-filter.ts'
-import { Discovery, type Resolver, systemResolver } from './discovery.ts'
+import {
+  Discovery,
+  type Resolver,
+  type ServiceResolver,
+  systemResolver,
+  systemServiceResolver,
+} from './discovery.ts'
 import { Greeter } from './greeter.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import { PeerAddresses } from './peer-addresses.ts'
-import { listPeers, type PeerStatus } from './peer-status.ts'
+import type { PeerSource } from './peer-source.ts'
+import { listPeers, type PeerStatus, type PeerSync } from './peer-status.ts'
 import { RepairAnswerer } from './repair-answerer.ts'
 import { RepairAsker } from './repair-asker.ts'
 import { RepeaterClient } from './repeater-client.ts'
@@ -46,9 +53,9 @@ export interface ReplicatorOptions {
   readonly transport: Transport
   readonly identity: Identity
   readonly keyring: Keyring
-  readonly peers: readonly HostAddress[]
+  readonly peers: readonly PeerSource[]
   /** Where repeaters pass on what this node sends; they tell where its peers are. */
-  readonly repeaters?: readonly HostAddress[] | undefined
+  readonly repeaters?: readonly PeerSource[] | undefined
   /** MIN_DATAGRAM_BYTES..MAX_DATAGRAM_BYTES; default DEFAULT_DATAGRAM_BYTES. */
   readonly maxDatagramBytes?: number | undefined
   readonly clock: Clock
@@ -60,11 +67,14 @@ export interface ReplicatorOptions {
   readonly onVerified?: ((sender: Sender) => void) | undefined
   /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
   readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
+  /** How this node and a peer came to hold the same, for display. */
+  readonly syncOf?: ((sender: Sender) => PeerSync | undefined) | undefined
   /** Changes of this sender were lost and cannot be had from it by asking again. */
   readonly onUnrepairable?: ((sender: Sender) => void) | undefined
   /** How much of what was sent is kept to be sent again; default DEFAULT_RESEND_LOG_BYTES. */
   readonly resendLogBytes?: number | undefined
   readonly resolver?: Resolver | undefined
+  readonly serviceResolver?: ServiceResolver | undefined
   readonly interfaceAddresses?: InterfaceAddresses | undefined
 }
 
@@ -144,6 +154,7 @@ export class Replicator {
     })
     const discovery = {
       resolver: options.resolver ?? systemResolver,
+      serviceResolver: options.serviceResolver ?? systemServiceResolver,
       isExcluded: (address: HostAddress) => this.#isExcluded(address),
       clock,
       logger,
@@ -206,16 +217,17 @@ export class Replicator {
   }
 
   /** Replaces the peers; resolves when every name was tried. */
-  setPeers(peers: readonly HostAddress[]): Promise<void> {
+  setPeers(peers: readonly PeerSource[]): Promise<void> {
     return this.#discovery.setPeers(peers)
   }
 
-  setRepeaters(repeaters: readonly HostAddress[]): Promise<void> {
+  setRepeaters(repeaters: readonly PeerSource[]): Promise<void> {
     return this.#repeaters.setRepeaters(repeaters)
   }
 
   peers(): PeerStatus[] {
-    return listPeers(this.#addresses, this.#senders, this.#options.clock.monotonicMs())
+    const { clock, syncOf = () => undefined } = this.#options
+    return listPeers(this.#addresses, this.#senders, clock.monotonicMs(), syncOf)
   }
 
   /** The boots of other nodes that proved to be alive. */

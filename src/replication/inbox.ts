@@ -100,7 +100,7 @@ export class Inbox {
   /** Whether from there a copy is no wonder: of several repeaters, or of one and the sender itself. */
   #mayComeTwice(from: HostAddress): boolean {
     const { addresses } = this.#options
-    return addresses.hasRepeaters && addresses.has(from)
+    return addresses.hasRepeaters && addresses.kindOf(from) !== undefined
   }
 
   #isOwn(header: Header): boolean {

@@ -76,9 +76,10 @@ export class PeerAddresses {
     return this.#repeaters.size > 0
   }
 
-  /** Whether this node sends to the address. */
-  has(address: HostAddress): boolean {
-    return this.#byText.has(formatAddress(address)) || this.isRepeater(address)
+  /** What is at the address; undefined when this node does not send there. */
+  kindOf(address: HostAddress): AddressKind | undefined {
+    if (this.isRepeater(address)) return 'repeater'
+    return this.#byText.get(formatAddress(address))?.kind
   }
 
   /** Whether what comes from there was passed on by a repeater, or is of the repeater itself. */

@@ -7,6 +7,7 @@ import type { Sealer } from '../wire/seal.ts'
 import { Discovery, type DiscoveryOptions } from './discovery.ts'
 import type { Greeter } from './greeter.ts'
 import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
+import type { Sender } from './sender.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
@@ -61,6 +62,20 @@ export class RepeaterClient {
     const others = subscribers.filter((address) => !isExcluded(address))
     addresses.list(others, clock.monotonicMs())
     greeter.greetAddresses()
+  }
+
+  /** Warns of a repeater that is none, and of a peer that is one. */
+  checkRole({ nodeName, provenAddress, isRepeater }: Sender): void {
+    if (provenAddress === undefined) return
+    const { addresses, logger } = this.#options
+    const kind = addresses.kindOf(provenAddress)
+    const fields = { name: nodeName, address: formatAddress(provenAddress) }
+    if (kind === 'repeater' && !isRepeater) {
+      logger.warn(fields, 'replication: what is configured as a repeater is no repeater but a node')
+    }
+    if (kind === 'peer' && isRepeater) {
+      logger.warn(fields, 'replication: what is configured as a peer is a repeater')
+    }
   }
 
   #setAddresses(repeaters: readonly HostAddress[]): void {

@@ -292,6 +292,7 @@ export class Replicator {
         'replication: another node has the same name; give every node its own',
       )
     }
+    this.#repeaters.checkRole(sender)
     this.#inbox.release(sender)
     if (!sender.isRepeater) this.#options.onVerified?.(sender)
   }

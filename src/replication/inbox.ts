@@ -75,19 +75,24 @@ export class Inbox {
 
   /** Takes one datagram; never throws for what is in it. */
   receive(datagram: Buffer, from: HostAddress): void {
+    const { addresses, stats } = this.#options
     const header = readHeader(datagram)
     if (header !== undefined && this.#isOwn(header)) return
-    this.#options.stats.datagramsReceived += 1
+    stats.datagramsReceived += 1
     const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
-    if (reason === 'replay' && this.#mayComeTwice(from)) this.#options.stats.duplicates += 1
+    const isDuplicate = reason === 'replay' && addresses.mayComeTwice(from)
+    if (isDuplicate) stats.duplicates += 1
     else if (reason !== undefined) this.#drop(reason)
   }
 
   /** Applies what was held back of a sender that is verified now. */
   release(sender: Sender): void {
+    const { addresses, stats } = this.#options
     for (const held of this.#held.take(sender)) {
       const reason = this.#admit(sender, held.sequence, held.message)
-      if (reason !== undefined) this.#drop(reason)
+      // Each repeater passed it on before anybody could tell that it is the same.
+      if (reason === 'replay' && addresses.hasRepeaters) stats.duplicates += 1
+      else if (reason !== undefined) this.#drop(reason)
     }
   }
 
@@ -95,12 +100,6 @@ export class Inbox {
   forget(sender: Sender): void {
     this.#drop('stale', this.#held.take(sender).length)
     this.#reassembly.forget(sender)
-  }
-
-  /** Whether from there a copy is no wonder: of several repeaters, or of one and the sender itself. */
-  #mayComeTwice(from: HostAddress): boolean {
-    const { addresses } = this.#options
-    return addresses.hasRepeaters && addresses.kindOf(from) !== undefined
   }
 
   #isOwn(header: Header): boolean {
@@ -151,7 +150,7 @@ export class Inbox {
   }
 
   #obey(message: ControlMessage, sender: Sender, from: HostAddress): DropReason | undefined {
-    const { greeter, asker, answerer } = this.#options
+    const { identity, greeter, asker, answerer, addresses, clock } = this.#options
     switch (message.kind) {
       case 'greeting': {
         const reason = greeter.receive(message, sender, from)
@@ -171,8 +170,9 @@ export class Inbox {
         this.#options.onRoster(message.subscribers)
         return undefined
       case 'leave':
-        // For repeaters; and this is none.
-        return 'stale'
+        if (!this.#isOurRepeater(sender) || !message.bootId.equals(identity.bootId)) return 'stale'
+        addresses.unlist(clock.monotonicMs())
+        return undefined
     }
   }
 

@@ -82,6 +82,11 @@ export class PeerAddresses {
     return this.#byText.get(formatAddress(address))?.kind
   }
 
+  /** Whether a copy from there is no wonder: of several repeaters, or of one and the sender itself. */
+  mayComeTwice(from: HostAddress): boolean {
+    return this.hasRepeaters && this.kindOf(from) !== undefined
+  }
+
   /** Whether what comes from there was passed on by a repeater, or is of the repeater itself. */
   isRepeater(address: HostAddress): boolean {
     return this.#repeaters.size > 0 && this.#repeaters.has(formatAddress(address))
@@ -124,6 +129,14 @@ export class PeerAddresses {
     this.refresh(nowMs)
   }
 
+  /** A repeater ends: what this node sends goes to everybody directly, until another one tells of them. */
+  unlist(nowMs: number): void {
+    for (const peer of this.#all) {
+      if (peer.isListed(nowMs)) peer.lastListedMs = nowMs - LISTED_LIFETIME_MS - 1
+    }
+    this.refresh(nowMs)
+  }
+
   /** Chooses the destinations anew: after an answer, and as answers and lists grow old. */
   refresh(nowMs: number): void {
     for (const [text, peer] of this.#byText) {
@@ -156,14 +169,18 @@ export class PeerAddresses {
     }
   }
 
-  /** Of these kinds only `next` remain, in front, and others of the same address give way to them. */
+  /**
+   * Of these kinds only `next` remain, in front; others of the same address give way to them, but no
+   * repeater to a peer.
+   */
   #replace(kinds: readonly AddressKind[], next: readonly PeerAddress[]): void {
     const known = this.#byText
     this.#byText = new Map(
       next.map((peer) => {
         const text = formatAddress(peer.address)
         const old = known.get(text)
-        return [text, old?.kind === peer.kind ? old : peer]
+        const isKept = old?.kind === peer.kind || old?.kind === 'repeater'
+        return [text, old !== undefined && isKept ? old : peer]
       }),
     )
     for (const [text, peer] of known) {

@@ -9,7 +9,7 @@ import type { RandomSource } from '../base/random.ts'
 import { type Header, readHeader } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
-import { decodeMessage, encodeRoster } from '../wire/message.ts'
+import { decodeMessage, encodeLeave, encodeRoster } from '../wire/message.ts'
 import { openDatagram, Sealer } from '../wire/seal.ts'
 import { Greeter } from './greeter.ts'
 import { PeerAddresses } from './peer-addresses.ts'
@@ -84,10 +84,14 @@ export class Repeater {
     this.#greeter.start()
   }
 
-  /** Its subscribers notice, and send to each other without it. Idempotent. */
+  /** Tells its subscribers, who send to each other without it from then on. Idempotent. */
   async stop(): Promise<void> {
     this.#isStarted = false
     this.#greeter.stop()
+    for (const { sender, address } of this.subscriptions()) {
+      this.#send(this.#sealer.seal('control', encodeLeave(sender.bootId)), address)
+      this.#subscribers.remove(sender)
+    }
     await this.#options.transport.stop()
   }
 

@@ -103,7 +103,7 @@ export interface RosterMessage {
 
 export interface LeaveMessage {
   readonly kind: 'leave'
-  /** Which repeater is left. */
+  /** Who is left: a repeater by a node, or a node by a repeater. */
   readonly bootId: Buffer
 }
 

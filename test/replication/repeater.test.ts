@@ -97,7 +97,7 @@ test('two repeaters: everything comes twice, which is no fault; one of them is e
     [['one'], ['one']],
   )
   for (const { replicator } of members.slice(1)) assert.ok(replicator.stats.duplicates > 0)
-  await repeaters[0]?.repeater.stop()
+  await repeaters[0]?.transport.stop()
   first(members).put('two', 2)
   cluster.clock.advance(0)
   assert.deepEqual(idsOf(members.slice(1)), [
@@ -112,9 +112,9 @@ test('two repeaters: everything comes twice, which is no fault; one of them is e
 
 test('without any repeater nodes send directly, and through it again when it is back', async () => {
   const cluster = new RepeatedCluster()
-  const { repeater } = await cluster.repeater(1)
+  const { transport } = await cluster.repeater(1)
   const members = await cluster.startBehind(3, 1)
-  await repeater.stop()
+  await transport.stop()
   first(members).put('nobody passes it on', 1)
   cluster.clock.advance(200)
   assert.deepEqual(
@@ -144,6 +144,18 @@ test('without any repeater nodes send directly, and through it again when it is 
   assert.deepEqual(members.map(droppedTotal), [0, 0, 0])
   await cluster.stop(members)
   await again.repeater.stop()
+})
+
+test('a repeater that stops says so: nothing waits for a heartbeat', async () => {
+  const cluster = new RepeatedCluster()
+  const { repeater } = await cluster.repeater(1)
+  const members = await cluster.startBehind(3, 1)
+  await repeater.stop()
+  cluster.clock.advance(0)
+  first(members).put('directly', 1)
+  cluster.clock.advance(0)
+  assert.deepEqual(idsOf(members.slice(1)), [['directly'], ['directly']])
+  await cluster.stop(members)
 })
 
 test('nodes behind different repeaters, and peers by address, get everything once at least', async () => {
@@ -288,6 +300,7 @@ const chaos = fc.record({
       isRemove: fc.boolean(),
       /** A repeater that is stopped, or started again, before this. */
       toggled: fc.option(fc.nat(), { freq: 6 }),
+      isKilled: fc.boolean(),
       waitMs: fc.constantFrom(0, 1, 10, 100, 900),
     }),
     { minLength: 1, maxLength: 40 },
@@ -304,7 +317,7 @@ test('whatever is lost, doubled, reordered or stopped, all nodes end with the sa
       }
       const members = await cluster.startBehind(nodes, repeaters)
       let clock = 0
-      for (const { node, id, isRemove, toggled, waitMs } of steps) {
+      for (const { node, id, isRemove, toggled, isKilled, waitMs } of steps) {
         clock += 1
         if (toggled !== null) {
           const index = toggled % repeaters
@@ -313,6 +326,7 @@ test('whatever is lost, doubled, reordered or stopped, all nodes end with the sa
             stopped === undefined
               ? await cluster.repeater(index + 1, { boot: clock + 1 })
               : undefined
+          if (isKilled) await stopped?.transport.stop()
           await stopped?.repeater.stop()
         }
         const member = members[node % nodes]

@@ -5,11 +5,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, test } from 'node:test'
-import { formatAddress } from '../../src/base/address.ts'
+import { formatAddress, parseHostAddress } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
 import { type RepeaterConfig, RepeaterNode } from '../../src/node/repeater-node.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { freeAddresses } from '../support/free-ports.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -37,8 +38,13 @@ function addressOf(repeater: RepeaterNode): string {
   return address
 }
 
-async function startNode(name: string, repeater: string, logger = new RecordingLogger()) {
-  const replication = { listen: '[::1]:0', repeaters: [repeater] }
+async function startNode(
+  name: string,
+  repeater: string,
+  listen = '[::1]:0',
+  logger = new RecordingLogger(),
+) {
+  const replication = { listen, repeaters: [repeater] }
   const node = createNode({ node: { name }, replication }, { logger })
   open.push(node)
   await node.start()
@@ -84,13 +90,26 @@ test('nodes behind it over IPv6 share sessions; it tells who they are', async ()
   assert.equal((await get('/v1/caches/ssl/sessions/00')).status, 404)
 })
 
+test('a repeater that comes later is subscribed to, and never copied', async () => {
+  const [address = ''] = await freeAddresses(1)
+  const node = await startNode('a', address, '127.0.0.1:0')
+  await until('nobody is there', () => node.syncStatus()?.state === 'alone')
+  const repeater = repeaterWith({ listen: parseHostAddress(address) })
+  await repeater.start()
+  await until('it is subscribed to', () => repeater.peers().length === 1)
+  assert.equal(node.syncStatus()?.state, 'alone')
+  const [peer] = node.peers()
+  assert.deepEqual([peer?.role, peer?.isUp, peer?.sync], ['repeater', true, undefined])
+  const failed = /^tlscached_sync_failures_total.* [1-9]/m.exec((await node.metrics()).text)
+  assert.equal(failed, null)
+})
+
 test('a node on the address of a repeater, and a repeater that is no repeater, are told', async () => {
-  const logger = new RecordingLogger()
-  const node = await startNode('a', '[::1]:9', logger)
+  const node = await startNode('a', '[::1]:9')
   const [first] = node.listening()
   assert.ok(first !== undefined)
   const other = new RecordingLogger()
-  const mistaken = await startNode('b', first.address, other)
+  const mistaken = await startNode('b', first.address, '[::1]:0', other)
   await until('it is verified', () => mistaken.peers().some((peer) => peer.isVerified))
   assert.ok(other.lines.some(({ message }) => message.includes('is no repeater')))
 })

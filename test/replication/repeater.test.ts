@@ -54,6 +54,8 @@ test('a change goes to the repeater once, and from there to all the others', asy
     members.map(({ replicator }) => replicator.joinState()),
     ['joined', 'joined', 'joined'],
   )
+  // Who is copied and compared with: not the repeater.
+  assert.deepEqual(first(members).verified, ['node-2', 'node-3'])
   await cluster.stop(members)
   await repeater.stop()
   cluster.clock.advance(0)
@@ -263,9 +265,15 @@ test('keys rotate through a repeater without a loss', async () => {
       cluster.clock.advance(100)
     }
   }
+  // The repeater seals under the new key, too: subscriptions go on.
+  cluster.clock.advance(SETTLE_MS)
+  assert.deepEqual(
+    destinationsOf(cluster, () => first(members).put('last', clock + 1)),
+    ['10.0.0.1 to 10.0.1.1', '10.0.1.1 to 10.0.0.2'],
+  )
   assert.deepEqual(
     members.map(({ newest }) => newest.size),
-    [0, clock],
+    [0, clock + 1],
   )
   assert.equal(repeater.stats.dropped.unauthenticated, 0)
   assert.deepEqual(members.map(droppedTotal), [0, 0])

@@ -34,6 +34,8 @@ export class TestNode {
   readonly newest = new Map<string, Change>()
   /** The newest of its own changes, likewise. */
   readonly made = new Map<string, Change>()
+  /** Names of the peers that proved to be alive, in order. */
+  readonly verified: string[] = []
   /** Names of the senders, each time some of their changes were lost for good. */
   readonly unrepairable: string[] = []
 
@@ -51,6 +53,7 @@ export class TestNode {
       random,
       logger: silentLogger,
       apply: (change) => this.#apply(change),
+      onVerified: (sender) => this.verified.push(sender.nodeName),
       onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
       resendLogBytes: options.resendLogBytes,
       resolver: () => Promise.reject(new Error('this test has no names')),

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, afterEach, test } from 'node:test'
 import { formatAddress, parseHostAddress } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/random.ts'
-import { type CacheNode, createNode } from '../../src/node/node.ts'
+import { type CacheNode, createNode, nodeConfig } from '../../src/node/node.ts'
 import { type RepeaterConfig, RepeaterNode } from '../../src/node/repeater-node.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { freeAddresses } from '../support/free-ports.ts'
@@ -102,6 +102,16 @@ test('a repeater that comes later is subscribed to, and never copied', async () 
   assert.deepEqual([peer?.role, peer?.isUp, peer?.sync], ['repeater', true, undefined])
   const failed = /^tlscached_sync_failures_total.* [1-9]/m.exec((await node.metrics()).text)
   assert.equal(failed, null)
+})
+
+test('a reload takes the repeaters over', async () => {
+  const [old, next] = [repeaterWith({ name: 'old' }), repeaterWith({ name: 'next' })]
+  await Promise.all([old.start(), next.start()])
+  const node = await startNode('a', addressOf(old))
+  await until('it subscribed', () => old.peers().length === 1)
+  const replication = { listen: '[::1]:0', repeaters: [addressOf(next)] }
+  await node.reload(nodeConfig({ node: { name: 'a' }, replication }))
+  await until('it left', () => old.peers().length === 0 && next.peers().length === 1)
 })
 
 test('a node on the address of a repeater, and a repeater that is no repeater, are told', async () => {

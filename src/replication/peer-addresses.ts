@@ -10,7 +10,7 @@ const ANSWER_LIFETIME_MS = 10_000
  * A repeater tells its subscribers about once a second. Who was not told of for this long may not get what
  * it passes on, and is sent to directly: at worst it has something twice.
  */
-export const LISTED_LIFETIME_MS = 2500
+export const LISTED_LIFETIME_MS = 3500
 /** An address that a repeater told is forgotten when neither it nor a repeater was heard for this long. */
 const CONTACT_LIFETIME_MS = 300_000
 /** Told by repeaters; more are left out. */

@@ -33,6 +33,7 @@ class KeyHolder {
   /** How often it said that it read its keys again. */
   #reloads = 0
   #process: NodeProcess | undefined
+  #child: ChildProcess | undefined
 
   constructor(folder: string, name: string) {
     this.keysFile = join(folder, `${name}.keys`)
@@ -52,11 +53,17 @@ class KeyHolder {
     const child: ChildProcess = spawn(process.execPath, [...args, '--log-level', 'info'], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
+    this.#child = child
     assert.ok(child.stderr !== null)
     createInterface({ input: child.stderr }).on('line', (line) => {
       if (line.includes('were read again')) this.#reloads += 1
     })
     return child
+  }
+
+  /** Also one that never became ready. */
+  async stop(): Promise<void> {
+    if (this.#child !== undefined) await stopProcess(this.#child)
   }
 
   writeKeys(keys: readonly string[]): void {
@@ -77,13 +84,14 @@ for (const way of ['peers', 'repeaters'] as const) {
     const folder = mkdtempSync(join(tmpdir(), 'tlscached-rotation-'))
     const holders: KeyHolder[] = []
     t.after(async () => {
-      await Promise.all(holders.map((holder) => stopProcess(holder.process.child)))
+      await Promise.all(holders.map((holder) => holder.stop()))
       rmSync(folder, { recursive: true })
     })
     const [old, fresh] = [generateKey(systemRandom), generateKey(systemRandom)]
     const create = (name: string) => {
       const holder = new KeyHolder(folder, name)
       holder.writeKeys([old])
+      holders.push(holder)
       return holder
     }
 
@@ -93,24 +101,21 @@ for (const way of ['peers', 'repeaters'] as const) {
       const options = ['--listen', repeaterAddress, '--keys-file', holder.keysFile]
       // Given twice, the last log level counts.
       holder.process = await startRepeat(folder, 'repeater', options, holder.spawner)
-      holders.push(holder)
     }
-    const nodes = await Promise.all(
-      NAMES.map(async (name, index) => {
-        const holder = create(name)
-        const replication = {
-          listen: addresses[index],
-          ...(way === 'peers' ? { peers: addresses } : { repeaters: [repeaterAddress] }),
-          keys_file: holder.keysFile,
-          // Nothing that is missing comes by comparing.
-          digest_interval: '1h',
-        }
-        const config = { node: { name }, caches: [{ name: 'ssl', items: 100_000 }], replication }
-        holder.process = await startServe(folder, config, holder.spawner)
-        holders.push(holder)
-        return holder.process
-      }),
-    )
+    const nodes: NodeProcess[] = []
+    for (const [index, name] of NAMES.entries()) {
+      const holder = create(name)
+      const replication = {
+        listen: addresses[index],
+        ...(way === 'peers' ? { peers: addresses } : { repeaters: [repeaterAddress] }),
+        keys_file: holder.keysFile,
+        // Nothing that is missing comes by comparing.
+        digest_interval: '1h',
+      }
+      const config = { node: { name }, caches: [{ name: 'ssl', items: 100_000 }], replication }
+      holder.process = await startServe(folder, config, holder.spawner)
+      nodes.push(holder.process)
+    }
     await untilAllKnowEachOther(nodes)
 
     const load = new PutLoad(nodes)
@@ -158,7 +163,6 @@ for (const way of ['peers', 'repeaters'] as const) {
       { node: { name: 'stranger' }, replication },
       stranger.spawner,
     )
-    holders.push(stranger)
     assert.equal(await countItems(stranger.process), 0)
     await until('every node refused it', async () => {
       const answers = await Promise.all(nodes.map(({ http }) => askPeers(http)))

@@ -1,6 +1,7 @@
 // Three nodes that know only the addresses of repeaters: real processes, some of which are killed.
 
 import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,6 +18,7 @@ import { until } from '../support/latch.ts'
 import {
   type NodeProcess,
   runCli,
+  type Spawner,
   startRepeat,
   startServe,
   stopProcess,
@@ -31,7 +33,13 @@ class Cluster {
   readonly folder = mkdtempSync(join(tmpdir(), 'tlscached-repeat-'))
   readonly repeaterAddresses: readonly string[]
   readonly #keysFile = join(this.folder, 'cluster.keys')
-  readonly #children = new Set<NodeProcess['child']>()
+  readonly #children: ChildProcess[] = []
+  /** Notes who has to be stopped, also when it never becomes ready. */
+  readonly #spawn: Spawner = (args) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#children.push(child)
+    return child
+  }
 
   private constructor(repeaterAddresses: readonly string[]) {
     this.repeaterAddresses = repeaterAddresses
@@ -41,7 +49,7 @@ class Cluster {
   static async create(t: TestContext, repeaters: number): Promise<Cluster> {
     const cluster = new Cluster(await freeAddresses(repeaters))
     t.after(async () => {
-      await Promise.all([...cluster.#children].map(stopProcess))
+      await Promise.all(cluster.#children.map(stopProcess))
       rmSync(cluster.folder, { recursive: true })
     })
     return cluster
@@ -50,7 +58,7 @@ class Cluster {
   async repeater(index: number): Promise<NodeProcess> {
     const listen = this.repeaterAddresses[index] ?? ''
     const options = ['--listen', listen, '--keys-file', this.#keysFile]
-    return this.#note(await startRepeat(this.folder, `repeater-${index}`, options))
+    return await startRepeat(this.folder, `repeater-${index}`, options, this.#spawn)
   }
 
   async node(name: string): Promise<NodeProcess> {
@@ -62,18 +70,15 @@ class Cluster {
       digest_interval: '1h',
     }
     const caches = [{ name: 'ssl', items: 100_000 }]
-    return this.#note(await startServe(this.folder, { node: { name }, caches, replication }))
+    const config = { node: { name }, caches, replication }
+    return await startServe(this.folder, config, this.#spawn)
   }
 
   async nodes(): Promise<NodeProcess[]> {
-    const nodes = await Promise.all(NAMES.map((name) => this.node(name)))
+    const nodes: NodeProcess[] = []
+    for (const name of NAMES) nodes.push(await this.node(name))
     await untilAllKnowEachOther(nodes)
     return nodes
-  }
-
-  #note(started: NodeProcess): NodeProcess {
-    this.#children.add(started.child)
-    return started
   }
 }
 

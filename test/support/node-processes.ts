@@ -22,6 +22,9 @@ const TERMINATOR_NODE = fileURLToPath(new URL('terminator-node.ts', import.meta.
 /** Resolved here, so that a test may run the program from any folder. */
 const TSX = import.meta.resolve('tsx')
 
+/** Programs start slowly where many start at once. */
+const START_FAILSAFE_MS = 60_000
+
 export const CLI_ARGS: readonly string[] = ['--import', TSX, MAIN]
 
 export interface Finished {
@@ -96,11 +99,12 @@ export async function startRepeat(
 }
 
 async function untilReady(name: string, child: ChildProcess, http: Address): Promise<void> {
-  await until(`${name} is ready`, async () => {
+  const isReady = async () => {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const answer = await ask(http, { path: '/readyz' }).catch(() => undefined)
     return answer?.status === 200
-  })
+  }
+  await until(`${name} is ready`, isReady, START_FAILSAFE_MS)
 }
 
 /** Ends a process that this test started, and waits for it. */

@@ -4,7 +4,11 @@
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Sender } from './sender.ts'
 
-/** An answer is good for this long: three greetings in a row may be lost. */
+/**
+ * An answer is good for this long: three greetings in a row may be lost. Where none came for longer, nothing
+ * but greetings is sent: the kernel keeps datagrams to a host that is not there for seconds, in the send
+ * buffer that those to all others need. Whoever comes back asks for what it missed.
+ */
 const ANSWER_LIFETIME_MS = 10_000
 /**
  * A repeater tells its subscribers about once a second. Who was not told of for this long may not get what
@@ -26,6 +30,8 @@ export class PeerAddress {
   sender: Sender | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
   lastGreetedMs = Number.NEGATIVE_INFINITY
+  /** undefined until the destinations are first chosen with it. */
+  knownSinceMs: number | undefined
   /** When a repeater last said that it passes everything on to this address. */
   lastListedMs = Number.NEGATIVE_INFINITY
   entriesSent = 0
@@ -38,6 +44,12 @@ export class PeerAddress {
   /** The sender that answers there now. */
   activeSender(nowMs: number): Sender | undefined {
     return nowMs - this.lastAnsweredMs <= ANSWER_LIFETIME_MS ? this.sender : undefined
+  }
+
+  /** Nobody answers there, and there was time to. */
+  isSilent(nowMs: number): boolean {
+    const sinceMs = Math.max(this.knownSinceMs ?? nowMs, this.lastAnsweredMs)
+    return nowMs - sinceMs > ANSWER_LIFETIME_MS
   }
 
   isListed(nowMs: number): boolean {
@@ -60,7 +72,7 @@ export class PeerAddresses {
   }
 
   /**
-   * Where changes go: one address per node, every address that nobody answers at, and repeaters instead
+   * Where changes go: one address per node, new addresses that nobody answered at yet, and repeaters instead
    * of the nodes behind them.
    */
   get destinations(): readonly PeerAddress[] {
@@ -140,6 +152,7 @@ export class PeerAddresses {
   /** Chooses the destinations anew: after an answer, and as answers and lists grow old. */
   refresh(nowMs: number): void {
     for (const [text, peer] of this.#byText) {
+      peer.knownSinceMs ??= nowMs
       const lastKnownMs = Math.max(peer.lastListedMs, peer.lastAnsweredMs)
       const isOld = nowMs - lastKnownMs > CONTACT_LIFETIME_MS
       if (peer.kind === 'contact' && isOld) this.#byText.delete(text)
@@ -150,14 +163,15 @@ export class PeerAddresses {
     const reached = new Set<Sender>()
     const isNew = (peer: PeerAddress) => {
       const sender = peer.activeSender(nowMs)
-      if (sender === undefined) return true
+      if (sender === undefined) return !peer.isSilent(nowMs)
       if (reached.has(sender)) return false
       reached.add(sender)
       return true
     }
     this.#behindRepeaters = this.#all.filter((peer) => peer.isListed(nowMs) && isNew(peer))
     this.#destinations = this.#all.filter((peer) => {
-      if (peer.kind === 'group' || peer.kind === 'repeater') return true
+      if (peer.kind === 'group') return true
+      if (peer.kind === 'repeater') return !peer.isSilent(nowMs)
       return !peer.isListed(nowMs) && isNew(peer)
     })
   }

@@ -52,8 +52,6 @@ export class Synchronizer<Peer extends SyncPeer> {
   readonly #options: SynchronizerOptions<Peer>
   /** Peers to compare with soon, by key. */
   readonly #asked = new Map<string, Peer>()
-  /** By key, of peers that are there. */
-  readonly #peerSyncs = new Map<string, { state: PeerSyncState; lastSyncedAtMs?: number }>()
   #state: SyncState = 'joining'
   #peerName = ''
   #lastSyncedAtMs: number | undefined
@@ -66,6 +64,8 @@ export class Synchronizer<Peer extends SyncPeer> {
   #periodic: Timer | undefined
   #soon: Timer | undefined
   #wake: (() => void) | undefined
+  /** By key, of peers that are there. */
+  readonly #peerSyncs = new Map<string, { state: PeerSyncState; lastSyncedAtMs?: number }>()
 
   constructor(options: SynchronizerOptions<Peer>) {
     this.#options = options

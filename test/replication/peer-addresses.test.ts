@@ -86,6 +86,24 @@ test('who was told is forgotten five minutes after the last list and the last an
   assert.deepEqual(addresses.all, [])
 })
 
+test('where nobody answers for ten seconds only greetings go, whatever is there', () => {
+  const addresses = new PeerAddresses()
+  addresses.set([at(1)], undefined, 0)
+  addresses.setRepeaters([at(9)], 0)
+  addresses.list([at(2)], 5000)
+  addresses.refresh(10_000)
+  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.9', '10.0.0.1', '10.0.0.2'])
+  addresses.refresh(10_001)
+  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.2'])
+  addresses.refresh(15_001)
+  assert.deepEqual(addresses.destinations, [])
+  addresses.list([at(2)], 16_000)
+  assert.deepEqual(addresses.behindRepeaters, [])
+  answer(addresses, at(9).host, senderAt(at(9)), 16_000)
+  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.9'])
+  assert.equal(addresses.all.length, 3)
+})
+
 test('so many addresses are taken from repeaters and no more', () => {
   const addresses = new PeerAddresses()
   addresses.set([at(0)], undefined, 0)

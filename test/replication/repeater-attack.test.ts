@@ -153,7 +153,7 @@ test('nobody can have the stream sent to an address that did not get the challen
   await cluster.stop([node])
 })
 
-test('a subscription ends when its proofs do, though its sender goes on sending', async () => {
+test('a subscription ends when its proofs do, and nothing of its sender is passed on then', async () => {
   const { cluster, repeater, members } = await record()
   cluster.network.isLost = ({ datagram, from, to }) =>
     from.host === members[0].transport.address.host &&
@@ -167,6 +167,10 @@ test('a subscription ends when its proofs do, though its sender goes on sending'
   const before = repeater.stats.dropped.unsubscribed
   members[0].put('too late', 1000)
   cluster.clock.advance(0)
+  // It has noticed, and sends directly: somebody brings that to the repeater.
+  const change = cluster.network.sent.at(-1)
+  assert.ok(change !== undefined && change.to.host === members[1].transport.address.host)
+  cluster.network.deliver({ ...change, to: REPEATER })
   assert.equal(repeater.stats.dropped.unsubscribed, before + 1)
   await cluster.stop(members)
 })

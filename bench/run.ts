@@ -1,13 +1,17 @@
 // `npm run bench -- <name> [--json] [--quick]`: runs one benchmark and prints its rows beside the goals.
 
 import { parseArgs } from 'node:util'
+import { benchMemcached } from './memcached.ts'
 import { benchReplication } from './replication.ts'
+import { benchSessiond } from './sessiond.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
 
 const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
   store: benchStore,
   replication: benchReplication,
+  memcached: benchMemcached,
+  sessiond: benchSessiond,
 }
 
 const { values, positionals } = parseArgs({

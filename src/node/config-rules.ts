@@ -55,7 +55,7 @@ function checkFrontends(tree: ConfigTree): void {
       : [DEFAULT_CACHE_NAME]
     if (!names.includes(cache)) tree.report(['frontends', 'cache'], `there is no cache "${cache}"`)
   }
-  for (const name of ['memcached', 'sessiond']) {
+  for (const name of ['memcached', 'sessiond', 'rpc']) {
     const address = frontends[name]
     if (frontends['insecure'] === true || typeof address !== 'string') continue
     if (isBeyondLoopback(address)) {

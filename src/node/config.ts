@@ -41,6 +41,7 @@ export interface FrontendsConfig {
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
+  readonly rpc: Address | undefined
   /** Name of the cache behind protocols that name none. */
   readonly cache: string
   /** Sessions may cross the network in clear. */
@@ -140,12 +141,13 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
 }
 
 function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
-  const { http, memcached, sessiond } = frontends
+  const { http, memcached, sessiond, rpc } = frontends
   return {
     http: http === NONE ? undefined : http,
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
+    rpc: rpc === NONE ? undefined : rpc,
     cache: frontends.cache ?? caches[0]?.name ?? '',
     isInsecure: frontends.insecure,
   }

@@ -8,6 +8,7 @@ import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
+import { RpcFrontend } from '../frontends/rpc/rpc-frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
@@ -25,7 +26,7 @@ export interface NodeFrontendsOptions {
 /** Not started yet. Throws ERR_CACHE. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
-  const { http, memcached, sessiond, isInsecure } = config
+  const { http, memcached, sessiond, rpc, isInsecure } = config
   const frontends: Frontend[] = []
   const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -34,13 +35,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     const { pid } = process
     const frontend = new MemcachedFrontend({ address: memcached, hooks: cacheHooks, clock, pid })
     frontends.push(frontend)
-    const { connections: _open, ...events } = frontend.stats
-    const eventNames = Object.keys(events) as (keyof typeof events)[]
-    sources.push({
-      name: frontend.name,
-      events: () => eventNames.map((event) => [event, frontend.stats[event]]),
-      connections: () => frontend.stats.connections,
-    })
+    sources.push(sourceOf(frontend))
   }
   if (sessiond !== undefined) {
     const { sessiondRemove: removePolicy } = config
@@ -49,10 +44,24 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
   }
+  if (rpc !== undefined) {
+    const frontend = new RpcFrontend({ address: rpc, caches: hooks, clock, logger })
+    frontends.push(frontend)
+    sources.push(sourceOf(frontend))
+  }
   if (sources.length > 0) collectFrontends(registry, sources)
   // Last, so that who asks it whether the node is ready finds the others listening.
   if (http !== undefined) {
     frontends.push(new HttpFrontend({ listen: http, isInsecure, backend, clock, logger }))
   }
   return frontends
+}
+
+/** Of a frontend over streams: all it counts, but the connections open now by themselves. */
+function sourceOf({ name, stats }: MemcachedFrontend | RpcFrontend): FrontendSource {
+  return {
+    name,
+    events: () => Object.entries(stats).filter(([event]) => event !== 'connections'),
+    connections: () => stats.connections,
+  }
 }

@@ -42,19 +42,26 @@ export class Outbox {
   publish(change: Change): void {
     if (this.#options.addresses.all.length === 0) return
     if (!this.#batch.add(change)) {
-      this.flush()
+      this.#sendBatch()
       if (!this.#batch.add(change)) {
         this.#sendInFragments(change)
         return
       }
     }
-    this.#timer ??= this.#options.clock.soon(() => this.flush())
+    // The first of a turn of the event loop goes at once, what follows gathers until the turn is over.
+    if (this.#timer !== undefined) return
+    this.#sendBatch()
+    this.#timer = this.#options.clock.soon(() => this.flush())
   }
 
   /** Sends what was gathered. */
   flush(): void {
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#sendBatch()
+  }
+
+  #sendBatch(): void {
     const entries = this.#batch.count
     if (entries > 0) this.#send(this.#batch.take(this.#options.clock.wallMs()), entries)
   }

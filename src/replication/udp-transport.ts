@@ -50,6 +50,7 @@ export class UdpTransport implements Transport {
     if (error !== null) this.#countError(error)
   }
   #address: HostAddress
+  #isIPv6 = false
   #sockets: SocketAsPromised[] = []
   /** The one that sends; undefined when not started. */
   #unicast: Socket | undefined
@@ -108,7 +109,12 @@ export class UdpTransport implements Transport {
   async #startUnicast(listen: HostAddress, receive: DatagramReceiver): Promise<void> {
     const unicast = await this.#open(listen, false, receive)
     this.#unicast = unicast.socket
-    this.#address = { host: listen.host, port: unicast.address().port }
+    this.#setAddress({ host: listen.host, port: unicast.address().port })
+  }
+
+  #setAddress(address: HostAddress): void {
+    this.#address = address
+    this.#isIPv6 = isIPv6(address.host)
   }
 
   async #startMulticast(group: HostAddress, receive: DatagramReceiver): Promise<void> {
@@ -125,7 +131,7 @@ export class UdpTransport implements Transport {
     // Several nodes on one machine hear each other; each recognises its own datagrams.
     unicast.setMulticastLoopback(true)
     this.#unicast = unicast.socket
-    this.#address = { host: unicastHost, port: unicast.address().port }
+    this.#setAddress({ host: unicastHost, port: unicast.address().port })
   }
 
   async #open(
@@ -133,7 +139,8 @@ export class UdpTransport implements Transport {
     isShared: boolean,
     receive: DatagramReceiver,
   ): Promise<SocketAsPromised> {
-    const type: SocketType = isIPv6(address.host) ? 'udp6' : 'udp4'
+    const family = isIPv6(address.host) ? 6 : 4
+    const type: SocketType = family === 6 ? 'udp6' : 'udp4'
     // An answer at once, as all addresses are literal: else every datagram waits for the next tick.
     const options = {
       type,
@@ -142,7 +149,7 @@ export class UdpTransport implements Transport {
         host: string,
         _options: unknown,
         answer: (error: null, host: string, family: number) => void,
-      ) => answer(null, host, isIP(host)),
+      ) => answer(null, host, family),
     }
     const socket = DgramAsPromised.createSocket(options, (datagram, from) =>
       receive(datagram, { host: unmapped(from.address), port: from.port }),
@@ -166,7 +173,7 @@ export class UdpTransport implements Transport {
   }
 
   #literalFor(to: HostAddress): string {
-    return isIPv6(this.#address.host) && isIPv4(to.host) ? MAPPED_PREFIX + to.host : to.host
+    return this.#isIPv6 && isIPv4(to.host) ? MAPPED_PREFIX + to.host : to.host
   }
 
   #countError(error: unknown): void {

@@ -2,8 +2,8 @@
 //
 // The blocks of one size lie densely: whoever frees one gets the last one moved into the hole, and a page
 // that becomes empty goes back. So nothing fragments, and the pages in use never exceed what the blocks in
-// use fill, plus one begun page a size: that is the hard bound. Callers hold a slot number, which stays the
-// same when the block moves. A block that becomes free is zeroed.
+// use fill, plus one begun page a size: that is the hard bound. Callers name each block by a slot number of
+// their own, which stays the same when the block moves. A block that becomes free is zeroed.
 
 /** One page, seen as bytes, as u32 and as f64; all blocks begin at a multiple of 8. */
 export interface Page {
@@ -33,11 +33,11 @@ const SMALLEST_BLOCK_BYTES = 64
 const SIZE_RATIO = 1.2
 const SIZE_ALIGN_BYTES = 16
 
-/** A location is size class * 2^26 + position within the class. */
+/** A location is (1 + size class) * 2^26 + position within the class. */
 const POSITION_BITS = 26
 const POSITION_MASK = 2 ** POSITION_BITS - 1
-/** Location of a slot that was given back; there are never 63 size classes. */
-const NOWHERE = 0xffffffff
+/** Location of a slot without a block, as all are in new memory. */
+const NOWHERE = 0
 
 class SizeClass {
   readonly blockBytes: number
@@ -54,20 +54,15 @@ class SizeClass {
 export class Arena {
   readonly #classes: SizeClass[]
   readonly #location: Uint32Array
-  /** Slots given back, to be used again before new ones are begun. */
-  readonly #freeSlots: Uint32Array
-  #freeCount = 0
-  #begunCount = 0
   /** One empty page kept, so that a block freed and taken again at a page's edge costs no new page. */
   #spare: Page | undefined
   #pageCount = 0
 
-  /** `slots`: most blocks in use at once. `maxBytes`: largest block asked for, its header not counted. */
+  /** `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. */
   constructor(slots: number, maxBytes: number) {
     this.#classes = blockSizes(maxBytes + BLOCK_HEADER_BYTES).map((size) => new SizeClass(size))
     // Zeroed memory of this size costs nothing until it is written to.
     this.#location = new Uint32Array(slots)
-    this.#freeSlots = new Uint32Array(slots)
   }
 
   /** Bytes of all pages. */
@@ -75,23 +70,21 @@ export class Arena {
     return this.#pageCount * PAGE_BYTES
   }
 
-  /** A slot with a block of at least `bytes` after its header. The caller keeps to the limits it named. */
-  allocate(bytes: number): number {
+  /** Gives a slot that has none a block of at least `bytes` after its header, all zero. */
+  allocate(slot: number, bytes: number): void {
     const classNumber = this.#classFor(bytes + BLOCK_HEADER_BYTES)
     const sizeClass = this.#classAt(classNumber)
     const position = sizeClass.used
     if (position === sizeClass.pages.length * sizeClass.perPage)
       sizeClass.pages.push(this.#takePage())
     sizeClass.used += 1
-    const slot = this.#takeSlot()
-    this.#location[slot] = classNumber * 2 ** POSITION_BITS + position
+    this.#location[slot] = locationOf(classNumber, position)
     pageAt(sizeClass, position).words[offsetAt(sizeClass, position) >>> 2] = slot
-    return slot
   }
 
   free(slot: number): void {
     const location = this.#location[slot] ?? 0
-    const sizeClass = this.#classAt(location >>> POSITION_BITS)
+    const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)
     const position = location & POSITION_MASK
     const last = sizeClass.used - 1
     const lastPage = pageAt(sizeClass, last)
@@ -108,11 +101,8 @@ export class Arena {
     sizeClass.used = last
     if (last % sizeClass.perPage === 0) this.#givePage(sizeClass)
     this.#location[slot] = NOWHERE
-    this.#freeSlots[this.#freeCount] = slot
-    this.#freeCount += 1
   }
 
-  /** Whether a slot that was handed out before has a block now, its own or another owner's. */
   isUsed(slot: number): boolean {
     return this.#location[slot] !== NOWHERE
   }
@@ -120,7 +110,7 @@ export class Arena {
   /** Sets the cursor onto a slot's block; what it reads there holds until a block is freed. */
   seek(slot: number, cursor: BlockCursor): void {
     const location = this.#location[slot] ?? 0
-    const sizeClass = this.#classAt(location >>> POSITION_BITS)
+    const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)
     const position = location & POSITION_MASK
     const pageNumber = Math.floor(position / sizeClass.perPage)
     cursor.page = sizeClass.pages[pageNumber] ?? NO_PAGE
@@ -142,16 +132,6 @@ export class Arena {
       else high = middle
     }
     return low
-  }
-
-  #takeSlot(): number {
-    if (this.#freeCount > 0) {
-      this.#freeCount -= 1
-      return this.#freeSlots[this.#freeCount] ?? 0
-    }
-    if (this.#begunCount === this.#location.length) throw new RangeError('more blocks than slots')
-    this.#begunCount += 1
-    return this.#begunCount - 1
   }
 
   #takePage(): Page {
@@ -189,6 +169,10 @@ function blockSizes(largestBytes: number): number[] {
     sizes.push(size)
   }
   return sizes
+}
+
+function locationOf(classNumber: number, position: number): number {
+  return (1 + classNumber) * 2 ** POSITION_BITS + position
 }
 
 function pageAt(sizeClass: SizeClass, position: number): Page {

@@ -55,12 +55,10 @@ export function recordBytes(
   return FIELDS_BYTES - BLOCK_HEADER_BYTES + namesBytes + wholeWords(sessionBytes)
 }
 
-/** Writes an entry into a new block and returns its slot. */
-export function writeRecord(arena: Arena, fields: RecordFields): number {
+/** Writes an entry into a new block for this slot. */
+export function writeRecord(arena: Arena, slot: number, fields: RecordFields): void {
   const { id, context, serverName, session, version } = fields
-  const slot = arena.allocate(
-    recordBytes(id.length, context.length, serverName.length, session.length),
-  )
+  arena.allocate(slot, recordBytes(id.length, context.length, serverName.length, session.length))
   const cursor = { page: NO_PAGE, start: 0 }
   arena.seek(slot, cursor)
   const { start } = cursor
@@ -80,7 +78,6 @@ export function writeRecord(arena: Arena, fields: RecordFields): number {
   at += context.length
   bytes.set(serverName, at)
   bytes.set(session, wholeWords(at + serverName.length))
-  return slot
 }
 
 /** A reader set onto one record at a time, so that a lookup allocates nothing. */

@@ -4,6 +4,10 @@
 // The shards go by the ID's 32-bit fingerprint: a small integer is found in half the time of a string and
 // takes no memory of its own. Whoever finds a slot makes sure that it holds the ID asked for. The few IDs
 // whose fingerprint is another one's already (116 pairs in a million) are kept by their full bytes.
+//
+// lru-cache gives each key a place in its lists, which stays the same until the key leaves. The slot is
+// made of that place, so that a lookup reads neither the list of values nor whether one is stale: a cache
+// miss less of the four that a get of a large store costs (measured: a fifth faster at a million items).
 
 import { LRUCache } from 'lru-cache'
 import { asBuffer } from '../base/bytes.ts'
@@ -20,32 +24,29 @@ export interface SlotOwner {
 }
 
 export class SessionIndex {
+  /** Slots are below this number. */
+  readonly slots: number
   readonly #sharding: Sharding
   readonly #owner: SlotOwner
-  readonly #shards: LRUCache<number, number>[]
-  readonly #doubles: LRUCache<string, number>
-  // Complete, and made once: lru-cache would make an empty object in each call and look up every default.
-  readonly #getOptions: LRUCache.GetOptions<number, number, unknown> = {
-    allowStale: false,
-    updateAgeOnGet: false,
-    noDeleteOnStaleGet: false,
-  }
-  readonly #peekOptions: LRUCache.PeekOptions<number, number, unknown> = { allowStale: false }
+  readonly #shards: Shard<number>[]
+  readonly #doubles: Shard<string>
   #size = 0
 
   constructor(items: number, sharding: Sharding, owner: SlotOwner) {
     this.#sharding = sharding
     this.#owner = owner
-    const dispose = (slot: number, _key: unknown, reason: string) => {
-      if (reason !== 'set') this.#size -= 1
-      owner.onLeave(slot, reason === 'evict')
+    const onLeave = (slot: number, isEvicted: boolean) => {
+      this.#size -= 1
+      owner.onLeave(slot, isEvicted)
     }
-    const max = sharding.itemsPerShard
+    const { count, itemsPerShard } = sharding
     this.#shards = Array.from(
-      { length: sharding.count },
-      () => new LRUCache<number, number>({ max, dispose }),
+      { length: count },
+      (_, number) => new Shard(number * itemsPerShard, itemsPerShard, onLeave),
     )
-    this.#doubles = new LRUCache<string, number>({ max: Math.min(items, MAX_DOUBLES), dispose })
+    const doubles = Math.min(items, MAX_DOUBLES)
+    this.#doubles = new Shard(count * itemsPerShard, doubles, onLeave)
+    this.slots = count * itemsPerShard + doubles
   }
 
   get size(): number {
@@ -55,33 +56,33 @@ export class SessionIndex {
   /** The slot of this ID, its recency left as it is. */
   find(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).peek(fingerprint, this.#peekOptions)
+    const slot = this.#shard(fingerprint).find(fingerprint)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.peek(keyOf(id))
+    return this.#doubles.size === 0 ? undefined : this.#doubles.find(keyOf(id))
   }
 
   /** The slot of this ID, which thereby becomes the most recently used. */
   use(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).get(fingerprint, this.#getOptions)
+    const slot = this.#shard(fingerprint).use(fingerprint)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.get(keyOf(id))
+    return this.#doubles.size === 0 ? undefined : this.#doubles.use(keyOf(id))
   }
 
-  /** Gives the ID a slot; the one it had, `old`, leaves. */
-  set(id: Uint8Array, slot: number, old: number | undefined): void {
-    if (old === undefined) this.#size += 1
+  /** A slot for an ID that has none; whatever lies in it is the caller's to say from now on. */
+  claim(id: Uint8Array): number {
+    this.#size += 1
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    const isShardsOwn = shard.peek(fingerprint, this.#peekOptions) === old && !this.#isDouble(id)
-    if (isShardsOwn) shard.set(fingerprint, slot)
-    else this.#doubles.set(keyOf(id), slot)
+    return shard.find(fingerprint) === undefined
+      ? shard.claim(fingerprint)
+      : this.#doubles.claim(keyOf(id))
   }
 
   delete(id: Uint8Array): void {
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    const slot = shard.peek(fingerprint, this.#peekOptions)
+    const slot = shard.find(fingerprint)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) shard.delete(fingerprint)
     else if (this.#doubles.size > 0) this.#doubles.delete(keyOf(id))
   }
@@ -91,27 +92,89 @@ export class SessionIndex {
     const start = this.#sharding.shardOf(this.#sharding.fingerprint(id))
     for (let step = 0; step < this.#shards.length; step += 1) {
       const shard = this.#shards[(start + step) % this.#shards.length]
-      if (shard?.pop() !== undefined) return
+      if (shard?.evict() === true) return
     }
-    this.#doubles.pop()
+    this.#doubles.evict()
   }
 
   /** The slot of the least recently used session of the first shard that has any. */
   oldest(): number | undefined {
     for (const shard of [...this.#shards, this.#doubles]) {
-      for (const slot of shard.rvalues()) return slot
+      if (shard.size > 0) return shard.oldest()
     }
     return undefined
   }
 
-  #isDouble(id: Uint8Array): boolean {
-    return this.#doubles.size > 0 && this.#doubles.has(keyOf(id))
-  }
-
-  #shard(fingerprint: number): LRUCache<number, number> {
+  #shard(fingerprint: number): Shard<number> {
     const shard = this.#shards[this.#sharding.shardOf(fingerprint)]
     if (shard === undefined) throw new RangeError('no such shard')
     return shard
+  }
+}
+
+/** Some of the slots, `firstSlot` and the next ones, handed out to keys. */
+class Shard<Key extends number | string> {
+  readonly #firstSlot: number
+  /** Each value is the slot of its key, for whoever has no key. */
+  readonly #lru: LRUCache<Key, number>
+  /** lru-cache's own: only read. */
+  readonly #places: ReadonlyMap<Key, number>
+  readonly #moveToTail: (place: number) => void
+
+  constructor(
+    firstSlot: number,
+    slots: number,
+    onLeave: (slot: number, isEvicted: boolean) => void,
+  ) {
+    this.#firstSlot = firstSlot
+    this.#lru = new LRUCache<Key, number>({
+      max: slots,
+      dispose: (slot, _key, reason) => {
+        if (reason !== 'set') onLeave(slot, reason === 'evict')
+      },
+    })
+    const { keyMap, moveToTail } = LRUCache.unsafeExposeInternals(this.#lru)
+    this.#places = keyMap
+    this.#moveToTail = moveToTail
+  }
+
+  get size(): number {
+    return this.#places.size
+  }
+
+  find(key: Key): number | undefined {
+    const place = this.#places.get(key)
+    return place === undefined ? undefined : this.#firstSlot + place
+  }
+
+  use(key: Key): number | undefined {
+    const place = this.#places.get(key)
+    if (place === undefined) return undefined
+    this.#moveToTail(place)
+    return this.#firstSlot + place
+  }
+
+  claim(key: Key): number {
+    // The first makes the place, the second writes down the slot.
+    this.#lru.set(key, this.#firstSlot)
+    const slot = this.find(key)
+    if (slot === undefined) throw new RangeError('no room in the shard')
+    this.#lru.set(key, slot)
+    return slot
+  }
+
+  delete(key: Key): void {
+    this.#lru.delete(key)
+  }
+
+  /** Whether there was one to be pushed out. */
+  evict(): boolean {
+    return this.#lru.pop() !== undefined
+  }
+
+  oldest(): number | undefined {
+    for (const slot of this.#lru.rvalues()) return slot
+    return undefined
   }
 }
 

@@ -1,8 +1,8 @@
 // One named cache: a sized, expiring store of sessions that knows no network. Whatever changes is told to
 // `onChange`; what other nodes changed comes in through `apply`.
 
-import { asBuffer } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
+import { Admission, type NewSession } from './admission.ts'
 import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
@@ -36,16 +36,6 @@ export interface PeekedSession extends VersionedSession {
   readonly serverName: string
 }
 
-export interface NewSession {
-  readonly id: Uint8Array
-  readonly context: Uint8Array
-  /** Empty when the client named none. */
-  readonly serverName: string
-  readonly session: Uint8Array
-  /** Lifetime asked for; the cache's timeout caps it. */
-  readonly ttlMs: number
-}
-
 export interface StoreOptions {
   readonly clock: Clock
   readonly versions: VersionClock
@@ -71,20 +61,14 @@ export class SessionStore {
   readonly #index: SessionIndex
   readonly #tombstones: Tombstones
   readonly #record: RecordReader
-  readonly #contexts: ReadonlySet<string> | undefined
+  readonly #admission: Admission
 
   constructor(limits: CacheLimits, options: StoreOptions) {
     this.limits = limits
     this.#clock = options.clock
     this.#versions = options.versions
     this.#origin = options.origin
-    this.#contexts = limits.contexts && new Set(limits.contexts.map(keyOf))
-    // One slot a session, one a tombstone, and one for a new block while the old one is still there.
-    const slots = 2 * limits.items + 1
-    this.#arena = new Arena(slots, largestRecordBytes(limits))
-    this.#record = new RecordReader(this.#arena)
-    const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
-    this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
+    this.#admission = new Admission(limits)
     const sharding = new Sharding(limits.items, options.seed)
     this.#index = new SessionIndex(limits.items, sharding, {
       holdsId: (slot, id) => this.#record.open(slot).hasId(id),
@@ -93,7 +77,14 @@ export class SessionStore {
         this.#releaseSession(slot)
       },
     })
-    this.#tombstones = new Tombstones(limits.items, sharding, (slot) => this.#release(slot))
+    this.#tombstones = new Tombstones(limits.items, this.#index.slots, sharding, (slot) =>
+      this.#release(slot),
+    )
+    const slots = this.#index.slots + limits.items
+    this.#arena = new Arena(slots, largestRecordBytes(limits))
+    this.#record = new RecordReader(this.#arena)
+    const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
+    this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
     const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
     const find = (id: Uint8Array) => this.#index.find(id) ?? this.#tombstones.get(id)
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
@@ -101,7 +92,7 @@ export class SessionStore {
 
   /** Most bytes this store takes outside the heap when every session and tombstone is as large as can be. */
   get maxArenaBytes(): number {
-    return maxArenaBytes(2 * this.limits.items + 1, largestRecordBytes(this.limits))
+    return maxArenaBytes(2 * this.limits.items, largestRecordBytes(this.limits))
   }
 
   /**
@@ -223,7 +214,7 @@ export class SessionStore {
   }
 
   #put(entry: NewSession): PutResult {
-    const refusal = this.#refusalOf(entry)
+    const refusal = this.#admission.refusalOf(entry)
     if (refusal !== undefined) return refusal
     const old = this.#liveSlot(entry.id)
     if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
@@ -252,24 +243,11 @@ export class SessionStore {
       this.#bury(change.id, change.version, ttlMs)
       return 'applied'
     }
-    if (this.#refusalOf(change) !== undefined) return 'refused'
+    if (this.#admission.refusalOf(change) !== undefined) return 'refused'
     const old = this.#liveSlot(change.id)
     if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
     this.#insert(change, ttlMs, change.version, old)
     return 'applied'
-  }
-
-  #refusalOf(entry: NewSession): PutResult | undefined {
-    const { keysize, blocksize } = this.limits
-    const { id, context, session } = entry
-    if (id.length === 0 || id.length > keysize) return 'keysize'
-    if (session.length === 0 || session.length > blocksize) return 'blocksize'
-    if (context.length > MAX_CONTEXT_BYTES) return 'context'
-    if (this.#contexts !== undefined && !this.#contexts.has(keyOf(context))) return 'context'
-    if (Buffer.byteLength(entry.serverName) > MAX_SERVER_NAME_BYTES) return 'context'
-    // Written so that NaN is refused, too.
-    if (!(entry.ttlMs > 0)) return 'expired'
-    return undefined
   }
 
   /** The slot of a session whose lifetime is not over; one that is over is taken out. */
@@ -293,7 +271,12 @@ export class SessionStore {
   }
 
   #insert(entry: NewSession, ttlMs: number, version: Version, old: number | undefined): void {
-    const slot = writeRecord(this.#arena, {
+    const slot = old ?? this.#index.claim(entry.id)
+    if (old !== undefined) {
+      this.#index.use(entry.id)
+      this.#releaseSession(old)
+    }
+    writeRecord(this.#arena, slot, {
       id: entry.id,
       context: entry.context,
       serverName: nameBytes(entry.serverName),
@@ -306,13 +289,13 @@ export class SessionStore {
     this.entries.toggle(slot)
     this.stats.storedBytes += entry.session.length
     this.#tombstones.delete(entry.id)
-    this.#index.set(entry.id, slot, old)
     this.#account()
   }
 
   #bury(id: Uint8Array, version: Version, ttlMs: number): void {
     this.#index.delete(id)
-    const slot = writeRecord(this.#arena, {
+    const slot = this.#tombstones.claim(id)
+    writeRecord(this.#arena, slot, {
       id,
       context: NOTHING,
       serverName: NOTHING,
@@ -323,7 +306,6 @@ export class SessionStore {
     })
     this.#expiry.add(slot)
     this.entries.toggle(slot)
-    this.#tombstones.set(id, slot)
     this.#account()
   }
 
@@ -382,11 +364,6 @@ export class SessionStore {
     this.remove(record.copyId(), record.copyContext())
     return true
   }
-}
-
-/** One character a byte. */
-function keyOf(bytes: Uint8Array): string {
-  return asBuffer(bytes).toString('latin1')
 }
 
 function nameBytes(serverName: string): Uint8Array {

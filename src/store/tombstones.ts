@@ -8,10 +8,22 @@ export class Tombstones {
   readonly #shards: Map<string, number>[]
   readonly #limit: number
   readonly #onLeave: (slot: number) => void
+  /** Slots that were given back, to be used again before new ones are begun. */
+  readonly #freeSlots: number[] = []
+  #nextSlot: number
   #size = 0
 
-  /** `onLeave` is called with the slot of each tombstone that leaves. */
-  constructor(limit: number, sharding: Sharding, onLeave: (slot: number) => void) {
+  /**
+   * The slots are `limit` ones from `firstSlot`; `onLeave` is called with that of each tombstone that
+   * leaves.
+   */
+  constructor(
+    limit: number,
+    firstSlot: number,
+    sharding: Sharding,
+    onLeave: (slot: number) => void,
+  ) {
+    this.#nextSlot = firstSlot
     this.#sharding = sharding
     this.#shards = Array.from({ length: sharding.count }, () => new Map<string, number>())
     this.#limit = limit
@@ -26,12 +38,16 @@ export class Tombstones {
     return this.#size === 0 ? undefined : this.#shardOf(id).get(keyOf(id))
   }
 
-  set(id: Uint8Array, slot: number): void {
+  /** A slot for the removal of this ID; the one it had leaves. */
+  claim(id: Uint8Array): number {
     this.delete(id)
     const shard = this.#shardOf(id)
     if (this.#size === this.#limit) this.#forgetOldest(shard)
+    const slot = this.#freeSlots.pop() ?? this.#nextSlot
+    if (slot === this.#nextSlot) this.#nextSlot += 1
     shard.set(keyOf(id), slot)
     this.#size += 1
+    return slot
   }
 
   delete(id: Uint8Array): void {
@@ -52,6 +68,7 @@ export class Tombstones {
   #take(shard: Map<string, number>, key: string, slot: number): void {
     shard.delete(key)
     this.#size -= 1
+    this.#freeSlots.push(slot)
     this.#onLeave(slot)
   }
 

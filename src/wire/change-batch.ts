@@ -1,30 +1,43 @@
 // Encodes changes one after the other into one Changes message of limited size. What is added is
-// encoded at once: nothing of the caller's is kept.
+// encoded at once: nothing of the caller's is kept. Field numbers are those of replication.proto.
 
 import type { Change } from '../store/change.ts'
-import { loadMessageType } from './schema.ts'
-
-const changesType = loadMessageType('replication.proto', 'tlscached.replication.Changes')
+import {
+  bytesFieldBytes,
+  FIXED64_FIELD_BYTES,
+  FieldWriter,
+  varintBytes,
+  varintFieldBytes,
+} from './field-writer.ts'
 
 /** Tag and length (up to 2 MiB) of Message.changes, in front of everything. */
 const PREFIX_BYTES = 4
-/** Tag and value of Changes.sent_wall_ms, behind everything. */
-const SENT_WALL_BYTES = 9
-/** Tag of Message.changes: field 1, length-delimited. */
-const CHANGES_TAG = 0x0a
+
+const MESSAGE_CHANGES = 1
+const CHANGES = { sentWallMs: 1, caches: 2, puts: 3, removes: 4 } as const
+/** Of Put; Remove has the same ones but for context, server name and session. */
+const ENTRY = {
+  cache: 1,
+  id: 2,
+  context: 3,
+  serverName: 4,
+  session: 5,
+  ttlMs: 6,
+  clock: 7,
+  origin: 8,
+} as const
 
 export class ChangeBatch {
   readonly #ownOrigin: number
-  readonly #buffer: Buffer
+  readonly #writer: FieldWriter
   /** Index in the message's table, by name of the cache. */
   readonly #caches = new Map<string, number>()
-  #endBytes = PREFIX_BYTES
   #count = 0
 
   /** `maxBytes` is the largest message it may become; changes of `ownOrigin` go without an origin. */
   constructor(maxBytes: number, ownOrigin: number) {
     this.#ownOrigin = ownOrigin
-    this.#buffer = Buffer.allocUnsafe(maxBytes)
+    this.#writer = new FieldWriter(Buffer.allocUnsafe(maxBytes), PREFIX_BYTES)
   }
 
   /** Changes now in the batch. */
@@ -36,54 +49,68 @@ export class ChangeBatch {
   add(change: Change): boolean {
     const knownIndex = this.#caches.get(change.cache)
     const cache = knownIndex ?? this.#caches.size
-    const entry = this.#fieldsOf(change, cache)
-    // Encoded messages of one type may be joined: their repeated fields are taken together.
-    const piece = changesType.encode({
-      ...(knownIndex === undefined ? { caches: [change.cache] } : {}),
-      ...(change.kind === 'put' ? { puts: [entry] } : { removes: [entry] }),
-    })
-    if (this.#endBytes + piece.length + SENT_WALL_BYTES > this.#buffer.length) return false
-    piece.copy(this.#buffer, this.#endBytes)
-    this.#endBytes += piece.length
+    const ttlMs = Math.max(1, Math.floor(change.ttlMs))
+    const nameBytes = change.kind === 'put' ? Buffer.byteLength(change.serverName) : 0
+    const entryBytes = this.#entryBytes(change, cache, ttlMs, nameBytes)
+    const tableBytes = knownIndex === undefined ? bytesFieldBytes(change.cache.length) : 0
+    const writer = this.#writer
+    const addedBytes = tableBytes + bytesFieldBytes(entryBytes)
+    if (writer.at + addedBytes + FIXED64_FIELD_BYTES > writer.buffer.length) return false
+    if (knownIndex === undefined) {
+      // Names of caches are ASCII.
+      writer.textField(CHANGES.caches, change.cache, change.cache.length)
+      this.#caches.set(change.cache, cache)
+    }
+    writer.lengthField(change.kind === 'put' ? CHANGES.puts : CHANGES.removes, entryBytes)
+    this.#writeEntry(change, cache, ttlMs, nameBytes)
     this.#count += 1
-    if (knownIndex === undefined) this.#caches.set(change.cache, cache)
     return true
   }
 
   /** The message with all that was added, valid until the next `add`; the batch is empty after it. */
   take(sentWallMs: number): Buffer {
-    const end =
-      this.#endBytes + changesType.encode({ sentWallMs }).copy(this.#buffer, this.#endBytes)
-    const start = writePrefix(this.#buffer, end - PREFIX_BYTES)
-    this.#endBytes = PREFIX_BYTES
+    const writer = this.#writer
+    writer.fixed64Field(CHANGES.sentWallMs, sentWallMs)
+    const end = writer.at
+    const bodyBytes = end - PREFIX_BYTES
+    // Tag and length end where the body begins.
+    const start = PREFIX_BYTES - 1 - varintBytes(bodyBytes)
+    writer.at = start
+    writer.lengthField(MESSAGE_CHANGES, bodyBytes)
+    writer.at = PREFIX_BYTES
     this.#count = 0
     this.#caches.clear()
-    return this.#buffer.subarray(start, end)
+    return writer.buffer.subarray(start, end)
   }
 
-  #fieldsOf(change: Change, cache: number) {
-    const { clock, origin } = change.version
-    return {
-      cache,
-      id: change.id,
-      ...(change.kind === 'put'
-        ? { context: change.context, serverName: change.serverName, session: change.session }
-        : {}),
-      ttlMs: Math.max(1, Math.floor(change.ttlMs)),
-      clock,
-      ...(origin === this.#ownOrigin ? {} : { origin }),
+  #entryBytes(change: Change, cache: number, ttlMs: number, nameBytes: number): number {
+    const sharedBytes =
+      varintFieldBytes(cache) +
+      bytesFieldBytes(change.id.length) +
+      varintFieldBytes(ttlMs) +
+      (change.version.origin === this.#ownOrigin ? 1 : 2) * FIXED64_FIELD_BYTES
+    if (change.kind === 'remove') return sharedBytes
+    const { context, session } = change
+    return (
+      sharedBytes +
+      bytesFieldBytes(context.length) +
+      bytesFieldBytes(nameBytes) +
+      bytesFieldBytes(session.length)
+    )
+  }
+
+  #writeEntry(change: Change, cache: number, ttlMs: number, nameBytes: number): void {
+    const writer = this.#writer
+    writer.varintField(ENTRY.cache, cache)
+    writer.bytesField(ENTRY.id, change.id)
+    if (change.kind === 'put') {
+      writer.bytesField(ENTRY.context, change.context)
+      writer.textField(ENTRY.serverName, change.serverName, nameBytes)
+      writer.bytesField(ENTRY.session, change.session)
     }
+    const { clock, origin } = change.version
+    writer.varintField(ENTRY.ttlMs, ttlMs)
+    writer.fixed64Field(ENTRY.clock, clock)
+    if (origin !== this.#ownOrigin) writer.fixed64Field(ENTRY.origin, origin)
   }
-}
-
-/** Writes tag and length so that they end where the body begins; returns where they start. */
-function writePrefix(buffer: Buffer, bodyBytes: number): number {
-  const lengthBytes: number[] = []
-  let left = bodyBytes
-  for (; left > 0x7f; left >>>= 7) lengthBytes.push((left & 0x7f) | 0x80)
-  lengthBytes.push(left)
-  const start = PREFIX_BYTES - lengthBytes.length - 1
-  buffer[start] = CHANGES_TAG
-  buffer.set(lengthBytes, start + 1)
-  return start
 }

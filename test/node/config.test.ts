@@ -42,6 +42,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       memcached: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
+      rpc: undefined,
       cache: 'ssl',
       isInsecure: false,
     },
@@ -67,6 +68,7 @@ frontends:
   memcached: unix:/run/memcached.sock
   sessiond: 127.0.0.1:5002
   sessiond_remove: ignore
+  rpc: unix:/run/rpc.sock
   cache: b
   insecure: true
 log: { level: debug, format: text }
@@ -101,6 +103,7 @@ log: { level: debug, format: text }
     memcached: { path: '/run/memcached.sock' },
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
+    rpc: { path: '/run/rpc.sock' },
     cache: 'b',
     isInsecure: true,
   })

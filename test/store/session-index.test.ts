@@ -18,7 +18,7 @@ class WeakSharding extends Sharding {
 
 test('IDs that share a fingerprint are kept apart', () => {
   const step = fc.record({
-    do: fc.constantFrom('set', 'delete', 'use'),
+    do: fc.constantFrom('claim', 'delete', 'use'),
     id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
   })
   fc.assert(
@@ -29,11 +29,13 @@ test('IDs that share a fingerprint are kept apart', () => {
         holdsId: (slot, id) => idOfSlot.get(slot) === Buffer.from(id).toString(),
         onLeave: (slot) => idOfSlot.delete(slot),
       })
-      for (const [slot, one] of steps.entries()) {
+      for (const one of steps) {
         const id = Buffer.from(one.id)
-        if (one.do === 'set') {
+        if (one.do === 'claim') {
+          if (model.has(one.id)) continue
+          const slot = index.claim(id)
+          assert.ok(slot < index.slots && !idOfSlot.has(slot))
           idOfSlot.set(slot, one.id)
-          index.set(id, slot, index.find(id))
           model.set(one.id, slot)
         } else if (one.do === 'delete') {
           index.delete(id)
@@ -55,12 +57,12 @@ test('IDs that share a fingerprint are kept apart', () => {
 test('evicting goes on to the IDs that share a fingerprint when nothing else is left', () => {
   const left: number[] = []
   const index = new SessionIndex(100, new WeakSharding(100, 1), {
-    holdsId: (slot, id) => slot === id[1],
+    holdsId: () => false,
     onLeave: (slot) => left.push(slot),
   })
-  for (let slot = 0; slot < 3; slot += 1) index.set(Uint8Array.of(0, slot), slot, undefined)
-  for (let slot = 0; slot < 3; slot += 1) index.evictFor(Uint8Array.of(0, 9))
-  assert.deepEqual(left, [0, 1, 2])
+  const claimed = [0, 1, 2].map((number) => index.claim(Uint8Array.of(0, number)))
+  for (const _ of claimed) index.evictFor(Uint8Array.of(0, 9))
+  assert.deepEqual(left, claimed)
   assert.equal(index.size, 0)
 })
 

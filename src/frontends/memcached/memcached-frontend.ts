@@ -80,9 +80,10 @@ export class MemcachedFrontend implements Frontend {
     })
     server.maxConnections = this.#maxConnections
     server.on('connection', (socket) => this.#accept(socket))
-    server.on('drop', () => {
+    const reject = () => {
       this.stats.rejectedConnections += 1
-    })
+    }
+    server.on('drop', reject)
     this.#server = server
     try {
       this.#address = await listenOn(server, this.#options.address, 'frontends.memcached')
@@ -90,6 +91,8 @@ export class MemcachedFrontend implements Frontend {
       this.#server = undefined
       throw error
     }
+    // One that could not be accepted, for want of file descriptors.
+    server.on('error', reject)
     const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
     this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
   }

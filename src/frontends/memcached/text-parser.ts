@@ -91,11 +91,11 @@ export class TextParser {
   /** Undefined when it is another command. */
   #beginGet(line: Buffer): TextCommand | undefined {
     if (line[0] !== 0x67) return undefined
-    const verbEnd = line.indexOf(SPACE)
-    const verb = line.toString('latin1', 0, verbEnd === -1 ? line.length : verbEnd)
+    const verbEnd = endOfWord(line, 0)
+    const verb = isGet(line, verbEnd) ? 'get' : line.toString('latin1', 0, verbEnd)
     const isGat = verb === 'gat' || verb === 'gats'
     if (!isGat && verb !== 'get' && verb !== 'gets') return undefined
-    let position = verbEnd === -1 ? line.length : skipSpaces(line, verbEnd)
+    let position = skipSpaces(line, verbEnd)
     let expirySec: number | undefined
     if (isGat) {
       const wordEnd = endOfWord(line, position)
@@ -168,9 +168,16 @@ export class TextParser {
   }
 }
 
+/** Nearly every command is one: no string is made of its first word. */
+function isGet(line: Buffer, verbEnd: number): boolean {
+  return verbEnd === 3 && line[0] === 0x67 && line[1] === 0x65 && line[2] === 0x74
+}
+
+/** Words are short: a loop finds the end sooner than indexOf. */
 function endOfWord(line: Buffer, start: number): number {
-  const end = line.indexOf(SPACE, start)
-  return end === -1 ? line.length : end
+  let end = start
+  while (end < line.length && line[end] !== SPACE) end += 1
+  return end
 }
 
 function skipSpaces(line: Buffer, start: number): number {

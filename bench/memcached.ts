@@ -1,0 +1,136 @@
+// Gets over memcached's text protocol against memcached 1.6 with one thread, and against Redis: the same
+// load, in turn, each server alone on one processor and the load generator on the other.
+
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { freePorts } from '../test/support/free-ports.ts'
+import { compileLoad } from './load-programs.ts'
+import { type Server, startNode, startProgram } from './servers.ts'
+import type { Row } from './table.ts'
+import { type Contestant, versus } from './versus.ts'
+
+const HOST = '127.0.0.1'
+const KEYS = 10_000
+const LIFETIME_SEC = 3600
+
+interface Load {
+  readonly connections: number
+  readonly outstanding: number
+  readonly valueBytes: number
+  /** Of section 8, against memcached. */
+  readonly goal?: number
+}
+
+const LOADS: readonly Load[] = [
+  { connections: 64, outstanding: 1, valueBytes: 130, goal: 0.9 },
+  { connections: 64, outstanding: 16, valueBytes: 130, goal: 3 },
+  { connections: 1, outstanding: 1, valueBytes: 130 },
+  { connections: 16, outstanding: 1, valueBytes: 130 },
+  { connections: 64, outstanding: 1, valueBytes: 1000 },
+  { connections: 64, outstanding: 16, valueBytes: 1000 },
+]
+
+interface GetReport {
+  readonly operations: number
+  readonly seconds: number
+  readonly cpuSec: number
+}
+
+type GetLoad = (args: readonly (string | number)[]) => Promise<GetReport>
+
+export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
+  const runLoad = await compileLoad<GetReport>('get-load')
+  const [ours = 0, memcached = 0, redis = 0] = await freePorts(3)
+  const servers: Server[] = []
+  try {
+    const node = await startNode(ours, {
+      node: { name: 'bench' },
+      caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
+      frontends: { memcached: `${HOST}:${ours}` },
+      log: { level: 'warn' },
+    } as { node: { name: string } })
+    servers.push(node)
+    const memcachedArgs = ['-u', 'nobody', '-t', '1', '-l', HOST, '-p', String(memcached)]
+    servers.push(await startProgram('memcached', memcached, 'memcached', memcachedArgs))
+    const redisArgs = ['--bind', HOST, '--port', String(redis), '--save', '', '--appendonly', 'no']
+    servers.push(await startProgram('redis', redis, 'redis-server', redisArgs))
+    const [, memcachedServer, redisServer] = servers
+    if (memcachedServer === undefined || redisServer === undefined) throw new Error('no reference')
+    const seconds = isQuick ? 0.3 : 2
+    const rounds = isQuick ? 1 : 5
+    const rows: Row[] = []
+    for (const load of isQuick ? LOADS.slice(0, 2) : LOADS) {
+      await fillMemcached(ours, load.valueBytes)
+      await fillMemcached(memcached, load.valueBytes)
+      await fillRedis(redis, load.valueBytes)
+      const contestant = (protocol: string, port: number, server: Server) =>
+        contestantOf(runLoad, protocol, port, server, load, seconds)
+      const what = `get, ${load.connections} connections, ${load.outstanding} outstanding, ${load.valueBytes} B`
+      const us = contestant('memcached', ours, node)
+      const goal = load.goal === undefined ? {} : { goal: load.goal }
+      const them = contestant('memcached', memcached, memcachedServer)
+      rows.push(...(await versus(`${what}: memcached -t 1`, us, them, { rounds, ...goal })))
+      const redisRun = contestant('redis', redis, redisServer)
+      rows.push(...(await versus(`${what}: redis`, us, redisRun, { rounds })))
+    }
+    return rows
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+  }
+}
+
+function contestantOf(
+  runLoad: GetLoad,
+  protocol: string,
+  port: number,
+  server: Server,
+  load: Load,
+  seconds: number,
+): Contestant {
+  const { connections, outstanding, valueBytes } = load
+  const args = [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+  return async () => {
+    const cpuBefore = server.cpuSec()
+    const report = await runLoad(args)
+    return {
+      perSec: report.operations / report.seconds,
+      cpuUs: ((server.cpuSec() - cpuBefore) / report.operations) * 1e6,
+      generatorShare: report.cpuSec / report.seconds,
+    }
+  }
+}
+
+function keyOf(number: number): string {
+  return `key:${String(number).padStart(8, '0')}`
+}
+
+function fillMemcached(port: number, valueBytes: number): Promise<void> {
+  const value = 'x'.repeat(valueBytes)
+  const command = (key: string) => `set ${key} 0 ${LIFETIME_SEC} ${valueBytes}\r\n${value}\r\n`
+  return fill(port, command, 'STORED\r\n')
+}
+
+function fillRedis(port: number, valueBytes: number): Promise<void> {
+  const value = 'x'.repeat(valueBytes)
+  return fill(port, (key) => `SET ${key} ${value}\r\n`, '+OK\r\n')
+}
+
+/** Stores every key; each answer is `reply`. */
+async function fill(port: number, command: (key: string) => string, reply: string): Promise<void> {
+  const socket = connect(port, HOST)
+  const wantedBytes = KEYS * reply.length
+  let gotBytes = 0
+  const isFilled = new Promise<void>((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('data', (chunk: Buffer) => {
+      gotBytes += chunk.length
+      if (!reply.includes(chunk.toString('latin1', 0, 1)) && gotBytes === chunk.length)
+        reject(new Error(`unexpected answer on port ${port}`))
+      if (gotBytes >= wantedBytes) resolve()
+    })
+  })
+  await once(socket, 'connect')
+  for (let number = 0; number < KEYS; number += 1) socket.write(command(keyOf(number)))
+  await isFilled
+  socket.destroy()
+}

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { silentLogger } from '../src/base/logger.ts'
 import { replaceReference } from '../src/node/config-reference.ts'
 import { createNode } from '../src/node/node.ts'
+import { RepeaterNode } from '../src/node/repeater-node.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
@@ -30,11 +31,20 @@ test('every metric is explained, and none that does not exist', async () => {
     },
     { logger: silentLogger },
   )
-  const { text } = await node.metrics()
-  const ofTerminator = await new TerminatorMetrics('', async () => NOTHING_COUNTED).text()
-  const existing = new Set(
-    [...`${text}${ofTerminator}`.matchAll(/^# TYPE (tlscached_\w+)/gm)].map(([, name]) => name),
+  const repeater = new RepeaterNode(
+    {
+      name: 'r',
+      listen: { host: '::1', port: 0 },
+      keysFile: undefined,
+      isInsecure: false,
+      http: undefined,
+    },
+    { logger: silentLogger },
   )
+  const metrics = await Promise.all([node.metrics(), repeater.metrics()])
+  const ofTerminator = await new TerminatorMetrics('', async () => NOTHING_COUNTED).text()
+  const text = [...metrics.map((one) => one.text), ofTerminator].join('')
+  const existing = new Set([...text.matchAll(/^# TYPE (tlscached_\w+)/gm)].map(([, name]) => name))
   const explained = new Set([...README.matchAll(/`(tlscached_\w+)`/g)].map(([, name]) => name))
   assert.deepEqual([...explained].sort(), [...existing].sort())
 })

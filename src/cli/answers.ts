@@ -24,6 +24,8 @@ const caches = z.object({
   ),
 })
 
+const lastSynced = { last_synced_ms: z.number().nullable() }
+
 const peers = z.object({
   node: z.string(),
   replication: z
@@ -36,8 +38,10 @@ const peers = z.object({
       lost: z.number(),
     })
     .nullable(),
+  sync: z.object({ state: z.string(), peer: z.string(), ...lastSynced }).nullable(),
   peers: z.array(
     z.looseObject({
+      role: z.string(),
       name: z.string(),
       address: z.string(),
       up: z.boolean(),
@@ -49,6 +53,7 @@ const peers = z.object({
       repaired: z.number(),
       entries_sent: z.number(),
       entries_received: z.number(),
+      sync: z.object({ state: z.string(), ...lastSynced }).nullable(),
     }),
   ),
 })

@@ -17,12 +17,27 @@ export function peersCommand(): Command {
 async function peers(options: { readonly http: Address; readonly json?: boolean }): Promise<void> {
   const answer = await askPeers(options.http)
   if (options.json) console.log(JSON.stringify(answer))
-  else if (answer.replication === null) console.log('this node does not replicate')
-  else console.log(formatPeers(answer))
+  else if (answer.replication === null && answer.peers.length === 0) {
+    console.log('this node does not replicate')
+  } else console.log(formatPeers(answer))
 }
 
-function formatPeers({ peers: all }: PeersAnswer): string {
-  const head = ['peer', 'address', 'state', 'seen ms ago', 'lag ms', 'clock ms', 'sent', 'received']
+const HEAD = [
+  'peer',
+  'address',
+  'state',
+  'seen ms ago',
+  'lag ms',
+  'clock ms',
+  'sent',
+  'received',
+  'lost',
+  'repaired',
+  'sync',
+  'ms ago',
+]
+
+function formatPeers({ peers: all, sync }: PeersAnswer): string {
   const rows = all.map((peer) => [
     peer.name === '' ? '?' : peer.name,
     peer.address,
@@ -34,11 +49,20 @@ function formatPeers({ peers: all }: PeersAnswer): string {
     peer.entries_received,
     peer.lost,
     peer.repaired,
+    peer.sync?.state ?? '-',
+    peer.sync?.last_synced_ms ?? '-',
   ])
-  return formatTable([...head, 'lost', 'repaired'], rows)
+  const table = formatTable(HEAD, rows)
+  return sync === null ? table : `${table}\n${formatSync(sync)}`
 }
 
 function stateOf(peer: PeersAnswer['peers'][number]): string {
-  if (peer.up) return 'up'
-  return peer.verified ? 'silent' : 'not heard'
+  const state = peer.up ? 'up' : peer.verified ? 'silent' : 'not heard'
+  return peer.role === 'node' ? state : `${peer.role}, ${state}`
+}
+
+function formatSync({ state, peer, last_synced_ms }: NonNullable<PeersAnswer['sync']>): string {
+  const whom = peer === '' ? '' : `, last with ${peer}`
+  const when = last_synced_ms === null ? '' : ` ${last_synced_ms} ms ago`
+  return `this node is ${state}${whom}${when}`
 }

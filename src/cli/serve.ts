@@ -1,15 +1,11 @@
 // `tlscached serve`: runs a node until a signal stops it.
 
 import { Command } from 'commander'
-import { systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/logger.ts'
 import { CacheNode } from '../node/node.ts'
 import { addConfigOptions, readCommandConfig } from './config-options.ts'
-import { FAILED } from './exit-codes.ts'
-
-/** For what a clean stop still has to do; sending and closing take milliseconds. */
-const STOP_TIMEOUT_MS = 5000
+import { stopOnSignal } from './stop-on-signal.ts'
 
 export function serveCommand(): Command {
   const command = new Command('serve')
@@ -33,22 +29,6 @@ async function serve(
   for (const { name, address } of node.listening()) {
     console.log(options.json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
   }
-}
-
-function stopOnSignal(node: CacheNode, logger: Logger): void {
-  let isStopping = false
-  const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) process.exit(FAILED)
-    isStopping = true
-    logger.info({ signal }, 'stopping')
-    const timer = systemClock.after(STOP_TIMEOUT_MS, () => process.exit(FAILED))
-    void node.stop().finally(() => {
-      timer.cancel()
-      process.exit(0)
-    })
-  }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
 }
 
 /** An error keeps what there is. */

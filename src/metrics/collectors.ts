@@ -119,6 +119,11 @@ export function collectReplication(registry: Registry, source: ReplicationSource
     read: () => [{ value: stats.repaired }],
   })
   addCounter(registry, {
+    name: 'replication_duplicates_total',
+    help: 'Datagrams that came once more because of repeaters.',
+    read: () => [{ value: stats.duplicates }],
+  })
+  addCounter(registry, {
     name: 'replication_unknown_cache_total',
     help: 'Changes of other nodes for a cache that this node does not have.',
     read: () => [{ value: source.unknownCaches() }],

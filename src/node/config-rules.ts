@@ -33,9 +33,10 @@ function checkReplication(tree: ConfigTree): void {
   }
   if (!has('listen')) return
   if (isMulticastListen(replication['listen'])) {
-    if (has('peers')) {
+    for (const name of ['peers', 'repeaters']) {
+      if (!has(name)) continue
       const message = 'exclude a multicast listen address: the group is the list of peers'
-      tree.report(['replication', 'peers'], message)
+      tree.report(['replication', name], message)
     }
     return
   }

@@ -7,6 +7,7 @@ import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/durat
 import { messageOf } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
 import { REMOVE_POLICIES } from '../frontends/sessiond/sessiond-frontend.ts'
+import { parsePeerSource } from '../replication/peer-source.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
 import { toContext } from '../session/context.ts'
 import {
@@ -38,6 +39,8 @@ export const DEFAULT_CACHE_NAME = 'ssl'
 
 const MAX_CACHES = 256
 const MAX_PEERS = 1024
+/** Each of them sends everything once more. */
+const MAX_REPEATERS = 8
 const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
 const HEX_PREFIX = 'hex:'
@@ -93,8 +96,13 @@ const replication = z.strictObject({
   }),
   peers: list(peerAddress(), 0, MAX_PEERS).optional().register(notes, {
     description: 'the other nodes; own addresses may be among them, names are looked up again',
-    form: 'list of host:port',
+    form: 'list of host:port or dns+srv://name',
     fallback: 'nobody',
+  }),
+  repeaters: list(peerAddress(), 0, MAX_REPEATERS).optional().register(notes, {
+    description: 'where `tlscached repeat` runs: it passes everything on and knows the other nodes',
+    form: 'list of host:port or dns+srv://name',
+    fallback: 'none',
   }),
   keys_file: text().optional().register(notes, {
     description:
@@ -294,11 +302,7 @@ function hostAddress() {
 }
 
 function peerAddress() {
-  return parsed((value) => {
-    const address = parseHostAddress(value)
-    if (address.port === 0) throw new Error(`"${value}" is a peer without a port`)
-    return address
-  })
+  return parsed(parsePeerSource)
 }
 
 function frontendAddress() {

@@ -3,6 +3,7 @@
 import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
 import type { RemovePolicy } from '../frontends/sessiond/sessiond-frontend.ts'
+import type { PeerSource } from '../replication/peer-source.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { ConfigError } from './config-error.ts'
@@ -22,7 +23,9 @@ export interface CacheConfig {
 export interface ReplicationConfig {
   /** A multicast address is a group to join. */
   readonly listen: HostAddress
-  readonly peers: readonly HostAddress[]
+  readonly peers: readonly PeerSource[]
+  /** Pass on what this node sends, and tell where its peers are. */
+  readonly repeaters: readonly PeerSource[]
   readonly keysFile: string | undefined
   readonly keys: Keyring | undefined
   readonly isInsecure: boolean
@@ -154,6 +157,7 @@ function toReplicationConfig(parsed: NonNullable<ParsedConfig['replication']>): 
   return {
     listen: parsed.listen,
     peers: parsed.peers ?? [],
+    repeaters: parsed.repeaters ?? [],
     keysFile: parsed.keys_file,
     keys: parsed.keys,
     isInsecure: parsed.insecure,

@@ -8,6 +8,11 @@ import type { ReplicationConfig } from './config.ts'
 /** Throws ERR_KEYRING when the keys are not usable, ERR_INSECURE when there must be some. */
 export function keyringOf(config: ReplicationConfig): Keyring {
   const keyring = config.keysFile === undefined ? config.keys : loadKeyring(config.keysFile)
-  requireKeys(config.listen, config.peers, keyring !== undefined, config.isInsecure)
+  requireKeys(
+    config.listen,
+    [...config.peers, ...config.repeaters],
+    keyring !== undefined,
+    config.isInsecure,
+  )
   return keyring ?? publicKeyring()
 }

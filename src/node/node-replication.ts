@@ -67,12 +67,14 @@ export class NodeReplication {
       identity,
       keyring: this.#keyring,
       peers: config.peers,
+      repeaters: config.repeaters,
       maxDatagramBytes: config.maxDatagramBytes,
       clock,
       random,
       logger,
       apply: (change) => this.#apply(change),
       listenSync: (address) => this.sync.listen(address),
+      syncOf: (sender) => synchronizer.peerSync(sender.key),
       onVerified: (sender) => synchronizer.greet(sender),
       onUnrepairable: (sender) => synchronizer.requestSync(sender),
     })
@@ -105,7 +107,10 @@ export class NodeReplication {
     this.#config = config
     this.#keyring = keyring
     this.replicator.setKeyring(keyring)
-    await this.replicator.setPeers(config.peers)
+    await Promise.all([
+      this.replicator.setPeers(config.peers),
+      this.replicator.setRepeaters(config.repeaters),
+    ])
   }
 
   keyAgeSec(): number | undefined {

@@ -256,6 +256,13 @@ export class CacheNode implements HttpBackend {
 
 /** Everything that a reload leaves as it is, to compare. */
 function fixedPartsOf({ replication, ...config }: NodeConfig): string {
-  const fixed = replication && { ...replication, peers: 0, keys: 0, keysFile: 0, isInsecure: 0 }
+  const fixed = replication && {
+    ...replication,
+    peers: 0,
+    repeaters: 0,
+    keys: 0,
+    keysFile: 0,
+    isInsecure: 0,
+  }
   return JSON.stringify({ ...config, replication: fixed })
 }

@@ -1,5 +1,6 @@
 // The random challenges now in the air: whoever gives one back was alive after it was sent.
 
+import type { HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
 import { CHALLENGE_BYTES } from '../wire/message.ts'
@@ -13,6 +14,8 @@ export interface Challenge<Target> {
   readonly sentMs: number
   /** What it was sent to. */
   readonly target: Target
+  /** Where it was sent to. */
+  readonly to: HostAddress
 }
 
 export class Challenges<Target> {
@@ -30,10 +33,10 @@ export class Challenges<Target> {
     return this.#pending.size
   }
 
-  issue(target: Target): Buffer {
+  issue(target: Target, to: HostAddress): Buffer {
     this.#expire()
     const bytes = this.#random(CHALLENGE_BYTES)
-    this.#pending.set(bytes.toString('latin1'), { sentMs: this.#clock.monotonicMs(), target })
+    this.#pending.set(bytes.toString('latin1'), { sentMs: this.#clock.monotonicMs(), target, to })
     return bytes
   }
 

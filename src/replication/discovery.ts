@@ -1,16 +1,17 @@
 // Where the peers are: literal addresses as they stand, names resolved again and again to all their
-// addresses. A name that cannot be resolved keeps the addresses it had.
+// addresses, services to all their names. What cannot be resolved keeps what it had.
 
-import { lookup } from 'node:dns/promises'
+import { lookup, resolveSrv } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
+import type { PeerSource } from './peer-source.ts'
 
 export const RESOLVE_PERIOD_MS = 30_000
-/** What one name may resolve to; the rest is left out. */
-const MAX_ADDRESSES_PER_NAME = 256
+/** What one name or service may resolve to; the rest is left out. */
+const MAX_ANSWERS = 256
 const FAILURE_LOG_PERIOD_MS = 300_000
 
 /** All IPv4 and IPv6 addresses of a name. */
@@ -21,9 +22,28 @@ export const systemResolver: Resolver = async (name) => {
   return answers.map((answer) => answer.address)
 }
 
+/** Names and ports of a service, whatever their priority and weight: all of them are peers. */
+export type ServiceResolver = (service: string) => Promise<readonly HostAddress[]>
+
+/** Over a resolver of Node's, which leaves the dot at the end of a name out. */
+export function serviceResolverOf(dns: {
+  resolveSrv(service: string): Promise<readonly { name: string; port: number }[]>
+}): ServiceResolver {
+  return async (service) => {
+    const records = await dns.resolveSrv(service)
+    // The root as the only target says that the service is not there (RFC 2782).
+    return records
+      .filter(({ name, port }) => name !== '' && name !== '.' && port > 0)
+      .map(({ name, port }) => ({ host: name, port }))
+  }
+}
+
+export const systemServiceResolver = serviceResolverOf({ resolveSrv })
+
 export interface DiscoveryOptions {
-  readonly peers: readonly HostAddress[]
+  readonly peers: readonly PeerSource[]
   readonly resolver: Resolver
+  readonly serviceResolver: ServiceResolver
   /** Whether to leave an address out: this node's own, or one it has no way to send to. */
   readonly isExcluded: (address: HostAddress) => boolean
   readonly clock: Clock
@@ -36,8 +56,10 @@ export class Discovery {
   readonly #options: DiscoveryOptions
   /** Last known addresses by name. */
   readonly #resolved = new Map<string, readonly string[]>()
+  /** Last known names and ports by service. */
+  readonly #services = new Map<string, readonly HostAddress[]>()
   readonly #failureLogs = new Map<string, LogLimiter>()
-  #peers: readonly HostAddress[]
+  #peers: readonly PeerSource[]
   #timer: Timer | undefined
 
   constructor(options: DiscoveryOptions) {
@@ -58,37 +80,56 @@ export class Discovery {
     this.#timer = undefined
   }
 
-  async setPeers(peers: readonly HostAddress[]): Promise<void> {
+  async setPeers(peers: readonly PeerSource[]): Promise<void> {
     this.#peers = peers
     this.#announce()
     await this.refresh()
   }
 
-  /** Resolves every name once more. Never rejects. */
+  /** Resolves every service and every name once more. Never rejects. */
   async refresh(): Promise<void> {
-    const names = new Set(this.#peers.map((peer) => peer.host).filter((host) => isIP(host) === 0))
-    if (names.size === 0) return
-    await Promise.all([...names].map((name) => this.#resolve(name)))
-    for (const name of this.#resolved.keys()) {
-      if (!names.has(name)) this.#resolved.delete(name)
-    }
-    if (this.#timer !== undefined) this.#announce()
+    const { serviceResolver, resolver } = this.#options
+    const services = this.#peers.flatMap((peer) => ('service' in peer ? [peer.service] : []))
+    await this.#resolveAll(services, this.#services, serviceResolver)
+    const names = this.#targets()
+      .map(({ host }) => host)
+      .filter((host) => isIP(host) === 0)
+    await this.#resolveAll(names, this.#resolved, resolver)
+    if (services.length + names.length > 0 && this.#timer !== undefined) this.#announce()
   }
 
-  async #resolve(name: string): Promise<void> {
-    try {
-      const addresses = await this.#options.resolver(name)
-      // An empty answer is a name server's failure more often than the end of every peer.
-      if (addresses.length === 0) throw new Error('no address')
-      this.#resolved.set(name, addresses.slice(0, MAX_ADDRESSES_PER_NAME))
-    } catch (error) {
-      this.#logFailure(name, error)
-    }
+  /** Keeps in `known` what was asked for, and of that the last answer that there was. */
+  async #resolveAll<Answer>(
+    asked: readonly string[],
+    known: Map<string, readonly Answer[]>,
+    resolve: (name: string) => Promise<readonly Answer[]>,
+  ): Promise<void> {
+    const names = new Set(asked)
+    await Promise.all(
+      [...names].map(async (name) => {
+        try {
+          const answers = await resolve(name)
+          // An empty answer is a name server's failure more often than the end of every peer.
+          if (answers.length === 0) throw new Error('no address')
+          known.set(name, answers.slice(0, MAX_ANSWERS))
+        } catch (error) {
+          this.#logFailure(name, error)
+        }
+      }),
+    )
+    for (const name of known.keys()) if (!names.has(name)) known.delete(name)
+  }
+
+  /** Names and literal addresses, those of services among them. */
+  #targets(): HostAddress[] {
+    return this.#peers.flatMap((peer) =>
+      'service' in peer ? (this.#services.get(peer.service) ?? []) : [peer],
+    )
   }
 
   #announce(): void {
     const addresses = new Map<string, HostAddress>()
-    for (const { host, port } of this.#peers) {
+    for (const { host, port } of this.#targets()) {
       const hosts = isIP(host) === 0 ? (this.#resolved.get(host) ?? []) : [host]
       for (const literal of hosts) {
         const address = { host: literal, port }

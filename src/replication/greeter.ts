@@ -1,11 +1,11 @@
 // Greetings: finding out which nodes are alive now, and telling them that we are. A node that answers
 // a fresh challenge is verified: its changes count from the sequence number it answered with.
 
-import type { HostAddress } from '../base/address.ts'
+import { formatAddress, type HostAddress } from '../base/address.ts'
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
 import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
-import { encodeGreeting, GREETING_BYTES, type GreetingMessage } from '../wire/message.ts'
+import { encodeGreeting, GREETING_BYTES, type GreetingMessage, type Role } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import { Challenges } from './challenges.ts'
 import { PeerAddress, type PeerAddresses } from './peer-addresses.ts'
@@ -33,11 +33,24 @@ export interface GreeterOptions {
   readonly addresses: PeerAddresses
   readonly clock: Clock
   readonly random: RandomSource
-  readonly stats: ReplicationStats
+  readonly stats: GreeterStats
+  /** What this node is to the one at an address. */
+  readonly roleTo: (address: HostAddress) => Role | undefined
+  /**
+   * Whether every challenge is answered with one, and an answer counts only from where its challenge was
+   * sent to: a repeater sends much to whoever proves to be at an address.
+   */
+  readonly mustProveAddress?: boolean
+  /** A sender answered a challenge, from its `provenAddress`. */
+  readonly onProven?: ((sender: Sender) => void) | undefined
   /** A sender proved to be alive for the first time; what it sent up to here is stale. */
   readonly onVerified: (sender: Sender, changesSequence: number) => void
   /** Runs after each round of greetings, every GREETING_PERIOD_MS. */
   readonly onRound: () => void
+}
+
+export interface GreeterStats extends Pick<ReplicationStats, 'datagramsSent'> {
+  readonly dropped: Pick<ReplicationStats['dropped'], 'queue_full'>
 }
 
 /** What a challenge was sent to: a sender heard from, or an address where one may be. */
@@ -66,21 +79,24 @@ export class Greeter {
     this.#timer = undefined
   }
 
-  /** Greets every address where it is time to. */
+  /** Greets every address where it is time to; nobody unless started. */
   greetAddresses(): void {
+    if (this.#timer === undefined) return
     const nowMs = this.#options.clock.monotonicMs()
     for (const peer of this.#options.addresses.all) {
       const isAnswered = peer.activeSender(nowMs) !== undefined
-      const periodMs = isAnswered ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
+      // A repeater passes things on to those who ask for it again and again.
+      const isSteady = isAnswered && peer.kind !== 'repeater'
+      const periodMs = isSteady ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
       if (nowMs - peer.lastGreetedMs < periodMs - PERIOD_SLACK_MS) continue
       peer.lastGreetedMs = nowMs
-      this.#send(peer.address, this.#challenges.issue(peer), undefined)
+      this.#send(peer.address, this.#challenges.issue(peer, peer.address), undefined)
     }
   }
 
   /** Asks an unverified sender for a proof, at most once per period. */
   challenge(sender: Sender, from: HostAddress): void {
-    const challenge = this.#challengeDue(sender)
+    const challenge = this.#challengeDue(sender, from)
     if (challenge !== undefined) this.#send(from, challenge, undefined)
   }
 
@@ -89,6 +105,7 @@ export class Greeter {
     const { challenge, answer, nodeName } = greeting
     sender.nodeName = nodeName
     sender.syncPort = greeting.syncPort ?? sender.syncPort
+    sender.role = greeting.role
     const isAnswerWrong =
       answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
     const isAnswered = challenge === undefined || this.#answer(challenge, sender, from)
@@ -103,9 +120,10 @@ export class Greeter {
     sender: Sender,
     from: HostAddress,
   ): boolean {
-    const { clock, addresses, onVerified } = this.#options
+    const { clock, addresses, mustProveAddress, onVerified, onProven } = this.#options
     const challenge = this.#challenges.find(answer)
     if (challenge === undefined) return false
+    if (mustProveAddress && formatAddress(from) !== formatAddress(challenge.to)) return false
     const nowMs = clock.monotonicMs()
     const roundTripMs = nowMs - challenge.sentMs
     sender.provenAddress = from
@@ -116,6 +134,7 @@ export class Greeter {
       addresses.refresh(nowMs)
     }
     if (!sender.isVerified) onVerified(sender, greeting.changesSequence)
+    onProven?.(sender)
     return true
   }
 
@@ -125,21 +144,23 @@ export class Greeter {
     if (given >= MAX_ANSWERS_PER_ROUND) return false
     this.#answers.set(sender, given + 1)
     sender.lastAnsweredMs = this.#options.clock.monotonicMs()
-    this.#send(from, this.#challengeDue(sender), challenge)
+    this.#send(from, this.#challengeDue(sender, from), challenge)
     return true
   }
 
-  #challengeDue(sender: Sender): Buffer | undefined {
-    const nowMs = this.#options.clock.monotonicMs()
+  #challengeDue(sender: Sender, to: HostAddress): Buffer | undefined {
+    const { clock, mustProveAddress } = this.#options
+    const nowMs = clock.monotonicMs()
     const isDue = nowMs - sender.lastChallengedMs >= GREETING_PERIOD_MS - PERIOD_SLACK_MS
-    if (sender.isVerified || !isDue) return undefined
+    if ((sender.isVerified && !mustProveAddress) || !isDue) return undefined
     sender.lastChallengedMs = nowMs
-    return this.#challenges.issue(sender)
+    return this.#challenges.issue(sender, to)
   }
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
     const { nodeName, sealer, transport, clock, stats } = this.#options
     const syncPort = this.#options.syncPort()
+    const role = this.#options.roleTo(to)
     const message = encodeGreeting({
       challenge,
       answer,
@@ -147,6 +168,7 @@ export class Greeter {
       sentWallMs: clock.wallMs(),
       nodeName,
       ...(syncPort === 0 ? {} : { syncPort }),
+      ...(role === undefined ? {} : { role }),
     })
     if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1

@@ -12,6 +12,9 @@ import type { Transport } from './transport.ts'
 /** From the last datagram to the first heartbeat; doubles until greetings come as often. */
 const FIRST_HEARTBEAT_MS = 4
 
+/** From this interval on it goes past the repeaters, too: shows what they lost, or that they are gone. */
+const DIRECT_INTERVAL_MS = 64
+
 export interface HeartbeatOptions {
   readonly sealer: Sealer
   readonly transport: Transport
@@ -67,7 +70,9 @@ export class Heartbeat {
     const { sealer, transport, addresses, stats } = this.#options
     const message = encodeHeartbeat(sealer.lastSequence('changes'))
     const datagram = sealer.seal('control', message)
-    for (const peer of addresses.destinations) {
+    const isDirect = this.#intervalMs >= DIRECT_INTERVAL_MS
+    const direct = isDirect ? addresses.behindRepeaters : []
+    for (const peer of [...addresses.destinations, ...direct]) {
       if (transport.send(datagram, peer.address)) stats.datagramsSent += 1
       else stats.dropped.queue_full += 1
     }

@@ -20,6 +20,7 @@ import type { ReplayWindow } from '../wire/replay-window.ts'
 import { openDatagram } from '../wire/seal.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
+import type { PeerAddresses } from './peer-addresses.ts'
 import { Reassembly } from './reassembly.ts'
 import type { RepairAnswerer } from './repair-answerer.ts'
 import type { RepairAsker } from './repair-asker.ts'
@@ -39,6 +40,9 @@ export interface InboxOptions {
   readonly greeter: Greeter
   readonly asker: RepairAsker
   readonly answerer: RepairAnswerer
+  readonly addresses: PeerAddresses
+  /** A repeater that was asked for it told where its other subscribers are. */
+  readonly onRoster: (subscribers: readonly HostAddress[]) => void
   readonly apply: (change: Change) => ApplyResult
   readonly clock: Clock
   readonly logger: Logger
@@ -71,18 +75,24 @@ export class Inbox {
 
   /** Takes one datagram; never throws for what is in it. */
   receive(datagram: Buffer, from: HostAddress): void {
+    const { addresses, stats } = this.#options
     const header = readHeader(datagram)
     if (header !== undefined && this.#isOwn(header)) return
-    this.#options.stats.datagramsReceived += 1
+    stats.datagramsReceived += 1
     const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
-    if (reason !== undefined) this.#drop(reason)
+    const isDuplicate = reason === 'replay' && addresses.mayComeTwice(from)
+    if (isDuplicate) stats.duplicates += 1
+    else if (reason !== undefined) this.#drop(reason)
   }
 
   /** Applies what was held back of a sender that is verified now. */
   release(sender: Sender): void {
+    const { addresses, stats } = this.#options
     for (const held of this.#held.take(sender)) {
       const reason = this.#admit(sender, held.sequence, held.message)
-      if (reason !== undefined) this.#drop(reason)
+      // Each repeater passed it on before anybody could tell that it is the same.
+      if (reason === 'replay' && addresses.hasRepeaters) stats.duplicates += 1
+      else if (reason !== undefined) this.#drop(reason)
     }
   }
 
@@ -98,7 +108,7 @@ export class Inbox {
   }
 
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
-    const { senders, clock, greeter } = this.#options
+    const { senders, clock, greeter, addresses } = this.#options
     const known = senders.get(header)
     const message = this.#open(datagram, header, known)
     if (message === undefined) {
@@ -110,7 +120,9 @@ export class Inbox {
     if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
     if (sender.isVerified) return this.#admit(sender, sequence, message, from)
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
-    if (datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
+    // Through a repeater: its sender is elsewhere, and will be told of.
+    const isDirect = !addresses.isRepeater(from)
+    if (isDirect && datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
     return undefined
   }
 
@@ -138,7 +150,7 @@ export class Inbox {
   }
 
   #obey(message: ControlMessage, sender: Sender, from: HostAddress): DropReason | undefined {
-    const { greeter, asker, answerer } = this.#options
+    const { identity, greeter, asker, answerer, addresses, clock } = this.#options
     switch (message.kind) {
       case 'greeting': {
         const reason = greeter.receive(message, sender, from)
@@ -153,7 +165,25 @@ export class Inbox {
       case 'gone':
         asker.receiveGone(sender, message.changesSequence)
         return undefined
+      case 'roster':
+        if (!this.#isOurRepeater(sender)) return 'stale'
+        this.#options.onRoster(message.subscribers)
+        return undefined
+      case 'leave':
+        if (!this.#isOurRepeater(sender) || !message.bootId.equals(identity.bootId)) return 'stale'
+        addresses.unlist(clock.monotonicMs())
+        return undefined
     }
+  }
+
+  /** Whether it proves to be alive now where a repeater was configured. */
+  #isOurRepeater(sender: Sender): boolean {
+    const { addresses, clock } = this.#options
+    const nowMs = clock.monotonicMs()
+    const isHeard = addresses.all.some(
+      (peer) => peer.kind === 'repeater' && peer.activeSender(nowMs) === sender,
+    )
+    return isHeard && sender.isVerified && sender.isRepeater
   }
 
   /** Learns how far a verified sender's changes go; says nothing about another. */
@@ -202,10 +232,13 @@ export class Inbox {
     return decoded?.kind === 'changes' ? this.#apply(sender, decoded) : 'malformed'
   }
 
-  /** Notes where a sender was heard. A replay may come from anywhere and says nothing about it. */
+  /**
+   * Notes where a sender was heard: not where a repeater is. A replay may come from anywhere and says
+   * nothing about it.
+   */
   #hear(sender: Sender, from: HostAddress): void {
     sender.lastHeardMs = this.#options.clock.monotonicMs()
-    sender.address = from
+    if (!this.#options.addresses.isRepeater(from)) sender.address = from
   }
 
   #apply(sender: Sender, message: ChangesMessage): undefined {

@@ -1,7 +1,8 @@
 // Whether replication may run without keys: only where nothing can leave the machine, or on demand.
 
-import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'
+import { type HostAddress, isLoopback } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'
+import { formatPeerSource, type PeerSource } from './peer-source.ts'
 
 /**
  * Throws ERR_INSECURE when session secrets would cross the network in clear: no keys, and an address
@@ -9,16 +10,16 @@ import { TlscachedError } from '../base/errors.ts'
  */
 export function requireKeys(
   listen: HostAddress,
-  peers: readonly HostAddress[],
+  peers: readonly PeerSource[],
   hasKeys: boolean,
   isInsecure: boolean,
 ): void {
   if (hasKeys || isInsecure) return
-  const exposed = [listen, ...peers].find((address) => !isLoopback(address))
+  const exposed = [listen, ...peers].find((source) => 'service' in source || !isLoopback(source))
   if (exposed === undefined) return
   throw new TlscachedError(
     'ERR_INSECURE',
-    `replication with ${formatAddress(exposed)} needs keys, because it is not a loopback address: ` +
+    `replication with ${formatPeerSource(exposed)} needs keys, because it is not a loopback address: ` +
       'make some with "tlscached keygen", or set insecure: true to send sessions in clear',
   )
 }

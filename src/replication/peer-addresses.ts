@@ -1,70 +1,178 @@
-// Where this node sends: the addresses of its peers or one multicast group, and who answers there.
+// Where this node sends: the addresses of its peers, one multicast group, or repeaters; who answers there,
+// and which peers get what they need through a repeater.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Sender } from './sender.ts'
 
-/** An answer is good for this long: three greetings in a row may be lost. */
+/**
+ * An answer is good for this long: three greetings in a row may be lost. Where none came for longer, nothing
+ * but greetings is sent: the kernel keeps datagrams to a host that is not there for seconds, in the send
+ * buffer that those to all others need. Whoever comes back asks for what it missed.
+ */
 const ANSWER_LIFETIME_MS = 10_000
+/**
+ * A repeater tells its subscribers about once a second. Who was not told of for this long may not get what
+ * it passes on, and is sent to directly: at worst it has something twice.
+ */
+export const LISTED_LIFETIME_MS = 3500
+/** An address that a repeater told is forgotten when neither it nor a repeater was heard for this long. */
+const CONTACT_LIFETIME_MS = 300_000
+/** Told by repeaters; more are left out. */
+export const MAX_CONTACTS = 1024
+
+/** `contact`: a peer that a repeater told of. */
+export type AddressKind = 'peer' | 'group' | 'repeater' | 'contact'
 
 export class PeerAddress {
   readonly address: HostAddress
-  readonly isGroup: boolean
+  readonly kind: AddressKind
   /** Who answered the last challenge sent there; in a group the last of many. */
   sender: Sender | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
   lastGreetedMs = Number.NEGATIVE_INFINITY
+  /** undefined until the destinations are first chosen with it. */
+  knownSinceMs: number | undefined
+  /** When a repeater last said that it passes everything on to this address. */
+  lastListedMs = Number.NEGATIVE_INFINITY
   entriesSent = 0
 
-  constructor(address: HostAddress, isGroup: boolean) {
+  constructor(address: HostAddress, kind: AddressKind) {
     this.address = address
-    this.isGroup = isGroup
+    this.kind = kind
   }
 
   /** The sender that answers there now. */
   activeSender(nowMs: number): Sender | undefined {
     return nowMs - this.lastAnsweredMs <= ANSWER_LIFETIME_MS ? this.sender : undefined
   }
+
+  /** Nobody answers there, and there was time to. */
+  isSilent(nowMs: number): boolean {
+    const sinceMs = Math.max(this.knownSinceMs ?? nowMs, this.lastAnsweredMs)
+    return nowMs - sinceMs > ANSWER_LIFETIME_MS
+  }
+
+  isListed(nowMs: number): boolean {
+    return nowMs - this.lastListedMs <= LISTED_LIFETIME_MS
+  }
 }
 
 export class PeerAddresses {
+  /** By address as text. */
+  #byText = new Map<string, PeerAddress>()
   #all: readonly PeerAddress[] = []
   #destinations: readonly PeerAddress[] = []
+  #behindRepeaters: readonly PeerAddress[] = []
+  /** Where repeaters are and answer from. */
+  #repeaters = new Set<string>()
 
   /** Every address, also those that lead to the same node. */
   get all(): readonly PeerAddress[] {
     return this.#all
   }
 
-  /** Where changes go: one address per node, and every address that nobody answers at. */
+  /**
+   * Where changes go: one address per node, new addresses that nobody answered at yet, and repeaters instead
+   * of the nodes behind them.
+   */
   get destinations(): readonly PeerAddress[] {
     return this.#destinations
   }
 
-  /** Replaces the addresses; those that stay keep what is known of them. */
+  /** One address per node that gets changes through a repeater. */
+  get behindRepeaters(): readonly PeerAddress[] {
+    return this.#behindRepeaters
+  }
+
+  get hasRepeaters(): boolean {
+    return this.#repeaters.size > 0
+  }
+
+  /** What is at the address; undefined when this node does not send there. */
+  kindOf(address: HostAddress): AddressKind | undefined {
+    if (this.isRepeater(address)) return 'repeater'
+    return this.#byText.get(formatAddress(address))?.kind
+  }
+
+  /** Whether a copy from there is no wonder: of several repeaters, or of one and the sender itself. */
+  mayComeTwice(from: HostAddress): boolean {
+    return this.hasRepeaters && this.kindOf(from) !== undefined
+  }
+
+  /** Whether what comes from there was passed on by a repeater, or is of the repeater itself. */
+  isRepeater(address: HostAddress): boolean {
+    return this.#repeaters.size > 0 && this.#repeaters.has(formatAddress(address))
+  }
+
+  /** Replaces the peers; those that stay keep what is known of them. */
   set(addresses: readonly HostAddress[], group: HostAddress | undefined, nowMs: number): void {
-    const known = new Map(this.#all.map((peer) => [formatAddress(peer.address), peer]))
-    const next = new Map<string, PeerAddress>()
-    if (group !== undefined) {
-      const key = formatAddress(group)
-      next.set(key, known.get(key) ?? new PeerAddress(group, true))
-    }
-    for (const address of addresses) {
-      const key = formatAddress(address)
-      next.set(key, known.get(key) ?? new PeerAddress(address, false))
-    }
-    this.#all = [...next.values()]
+    this.#replace(
+      ['peer', 'group'],
+      [
+        ...(group === undefined ? [] : [new PeerAddress(group, 'group')]),
+        ...addresses.map((address) => new PeerAddress(address, 'peer')),
+      ],
+    )
     this.refresh(nowMs)
   }
 
-  /** Chooses the destinations anew: after an answer, and as answers grow old. */
+  setRepeaters(addresses: readonly HostAddress[], nowMs: number): void {
+    this.#replace(
+      ['repeater'],
+      addresses.map((address) => new PeerAddress(address, 'repeater')),
+    )
+    this.refresh(nowMs)
+  }
+
+  /** A repeater passes everything on to these addresses; unknown ones are added while there is room. */
+  list(addresses: readonly HostAddress[], nowMs: number): void {
+    let contacts = this.#all.filter(({ kind }) => kind === 'contact').length
+    for (const address of addresses) {
+      const text = formatAddress(address)
+      let peer = this.#byText.get(text)
+      if (peer === undefined) {
+        if (contacts >= MAX_CONTACTS) continue
+        contacts += 1
+        peer = new PeerAddress(address, 'contact')
+        this.#byText.set(text, peer)
+      }
+      peer.lastListedMs = nowMs
+    }
+    this.refresh(nowMs)
+  }
+
+  /** A repeater ends: what this node sends goes to everybody directly, until another one tells of them. */
+  unlist(nowMs: number): void {
+    for (const peer of this.#all) {
+      if (peer.isListed(nowMs)) peer.lastListedMs = nowMs - LISTED_LIFETIME_MS - 1
+    }
+    this.refresh(nowMs)
+  }
+
+  /** Chooses the destinations anew: after an answer, and as answers and lists grow old. */
   refresh(nowMs: number): void {
+    for (const [text, peer] of this.#byText) {
+      peer.knownSinceMs ??= nowMs
+      const lastKnownMs = Math.max(peer.lastListedMs, peer.lastAnsweredMs)
+      const isOld = nowMs - lastKnownMs > CONTACT_LIFETIME_MS
+      if (peer.kind === 'contact' && isOld) this.#byText.delete(text)
+    }
+    this.#all = [...this.#byText.values()]
+    const repeaters = this.#all.filter(({ kind }) => kind === 'repeater')
+    this.#repeaters = new Set(repeaters.flatMap(textsOf))
     const reached = new Set<Sender>()
-    this.#destinations = this.#all.filter((peer) => {
-      const sender = peer.isGroup ? undefined : peer.activeSender(nowMs)
-      if (sender === undefined) return true
+    const isNew = (peer: PeerAddress) => {
+      const sender = peer.activeSender(nowMs)
+      if (sender === undefined) return !peer.isSilent(nowMs)
       if (reached.has(sender)) return false
       reached.add(sender)
       return true
+    }
+    this.#behindRepeaters = this.#all.filter((peer) => peer.isListed(nowMs) && isNew(peer))
+    this.#destinations = this.#all.filter((peer) => {
+      if (peer.kind === 'group') return true
+      if (peer.kind === 'repeater') return !peer.isSilent(nowMs)
+      return !peer.isListed(nowMs) && isNew(peer)
     })
   }
 
@@ -74,4 +182,30 @@ export class PeerAddresses {
       if (peer.sender === sender) peer.sender = undefined
     }
   }
+
+  /**
+   * Of these kinds only `next` remain, in front; others of the same address give way to them, but no
+   * repeater to a peer.
+   */
+  #replace(kinds: readonly AddressKind[], next: readonly PeerAddress[]): void {
+    const known = this.#byText
+    this.#byText = new Map(
+      next.map((peer) => {
+        const text = formatAddress(peer.address)
+        const old = known.get(text)
+        const isKept = old?.kind === peer.kind || old?.kind === 'repeater'
+        return [text, old !== undefined && isKept ? old : peer]
+      }),
+    )
+    for (const [text, peer] of known) {
+      if (!kinds.includes(peer.kind) && !this.#byText.has(text)) this.#byText.set(text, peer)
+    }
+  }
+}
+
+/** A repeater of several addresses may answer from another one than it was asked at. */
+function textsOf({ address, sender }: PeerAddress): string[] {
+  const { provenAddress } = sender ?? {}
+  const own = formatAddress(address)
+  return provenAddress === undefined ? [own] : [own, formatAddress(provenAddress)]
 }

@@ -8,7 +8,21 @@ import type { SenderTable } from './sender-table.ts'
 /** A node greets every three seconds at least: three greetings lost in a row, and it is down. */
 const PEER_TIMEOUT_MS = 10_000
 
+export const PEER_SYNC_STATES = ['none', 'copying', 'comparing', 'synced', 'failed'] as const
+/**
+ * What became of the last copy of a peer or comparison with it that this node began. `none`: there was
+ * none. `failed`: it broke off.
+ */
+export type PeerSyncState = (typeof PEER_SYNC_STATES)[number]
+
+export interface PeerSync {
+  readonly state: PeerSyncState
+  /** Since the last one that ended well. */
+  readonly lastSyncedMs: number | undefined
+}
+
 export interface PeerStatus {
+  readonly role: 'node' | 'repeater'
   /** Empty as long as nobody answered at the address. */
   readonly name: string
   readonly address: string
@@ -31,6 +45,8 @@ export interface PeerStatus {
   /** Changes sent to its address; 0 where they go to a group. */
   readonly entriesSent: number
   readonly entriesReceived: number
+  /** undefined for who does not take part: repeaters, and who is not verified. */
+  readonly sync: PeerSync | undefined
 }
 
 /** Every verified sender, and every address where nobody answered yet. */
@@ -38,24 +54,33 @@ export function listPeers(
   addresses: PeerAddresses,
   senders: SenderTable,
   nowMs: number,
+  syncOf: (sender: Sender) => PeerSync | undefined,
 ): PeerStatus[] {
   const addressesOf = new Map<Sender, PeerAddress[]>()
   const unanswered: PeerAddress[] = []
   for (const peer of addresses.all) {
-    if (peer.isGroup) continue
+    if (peer.kind === 'group') continue
     if (peer.sender === undefined) unanswered.push(peer)
     else addressesOf.set(peer.sender, [...(addressesOf.get(peer.sender) ?? []), peer])
   }
   const verified = [...senders.values()].filter((sender) => sender.isVerified)
   return [
-    ...verified.map((sender) => statusOfSender(sender, addressesOf.get(sender) ?? [], nowMs)),
+    ...verified.map((sender) => ({
+      ...statusOfSender(sender, addressesOf.get(sender) ?? [], nowMs),
+      sync: sender.isRepeater ? undefined : syncOf(sender),
+    })),
     ...unanswered.map(statusOfAddress),
   ]
 }
 
-function statusOfSender(sender: Sender, peers: readonly PeerAddress[], nowMs: number): PeerStatus {
+function statusOfSender(
+  sender: Sender,
+  peers: readonly PeerAddress[],
+  nowMs: number,
+): Omit<PeerStatus, 'sync'> {
   const lastSeenMs = nowMs - sender.lastHeardMs
   return {
+    role: sender.isRepeater ? 'repeater' : 'node',
     name: sender.nodeName,
     address: formatAddress(peers[0]?.address ?? sender.address),
     boot: sender.bootId.toString('hex'),
@@ -73,6 +98,7 @@ function statusOfSender(sender: Sender, peers: readonly PeerAddress[], nowMs: nu
 
 function statusOfAddress(peer: PeerAddress): PeerStatus {
   return {
+    role: peer.kind === 'repeater' ? 'repeater' : 'node',
     name: '',
     address: formatAddress(peer.address),
     boot: undefined,
@@ -85,5 +111,6 @@ function statusOfAddress(peer: PeerAddress): PeerStatus {
     repaired: 0,
     entriesSent: peer.entriesSent,
     entriesReceived: 0,
+    sync: undefined,
   }
 }

@@ -80,7 +80,7 @@ export class RepairAnswerer {
   /** The group, when that is where the peer gets our changes from. */
   #groupOf(sender: Sender): HostAddress | undefined {
     const { transport, addresses } = this.#options
-    const isUnicast = addresses.all.some((peer) => !peer.isGroup && peer.sender === sender)
+    const isUnicast = addresses.all.some((peer) => peer.kind !== 'group' && peer.sender === sender)
     return isUnicast ? undefined : transport.group
   }
 

@@ -17,15 +17,23 @@ import {
   isReachable,
   systemInterfaceAddresses,
 } from './address-filter.ts'
-import { Discovery, type Resolver, systemResolver } from './discovery.ts'
+import {
+  Discovery,
+  type Resolver,
+  type ServiceResolver,
+  systemResolver,
+  systemServiceResolver,
+} from './discovery.ts'
 import { Greeter } from './greeter.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import { PeerAddresses } from './peer-addresses.ts'
-import { listPeers, type PeerStatus } from './peer-status.ts'
+import type { PeerSource } from './peer-source.ts'
+import { listPeers, type PeerStatus, type PeerSync } from './peer-status.ts'
 import { RepairAnswerer } from './repair-answerer.ts'
 import { RepairAsker } from './repair-asker.ts'
+import { RepeaterClient } from './repeater-client.ts'
 import { ResendLog } from './resend-log.ts'
 import type { Sender } from './sender.ts'
 import { SenderTable } from './sender-table.ts'
@@ -45,7 +53,9 @@ export interface ReplicatorOptions {
   readonly transport: Transport
   readonly identity: Identity
   readonly keyring: Keyring
-  readonly peers: readonly HostAddress[]
+  readonly peers: readonly PeerSource[]
+  /** Where repeaters pass on what this node sends; they tell where its peers are. */
+  readonly repeaters?: readonly PeerSource[] | undefined
   /** MIN_DATAGRAM_BYTES..MAX_DATAGRAM_BYTES; default DEFAULT_DATAGRAM_BYTES. */
   readonly maxDatagramBytes?: number | undefined
   readonly clock: Clock
@@ -57,11 +67,14 @@ export interface ReplicatorOptions {
   readonly onVerified?: ((sender: Sender) => void) | undefined
   /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
   readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
+  /** How this node and a peer came to hold the same, for display. */
+  readonly syncOf?: ((sender: Sender) => PeerSync | undefined) | undefined
   /** Changes of this sender were lost and cannot be had from it by asking again. */
   readonly onUnrepairable?: ((sender: Sender) => void) | undefined
   /** How much of what was sent is kept to be sent again; default DEFAULT_RESEND_LOG_BYTES. */
   readonly resendLogBytes?: number | undefined
   readonly resolver?: Resolver | undefined
+  readonly serviceResolver?: ServiceResolver | undefined
   readonly interfaceAddresses?: InterfaceAddresses | undefined
 }
 
@@ -78,6 +91,7 @@ export class Replicator {
   readonly #answerer: RepairAnswerer
   readonly #inbox: Inbox
   readonly #discovery: Discovery
+  readonly #repeaters: RepeaterClient
   #startedMs: number | undefined
   #hasJoined = false
   #syncPort = 0
@@ -119,6 +133,7 @@ export class Replicator {
       ...shared,
       nodeName: identity.nodeName,
       syncPort: () => this.#syncPort,
+      roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),
       onRound: () => this.#round(),
@@ -130,21 +145,30 @@ export class Replicator {
       greeter: this.#greeter,
       asker: this.#asker,
       answerer: this.#answerer,
+      addresses: this.#addresses,
+      onRoster: (subscribers) => this.#repeaters.meet(subscribers),
       apply: options.apply,
       clock,
       logger,
       stats: this.stats,
     })
-    const interfaces = options.interfaceAddresses ?? systemInterfaceAddresses
-    this.#discovery = new Discovery({
-      peers: options.peers,
+    const discovery = {
       resolver: options.resolver ?? systemResolver,
-      isExcluded: (address) =>
-        !isReachable(address, transport.address) ||
-        isOwnAddress(address, transport.address, interfaces),
+      serviceResolver: options.serviceResolver ?? systemServiceResolver,
+      isExcluded: (address: HostAddress) => this.#isExcluded(address),
       clock,
       logger,
+    }
+    this.#discovery = new Discovery({
+      ...discovery,
+      peers: options.peers,
       onChange: (addresses) => this.#setAddresses(addresses),
+    })
+    this.#repeaters = new RepeaterClient({
+      ...shared,
+      ...discovery,
+      peers: options.repeaters ?? [],
+      greeter: this.#greeter,
     })
   }
 
@@ -162,7 +186,7 @@ export class Replicator {
       throw error
     }
     this.#greeter.start()
-    await this.#discovery.start()
+    await Promise.all([this.#discovery.start(), this.#repeaters.start()])
   }
 
   /** Sends what is gathered and closes everything; idempotent. */
@@ -173,6 +197,7 @@ export class Replicator {
     this.#greeter.stop()
     this.#outbox.flush()
     this.#heartbeat.stop()
+    this.#repeaters.stop()
     await this.#options.transport.stop()
     // Last: what still arrives may make it wait for more.
     this.#asker.stop()
@@ -192,17 +217,22 @@ export class Replicator {
   }
 
   /** Replaces the peers; resolves when every name was tried. */
-  setPeers(peers: readonly HostAddress[]): Promise<void> {
+  setPeers(peers: readonly PeerSource[]): Promise<void> {
     return this.#discovery.setPeers(peers)
   }
 
+  setRepeaters(repeaters: readonly PeerSource[]): Promise<void> {
+    return this.#repeaters.setRepeaters(repeaters)
+  }
+
   peers(): PeerStatus[] {
-    return listPeers(this.#addresses, this.#senders, this.#options.clock.monotonicMs())
+    const { clock, syncOf = () => undefined } = this.#options
+    return listPeers(this.#addresses, this.#senders, clock.monotonicMs(), syncOf)
   }
 
   /** The boots of other nodes that proved to be alive. */
   verifiedSenders(): Sender[] {
-    return [...this.#senders.values()].filter((sender) => sender.isVerified)
+    return [...this.#senders.values()].filter((sender) => sender.isVerified && !sender.isRepeater)
   }
 
   joinState(): JoinState {
@@ -210,9 +240,11 @@ export class Replicator {
     const nowMs = this.#options.clock.monotonicMs()
     const verified = this.verifiedSenders()
     const isEverybodyThere = this.#addresses.all.every((peer) => {
+      if (peer.kind === 'group' || (peer.kind === 'repeater' && !this.#repeaters.hasRoster))
+        return false
       const sender = peer.activeSender(nowMs)
       // Mutual: the peer takes our changes only after we answered it.
-      return !peer.isGroup && sender?.isVerified === true && Number.isFinite(sender.lastAnsweredMs)
+      return sender?.isVerified === true && Number.isFinite(sender.lastAnsweredMs)
     })
     const isOver = nowMs - this.#startedMs >= JOIN_TIMEOUT_MS
     if (!this.#hasJoined && !isEverybodyThere && !isOver) return 'joining'
@@ -236,13 +268,22 @@ export class Replicator {
     if (this.#startedMs !== undefined) this.#greeter.greetAddresses()
   }
 
+  /** Own addresses, and those there is no way to. */
+  #isExcluded(address: HostAddress): boolean {
+    const { transport, interfaceAddresses = systemInterfaceAddresses } = this.#options
+    return (
+      !isReachable(address, transport.address) ||
+      isOwnAddress(address, transport.address, interfaceAddresses)
+    )
+  }
+
   #verify(sender: Sender, changesSequence: number): void {
     const { identity, logger } = this.#options
     sender.verify(changesSequence)
     const { nodeName, bootId, address } = sender
     logger.info(
       { peer: nodeName, boot: bootId.toString('hex'), address: formatAddress(address) },
-      'replication: peer is there',
+      sender.isRepeater ? 'replication: repeater is there' : 'replication: peer is there',
     )
     if (sender.senderId.equals(identity.senderId) && !this.#isNameClashLogged) {
       this.#isNameClashLogged = true
@@ -251,8 +292,9 @@ export class Replicator {
         'replication: another node has the same name; give every node its own',
       )
     }
+    this.#repeaters.checkRole(sender)
     this.#inbox.release(sender)
-    this.#options.onVerified?.(sender)
+    if (!sender.isRepeater) this.#options.onVerified?.(sender)
   }
 
   #forget(sender: Sender): void {

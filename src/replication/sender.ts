@@ -5,6 +5,7 @@ import type { HostAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
 import { originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
+import type { Role } from '../wire/message.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
 import { GapList } from './gap-list.ts'
 
@@ -35,6 +36,8 @@ export class Sender {
   nodeName = ''
   /** TCP port where it synchronizes; undefined where it does not. */
   syncPort: number | undefined
+  /** As its last greeting said. */
+  role: Role | undefined
   readonly firstHeardMs: number
   lastHeardMs: number
   lastChallengedMs = Number.NEGATIVE_INFINITY
@@ -74,6 +77,11 @@ export class Sender {
   /** After a change of the keyring. */
   forgetKeys(): void {
     this.#keys.clear()
+  }
+
+  /** Passes on what others send, and has nothing of its own. */
+  get isRepeater(): boolean {
+    return this.role === 'repeater'
   }
 
   get isVerified(): boolean {

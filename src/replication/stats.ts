@@ -28,6 +28,8 @@ export interface ReplicationStats {
   /** Changes of other nodes that arrived intact, whatever the store made of them. */
   entriesReceived: number
   readonly dropped: Record<DropReason, number>
+  /** Came once more because of repeaters, each of which passes everything on. */
+  duplicates: number
   /** Datagrams with changes that never arrived. */
   lost: number
   /** Datagrams with changes that arrived because they were asked for again. */
@@ -50,6 +52,7 @@ export function createReplicationStats(): ReplicationStats {
       queue_full: 0,
       too_large: 0,
     },
+    duplicates: 0,
     lost: 0,
     repaired: 0,
     lag: new DurationHistogram(),

@@ -5,6 +5,7 @@ import { type Clock, every, type Timer } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { FrameStream } from './frame-stream.ts'
+import type { PeerSync, PeerSyncState } from './peer-status.ts'
 import type { JoinState } from './replicator.ts'
 import { SyncCaller, type SyncCallerOptions } from './sync-caller.ts'
 import { failureOf } from './sync-stats.ts'
@@ -63,6 +64,8 @@ export class Synchronizer<Peer extends SyncPeer> {
   #periodic: Timer | undefined
   #soon: Timer | undefined
   #wake: (() => void) | undefined
+  /** By key, of peers that are there. */
+  readonly #peerSyncs = new Map<string, { state: PeerSyncState; lastSyncedAtMs?: number }>()
 
   constructor(options: SynchronizerOptions<Peer>) {
     this.#options = options
@@ -76,6 +79,14 @@ export class Synchronizer<Peer extends SyncPeer> {
       lastSyncedMs:
         lastAtMs === undefined ? undefined : this.#options.clock.monotonicMs() - lastAtMs,
     }
+  }
+
+  /** What became of the last copy of this peer or comparison with it. */
+  peerSync(key: string): PeerSync {
+    const { state, lastSyncedAtMs } = this.#peerSyncs.get(key) ?? { state: 'none' }
+    const nowMs = this.#options.clock.monotonicMs()
+    const lastSyncedMs = lastSyncedAtMs === undefined ? undefined : nowMs - lastSyncedAtMs
+    return { state, lastSyncedMs }
   }
 
   /** Whether what is here is a full copy, or all there is to have. */
@@ -141,7 +152,7 @@ export class Synchronizer<Peer extends SyncPeer> {
 
   async #copy(peer: Peer): Promise<'complete' | 'partial' | 'failed'> {
     this.#state = 'syncing'
-    const isFull = await this.#call(peer, (caller) => caller.takeSnapshot())
+    const isFull = await this.#call(peer, 'copying', (caller) => caller.takeSnapshot())
     if (this.#isStarted) this.#state = 'joining'
     if (isFull === undefined) return 'failed'
     return isFull ? 'complete' : 'partial'
@@ -168,7 +179,9 @@ export class Synchronizer<Peer extends SyncPeer> {
     // What is lost from now on asks again.
     this.#asked.delete(peer.key)
     this.#lastPeerKey = peer.key
-    const isEqual = await this.#call(peer, (caller) => caller.compare().then(() => true))
+    const isEqual = await this.#call(peer, 'comparing', (caller) =>
+      caller.compare().then(() => true),
+    )
     this.#lastComparedMs = this.#options.clock.monotonicMs()
     this.#isBusy = false
     if (!this.#isStarted) return
@@ -179,26 +192,40 @@ export class Synchronizer<Peer extends SyncPeer> {
   /** What `work` came to, or undefined when the peer broke off. Never rejects. */
   async #call<Result>(
     peer: Peer,
+    state: PeerSyncState,
     work: (caller: SyncCaller) => Promise<Result>,
   ): Promise<Result | undefined> {
     const { connect, clock, stats, logger } = this.#options
     this.#peerName = peer.nodeName
+    this.#notePeer(peer, state)
     try {
       const stream = await connect(peer)
       this.#stream = stream
       if (!this.#isStarted) throw new Error('stopped')
       const result = await work(new SyncCaller(this.#options, stream))
       this.#lastSyncedAtMs = clock.monotonicMs()
+      this.#notePeer(peer, 'synced', this.#lastSyncedAtMs)
       stream.end()
       return result
     } catch (error) {
       this.#stream?.close()
       if (!this.#isStarted) return undefined
+      this.#notePeer(peer, 'failed')
       stats.failures[failureOf(error)] += 1
       logger.warn({ peer: peer.nodeName, reason: messageOf(error) }, 'replication: cannot copy')
       return undefined
     } finally {
       this.#stream = undefined
+    }
+  }
+
+  /** Forgets those who are no longer there. */
+  #notePeer({ key }: Peer, state: PeerSyncState, syncedAtMs?: number): void {
+    const lastSyncedAtMs = syncedAtMs ?? this.#peerSyncs.get(key)?.lastSyncedAtMs
+    this.#peerSyncs.set(key, { state, ...(lastSyncedAtMs === undefined ? {} : { lastSyncedAtMs }) })
+    const present = new Set(this.#options.peers().map((peer) => peer.key))
+    for (const known of this.#peerSyncs.keys()) {
+      if (known !== key && !present.has(known)) this.#peerSyncs.delete(known)
     }
   }
 

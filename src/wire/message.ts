@@ -1,6 +1,8 @@
 // One opened datagram: everything but changes is encoded here, every kind is decoded and checked here.
 // What passes `decodeMessage` is within the limits of the store.
 
+import { isIP } from 'node:net'
+import { formatAddress, type HostAddress, isMulticast, parseHostAddress } from '../base/address.ts'
 import type { Change } from '../store/change.ts'
 import {
   CACHE_NAME_PATTERN,
@@ -32,9 +34,18 @@ export const MAX_NACK_RANGES = 32
 /** Sequence numbers asked for with one NACK. */
 export const MAX_NACK_SEQUENCES = 512
 
+/** Addresses in one roster. */
+export const MAX_ROSTER_ADDRESSES = 64
+/** An IPv6 address of full length with brackets and port. */
+const MAX_ADDRESS_CHARACTERS = 47
+
 const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
 const MAX_ORIGIN = 2 ** 48 - 1
 const MAX_PORT = 65_535
+/** By their numbers; the first one is not sent. */
+const ROLES = [undefined, 'subscriber', 'repeater'] as const
+/** What a sender is beyond a node: one that wants what a repeater passes on, or a repeater. */
+export type Role = Exclude<(typeof ROLES)[number], undefined>
 const NO_BYTES = Buffer.alloc(0)
 
 export interface ChangesMessage {
@@ -61,6 +72,8 @@ export interface GreetingMessage {
   readonly nodeName: string
   /** TCP port where the sender synchronizes; absent where it does not. */
   readonly syncPort?: number
+  /** Absent for a node and nothing else. */
+  readonly role?: Role
 }
 
 export interface HeartbeatMessage {
@@ -82,6 +95,18 @@ export interface GoneMessage {
   readonly changesSequence: number
 }
 
+export interface RosterMessage {
+  readonly kind: 'roster'
+  /** Where the other subscribers of a repeater are; literal addresses. */
+  readonly subscribers: readonly HostAddress[]
+}
+
+export interface LeaveMessage {
+  readonly kind: 'leave'
+  /** Who is left: a repeater by a node, or a node by a repeater. */
+  readonly bootId: Buffer
+}
+
 export type Message =
   | ChangesMessage
   | FragmentMessage
@@ -89,6 +114,8 @@ export type Message =
   | HeartbeatMessage
   | NackMessage
   | GoneMessage
+  | RosterMessage
+  | LeaveMessage
 
 export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer {
   const { index, count, chunk } = fragment
@@ -103,6 +130,7 @@ export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer 
     sentWallMs: greeting.sentWallMs,
     nodeName: greeting.nodeName,
     ...(greeting.syncPort === undefined ? {} : { syncPort: greeting.syncPort }),
+    ...(greeting.role === undefined ? {} : { role: ROLES.indexOf(greeting.role) }),
   }
   // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
@@ -123,6 +151,15 @@ export function encodeGone(changesSequence: number): Buffer {
   return messageType.encode({ gone: { changesSequence } })
 }
 
+/** `subscribers` are at most MAX_ROSTER_ADDRESSES. */
+export function encodeRoster(subscribers: readonly HostAddress[]): Buffer {
+  return messageType.encode({ roster: { subscribers: subscribers.map(formatAddress) } })
+}
+
+export function encodeLeave(bootId: Buffer): Buffer {
+  return messageType.encode({ leave: { bootId } })
+}
+
 /**
  * The message in these bytes, or undefined when it is malformed or of a kind this version does not
  * know. `senderOrigin` is the origin of changes that name none.
@@ -136,6 +173,8 @@ export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | un
   if (isFields(message['heartbeat'])) return checkTail('heartbeat', message['heartbeat'])
   if (isFields(message['nack'])) return checkNack(message['nack'])
   if (isFields(message['gone'])) return checkTail('gone', message['gone'])
+  if (isFields(message['roster'])) return checkRoster(message['roster'])
+  if (isFields(message['leave'])) return checkLeave(message['leave'])
   return undefined
 }
 
@@ -202,7 +241,7 @@ function checkFragment(fields: Fields): FragmentMessage | undefined {
 }
 
 function checkGreeting(fields: Fields): GreetingMessage | undefined {
-  const { nodeName, syncPort } = fields
+  const { nodeName, syncPort, role } = fields
   const challenge = bytesOf(fields['challenge'], 0, CHALLENGE_BYTES)
   const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
   const changesSequence = safeIntegerOf(fields['changesSequence'])
@@ -210,6 +249,8 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
   if (!isInteger(sentWallMs, 1, MAX_WALL_MS) || hasMistypedField(fields)) return undefined
   if (!isInteger(changesSequence, 0, MAX_SEQUENCE)) return undefined
   if (!isInteger(syncPort, 0, MAX_PORT)) return undefined
+  if (!isInteger(role, 0, ROLES.length - 1)) return undefined
+  const checkedRole = ROLES[role]
   if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
   if (typeof nodeName !== 'string') return undefined
   if (!isInteger(Buffer.byteLength(nodeName), 1, MAX_NODE_NAME_BYTES)) return undefined
@@ -221,6 +262,7 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
     sentWallMs,
     nodeName,
     ...(syncPort === 0 ? {} : { syncPort }),
+    ...(checkedRole === undefined ? {} : { role: checkedRole }),
   }
 }
 
@@ -250,6 +292,36 @@ function checkNack(fields: Fields): NackMessage | undefined {
     ranges.push({ from, to: from + count - 1 })
   }
   return { kind: 'nack', bootId, ranges }
+}
+
+function checkRoster(fields: Fields): RosterMessage | undefined {
+  const listed = listOf(fields['subscribers'])
+  if (hasMistypedField(fields) || listed.length > MAX_ROSTER_ADDRESSES) return undefined
+  const subscribers: HostAddress[] = []
+  for (const text of listed) {
+    const address = typeof text === 'string' ? literalAddressOf(text) : undefined
+    if (address === undefined) return undefined
+    subscribers.push(address)
+  }
+  return { kind: 'roster', subscribers }
+}
+
+function checkLeave(fields: Fields): LeaveMessage | undefined {
+  const bootId = bytesOf(fields['bootId'], BOOT_ID_BYTES, BOOT_ID_BYTES)
+  return bootId === undefined || hasMistypedField(fields) ? undefined : { kind: 'leave', bootId }
+}
+
+/** Where one node is: no name, which would have to be looked up, no group, no wildcard, no port 0. */
+function literalAddressOf(text: string): HostAddress | undefined {
+  if (text.length > MAX_ADDRESS_CHARACTERS) return undefined
+  try {
+    const address = parseHostAddress(text)
+    const { host, port } = address
+    const isWild = host === '::' || host === '0.0.0.0' || isMulticast(host)
+    return isIP(host) !== 0 && !isWild && port > 0 ? address : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function isFields(value: unknown): value is Fields {

@@ -38,6 +38,7 @@ describe('usage', () => {
   const commands = [
     'serve',
     'terminate',
+    'repeat',
     'check',
     'keygen',
     'demo',
@@ -73,6 +74,9 @@ describe('usage', () => {
     ['too many arguments', ['keygen', 'x'], /too many arguments/],
     ['a number of nodes that is none', ['demo', '--nodes', '1'], /must be a whole number, 2\.\.16/],
     ['the internal role of the demo', ['demo-node'], /is started by tlscached demo/],
+    ['a repeater nowhere', ['repeat'], /required option '--listen <host:port>' not specified/],
+    ['a repeater on a group', ['repeat', '--listen', '225.1.1.1:1'], /not on a multicast group/],
+    ['a repeater without keys', ['repeat', '--listen', '10.0.0.1:1'], /needs keys/],
     ['a file named twice', ['check', 'a', '--config', 'b'], /named twice/],
   ]
   for (const [name, args, pattern] of wrongUsages) {

@@ -109,6 +109,7 @@ describe('what an operator asks', () => {
     const { peers, replication, sync } = json as Record<string, unknown>
     assert.deepEqual(peers, [
       {
+        role: 'node',
         name: 'b',
         address: '127.0.0.1:7171',
         boot: '00',
@@ -121,6 +122,7 @@ describe('what an operator asks', () => {
         repaired: 0,
         entries_sent: 1,
         entries_received: 2,
+        sync: { state: 'synced', last_synced_ms: 1500 },
       },
     ])
     assert.equal((replication as Record<string, unknown>)['datagrams_sent'], 0)

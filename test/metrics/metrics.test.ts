@@ -27,6 +27,8 @@ function peer(name: string, address: string, isUp: boolean): PeerStatus {
     repaired: 0,
     entriesSent: 0,
     entriesReceived: 0,
+    role: 'node',
+    sync: undefined,
   }
 }
 

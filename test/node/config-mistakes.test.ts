@@ -196,6 +196,18 @@ const mistakes: readonly Mistake[] = [
       '3:3: replication.peers: exclude a multicast listen address: the group is the list of peers',
   },
   {
+    name: 'repeaters of a multicast group',
+    yaml: 'replication:\n  listen: 225.1.1.1:7171\n  repeaters: ["10.0.0.2:1"]',
+    expected:
+      '3:3: replication.repeaters: exclude a multicast listen address: the group is the list of peers',
+  },
+  {
+    name: 'a service with a port',
+    yaml: 'replication: { listen: 10.0.0.1:7171, repeaters: ["dns+srv://a.test:1"] }',
+    expected:
+      '1:51: replication.repeaters[0]: "dns+srv://a.test:1" is not dns+srv://name, as in dns+srv://_tlscached._udp.example.com',
+  },
+  {
     name: 'multicast settings without a group',
     yaml: 'replication:\n  listen: 10.0.0.1:7171\n  multicast_ttl: 1',
     expected: '3:3: replication.multicast_ttl: is only for a multicast listen address',

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type ConfigSources, checkConfig, readConfig } from '../../src/node/config.ts'
 import { settings, standaloneSettings } from '../../src/node/config-settings.ts'
+import { formatPeerSource } from '../../src/replication/peer-source.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-config-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -57,7 +58,8 @@ caches:
   - { name: b, single_use: true }
 replication:
   listen: 10.0.0.1:7171
-  peers: [10.0.0.2:7171, "[fd00::2]:7171", peers.example:7171]
+  peers: [10.0.0.2:7171, "[fd00::2]:7171", peers.example:7171, "dns+srv://_t._udp.example"]
+  repeaters: [dns+srv://repeat.example, 10.0.0.9:7272]
   keys: [${KEY}]
   insecure: true
   max_datagram: 9000
@@ -84,10 +86,16 @@ log: { level: debug, format: text }
   assert.deepEqual([a?.singleUse, b?.singleUse], [false, true])
   assert.equal(config.nodeName, 'edge-1')
   assert.deepEqual(config.replication?.listen, { host: '10.0.0.1', port: 7171 })
-  assert.deepEqual(
-    config.replication?.peers.map((peer) => peer.host),
-    ['10.0.0.2', 'fd00::2', 'peers.example'],
-  )
+  assert.deepEqual(config.replication?.peers.map(formatPeerSource), [
+    '10.0.0.2:7171',
+    '[fd00::2]:7171',
+    'peers.example:7171',
+    'dns+srv://_t._udp.example',
+  ])
+  assert.deepEqual(config.replication?.repeaters, [
+    { service: 'repeat.example' },
+    { host: '10.0.0.9', port: 7272 },
+  ])
   assert.equal(config.replication?.keys?.size, 1)
   assert.equal(config.replication?.maxDatagramBytes, 9000)
   assert.deepEqual(config.frontends, {

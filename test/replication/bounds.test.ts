@@ -155,10 +155,12 @@ test('held messages are given back by sender in order, and bounded by count and 
   assert.deepEqual([held.count, held.bytes], [0, 0])
 })
 
+const TO = { host: '10.0.0.2', port: 7171 }
+
 test('a challenge can be answered for five seconds, several times, and its table is bounded', () => {
   const clock = new FakeClock()
   const challenges = new Challenges<string>(clock, seededBytes('challenges'))
-  const first = challenges.issue('first')
+  const first = challenges.issue('first', TO)
   clock.advance(5000)
   assert.equal(challenges.find(first)?.target, 'first')
   assert.equal(challenges.find(Buffer.from(first))?.target, 'first')
@@ -166,7 +168,7 @@ test('a challenge can be answered for five seconds, several times, and its table
   clock.advance(1)
   assert.equal(challenges.find(first), undefined)
   assert.equal(challenges.count, 0)
-  const many = Array.from({ length: 5000 }, (_, number) => challenges.issue(`${number}`))
+  const many = Array.from({ length: 5000 }, (_, number) => challenges.issue(`${number}`, TO))
   assert.ok(challenges.count <= 4096)
   assert.equal(challenges.find(many.at(-1) ?? first)?.target, '4999')
   assert.equal(challenges.find(many[0] ?? first), undefined)

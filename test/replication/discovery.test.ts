@@ -5,19 +5,30 @@ import { test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { isOwnAddress, isReachable } from '../../src/replication/address-filter.ts'
-import { Discovery, RESOLVE_PERIOD_MS, systemResolver } from '../../src/replication/discovery.ts'
+import {
+  Discovery,
+  RESOLVE_PERIOD_MS,
+  serviceResolverOf,
+  systemResolver,
+} from '../../src/replication/discovery.ts'
 import { requireKeys } from '../../src/replication/key-requirement.ts'
+import {
+  formatPeerSource,
+  type PeerSource,
+  parsePeerSource,
+} from '../../src/replication/peer-source.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 class Fixture {
   readonly clock = new FakeClock()
   /** Answers of the name server; one that is missing fails. */
   readonly zone = new Map<string, readonly string[]>()
+  readonly services = new Map<string, readonly HostAddress[]>()
   readonly announced: string[][] = []
   readonly warnings: string[] = []
   readonly discovery: Discovery
 
-  constructor(peers: readonly HostAddress[], isExcluded = (_address: HostAddress) => false) {
+  constructor(peers: readonly PeerSource[], isExcluded = (_address: HostAddress) => false) {
     this.discovery = new Discovery({
       peers,
       resolver: (name) => {
@@ -25,6 +36,12 @@ class Fixture {
         return addresses === undefined
           ? Promise.reject(new Error('SERVFAIL'))
           : Promise.resolve(addresses)
+      },
+      serviceResolver: (service) => {
+        const targets = this.services.get(service)
+        return targets === undefined
+          ? Promise.reject(new Error('SERVFAIL'))
+          : Promise.resolve(targets)
       },
       isExcluded,
       clock: this.clock,
@@ -95,6 +112,93 @@ test('peers can be replaced, and addresses left out', async () => {
   fixture.discovery.stop()
 })
 
+const SERVICE = { service: '_tlscached._udp.test' }
+
+test('a service is all its names and ports, with all their addresses', async () => {
+  const fixture = new Fixture([SERVICE, LITERAL])
+  fixture.services.set(SERVICE.service, [
+    { host: 'one.test', port: 7171 },
+    { host: 'two.test', port: 7272 },
+    { host: '10.0.0.9', port: 7373 },
+  ])
+  fixture.zone.set('one.test', ['10.0.0.2', 'fd00::2'])
+  fixture.zone.set('two.test', ['10.0.0.2'])
+  await fixture.discovery.start()
+  assert.deepEqual(fixture.last, [
+    '10.0.0.2 7171',
+    'fd00::2 7171',
+    '10.0.0.2 7272',
+    '10.0.0.9 7373',
+    '10.0.0.1 7171',
+  ])
+  fixture.discovery.stop()
+  assert.equal(fixture.clock.pendingCount, 0)
+})
+
+test('peers of a service come and go; a failure of either record keeps the last ones', async () => {
+  const fixture = new Fixture([SERVICE])
+  await fixture.discovery.start()
+  assert.deepEqual(fixture.announced.at(-1), [])
+  fixture.services.set(SERVICE.service, [{ host: 'one.test', port: 7171 }])
+  fixture.zone.set('one.test', ['10.0.0.2'])
+  await fixture.nextPeriod()
+  assert.deepEqual(fixture.last, ['10.0.0.2 7171'])
+  fixture.services.set(SERVICE.service, [
+    { host: 'one.test', port: 7171 },
+    { host: 'two.test', port: 7171 },
+  ])
+  fixture.zone.set('two.test', ['10.0.0.3'])
+  await fixture.nextPeriod()
+  assert.deepEqual(fixture.last, ['10.0.0.2 7171', '10.0.0.3 7171'])
+  fixture.services.delete(SERVICE.service)
+  fixture.zone.delete('one.test')
+  await fixture.nextPeriod()
+  fixture.services.set(SERVICE.service, [])
+  await fixture.nextPeriod()
+  assert.deepEqual(fixture.last, ['10.0.0.2 7171', '10.0.0.3 7171'])
+  fixture.services.set(SERVICE.service, [{ host: 'two.test', port: 7171 }])
+  await fixture.nextPeriod()
+  assert.deepEqual(fixture.last, ['10.0.0.3 7171'])
+  await fixture.discovery.setPeers([LITERAL])
+  assert.deepEqual(fixture.last, ['10.0.0.1 7171'])
+  fixture.discovery.stop()
+})
+
+test('a target that is the root says that the service is not there', async () => {
+  const resolve = serviceResolverOf({
+    resolveSrv: () => Promise.resolve([{ name: '', port: 0 }]),
+  })
+  assert.deepEqual(await resolve('_tlscached._udp.test'), [])
+})
+
+const sources: readonly [string, PeerSource | undefined][] = [
+  ['10.0.0.1:7171', { host: '10.0.0.1', port: 7171 }],
+  ['[fd00::1]:7171', { host: 'fd00::1', port: 7171 }],
+  ['nodes.test:7171', { host: 'nodes.test', port: 7171 }],
+  ['dns+srv://_tlscached._udp.test', { service: '_tlscached._udp.test' }],
+  ['dns+srv://nodes.test.', { service: 'nodes.test.' }],
+  ['10.0.0.1:0', undefined],
+  ['10.0.0.1', undefined],
+  ['dns+srv://', undefined],
+  ['dns+srv://_tlscached._udp.test:7171', undefined],
+  ['dns+srv://_tlscached..test', undefined],
+  ['dns+srv://-nodes.test', undefined],
+  [`dns+srv://${'a'.repeat(64)}.test`, undefined],
+  [`dns+srv://${'a.'.repeat(127)}`, undefined],
+  ['dns+a://nodes.test', undefined],
+]
+
+for (const [text, source] of sources) {
+  test(`a peer written as ${text.slice(0, 40)}: ${source === undefined ? 'refused' : 'taken'}`, () => {
+    if (source === undefined) {
+      assert.throws(() => parsePeerSource(text), { code: 'ERR_ADDRESS' })
+      return
+    }
+    assert.deepEqual(parsePeerSource(text), source)
+    assert.equal(formatPeerSource(source), text)
+  })
+}
+
 test('the system knows where localhost is', async () => {
   const addresses = await systemResolver('localhost')
   assert.ok(addresses.includes('127.0.0.1') || addresses.includes('::1'))
@@ -147,6 +251,8 @@ test('a socket reaches its own IP version, one on :: both', () => {
 })
 
 const at = (host: string) => ({ host, port: 7171 })
+/** As written in a configuration, without a port unless it is a service. */
+const peerAt = (text: string) => (text.includes('//') ? parsePeerSource(text) : at(text))
 const keyCases: readonly [string, string, string[], boolean, boolean, boolean][] = [
   // listen, peers, has keys, insecure, allowed
   ['loopback alone', '127.0.0.1', [], false, false, true],
@@ -156,6 +262,7 @@ const keyCases: readonly [string, string, string[], boolean, boolean, boolean][]
   ['a private address', '10.0.0.1', [], false, false, false],
   ['a peer elsewhere', '127.0.0.1', ['127.0.0.2', '10.0.0.1'], false, false, false],
   ['a peer by name', '127.0.0.1', ['nodes.test'], false, false, false],
+  ['a service', '127.0.0.1', ['dns+srv://_tlscached._udp.test'], false, false, false],
   ['a multicast group', '239.1.1.1', [], false, false, false],
   ['an IPv6 group', 'ff02::1', [], false, false, false],
   ['with keys anywhere', '10.0.0.1', ['nodes.test'], true, false, true],
@@ -164,7 +271,7 @@ const keyCases: readonly [string, string, string[], boolean, boolean, boolean][]
 
 for (const [name, listen, peers, hasKeys, isInsecure, isAllowed] of keyCases) {
   test(`keys required: ${name}: ${!isAllowed}`, () => {
-    const check = () => requireKeys(at(listen), peers.map(at), hasKeys, isInsecure)
+    const check = () => requireKeys(at(listen), peers.map(peerAt), hasKeys, isInsecure)
     if (isAllowed) check()
     else assert.throws(check, { code: 'ERR_INSECURE', message: /keygen.*insecure: true/ })
   })

@@ -74,6 +74,30 @@ test('a node that has no peers is alone at once', () => {
   synchronizer.stop()
 })
 
+test('of each peer it is known what the last copy or comparison came to, as long as it is there', async () => {
+  const { synchronizer, state, nodes, clock } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  state.peers = [peerOf('a', a), peerOf('b', b)]
+  const known = () => ['a', 'b'].map((key) => synchronizer.peerSync(key))
+  const never = { state: 'none', lastSyncedMs: undefined }
+  assert.deepEqual(known(), [never, never])
+  synchronizer.start()
+  assert.equal(synchronizer.peerSync('a').state, 'copying')
+  await settle(clock)
+  assert.deepEqual(known(), [{ state: 'synced', lastSyncedMs: 0 }, never])
+  state.peers = [peerOf('a', a, refuses), peerOf('b', b)]
+  clock.advance(INTERVAL_MS)
+  assert.equal(synchronizer.peerSync('a').state, 'comparing')
+  await settle(clock)
+  assert.deepEqual(known(), [{ state: 'failed', lastSyncedMs: INTERVAL_MS }, never])
+  state.peers = [peerOf('b', b)]
+  clock.advance(INTERVAL_MS)
+  await settle(clock)
+  assert.deepEqual(known(), [never, { state: 'synced', lastSyncedMs: 0 }])
+  synchronizer.stop()
+})
+
 test('the first peer found is copied, and said to be', async () => {
   const { synchronizer, state, nodes, own, clock } = setUp([1])
   const [node] = nodes

@@ -54,6 +54,8 @@ const PEER: PeerStatus = {
   repaired: 0,
   entriesSent: 1,
   entriesReceived: 2,
+  role: 'node',
+  sync: { state: 'synced', lastSyncedMs: 1499.6 },
 }
 
 export class Backend implements HttpBackend {

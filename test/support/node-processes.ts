@@ -22,6 +22,9 @@ const TERMINATOR_NODE = fileURLToPath(new URL('terminator-node.ts', import.meta.
 /** Resolved here, so that a test may run the program from any folder. */
 const TSX = import.meta.resolve('tsx')
 
+/** Programs start slowly where many start at once. */
+const START_FAILSAFE_MS = 60_000
+
 export const CLI_ARGS: readonly string[] = ['--import', TSX, MAIN]
 
 export interface Finished {
@@ -77,12 +80,31 @@ export async function startServe(
   const whole = { frontends: { http: `unix:${http.path}` }, log: { level: 'warn' }, ...config }
   writeFileSync(file, JSON.stringify(whole))
   const child = spawnNode([...CLI_ARGS, 'serve', '--config', file])
-  await until(`${name} is ready`, async () => {
+  await untilReady(name, child, http)
+  return { child, http }
+}
+
+/** Starts `repeat` and waits until it says that it is ready. */
+export async function startRepeat(
+  folder: string,
+  name: string,
+  options: readonly string[],
+  spawnRepeater: Spawner = spawnHere,
+): Promise<NodeProcess> {
+  const http = { path: join(folder, `${name}.sock`) }
+  const args = ['--name', name, '--http', `unix:${http.path}`, '--log-level', 'warn', ...options]
+  const child = spawnRepeater([...CLI_ARGS, 'repeat', ...args])
+  await untilReady(name, child, http)
+  return { child, http }
+}
+
+async function untilReady(name: string, child: ChildProcess, http: Address): Promise<void> {
+  const isReady = async () => {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const answer = await ask(http, { path: '/readyz' }).catch(() => undefined)
     return answer?.status === 200
-  })
-  return { child, http }
+  }
+  await until(`${name} is ready`, isReady, START_FAILSAFE_MS)
 }
 
 /** Ends a process that this test started, and waits for it. */
@@ -112,7 +134,9 @@ export async function untilAllKnowEachOther(nodes: readonly NodeProcess[]): Prom
   await until('every node knows all others', async () => {
     const peers = await Promise.all(nodes.map(({ http }) => askPeers(http)))
     return peers.every(
-      (known) => known.peers.filter((peer) => peer.verified).length === nodes.length - 1,
+      (known) =>
+        known.peers.filter((peer) => peer.verified && peer.role === 'node').length ===
+        nodes.length - 1,
     )
   })
 }

@@ -17,6 +17,7 @@ export interface TestNodeOptions {
   readonly transport: Transport
   readonly clock: Clock
   readonly peers?: readonly HostAddress[]
+  readonly repeaters?: readonly HostAddress[]
   readonly keyring?: Keyring
   readonly maxDatagramBytes?: number
   /** Distinguishes boots of one node. */
@@ -31,6 +32,10 @@ export class TestNode {
   readonly applied: Change[] = []
   /** The newest change by session ID in hex. */
   readonly newest = new Map<string, Change>()
+  /** The newest of its own changes, likewise. */
+  readonly made = new Map<string, Change>()
+  /** Names of the peers that proved to be alive, in order. */
+  readonly verified: string[] = []
   /** Names of the senders, each time some of their changes were lost for good. */
   readonly unrepairable: string[] = []
 
@@ -42,11 +47,13 @@ export class TestNode {
       identity: this.identity,
       keyring: options.keyring ?? TEST_KEYRING,
       peers: options.peers ?? [],
+      repeaters: options.repeaters,
       maxDatagramBytes: options.maxDatagramBytes,
       clock: options.clock,
       random,
       logger: silentLogger,
       apply: (change) => this.#apply(change),
+      onVerified: (sender) => this.verified.push(sender.nodeName),
       onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
       resendLogBytes: options.resendLogBytes,
       resolver: () => Promise.reject(new Error('this test has no names')),
@@ -56,7 +63,7 @@ export class TestNode {
 
   /** Makes a change of this node, as the store would. */
   put(id: string, clock: number, options: Partial<PutChange> = {}): void {
-    this.replicator.publish({
+    this.#make({
       kind: 'put',
       cache: 'ssl',
       id: Buffer.from(id),
@@ -70,7 +77,7 @@ export class TestNode {
   }
 
   remove(id: string, clock: number): void {
-    this.replicator.publish({
+    this.#make({
       kind: 'remove',
       cache: 'ssl',
       id: Buffer.from(id),
@@ -81,6 +88,11 @@ export class TestNode {
 
   get ids(): string[] {
     return this.applied.map((change) => Buffer.from(change.id).toString())
+  }
+
+  #make(change: Change): void {
+    this.made.set(Buffer.from(change.id).toString('hex'), change)
+    this.replicator.publish(change)
   }
 
   #apply(change: Change): 'applied' | 'outdated' {

@@ -14,7 +14,9 @@ import {
   encodeGone,
   encodeGreeting,
   encodeHeartbeat,
+  encodeLeave,
   encodeNack,
+  encodeRoster,
   type Message,
 } from '../../src/wire/message.ts'
 import { openDatagram, Sealer } from '../../src/wire/seal.ts'
@@ -46,6 +48,7 @@ function readVectors<Content>(file: string): Content {
 const frozen = readVectors<Vectors>('replication.json')
 /** Sealed by the same sender. */
 const repair = readVectors<Pick<Vectors, 'vectors'>>('replication-repair.json')
+const repeater = readVectors<Pick<Vectors, 'vectors'>>('replication-repeater.json')
 const keyring = parseKeyring(frozen.clusterKey)
 const identity = createIdentity(frozen.nodeName, () => Buffer.from(frozen.bootId, 'hex'))
 
@@ -57,7 +60,7 @@ test('identity and keys are derived as they were', () => {
   assert.equal(key?.export().toString('hex'), frozen.senderKey)
 })
 
-for (const vector of [...frozen.vectors, ...repair.vectors]) {
+for (const vector of [...frozen.vectors, ...repair.vectors, ...repeater.vectors]) {
   test(`opens and decodes: ${vector.name}`, () => {
     const datagram = Buffer.from(vector.datagram, 'hex')
     const header = readHeader(datagram)
@@ -97,6 +100,10 @@ function encodeAgain(message: Message): Buffer {
       return encodeNack(message)
     case 'gone':
       return encodeGone(message.changesSequence)
+    case 'roster':
+      return encodeRoster(message.subscribers)
+    case 'leave':
+      return encodeLeave(message.bootId)
     case 'changes': {
       const batch = new ChangeBatch(DEFAULT_DATAGRAM_BYTES, frozen.origin)
       for (const change of message.changes satisfies readonly Change[]) assert.ok(batch.add(change))

@@ -24,6 +24,7 @@ export interface Readiness {
 
 export interface HttpBackend {
   readonly nodeName: string
+  /** Empty behind a repeater. */
   readonly caches: ReadonlyMap<string, HttpCache>
   readiness(): Readiness
   peers(): readonly PeerStatus[]

@@ -24,6 +24,8 @@ const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
 
 export interface HttpFrontendOptions {
   readonly listen: Address
+  /** The setting that errors name; default `frontends.http`. */
+  readonly field?: string
   /** Whether sessions may cross the network in clear. */
   readonly isInsecure: boolean
   readonly backend: HttpBackend
@@ -50,12 +52,12 @@ export class HttpFrontend implements Frontend {
 
   async start(): Promise<void> {
     if (this.#app !== undefined) return
-    const { listen, isInsecure, logger } = this.#options
+    const { listen, isInsecure, backend, logger, field = 'frontends.http' } = this.#options
     const app = this.createApp()
     this.#app = app
     try {
       await app.ready()
-      this.#address = await listenOn(app.server, listen, 'frontends.http')
+      this.#address = await listenOn(app.server, listen, field)
     } catch (error) {
       this.#app = undefined
       throw error
@@ -63,7 +65,7 @@ export class HttpFrontend implements Frontend {
     app.server.on('error', (error) => {
       this.#faults.pass(() => logger.warn({ reason: messageOf(error) }, 'http: server error'))
     })
-    if (!isLoopback(listen)) {
+    if (!isLoopback(listen) && backend.caches.size > 0) {
       const address = formatAddress(this.#address)
       if (isInsecure) logger.warn({ address }, 'http: sessions cross the network in clear')
       else logger.warn({ address }, 'http: sessions are refused here, the address is not loopback')
@@ -109,9 +111,12 @@ export class HttpFrontend implements Frontend {
       return sendFault(reply, answer)
     })
     app.setNotFoundHandler((_request, reply) => sendFault(reply, fault(404, 'ERR_NOT_FOUND')))
-    addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))
+    // A repeater has none.
+    if (backend.caches.size > 0) {
+      addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))
+      refuseOtherMethods(app, SESSION_PATH, SESSION_METHODS)
+    }
     app.register(async (scope) => addOperatorRoutes(scope, backend))
-    refuseOtherMethods(app, SESSION_PATH, SESSION_METHODS)
     for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)
     return app
   }

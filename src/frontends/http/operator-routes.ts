@@ -70,6 +70,7 @@ function describeCache({ limits, singleUse, stats }: HttpCache) {
 
 function describePeer(peer: PeerStatus) {
   return {
+    role: peer.role,
     name: peer.name,
     address: peer.address,
     boot: peer.boot ?? null,
@@ -82,7 +83,13 @@ function describePeer(peer: PeerStatus) {
     repaired: peer.repaired,
     entries_sent: peer.entriesSent,
     entries_received: peer.entriesReceived,
+    sync: describePeerSync(peer.sync),
   }
+}
+
+function describePeerSync(sync: PeerStatus['sync']) {
+  if (sync === undefined) return null
+  return { state: sync.state, last_synced_ms: rounded(sync.lastSyncedMs) }
 }
 
 function describeSync(status: SyncStatus | undefined) {
@@ -101,6 +108,7 @@ function describeReplication(stats: ReplicationStats | undefined) {
     dropped: stats.dropped,
     lost: stats.lost,
     repaired: stats.repaired,
+    duplicates: stats.duplicates,
   }
 }
 

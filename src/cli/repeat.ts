@@ -1,0 +1,78 @@
+// `tlscached repeat`: runs a repeater until a signal stops it.
+
+import { hostname } from 'node:os'
+import { Command, Option } from 'commander'
+import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
+import { messageOf } from '../base/errors.ts'
+import { createLogger, LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
+import { RepeaterNode } from '../node/repeater-node.ts'
+import { stopOnSignal } from './stop-on-signal.ts'
+
+interface RepeatOptions {
+  readonly listen: HostAddress
+  readonly keysFile?: string
+  readonly insecure?: boolean
+  readonly http?: Address
+  readonly name: string
+  readonly logLevel: LoggerOptions['level']
+  readonly logFormat: LoggerOptions['format']
+  readonly json?: boolean
+}
+
+export function repeatCommand(): Command {
+  return new Command('repeat')
+    .description(
+      'Run a repeater: it passes what each node sends on to all others, and tells them where they are. ' +
+        'SIGTERM and SIGINT stop it, SIGHUP reads the keys again.',
+    )
+    .requiredOption('--listen <host:port>', 'where nodes send to (UDP)', parseHostAddress)
+    .option('--keys-file <path>', 'file of keys of the cluster, the same as on the nodes')
+    .option('--insecure', 'run without keys beyond loopback: whoever listens there reads sessions')
+    .option(
+      '--http <address>',
+      'health, metrics and subscribers: host:port or unix:/path',
+      parseAddress,
+    )
+    .option('--name <name>', 'name of this repeater, different from all nodes', repeaterName())
+    .addOption(
+      new Option('--log-level <level>', 'least important lines that are logged')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'one JSON object or one readable line per event')
+        .choices(LOG_FORMATS)
+        .default('json'),
+    )
+    .option('--json', 'print where it listens as one JSON object a line')
+    .action(repeat)
+}
+
+/** A node on the same machine is named after the host. */
+function repeaterName(): string {
+  return `${hostname()}-repeater`
+}
+
+async function repeat(options: RepeatOptions): Promise<void> {
+  const { listen, keysFile, insecure: isInsecure = false, http, name } = options
+  const logger = createLogger({ level: options.logLevel, format: options.logFormat, node: name })
+  const repeater = new RepeaterNode(
+    { name, listen, keysFile, isInsecure, http },
+    { logger, hasProcessMetrics: true },
+  )
+  process.title = `tlscached repeat ${name}`
+  stopOnSignal(repeater, logger)
+  process.on('SIGHUP', () => {
+    try {
+      repeater.reloadKeys()
+    } catch (error) {
+      logger.error({ reason: messageOf(error) }, 'reload failed, keys stay as they were')
+    }
+  })
+  await repeater.start()
+  for (const { name: part, address } of repeater.listening()) {
+    console.log(
+      options.json ? JSON.stringify({ name: part, address }) : `${part} listens on ${address}`,
+    )
+  }
+}

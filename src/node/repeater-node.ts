@@ -1,0 +1,176 @@
+// A repeater, put together: transport, keys, HTTP, metrics. It has no caches: it stores nothing.
+
+import type { Registry } from 'prom-client'
+import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { TlscachedError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { type RandomSource, systemRandom } from '../base/random.ts'
+import { readVersion } from '../base/version.ts'
+import { toListenError } from '../frontends/frontend.ts'
+import type { HttpBackend, Readiness } from '../frontends/http/backend.ts'
+import { HttpFrontend } from '../frontends/http/http-frontend.ts'
+import { collectProcess, createRegistry } from '../metrics/registry.ts'
+import { collectRepeater } from '../metrics/repeater-collectors.ts'
+import { requireKeys } from '../replication/key-requirement.ts'
+import type { PeerStatus } from '../replication/peer-status.ts'
+import { Repeater } from '../replication/repeater.ts'
+import { MAX_SUBSCRIBERS } from '../replication/subscribers.ts'
+import { UdpTransport } from '../replication/udp-transport.ts'
+import { createIdentity } from '../wire/identity.ts'
+import { type Keyring, publicKeyring } from '../wire/keyring.ts'
+import { loadKeyring } from '../wire/keyring-file.ts'
+import type { Listening } from './node.ts'
+
+export interface RepeaterConfig {
+  /** Different from the names of the nodes. */
+  readonly name: string
+  readonly listen: HostAddress
+  readonly keysFile: string | undefined
+  readonly isInsecure: boolean
+  /** Health, metrics and subscribers. */
+  readonly http: Address | undefined
+}
+
+export interface RepeaterNodeOptions {
+  readonly clock?: Clock
+  readonly random?: RandomSource
+  readonly logger: Logger
+  /** Whether `/metrics` also tells of the whole process; once per process at most. */
+  readonly hasProcessMetrics?: boolean
+}
+
+export class RepeaterNode implements HttpBackend {
+  readonly nodeName: string
+  readonly caches: HttpBackend['caches'] = new Map()
+  readonly #config: RepeaterConfig
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #transport: UdpTransport
+  readonly #repeater: Repeater
+  readonly #http: HttpFrontend | undefined
+  readonly #registry: Registry
+  #keyring: Keyring
+  #isListening = false
+
+  /** Throws ERR_ADDRESS, ERR_KEYRING or ERR_INSECURE. */
+  constructor(config: RepeaterConfig, options: RepeaterNodeOptions) {
+    const { logger, clock = systemClock, random = systemRandom } = options
+    const { name, listen } = config
+    if (isMulticast(listen.host)) {
+      const message = 'a repeater listens on an address of its own, not on a multicast group'
+      throw new TlscachedError('ERR_ADDRESS', message)
+    }
+    this.#config = config
+    this.#clock = clock
+    this.#logger = logger
+    this.nodeName = name
+    this.#keyring = keyringOf(config)
+    this.#transport = new UdpTransport({ listen, clock, logger })
+    const identity = createIdentity(name, random)
+    const keyring = this.#keyring
+    const transport = this.#transport
+    this.#repeater = new Repeater({ transport, identity, keyring, clock, random, logger })
+    const shared = { field: 'http', isInsecure: false, backend: this, clock, logger }
+    this.#http = config.http && new HttpFrontend({ listen: config.http, ...shared })
+    this.#registry = createRegistry(readVersion())
+    if (options.hasProcessMetrics) collectProcess(this.#registry)
+    collectRepeater(this.#registry, {
+      stats: this.#repeater.stats,
+      subscribersLimit: MAX_SUBSCRIBERS,
+      subscribers: () => this.#repeater.subscriptions().length,
+      keyAgeSec: () => this.#keyAgeSec(),
+    })
+  }
+
+  /** Rejects with ERR_LISTEN when an address cannot be had; then nothing listens. Idempotent. */
+  async start(): Promise<void> {
+    try {
+      await this.#repeater.start()
+    } catch (error) {
+      const cause = error instanceof TlscachedError ? error.cause : error
+      throw toListenError(cause, this.#config.listen, 'listen')
+    }
+    try {
+      await this.#http?.start()
+    } catch (error) {
+      await this.#repeater.stop()
+      throw error
+    }
+    this.#isListening = true
+    if (this.#config.keysFile === undefined) {
+      this.#logger.warn({}, 'repeater: no keys, sessions are sent in clear')
+    }
+  }
+
+  /** Closes everything; idempotent. */
+  async stop(): Promise<void> {
+    this.#isListening = false
+    await Promise.all([this.#http?.stop(), this.#repeater.stop()])
+  }
+
+  /** Reads the file of keys again. Throws ERR_KEYRING, and then nothing has changed. */
+  reloadKeys(): void {
+    const keyring = keyringOf(this.#config)
+    this.#keyring = keyring
+    this.#repeater.setKeyring(keyring)
+    this.#logger.info({}, 'keys were read again')
+  }
+
+  /** What listens now, and where: with the ports that the kernel chose. */
+  listening(): readonly Listening[] {
+    if (!this.#isListening) return []
+    const repeater = { name: 'repeater', address: formatAddress(this.#transport.address) }
+    if (this.#http === undefined) return [repeater]
+    return [repeater, { name: 'http', address: formatAddress(this.#http.address) }]
+  }
+
+  readiness(): Readiness {
+    if (!this.#isListening) return { isReady: false, reason: 'not started' }
+    return { isReady: true, reason: `${this.#repeater.subscriptions().length} subscribers` }
+  }
+
+  /** The subscribers. */
+  peers(): readonly PeerStatus[] {
+    const nowMs = this.#clock.monotonicMs()
+    return this.#repeater.subscriptions().map(({ sender, address }) => ({
+      role: 'node',
+      name: sender.nodeName,
+      address: formatAddress(address),
+      boot: sender.bootId.toString('hex'),
+      isVerified: true,
+      isUp: true,
+      lastSeenMs: nowMs - sender.lastHeardMs,
+      lagMs: undefined,
+      clockDifferenceMs: sender.clockDifferenceMs,
+      lost: 0,
+      repaired: 0,
+      entriesSent: 0,
+      entriesReceived: 0,
+      sync: undefined,
+    }))
+  }
+
+  syncStatus(): undefined {
+    return undefined
+  }
+
+  replicationStats(): undefined {
+    return undefined
+  }
+
+  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
+  }
+
+  #keyAgeSec(): number | undefined {
+    const { writtenWallMs } = this.#keyring
+    if (writtenWallMs === undefined) return undefined
+    return (this.#clock.wallMs() - writtenWallMs) / 1000
+  }
+}
+
+function keyringOf({ keysFile, listen, isInsecure }: RepeaterConfig): Keyring {
+  requireKeys(listen, [], keysFile !== undefined, isInsecure)
+  return keysFile === undefined ? publicKeyring() : loadKeyring(keysFile)
+}

@@ -1,0 +1,97 @@
+// What a node does about its repeaters: finds them, takes the peers behind them for its own, and leaves
+// them at the end. Subscribing itself is greeting them, again and again.
+
+import { formatAddress, type HostAddress } from '../base/address.ts'
+import { encodeLeave } from '../wire/message.ts'
+import type { Sealer } from '../wire/seal.ts'
+import { Discovery, type DiscoveryOptions } from './discovery.ts'
+import type { Greeter } from './greeter.ts'
+import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
+import type { Sender } from './sender.ts'
+import type { ReplicationStats } from './stats.ts'
+import type { Transport } from './transport.ts'
+
+export interface RepeaterClientOptions extends Omit<DiscoveryOptions, 'onChange'> {
+  readonly addresses: PeerAddresses
+  readonly greeter: Greeter
+  readonly sealer: Sealer
+  readonly transport: Transport
+  readonly stats: ReplicationStats
+}
+
+export class RepeaterClient {
+  readonly #options: RepeaterClientOptions
+  readonly #discovery: Discovery
+  #hasRoster = false
+
+  /** `peers` of the options are where the repeaters are. */
+  constructor(options: RepeaterClientOptions) {
+    this.#options = options
+    this.#discovery = new Discovery({
+      ...options,
+      onChange: (addresses) => this.#setAddresses(addresses),
+    })
+  }
+
+  /** Whether a repeater told who else is there since the start. */
+  get hasRoster(): boolean {
+    return this.#hasRoster
+  }
+
+  start(): Promise<void> {
+    this.#hasRoster = false
+    return this.#discovery.start()
+  }
+
+  /** Leaves the repeaters; they would find out by themselves, but later. */
+  stop(): void {
+    this.#discovery.stop()
+    for (const peer of this.#options.addresses.all) {
+      if (peer.kind === 'repeater') this.#leave(peer)
+    }
+  }
+
+  setRepeaters(repeaters: DiscoveryOptions['peers']): Promise<void> {
+    return this.#discovery.setPeers(repeaters)
+  }
+
+  /** A repeater told where its other subscribers are. */
+  meet(subscribers: readonly HostAddress[]): void {
+    const { addresses, greeter, clock, isExcluded } = this.#options
+    this.#hasRoster = true
+    const others = subscribers.filter((address) => !isExcluded(address))
+    addresses.list(others, clock.monotonicMs())
+    greeter.greetAddresses()
+  }
+
+  /** Warns of a repeater that is none, and of a peer that is one. */
+  checkRole({ nodeName, provenAddress, isRepeater }: Sender): void {
+    if (provenAddress === undefined) return
+    const { addresses, logger } = this.#options
+    const kind = addresses.kindOf(provenAddress)
+    const fields = { name: nodeName, address: formatAddress(provenAddress) }
+    if (kind === 'repeater' && !isRepeater) {
+      logger.warn(fields, 'replication: what is configured as a repeater is no repeater but a node')
+    }
+    if (kind === 'peer' && isRepeater) {
+      logger.warn(fields, 'replication: what is configured as a peer is a repeater')
+    }
+  }
+
+  #setAddresses(repeaters: readonly HostAddress[]): void {
+    const { addresses, greeter, clock } = this.#options
+    const kept = new Set(repeaters.map(formatAddress))
+    for (const peer of addresses.all) {
+      if (peer.kind === 'repeater' && !kept.has(formatAddress(peer.address))) this.#leave(peer)
+    }
+    addresses.setRepeaters(repeaters, clock.monotonicMs())
+    greeter.greetAddresses()
+  }
+
+  #leave({ address, sender }: PeerAddress): void {
+    const { sealer, transport, stats } = this.#options
+    if (sender === undefined) return
+    const leave = sealer.seal('control', encodeLeave(sender.bootId))
+    if (transport.send(leave, address)) stats.datagramsSent += 1
+  }
+}

@@ -1,0 +1,230 @@
+// The repeater: passes what one subscriber sends on to all others, as it was sealed. It opens each datagram,
+// because there is no other way to know that a subscriber sealed it, and does not look at the changes in it.
+// It stores nothing.
+
+import { formatAddress, type HostAddress } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
+import type { RandomSource } from '../base/random.ts'
+import { type Header, readHeader } from '../wire/datagram.ts'
+import type { Identity } from '../wire/identity.ts'
+import type { Keyring } from '../wire/keyring.ts'
+import { decodeMessage, encodeLeave, encodeRoster } from '../wire/message.ts'
+import { openDatagram, Sealer } from '../wire/seal.ts'
+import { Greeter } from './greeter.ts'
+import { PeerAddresses } from './peer-addresses.ts'
+import {
+  createRepeaterStats,
+  type RepeaterDropReason,
+  type RepeaterStats,
+} from './repeater-stats.ts'
+import type { Sender } from './sender.ts'
+import { SenderTable } from './sender-table.ts'
+import { Subscribers, type Subscription } from './subscribers.ts'
+import type { Transport } from './transport.ts'
+
+/** Foreign traffic comes by the thousand; a line a minute says as much. */
+const FAULT_LOG_PERIOD_MS = 60_000
+
+export interface RepeaterOptions {
+  readonly transport: Transport
+  readonly identity: Identity
+  readonly keyring: Keyring
+  readonly clock: Clock
+  readonly random: RandomSource
+  readonly logger: Logger
+}
+
+export class Repeater {
+  readonly stats: RepeaterStats = createRepeaterStats()
+  readonly #options: RepeaterOptions
+  readonly #subscribers = new Subscribers()
+  readonly #senders: SenderTable
+  readonly #sealer: Sealer
+  readonly #greeter: Greeter
+  readonly #faultLog: LogLimiter
+  #keyring: Keyring
+  #isStarted = false
+
+  constructor(options: RepeaterOptions) {
+    const { transport, identity, keyring, clock, random } = options
+    this.#options = options
+    this.#keyring = keyring
+    this.#faultLog = new LogLimiter(clock, FAULT_LOG_PERIOD_MS)
+    this.#senders = new SenderTable((sender) => this.#end(sender, 'forgotten'))
+    this.#sealer = new Sealer(identity, keyring)
+    this.#greeter = new Greeter({
+      nodeName: identity.nodeName,
+      syncPort: () => 0,
+      sealer: this.#sealer,
+      transport,
+      // It looks for nobody: nodes come to it.
+      addresses: new PeerAddresses(),
+      clock,
+      random,
+      stats: this.stats,
+      roleTo: () => 'repeater',
+      mustProveAddress: true,
+      onVerified: (sender, changesSequence) => sender.verify(changesSequence),
+      onProven: (sender) => this.#renew(sender),
+      onRound: () => this.#round(),
+    })
+  }
+
+  /** Rejects with ERR_LISTEN when the address cannot be had. Idempotent. */
+  async start(): Promise<void> {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    try {
+      await this.#options.transport.start((datagram, from) => this.#receive(datagram, from))
+    } catch (error) {
+      this.#isStarted = false
+      throw error
+    }
+    this.#greeter.start()
+  }
+
+  /** Tells its subscribers, who send to each other without it from then on. Idempotent. */
+  async stop(): Promise<void> {
+    this.#isStarted = false
+    this.#greeter.stop()
+    for (const { sender, address } of this.subscriptions()) {
+      this.#send(this.#sealer.seal('control', encodeLeave(sender.bootId)), address)
+      this.#subscribers.remove(sender)
+    }
+    await this.#options.transport.stop()
+  }
+
+  /** Seals with the first of these keys and opens with all of them from now on. */
+  setKeyring(keyring: Keyring): void {
+    this.#keyring = keyring
+    this.#sealer.setKeyring(keyring)
+    for (const sender of this.#senders.values()) sender.forgetKeys()
+  }
+
+  subscriptions(): Subscription[] {
+    return [...this.#subscribers.all()]
+  }
+
+  /** Boots of nodes that are remembered; bounded. */
+  get senderCount(): number {
+    return this.#senders.size
+  }
+
+  /** Takes one datagram; never throws for what is in it. */
+  #receive(datagram: Buffer, from: HostAddress): void {
+    this.stats.datagramsReceived += 1
+    const header = readHeader(datagram)
+    const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
+    if (reason !== undefined) this.stats.dropped[reason] += 1
+  }
+
+  #authenticate(
+    datagram: Buffer,
+    header: Header,
+    from: HostAddress,
+  ): RepeaterDropReason | undefined {
+    const { clock } = this.#options
+    const known = this.#senders.get(header)
+    const message = this.#open(datagram, header, known)
+    if (message === undefined) {
+      this.#logFault(
+        { from: formatAddress(from) },
+        'repeater: dropped a datagram that no key opens',
+      )
+      return 'unauthenticated'
+    }
+    if (header.channel === 'changes') {
+      if (known === undefined || !this.#subscribers.has(known)) return 'unsubscribed'
+      if (known.isStale(header.sequence)) return 'stale'
+      if (known.changes?.accept(header.sequence) !== 'new') return 'replay'
+      known.lastHeardMs = clock.monotonicMs()
+      this.#passOn(datagram, known)
+      return undefined
+    }
+    const sender = known ?? this.#senders.add(header, from, clock.monotonicMs())
+    if (sender.control.accept(header.sequence) !== 'new') return 'replay'
+    sender.lastHeardMs = clock.monotonicMs()
+    return this.#obey(datagram, message, sender, from)
+  }
+
+  #open(datagram: Buffer, header: Header, known: Sender | undefined): Buffer | undefined {
+    const key =
+      known === undefined
+        ? this.#keyring.senderKey(header.keyId, header.senderId, header.bootId)
+        : known.keyFor(header.keyId, this.#keyring)
+    return key === undefined ? undefined : openDatagram(datagram, header, key)
+  }
+
+  #obey(
+    datagram: Buffer,
+    message: Buffer,
+    sender: Sender,
+    from: HostAddress,
+  ): RepeaterDropReason | undefined {
+    const decoded = decodeMessage(message, sender.origin)
+    switch (decoded?.kind) {
+      case undefined:
+        return 'malformed'
+      case 'greeting': {
+        const reason = this.#greeter.receive(decoded, sender, from)
+        return reason === 'stale' || reason === 'queue_full' ? reason : undefined
+      }
+      case 'heartbeat':
+        if (!this.#subscribers.has(sender)) return 'unsubscribed'
+        this.#passOn(datagram, sender)
+        return undefined
+      case 'leave':
+        if (!decoded.bootId.equals(this.#options.identity.bootId)) return 'stale'
+        this.#end(sender, 'left')
+        return undefined
+      default:
+        return 'unexpected'
+    }
+  }
+
+  #passOn(datagram: Buffer, origin: Sender): void {
+    this.stats.datagramsPassed += 1
+    for (const { sender, address } of this.#subscribers.all()) {
+      if (sender !== origin) this.#send(datagram, address)
+    }
+  }
+
+  /** A node proved to be at an address now: what it gets from here on goes there. */
+  #renew(sender: Sender): void {
+    const { provenAddress } = sender
+    if (sender.role !== 'subscriber' || provenAddress === undefined) return
+    const { clock, logger } = this.#options
+    const node = { node: sender.nodeName, address: formatAddress(provenAddress) }
+    const isNew = !this.#subscribers.has(sender)
+    if (!this.#subscribers.renew(sender, provenAddress, clock.monotonicMs())) {
+      this.stats.dropped.full += 1
+      this.#logFault(node, 'repeater: no room for another subscriber')
+      return
+    }
+    if (isNew) logger.info(node, 'repeater: node subscribed')
+    for (const roster of this.#subscribers.rostersFor(sender)) {
+      this.#send(this.#sealer.seal('control', encodeRoster(roster)), provenAddress)
+    }
+  }
+
+  #end(sender: Sender, reason: 'left' | 'silent' | 'forgotten'): void {
+    if (!this.#subscribers.remove(sender)) return
+    this.#options.logger.info({ node: sender.nodeName, reason }, 'repeater: node is gone')
+  }
+
+  #send(datagram: Buffer, to: HostAddress): void {
+    if (this.#options.transport.send(datagram, to)) this.stats.datagramsSent += 1
+    else this.stats.dropped.queue_full += 1
+  }
+
+  #round(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    this.#senders.sweep(nowMs)
+    for (const sender of this.#subscribers.expired(nowMs)) this.#end(sender, 'silent')
+  }
+
+  #logFault(fields: Record<string, unknown>, message: string): void {
+    this.#faultLog.pass((heldBack) => this.#options.logger.warn({ ...fields, heldBack }, message))
+  }
+}

@@ -26,6 +26,9 @@ const PORTS = 24
 export interface NodeHolder {
   readonly http: Address
   start(): Promise<void>
+  /** It is there, and does nothing, until it is resumed. */
+  pause(): void
+  resume(): void
   kill(): Promise<void>
   stop(): Promise<void>
 }
@@ -138,6 +141,12 @@ export class Host {
     return child
   }
 
+  /** The relay that some terminators need before their node. */
+  async relay(listen: string, node: string, port: number): Promise<void> {
+    const program = join(EXAMPLES, 'relay.mjs')
+    await this.run(process.execPath, [program, listen, node], port)
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#programs.map(stopProcess))
   }
@@ -155,6 +164,14 @@ class ServedNode implements NodeHolder {
 
   async start(): Promise<void> {
     this.#node = await this.#spawn()
+  }
+
+  pause(): void {
+    this.#node?.child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#node?.child.kill('SIGCONT')
   }
 
   async kill(): Promise<void> {

@@ -36,5 +36,7 @@ export interface TerminatorKind {
   readonly busyBar?: number
   /** False where the node lives in the process of the terminator: it never is without. */
   readonly outlivesNode: boolean
+  /** True where a node that is there but never answers holds up nobody for long. */
+  readonly outlivesHang?: boolean
   start(host: Host): Promise<Services>
 }

@@ -16,7 +16,9 @@ export const nghttpx: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
+  busyBar: 0.9,
   outlivesNode: true,
+  outlivesHang: true,
   start: async (host: Host): Promise<Services> => {
     const shop = await startService(host, 'nghttpx-shop', false)
     const admin = await startService(host, 'nghttpx-admin', true)
@@ -33,15 +35,7 @@ async function startService(
   const memcachedPort = String(host.port())
   const relayPort = host.port()
   const node = await host.node('nghttpx/tlscached.yaml', service, [['11211', memcachedPort]])
-  const relay = host.example(
-    'nghttpx/relay.mjs',
-    [
-      ['11210', String(relayPort)],
-      ['11211', memcachedPort],
-    ],
-    `${service}-relay.mjs`,
-  )
-  await host.run(process.execPath, [relay], relayPort)
+  await host.relay(`127.0.0.1:${relayPort}`, `127.0.0.1:${memcachedPort}`, relayPort)
   const file = host.example(
     'nghttpx/nghttpx.conf',
     [

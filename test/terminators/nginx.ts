@@ -18,7 +18,9 @@ export const nginx: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
+  busyBar: 0.9,
   outlivesNode: true,
+  outlivesHang: true,
   start,
 }
 

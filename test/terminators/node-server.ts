@@ -64,6 +64,14 @@ class NodeInside implements NodeHolder {
     })
   }
 
+  pause(): void {
+    this.#child?.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT')
+  }
+
   async kill(): Promise<void> {
     if (this.#child !== undefined) await killProcess(this.#child)
   }

@@ -17,7 +17,7 @@ import type { Services, TerminatorKind } from './kind.ts'
 import { nghttpx } from './nghttpx.ts'
 import { nginx } from './nginx.ts'
 import { nodeServer } from './node-server.ts'
-import type { TlsVersion } from './s-client.ts'
+import type { Handshake, TlsVersion } from './s-client.ts'
 import {
   assertAll,
   Client,
@@ -29,14 +29,22 @@ import {
 } from './sharing.ts'
 import { stunnel } from './stunnel.ts'
 
-/** How much longer the slowest handshake may take when the node is away. */
+/** How much longer the slowest handshake may take than the usual one, when the node is away or hangs. */
 const MOST_LONGER_MS = 1000
 const UNCERTIFIED = 10
+const HANGING = 20
 
 const KINDS: readonly TerminatorKind[] = [stunnel, apache, h2o, nghttpx, nginx, nodeServer]
 const CHOSEN = process.env['TERMINATORS']?.split(',')
 
-const COLUMNS = ['A to B', 'elsewhere', 'certificate', 'node away', 'node back'] as const
+const COLUMNS = [
+  'A to B',
+  'elsewhere',
+  'certificate',
+  'node hangs',
+  'node away',
+  'node back',
+] as const
 type Column = (typeof COLUMNS)[number]
 
 const table = new Map<string, Map<Column, string>>()
@@ -99,7 +107,18 @@ function testVersion(
 
   function noteShare(column: Column, resumed: number): void {
     note(kind, version, column, `${resumed} of ${kind.sessions}`)
+    assertResumed(resumed)
+  }
+
+  function assertResumed(resumed: number): void {
     assert.ok(resumed >= leastResumed(kind), `${resumed} of ${kind.sessions} resumed`)
+  }
+
+  function noteFull(column: Column, handshakes: readonly Handshake[], usualMs: number): void {
+    const longerMs = Math.round(slowestMs(handshakes) - usualMs)
+    note(kind, version, column, `${countOf(handshakes, 'New')} full, +${longerMs} ms`)
+    assertAll(handshakes, 'New')
+    assert.ok(longerMs <= MOST_LONGER_MS, `${longerMs} ms longer`)
   }
 
   test('made on A, resumed on B', async () => {
@@ -116,7 +135,7 @@ function testVersion(
     note(kind, version, 'elsewhere', `${countOf(elsewhere, 'Reused')} of ${kind.sessions}`)
     assertAll(elsewhere, 'New')
     const again = await client.offer(b.shop, sessions, false)
-    assert.ok(countOf(again, 'Reused') >= leastResumed(kind))
+    assertResumed(countOf(again, 'Reused'))
   })
 
   test('with a client certificate: resumed only where one is asked for', async (context) => {
@@ -135,18 +154,18 @@ function testVersion(
     }
   })
 
-  test('with the node of B killed, full handshakes; with the node back, resumed', async () => {
+  test('with the node of B hanging or killed, full handshakes; with the node back, resumed', async () => {
     const [a, b] = services()
     const [probe = '', ...made] = await client.make(a.shop, b.shop.node, false, kind.sessions + 1)
     const usualMs = medianMs(await client.greet(b.shop))
-    await b.shop.node.kill()
-    if (kind.outlivesNode) {
-      const full = await client.offer(b.shop, made, false)
-      const longerMs = Math.round(slowestMs(full) - usualMs)
-      note(kind, version, 'node away', `${countOf(full, 'New')} full, slowest +${longerMs} ms`)
-      assertAll(full, 'New')
-      assert.ok(longerMs <= MOST_LONGER_MS, `${longerMs} ms longer`)
+    if (kind.outlivesHang === true) {
+      b.shop.node.pause()
+      const full = await client.offer(b.shop, made.slice(0, HANGING), false)
+      b.shop.node.resume()
+      noteFull('node hangs', full, usualMs)
     }
+    await b.shop.node.kill()
+    if (kind.outlivesNode) noteFull('node away', await client.offer(b.shop, made, false), usualMs)
     await b.shop.node.start()
     // A terminator that met nobody asks again after some seconds: Apache after five.
     await until(`${kind.name} asks its node again`, async () => {

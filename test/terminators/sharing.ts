@@ -1,7 +1,6 @@
 // Many handshakes with one pair of terminators: sessions made at one, offered to another, and counted.
 
 import assert from 'node:assert/strict'
-import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { askCaches } from '../../src/cli/answers.ts'
 import { until } from '../support/latch.ts'
@@ -28,7 +27,7 @@ export class Client {
     this.#version = version
   }
 
-  /** Full handshakes at `service`, and nothing left to do until both nodes hold what they made. */
+  /** Full handshakes at `service`; resolves when both nodes hold what they made. */
   async make(
     service: SharingService,
     peer: NodeHolder,
@@ -39,17 +38,18 @@ export class Client {
     const files = Array.from({ length: count }, (_value, index) =>
       join(this.#folder, `${this.#version}-${this.#batches}-${index}.pem`),
     )
-    const before = await itemsOf(service.node)
+    const stored = await storedOn(service.node)
+    const applied = await appliedOn(peer)
     const made = await this.#connectAll(
       service,
       files.map((file) => ['-sess_out', file]),
       certified,
     )
     assertAll(made, 'New')
-    const after = before + count * MADE_PER_HANDSHAKE[this.#version]
-    await until(`both nodes hold ${after} sessions`, async () => {
-      const held = await Promise.all([itemsOf(service.node), itemsOf(peer)])
-      return held.every((items) => items === after)
+    const more = count * MADE_PER_HANDSHAKE[this.#version]
+    await until(`the node stored ${more} sessions and its peer has them`, async () => {
+      const isStored = (await storedOn(service.node)) >= stored + more
+      return isStored && (await appliedOn(peer)) >= applied + more
     })
     return files
   }
@@ -99,12 +99,6 @@ export function assertAll(handshakes: readonly Handshake[], verdict: 'New' | 'Re
   assert.ok(other === undefined, `not ${verdict}: ${other?.said}`)
 }
 
-/** The sessions of a cell that must resume. */
-export function leastResumed({ sessions, bar, busyBar = bar }: TerminatorKind): number {
-  const [loadOfLastMinute = 0] = loadavg()
-  return sessions * (loadOfLastMinute > availableParallelism() ? busyBar : bar)
-}
-
 export function medianMs(handshakes: readonly Handshake[]): number {
   const sorted = handshakes.map(({ durationMs }) => durationMs).sort((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? 0
@@ -114,7 +108,14 @@ export function slowestMs(handshakes: readonly Handshake[]): number {
   return Math.max(...handshakes.map(({ durationMs }) => durationMs))
 }
 
-async function itemsOf({ http }: NodeHolder): Promise<number> {
-  const { caches } = await askCaches(http)
-  return caches.reduce((sum, { items }) => sum + items, 0)
+/** Sessions that came from the terminator beside the node. */
+async function storedOn({ http }: NodeHolder): Promise<number> {
+  const [cache] = (await askCaches(http)).caches
+  return cache?.puts['stored'] ?? 0
+}
+
+/** Sessions that came from its peer. */
+async function appliedOn({ http }: NodeHolder): Promise<number> {
+  const [cache] = (await askCaches(http)).caches
+  return cache?.applied['applied'] ?? 0
 }

@@ -21,6 +21,7 @@ export const stunnel: TerminatorKind = {
   bar: 0.99,
   busyBar: 0.9,
   outlivesNode: true,
+  outlivesHang: true,
   start,
 }
 

@@ -1,8 +1,8 @@
 -- TLS 1.2 sessions of nginx in the node on this machine, over memcached's text protocol on a unix socket.
 --
 -- OpenSSL asks for a session in the middle of a handshake and nginx cannot pause there, so the lookup blocks the
--- worker: for some 50 microseconds, and for `timeout_ms` when the node hangs; after a failure nobody asks for
--- `retry_sec`. The store happens after the handshake, without blocking.
+-- worker: for some 50 microseconds, and for `timeout_ms` when the node hangs; after `most_late` late answers in a row
+-- the worker asks nobody for `retry_sec`. The store happens after the handshake, without blocking.
 
 local ffi = require "ffi"
 local clienthello = require "ngx.ssl.clienthello"
@@ -23,6 +23,7 @@ int close(int fd);
 local AF_UNIX, SOCK_STREAM, SOCK_CLOEXEC = 1, 1, 0x80000
 local SOL_SOCKET, SO_RCVTIMEO, SO_SNDTIMEO = 1, 20, 21
 local MSG_NOSIGNAL = 0x4000
+local EAGAIN = 11
 
 local KEY_PREFIX = "nginx:tls-session:"
 -- The module itself takes sessions up to 4096 bytes.
@@ -30,12 +31,12 @@ local MAX_REPLY_BYTES = 8192
 local MAX_READS = 16
 
 local _M = {}
-local options = { timeout_ms = 20, retry_sec = 1, lifetime_sec = 300 }
+local options = { timeout_ms = 50, most_late = 3, retry_sec = 1, lifetime_sec = 300 }
 local address = ffi.new("tlscached_sockaddr_un")
 local buffer = ffi.new("char[?]", MAX_REPLY_BYTES)
 -- Of this worker: made at its first lookup, never shared with another process.
 local connection
-local retry_at = 0
+local late_in_a_row, retry_at = 0, 0
 
 function _M.setup(given)
   for name, value in pairs(given) do options[name] = value end
@@ -60,14 +61,15 @@ local function connect()
   return ffi.C.connect(fd, address, ffi.sizeof(address)) == 0
 end
 
--- The value, false for a miss, nil when the connection is of no more use: too late, closed, or not an answer to `key`.
+-- The value, false for a miss, nil when the connection is of no more use: closed, not an answer to `key`, or too late,
+-- which the second result says.
 local function ask(key)
   local request = "get " .. key .. "\r\n"
   if ffi.C.send(connection, request, #request, MSG_NOSIGNAL) ~= #request then return nil end
   local length = 0
   for _ = 1, MAX_READS do
     local count = tonumber(ffi.C.recv(connection, buffer + length, MAX_REPLY_BYTES - length, 0))
-    if count <= 0 then return nil end
+    if count <= 0 then return nil, count < 0 and ffi.errno() == EAGAIN end
     length = length + count
     local reply = ffi.string(buffer, length)
     if reply == "END\r\n" then return false end
@@ -87,16 +89,17 @@ end
 local function lookup(key)
   if ngx.now() < retry_at then return nil end
   local was_connected = connection ~= nil
-  local value
-  if was_connected or connect() then value = ask(key) end
-  if value == nil and was_connected then
+  local value, is_late
+  if was_connected or connect() then value, is_late = ask(key) end
+  if value == nil and was_connected and not is_late then
     -- The node may have been started again since.
     disconnect()
-    if connect() then value = ask(key) end
+    if connect() then value, is_late = ask(key) end
   end
-  if value == nil then
-    disconnect()
-    retry_at = ngx.now() + options.retry_sec
+  if value == nil then disconnect() end
+  late_in_a_row = is_late and late_in_a_row + 1 or 0
+  if late_in_a_row == options.most_late then
+    late_in_a_row, retry_at = 0, ngx.now() + options.retry_sec
   end
   return value or nil
 end

@@ -72,6 +72,11 @@ export class Host {
     return file
   }
 
+  /** Starts a program of deploy/terminators that is complete as it stands. */
+  async runExample(path: string, args: readonly string[], port: number): Promise<void> {
+    await this.run(process.execPath, [join(EXAMPLES, path), ...args], port)
+  }
+
   write(name: string, text: string): string {
     const file = join(this.folder, name)
     writeFileSync(file, text)
@@ -139,12 +144,6 @@ export class Host {
       return isListening(port)
     })
     return child
-  }
-
-  /** The relay that some terminators need before their node. */
-  async relay(listen: string, node: string, port: number): Promise<void> {
-    const program = join(EXAMPLES, 'relay.mjs')
-    await this.run(process.execPath, [program, listen, node], port)
   }
 
   async stop(): Promise<void> {

@@ -35,7 +35,8 @@ async function startService(
   const memcachedPort = String(host.port())
   const relayPort = host.port()
   const node = await host.node('nghttpx/tlscached.yaml', service, [['11211', memcachedPort]])
-  await host.relay(`127.0.0.1:${relayPort}`, `127.0.0.1:${memcachedPort}`, relayPort)
+  const addresses = [relayPort, memcachedPort].map((one) => `127.0.0.1:${one}`)
+  await host.runExample('nghttpx/relay.mjs', addresses, relayPort)
   const file = host.example(
     'nghttpx/nghttpx.conf',
     [

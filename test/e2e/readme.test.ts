@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test'
 import { systemRandom } from '../../src/base/random.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { adapt } from '../support/adapt.ts'
 import { freeAddresses, freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import { stopProcess } from '../support/node-processes.ts'
@@ -22,14 +23,6 @@ const REQUEST = 'GET / HTTP/1.0\r\n\r\n'
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-readme-'))
 const children: ChildProcess[] = []
 const ports: number[] = []
-
-/** Replaces what a reader would replace; each of it must be there. */
-function adapt(program: string, replacements: readonly (readonly [string, string])[]): string {
-  return replacements.reduce((text, [from, to]) => {
-    assert.ok(text.includes(from), `the program in the README has no ${from}`)
-    return text.replace(from, to)
-  }, program)
-}
 
 before(async () => {
   const [, program = ''] = /```js\n([\s\S]*?)```/.exec(README) ?? []

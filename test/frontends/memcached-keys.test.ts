@@ -15,6 +15,7 @@ const session = encodeSession({ id })
 const RECOGNISED: readonly [key: string, form: KeyForm, id: Buffer][] = [
   [`mod_ssl-sess:${hex}`, 'session', id],
   [`nghttpx:tls-session-cache:${hex}`, 'session', id],
+  [`nginx:tls-session:${hex}`, 'session', id],
   [`h2o:ssl-session-cache:${base64url}`, 'base64url_session', id],
   ['mod_ssl-sess:00', 'session', Buffer.from([0])],
 ]

@@ -1,6 +1,7 @@
 // Real programs that end-to-end tests call. Where every test must run (CI), a missing one is an error.
 
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 
 const CAN_BE_SKIPPED = process.env['REQUIRE_ALL_TESTS'] === undefined
 
@@ -10,4 +11,11 @@ export function whyWithout(program: string, versionArgument = '--version'): stri
   if (error === undefined) return false
   if (!CAN_BE_SKIPPED) throw error
   return `${program} is not installed`
+}
+
+/** The same for a file that a program loads. */
+export function whyWithoutFile(path: string): string | false {
+  if (existsSync(path)) return false
+  if (!CAN_BE_SKIPPED) throw new Error(`there is no ${path}`)
+  return `there is no ${path}`
 }

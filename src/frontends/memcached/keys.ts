@@ -3,6 +3,7 @@
 //
 //   mod_ssl-sess:<hex>                   Apache     the session is its DER
 //   nghttpx:tls-session-cache:<hex>      nghttpx    the session is its DER
+//   nginx:tls-session:<hex>              nginx      the session is its DER (deploy/terminators/nginx)
 //   h2o:ssl-session-cache:<base64url>    h2o        the session is base64url of its DER
 //   anything else                                   the entry has the bytes of the key for its ID
 //
@@ -20,8 +21,8 @@ export interface EntryKey {
 export const MAX_KEY_BYTES = 250
 
 const MAX_ID_BYTES = 32
-const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:'].map((text) =>
-  Buffer.from(text),
+const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:', 'nginx:tls-session:'].map(
+  (text) => Buffer.from(text),
 )
 const BASE64URL_PREFIX = Buffer.from('h2o:ssl-session-cache:')
 

@@ -1,0 +1,74 @@
+// The tools of libmemcached against a real node: its own test of a server, and its commands for people.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { freePorts } from '../support/free-ports.ts'
+import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
+import { whyWithout } from '../support/programs.ts'
+
+const run = promisify(execFile)
+const TIMEOUT_MS = 60_000
+/** Of libmemcached 1.1, in each protocol. */
+const CHECKS = 27
+
+describe('libmemcached-tools', { skip: whyWithout('memccapable', '-V') }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-memcached-'))
+  let node: NodeProcess | undefined
+  let port = 0
+
+  before(async () => {
+    ;[port = 0] = await freePorts(1)
+    node = await startServe(folder, {
+      node: { name: 'tools' },
+      frontends: { http: `unix:${join(folder, 'tools.sock')}`, memcached: `127.0.0.1:${port}` },
+    })
+  })
+
+  after(async () => {
+    if (node !== undefined) await stopProcess(node.child)
+    rmSync(folder, { recursive: true })
+  })
+
+  function tool(name: string, args: readonly string[]) {
+    const servers = `--servers=127.0.0.1:${port}`
+    return run(name, [servers, ...args], { cwd: folder, timeout: TIMEOUT_MS })
+  }
+
+  for (const [protocol, option] of [
+    ['text', '-a'],
+    ['binary', '-b'],
+  ] as const) {
+    test(`memccapable passes whole, ${protocol} protocol`, async () => {
+      const args = ['-h', '127.0.0.1', '-p', String(port), option]
+      const { stdout } = await run('memccapable', args, { timeout: TIMEOUT_MS })
+      const results = [...stdout.matchAll(/^(?:ascii|binary) .*\[(\w+)\]$/gm)]
+      assert.ok(results.length >= CHECKS, stdout)
+      for (const [line, result] of results) assert.equal(result, 'pass', line)
+      assert.match(stdout, /All tests passed/)
+    })
+  }
+
+  for (const protocol of [[], ['--binary']]) {
+    test(`memccp stores files, memccat shows them ${protocol.join('')}`, async () => {
+      const name = `file${protocol.length}`
+      const text = `a value of ${name}\n`
+      writeFileSync(join(folder, name), text)
+      await tool('memccp', [...protocol, name])
+      assert.equal((await tool('memccat', [...protocol, name])).stdout, `${text}\n`)
+      await assert.rejects(tool('memccat', [...protocol, `not-${name}`]))
+    })
+
+    test(`memcstat shows what the node says of itself ${protocol.join('')}`, async () => {
+      const { stdout } = await tool('memcstat', protocol)
+      assert.match(stdout, /^Server: 127\.0\.0\.1 /m)
+      assert.match(stdout, new RegExp(`^\\tpid: ${node?.child.pid}$`, 'm'))
+      assert.match(stdout, /^\tcurr_items: \d+$/m)
+      assert.match(stdout, /^\tcmd_set: [1-9]\d*$/m)
+    })
+  }
+})

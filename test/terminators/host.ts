@@ -1,0 +1,249 @@
+// A machine with a terminator and its nodes, as processes here. Two of them make a pair.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { createConnection, createServer, type Server } from 'node:net'
+import { setPriority } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
+import type { Address } from '../../src/base/address.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { generateKey } from '../../src/wire/keyring.ts'
+import { adapt, type Replacement } from '../support/adapt.ts'
+import { freePorts } from '../support/free-ports.ts'
+import { until } from '../support/latch.ts'
+import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
+
+const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/', import.meta.url))
+const KEYS_FILE = '/run/secrets/tlscached.keys'
+const PAGE = 'hello\n'
+/** Free ports for both hosts of a pair. */
+const PORTS = 24
+
+/** A process with a node in it, that can go away and come back. */
+export interface NodeHolder {
+  readonly http: Address
+  start(): Promise<void>
+  /** It is there, and does nothing, until it is resumed. */
+  pause(): void
+  resume(): void
+  kill(): Promise<void>
+  stop(): Promise<void>
+}
+
+export class Host {
+  /** Where its files are: certificates for all, and a folder of its own. */
+  readonly shared: string
+  readonly folder: string
+  readonly number: number
+  readonly backendPort: number
+  readonly #ports: number[]
+  readonly #replication: Map<string, readonly string[]>
+  readonly #programs: ChildProcess[] = []
+
+  constructor(
+    number: number,
+    shared: string,
+    backendPort: number,
+    ports: number[],
+    replication: Map<string, readonly string[]>,
+  ) {
+    this.number = number
+    this.shared = shared
+    this.folder = join(shared, `host-${number}`)
+    this.backendPort = backendPort
+    this.#ports = ports
+    this.#replication = replication
+    mkdirSync(this.folder, { mode: 0o755 })
+  }
+
+  port(): number {
+    const port = this.#ports.pop()
+    if (port === undefined) throw new Error('more ports taken than set aside')
+    return port
+  }
+
+  /** Writes an example of deploy/terminators with this host's addresses; its path. */
+  example(path: string, replacements: readonly Replacement[], name = basename(path)): string {
+    const file = join(this.folder, name)
+    writeFileSync(file, adapt(readFileSync(join(EXAMPLES, path), 'utf8'), replacements))
+    return file
+  }
+
+  /** Starts a program of deploy/terminators that is complete as it stands. */
+  async runExample(path: string, args: readonly string[], port: number): Promise<void> {
+    await this.run(process.execPath, [join(EXAMPLES, path), ...args], port)
+  }
+
+  write(name: string, text: string): string {
+    const file = join(this.folder, name)
+    writeFileSync(file, text)
+    return file
+  }
+
+  /**
+   * What every example replaces that replicates. Nodes of different services share neither peers nor keys.
+   */
+  replication(service: string): readonly Replacement[] {
+    let addresses = this.#replication.get(service)
+    const keysFile = join(this.shared, `${service}.keys`)
+    if (addresses === undefined) {
+      addresses = [this.port(), this.port()].map((port) => `127.0.0.1:${port}`)
+      this.#replication.set(service, addresses)
+      writeFileSync(keysFile, `${generateKey(systemRandom)}\n`, { mode: 0o600 })
+    }
+    const [listen = '', peer = ''] = this.number === 1 ? addresses : addresses.toReversed()
+    return [
+      ['edge-1', `${service}-${this.number}`],
+      ['10.0.0.1:7171', listen],
+      ['10.0.0.2:7171', peer],
+      [KEYS_FILE, keysFile],
+    ]
+  }
+
+  /** Starts a node from its example; `nice` is its precedence, where this process may give that. */
+  async node(
+    path: string,
+    service: string,
+    replacements: readonly Replacement[],
+    nice = 0,
+  ): Promise<NodeHolder> {
+    const all = [...this.replication(service), ...replacements]
+    const file = this.example(path, all, `${service}.yaml`)
+    const config: { node: { name: string }; frontends: object } = parse(readFileSync(file, 'utf8'))
+    const http = { path: join(this.folder, `${config.node.name}.sock`) }
+    const frontends = { ...config.frontends, http: `unix:${http.path}` }
+    const holder = new ServedNode(http, async () => {
+      const started = await startServe(this.folder, { ...config, frontends })
+      if (nice !== 0) prefer(started.child, nice)
+      return started
+    })
+    await holder.start()
+    return holder
+  }
+
+  /** Starts a terminator that stays in the foreground, and waits until it listens. */
+  async run(
+    name: string,
+    args: readonly string[],
+    port: number,
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<ChildProcess> {
+    const said = join(this.folder, `${basename(name)}-${port}.out`)
+    const out = openSync(said, 'a')
+    const child = spawn(name, args, {
+      stdio: ['ignore', out, out],
+      cwd: this.folder,
+      env: { ...process.env, ...env },
+    })
+    this.#programs.push(child)
+    await until(`${basename(name)} listens`, async () => {
+      if (child.exitCode !== null) throw new Error(`${name}: ${readFileSync(said, 'utf8')}`)
+      return isListening(port)
+    })
+    return child
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#programs.map(stopProcess))
+  }
+}
+
+class ServedNode implements NodeHolder {
+  readonly http: Address
+  readonly #spawn: () => Promise<NodeProcess>
+  #node: NodeProcess | undefined
+
+  constructor(http: Address, spawnNode: () => Promise<NodeProcess>) {
+    this.http = http
+    this.#spawn = spawnNode
+  }
+
+  async start(): Promise<void> {
+    this.#node = await this.#spawn()
+  }
+
+  pause(): void {
+    this.#node?.child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#node?.child.kill('SIGCONT')
+  }
+
+  async kill(): Promise<void> {
+    if (this.#node !== undefined) await killProcess(this.#node.child)
+  }
+
+  async stop(): Promise<void> {
+    if (this.#node !== undefined) await stopProcess(this.#node.child)
+  }
+}
+
+function prefer({ pid }: ChildProcess, nice: number): void {
+  try {
+    if (pid !== undefined) setPriority(pid, nice)
+  } catch {
+    // Only root may: then it shares the processor like everybody.
+  }
+}
+
+export async function killProcess(child: ChildProcess): Promise<void> {
+  const exit = once(child, 'exit')
+  child.kill('SIGKILL')
+  await exit
+}
+
+/** Two hosts that share a folder, with a plain backend for terminators that only pass on. */
+export interface Pair {
+  readonly hosts: readonly [Host, Host]
+  stop(): Promise<void>
+}
+
+export async function makePair(shared: string): Promise<Pair> {
+  // For servers that give up their rights: they look for the page and the certificates.
+  chmodSync(shared, 0o755)
+  const pages = join(shared, 'www')
+  mkdirSync(pages, { mode: 0o755 })
+  writeFileSync(join(pages, 'index.html'), PAGE)
+  const ports = await freePorts(PORTS)
+  const backend = await startBackend(ports.pop() ?? 0)
+  const replication = new Map<string, readonly string[]>()
+  const [first, second] = [1, 2].map(
+    (number) => new Host(number, shared, backend.port, ports, replication),
+  )
+  if (first === undefined || second === undefined) throw new Error('two hosts make a pair')
+  return {
+    hosts: [first, second],
+    stop: async () => {
+      await Promise.all([first.stop(), second.stop()])
+      backend.server.close()
+    },
+  }
+}
+
+/** Answers every connection with a page, as plain HTTP, once it has heard a request. */
+async function startBackend(port: number): Promise<{ server: Server; port: number }> {
+  const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${PAGE.length}\r\nConnection: close\r\n\r\n${PAGE}`
+  const server = createServer((socket) => {
+    socket.on('error', () => {}) // The terminator went away.
+    socket.once('data', () => socket.end(answer))
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return { server, port }
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = createConnection({ port, host: '127.0.0.1' })
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}

@@ -1,0 +1,42 @@
+// One kind of terminator: how a host runs it from our example, and what it can do.
+
+import type { ClientCertificate } from './certificates.ts'
+import type { Host, NodeHolder } from './host.ts'
+import type { Service, TlsVersion } from './s-client.ts'
+
+export interface SharingService extends Service {
+  /** The node that it shares sessions through. */
+  readonly node: NodeHolder
+}
+
+export interface Services {
+  readonly shop: SharingService
+  /** Another virtual host, or whatever this terminator keeps apart. */
+  readonly other: SharingService
+  /** Asks for client certificates. */
+  readonly admin?: SharingService
+}
+
+export interface TerminatorKind {
+  readonly name: string
+  /** Why it cannot be tested here, or false. */
+  readonly skip: string | false
+  /** The versions in which it shares sessions. */
+  readonly versions: readonly TlsVersion[]
+  /** Arguments that a client of it needs. */
+  readonly clientArgs?: readonly string[]
+  readonly clientCertificate?: ClientCertificate
+  /** Handshakes at a time. */
+  readonly concurrency: number
+  /** Sessions in each cell of the table. */
+  readonly sessions: number
+  /** Share of the sessions that must resume. */
+  readonly bar: number
+  /** The same while others keep the processors busy, where that matters. */
+  readonly busyBar?: number
+  /** False where the node lives in the process of the terminator: it never is without. */
+  readonly outlivesNode: boolean
+  /** True where a node that is there but never answers holds up nobody for long. */
+  readonly outlivesHang?: boolean
+  start(host: Host): Promise<Services>
+}

@@ -1,0 +1,60 @@
+// nginx with Debian's lua module and our script.
+
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { whyWithout, whyWithoutFile } from '../support/programs.ts'
+import type { Host } from './host.ts'
+import type { Services, TerminatorKind } from './kind.ts'
+
+const PROGRAM = '/usr/sbin/nginx'
+const MODULES = '/usr/lib/nginx/modules'
+const LUA_MODULE = `${MODULES}/ngx_http_lua_module.so`
+
+export const nginx: TerminatorKind = {
+  name: 'nginx + lua',
+  skip: whyWithout(PROGRAM, '-v') || whyWithoutFile(LUA_MODULE),
+  versions: ['tls1_2'],
+  clientCertificate: 'usual',
+  concurrency: 4,
+  sessions: 50,
+  bar: 1,
+  busyBar: 0.9,
+  outlivesNode: true,
+  outlivesHang: true,
+  start,
+}
+
+async function start(host: Host): Promise<Services> {
+  const port = host.port()
+  const socket = join(host.folder, 'memcached.sock')
+  const node = await host.node('nginx/tlscached.yaml', 'nginx', [
+    ['/run/tlscached/memcached.sock', socket],
+  ])
+  host.example('nginx/tlscached.lua', [])
+  const site = host.example('nginx/tlscached.conf', [
+    ['/etc/nginx/lua/', `${host.folder}/`],
+    ['/run/tlscached/memcached.sock', socket],
+    ['listen 443', `listen 127.0.0.1:${port}`],
+    ['/var/www/html', join(host.shared, 'www')],
+    ['/etc/tlscached/', `${host.shared}/`],
+  ])
+  const main = [
+    `load_module ${MODULES}/ndk_http_module.so;`,
+    `load_module ${LUA_MODULE};`,
+    'daemon off;',
+    'worker_processes 2;',
+    // The socket is for the user that runs the node.
+    `user ${userInfo().username};`,
+    `pid ${join(host.folder, 'pid')};`,
+    `error_log ${join(host.folder, 'error.log')} warn;`,
+    'events {}',
+    `http { access_log off; include ${site}; }`,
+  ]
+  const file = host.write('nginx.conf', `${main.join('\n')}\n`)
+  await host.run(PROGRAM, ['-p', host.folder, '-c', file], port)
+  return {
+    shop: { port, serverName: 'shop.example', node },
+    other: { port, serverName: 'mail.example', node },
+    admin: { port, serverName: 'admin.example', node },
+  }
+}

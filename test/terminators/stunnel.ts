@@ -1,0 +1,51 @@
+// stunnel 5 with its sessiond.
+
+import { whyWithout } from '../support/programs.ts'
+import type { Host } from './host.ts'
+import type { Services, TerminatorKind } from './kind.ts'
+import { TLS_VERSIONS } from './s-client.ts'
+
+const PROGRAM = 'stunnel'
+/** As stunnel.conf advises. */
+const NICE = -10
+
+export const stunnel: TerminatorKind = {
+  name: 'stunnel',
+  skip: whyWithout(PROGRAM, '-version'),
+  versions: TLS_VERSIONS,
+  clientCertificate: 'small',
+  // It waits for an answer less than 5 ms: one after the other, so that nothing else keeps the node waiting.
+  concurrency: 1,
+  // One of them may meet a pause of the node.
+  sessions: 100,
+  bar: 0.99,
+  busyBar: 0.9,
+  outlivesNode: true,
+  outlivesHang: true,
+  start,
+}
+
+async function start(host: Host): Promise<Services> {
+  const ports = { shop: host.port(), mail: host.port(), admin: host.port() }
+  const sessiond = `127.0.0.1:${host.port()}`
+  const node = await host.node(
+    'stunnel/tlscached.yaml',
+    'stunnel',
+    [['127.0.0.1:5002', sessiond]],
+    NICE,
+  )
+  const file = host.example('stunnel/stunnel.conf', [
+    ['127.0.0.1:5002', sessiond],
+    ['accept = 443', `accept = 127.0.0.1:${ports.shop}`],
+    ['accept = 993', `accept = 127.0.0.1:${ports.mail}`],
+    ['accept = 8443', `accept = 127.0.0.1:${ports.admin}`],
+    ['127.0.0.1:8080', `127.0.0.1:${host.backendPort}`],
+    ['/etc/tlscached/', `${host.shared}/`],
+  ])
+  await host.run(PROGRAM, [file], ports.admin)
+  return {
+    shop: { port: ports.shop, serverName: 'shop.example', node },
+    other: { port: ports.mail, serverName: 'shop.example', node },
+    admin: { port: ports.admin, serverName: 'shop.example', node },
+  }
+}

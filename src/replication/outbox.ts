@@ -40,7 +40,7 @@ export class Outbox {
 
   /** Takes a change; its bytes are the caller's again when this returns. */
   publish(change: Change): void {
-    if (this.#options.addresses.destinations.length === 0) return
+    if (this.#options.addresses.all.length === 0) return
     if (!this.#batch.add(change)) {
       this.flush()
       if (!this.#batch.add(change)) {

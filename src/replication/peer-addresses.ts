@@ -3,7 +3,11 @@
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Sender } from './sender.ts'
 
-/** An answer is good for this long: three greetings in a row may be lost. */
+/**
+ * An answer is good for this long: three greetings in a row may be lost. Where none came for longer, nothing
+ * but greetings is sent: the kernel keeps datagrams to a host that is not there for seconds, in the send
+ * buffer that those to all others need. Whoever comes back asks for what it missed.
+ */
 const ANSWER_LIFETIME_MS = 10_000
 
 export class PeerAddress {
@@ -13,6 +17,8 @@ export class PeerAddress {
   sender: Sender | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
   lastGreetedMs = Number.NEGATIVE_INFINITY
+  /** undefined until the destinations are first chosen with it. */
+  knownSinceMs: number | undefined
   entriesSent = 0
 
   constructor(address: HostAddress, isGroup: boolean) {
@@ -23,6 +29,12 @@ export class PeerAddress {
   /** The sender that answers there now. */
   activeSender(nowMs: number): Sender | undefined {
     return nowMs - this.lastAnsweredMs <= ANSWER_LIFETIME_MS ? this.sender : undefined
+  }
+
+  /** Nobody answers there, and there was time to. */
+  isSilent(nowMs: number): boolean {
+    const sinceMs = Math.max(this.knownSinceMs ?? nowMs, this.lastAnsweredMs)
+    return nowMs - sinceMs > ANSWER_LIFETIME_MS
   }
 }
 
@@ -35,7 +47,7 @@ export class PeerAddresses {
     return this.#all
   }
 
-  /** Where changes go: one address per node, and every address that nobody answers at. */
+  /** Where changes go: one address per node, and new addresses that nobody answered at yet. */
   get destinations(): readonly PeerAddress[] {
     return this.#destinations
   }
@@ -60,8 +72,10 @@ export class PeerAddresses {
   refresh(nowMs: number): void {
     const reached = new Set<Sender>()
     this.#destinations = this.#all.filter((peer) => {
-      const sender = peer.isGroup ? undefined : peer.activeSender(nowMs)
-      if (sender === undefined) return true
+      peer.knownSinceMs ??= nowMs
+      if (peer.isGroup) return true
+      const sender = peer.activeSender(nowMs)
+      if (sender === undefined) return !peer.isSilent(nowMs)
       if (reached.has(sender)) return false
       reached.add(sender)
       return true

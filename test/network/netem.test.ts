@@ -31,7 +31,9 @@ function standIn(name: string, exitCode: number): void {
 }
 
 function commandsOf(name: string): string[] {
-  return readFileSync(join(folder, `${name}.log`), 'utf8').trim().split('\n')
+  return readFileSync(join(folder, `${name}.log`), 'utf8')
+    .trim()
+    .split('\n')
 }
 
 for (const [netem, impairment] of [
@@ -76,7 +78,8 @@ test('a cut moves one side to a bridge of its own, and healing brings all back t
   const before = commandsOf('ip').length
   network.cut(names.slice(1))
   network.heal()
-  const moved = (name: string | undefined, to: string) => `-n ${bridge} link set ${name} master ${to}`
+  const moved = (name: string | undefined, to: string) =>
+    `-n ${bridge} link set ${name} master ${to}`
   assert.deepEqual(commandsOf('ip').slice(before), [
     moved(names[1], 'br1'),
     moved(names[2], 'br1'),

@@ -12,12 +12,18 @@ export type PartitionCommand =
   /** Sessions are told apart by their labels. */
   | { readonly do: 'change'; readonly puts: readonly string[]; readonly removes: readonly string[] }
   | { readonly do: 'held'; readonly labels: readonly string[] }
+  | { readonly do: 'digest' }
   | { readonly do: 'entries' }
   | { readonly do: 'status' }
 
 export interface HeldAnswer {
   /** The labels whose sessions are here, in the order asked. */
   readonly held: readonly string[]
+}
+
+export interface DigestAnswer {
+  /** The same where everything that is held is the same. */
+  readonly digest: string
 }
 
 export interface EntriesAnswer {
@@ -28,8 +34,6 @@ export interface EntriesAnswer {
 export interface PartitionStatus {
   /** Peers heard within the last ten seconds. */
   readonly peersUp: number
-  /** Changes with everything that is held. */
-  readonly digest: string
   /** Begun by this host, and ended well. */
   readonly comparisons: number
 }

@@ -7,6 +7,7 @@ import { createNode } from '../../src/node/node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { answerCommands } from './host-process.ts'
 import type {
+  DigestAnswer,
   EntriesAnswer,
   HeldAnswer,
   PartitionCommand,
@@ -56,7 +57,6 @@ async function runHost(setup: PartitionSetup): Promise<void> {
     const { text } = await node.metrics()
     return {
       peersUp: node.peers().filter((peer) => peer.isUp).length,
-      digest: store?.entries.digest.toBytes().toString('base64') ?? '',
       comparisons: Number(/^tlscached_sync_total\{kind="comparison"\} (\d+)$/m.exec(text)?.[1]),
     }
   }
@@ -72,6 +72,10 @@ async function runHost(setup: PartitionSetup): Promise<void> {
       case 'held': {
         const isHeld = (label: string) => hooks.get(CONTEXT, idOf(label)) !== undefined
         return { held: command.labels.filter(isHeld) } satisfies HeldAnswer
+      }
+      case 'digest': {
+        const digest = store?.entries.digest.toBytes().toString('base64') ?? ''
+        return { digest } satisfies DigestAnswer
       }
       case 'entries':
         return entries()

@@ -19,6 +19,7 @@ export type SoakCommand =
   | { readonly do: 'put'; readonly labels: readonly string[] }
   | { readonly do: 'found'; readonly labels: readonly string[] }
   | { readonly do: 'status' }
+  | { readonly do: 'memory' }
 
 export interface SoakStatus {
   readonly isReady: boolean
@@ -30,10 +31,9 @@ export interface SoakStatus {
   readonly applied: number
   readonly repaired: number
   readonly lost: number
-  /** After two full garbage collections. */
-  readonly memory: SoakMemory
 }
 
+/** After two full garbage collections. */
 export interface SoakMemory {
   readonly rssBytes: number
   readonly heapBytes: number

@@ -74,7 +74,7 @@ async function runHost(setup: SoakSetup): Promise<void> {
     return { rssBytes: rss, heapBytes: heapUsed, externalBytes: external }
   }
 
-  async function status(): Promise<SoakStatus> {
+  function status(): SoakStatus {
     const replication = node.replicationStats()
     return {
       isReady: node.readiness().isReady,
@@ -84,7 +84,6 @@ async function runHost(setup: SoakSetup): Promise<void> {
       applied: stats.applied.applied,
       repaired: replication?.repaired ?? 0,
       lost: replication?.lost ?? 0,
-      memory: await memory(),
     }
   }
 
@@ -105,6 +104,8 @@ async function runHost(setup: SoakSetup): Promise<void> {
       }
       case 'status':
         return status()
+      case 'memory':
+        return memory()
     }
   }
 

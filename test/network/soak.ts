@@ -32,6 +32,9 @@ const HEAP_SLACK_BYTES = 4 * 1024 * 1024
 const EXTERNAL_SLACK_BYTES = 4 * 1024 * 1024
 const RSS_SLACK_BYTES = 48 * 1024 * 1024
 const EXIT_WITHIN_MS = 10_000
+/** Boots that were killed count as up for ten seconds. */
+const JOIN_WITHIN_MS = 30_000
+const LOOK_MS = 250
 const PROGRAM = fileURLToPath(new URL('soak-host.ts', import.meta.url))
 const TSX = import.meta.resolve('tsx')
 
@@ -48,17 +51,17 @@ function statusOf(hosts: readonly Host[]): Promise<SoakStatus[]> {
   return askAll<SoakCommand, SoakStatus>(hosts, { do: 'status' })
 }
 
-/** Waits until nothing is held any more, and everything that was needed for it had time to go. */
-async function drain(hosts: readonly Host[]): Promise<SoakStatus[]> {
+/** Waits until nothing is held any more; what each host takes then. */
+async function drain(hosts: readonly Host[]): Promise<SoakMemory[]> {
   await until(
     'every session has expired',
     async () => {
-      await delay(1000)
+      await delay(LOOK_MS)
       return (await statusOf(hosts)).every(({ entries }) => entries === 0)
     },
     (2 * TTL_SEC + 60) * 1000,
   )
-  return statusOf(hosts)
+  return askAll<SoakCommand, SoakMemory>(hosts, { do: 'memory' })
 }
 
 test('a soak', async (t) => {
@@ -101,11 +104,19 @@ test('a soak', async (t) => {
   }
 
   for (let number = 0; number < HOSTS; number += 1) start(number)
-  const areReady = async () => {
-    const statuses = await statusOf(hosts)
-    return statuses.every(({ isReady, peersUp }) => isReady && peersUp === HOSTS - 1)
+  const untilReady = async () => {
+    let statuses: SoakStatus[] = []
+    const areReady = async () => {
+      await delay(LOOK_MS)
+      statuses = await statusOf(hosts)
+      return statuses.every(({ isReady, peersUp }) => isReady && peersUp === HOSTS - 1)
+    }
+    await until('all hosts know each other', areReady, JOIN_WITHIN_MS).catch((error: unknown) => {
+      process.stdout.write(`${JSON.stringify(statuses)}\n`)
+      throw error
+    })
   }
-  await until('all hosts know each other', areReady)
+  await untilReady()
 
   const restart = async (round: number) => {
     const number = STEADY + (round % (HOSTS - STEADY))
@@ -138,16 +149,14 @@ test('a soak', async (t) => {
   await load(Math.max(WARM_UP_SEC, SOAK_SEC / 10))
   const before = await drain(hosts)
   await load(SOAK_SEC)
-  await until('all hosts know each other again', areReady).catch(async (error: unknown) => {
-    process.stdout.write(`${JSON.stringify(await statusOf(hosts))}\n`)
-    throw error
-  })
+  await untilReady()
   await hostAt(0).ask({ do: 'put', labels: LAST })
   await until('what was put last is everywhere', async () => {
     const all = await askAll<SoakCommand, { found: number }>(hosts, { do: 'found', labels: LAST })
     return all.every(({ found }) => found === LAST.length)
   })
   const after = await drain(hosts)
+  const statuses = await statusOf(hosts)
 
   const table = new Table({
     style: { head: [], border: [] },
@@ -163,8 +172,8 @@ test('a soak', async (t) => {
     ],
   })
   const fromTo = (number: number, field: keyof SoakMemory) =>
-    `${show(before[number]?.memory[field] ?? 0)} > ${show(after[number]?.memory[field] ?? 0)}`
-  for (const [number, { puts, applied, repaired, lost }] of after.entries()) {
+    `${show(before[number]?.[field] ?? 0)} > ${show(after[number]?.[field] ?? 0)}`
+  for (const [number, { puts, applied, repaired, lost }] of statuses.entries()) {
     table.push([
       `${number + 1}${number < STEADY ? '' : ' (restarted)'}`,
       puts,
@@ -182,8 +191,8 @@ test('a soak', async (t) => {
     `${stopped} stops, ${killed} kills; left open after a stop: ${leftovers.join(', ') || 'nothing'}`
   process.stdout.write(`${summary}\n${table.toString()}\n`)
 
-  for (const [number, { memory }] of after.entries()) {
-    const grown = (field: keyof SoakMemory) => memory[field] - (before[number]?.memory[field] ?? 0)
+  for (const [number, memory] of after.entries()) {
+    const grown = (field: keyof SoakMemory) => memory[field] - (before[number]?.[field] ?? 0)
     assert.ok(grown('heapBytes') <= HEAP_SLACK_BYTES, `host ${number + 1}: the heap grew`)
     assert.ok(grown('externalBytes') <= EXTERNAL_SLACK_BYTES, `host ${number + 1}: buffers grew`)
     assert.ok(grown('rssBytes') <= RSS_SLACK_BYTES, `host ${number + 1}: the process grew`)

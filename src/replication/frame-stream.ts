@@ -13,6 +13,8 @@ export const STALL_TIMEOUT_MS = 10_000
 export class FrameStream {
   readonly #stream: Duplex
   readonly #clock: Clock
+  /** TLS tells that a record was tampered with as an event only, and then ends like any other stream. */
+  #error: Error | undefined
   /** Ends the wait of the one call that is on its way. */
   #wake: () => void = () => {}
 
@@ -22,9 +24,13 @@ export class FrameStream {
     this.#clock = clock
     // Kept for good: a stream whose last listener for `readable` goes may begin to flow. What happened
     // is told by the next call.
-    for (const event of ['readable', 'drain', 'end', 'error', 'close']) {
+    for (const event of ['readable', 'drain', 'end', 'close']) {
       stream.on(event, () => this.#wake())
     }
+    stream.on('error', (error) => {
+      this.#error ??= error
+      this.#wake()
+    })
   }
 
   /** The next frame, or undefined when the other side ended between two. Rejects with a SyncError. */
@@ -74,7 +80,7 @@ export class FrameStream {
         if (bytes.length === length) return bytes
         throw new SyncError('broken', 'ended within a frame')
       }
-      if (this.#stream.errored) throw new SyncError('broken', this.#stream.errored.message)
+      if (this.#error !== undefined) throw new SyncError('broken', this.#error.message)
       if (this.#stream.readableEnded) return undefined
       if (this.#stream.destroyed) throw new SyncError('broken', 'closed')
       await this.#wait(deadlineMs)
@@ -95,7 +101,8 @@ export class FrameStream {
   }
 
   #assertOpen(): void {
-    if (!this.#stream.destroyed && this.#stream.writable) return
-    throw new SyncError('broken', this.#stream.errored?.message ?? 'closed')
+    const isOpen = !this.#stream.destroyed && this.#stream.writable
+    if (isOpen && this.#error === undefined) return
+    throw new SyncError('broken', this.#error?.message ?? 'closed')
   }
 }

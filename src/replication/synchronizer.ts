@@ -15,6 +15,8 @@ export const DEFAULT_DIGEST_INTERVAL_MS = 30_000
 const LOOK_PERIOD_MS = 20
 /** With the same peer no more often than this, whatever is lost. */
 const MIN_REPEAT_MS = 1000
+/** As many boots of peers as are remembered elsewhere. */
+const MAX_MET = 1024
 
 /** Somebody to synchronize with; the same object as long as it is the same boot. */
 export interface SyncPeer {
@@ -52,6 +54,8 @@ export class Synchronizer<Peer extends SyncPeer> {
   readonly #options: SynchronizerOptions<Peer>
   /** Peers to compare with soon, by key. */
   readonly #asked = new Map<string, Peer>()
+  /** Keys of peers that were there, oldest first, also of those that were forgotten since. */
+  readonly #met = new Set<string>()
   #state: SyncState = 'joining'
   #peerName = ''
   #lastSyncedAtMs: number | undefined
@@ -113,10 +117,15 @@ export class Synchronizer<Peer extends SyncPeer> {
     this.#wake?.()
   }
 
-  /** A peer proved to be alive: a joining node copies it, one that found nobody compares. */
+  /**
+   * A peer proved to be alive: a joining node copies it, one that found nobody compares. So does one that
+   * met it before: it was away for so long that nobody knows any more what it missed.
+   */
   greet(peer: Peer): void {
     this.#wake?.()
-    if (this.#state === 'alone' || this.#state === 'failed') this.requestSync(peer)
+    const isBack = this.#met.has(peer.key)
+    this.#meet(peer.key)
+    if (isBack || this.#state === 'alone' || this.#state === 'failed') this.requestSync(peer)
   }
 
   /** Compares with this peer as soon as can be: it has sent what did not arrive. */
@@ -124,6 +133,13 @@ export class Synchronizer<Peer extends SyncPeer> {
     if (!this.#isStarted || this.#asked.has(peer.key)) return
     this.#asked.set(peer.key, peer)
     this.#compareAsked()
+  }
+
+  #meet(key: string): void {
+    this.#met.delete(key)
+    this.#met.add(key)
+    const [oldest] = this.#met
+    if (this.#met.size > MAX_MET && oldest !== undefined) this.#met.delete(oldest)
   }
 
   async #join(): Promise<void> {

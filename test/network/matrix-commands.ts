@@ -24,7 +24,6 @@ export type Command =
   | { readonly do: 'load'; readonly load: Load }
   | { readonly do: 'missing'; readonly load: Load }
   | { readonly do: 'status' }
-  | { readonly do: 'stop' }
 
 export interface LoadResult {
   /** When each of our sessions was put, by its number. */

@@ -2,10 +2,10 @@
 // and answers questions, one JSON document a line each way.
 
 import { createHash } from 'node:crypto'
-import { createInterface } from 'node:readline'
 import { silentLogger } from '../../src/base/logger.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
+import { answerCommands } from './host-process.ts'
 import { impairSockets } from './impairment.ts'
 import {
   type Command,
@@ -94,11 +94,10 @@ async function runHost(setup: HostSetup): Promise<void> {
     }
   }
 
-  async function obey(command: Command): Promise<unknown> {
+  function obey(command: Command): unknown {
     switch (command.do) {
       case 'impair':
-        impair(command.impairment)
-        return {}
+        return impair(command.impairment)
       case 'load':
         return runLoad(command.load)
       case 'missing': {
@@ -108,20 +107,11 @@ async function runHost(setup: HostSetup): Promise<void> {
       }
       case 'status':
         return status()
-      case 'stop':
-        return {}
     }
   }
 
   await node.start()
-  const lines = createInterface({ input: process.stdin })
-  for await (const line of lines) {
-    const command: Command = JSON.parse(line)
-    process.stdout.write(`${JSON.stringify(await obey(command))}\n`)
-    if (command.do === 'stop') break
-  }
-  lines.close()
-  // Also when the matrix itself ended without a word.
+  await answerCommands(obey)
   await node.stop()
 }
 

@@ -2,9 +2,6 @@
 // MATRIX_SEC sets the seconds of load per row, MATRIX_ROWS the rows by their numbers.
 
 import assert from 'node:assert/strict'
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface, type Interface } from 'node:readline'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import Table from 'cli-table3'
@@ -12,6 +9,7 @@ import { systemRandom } from '../../src/base/random.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { until } from '../support/latch.ts'
 import { NetworkNamespaces, whyNoNamespaces } from '../support/network-namespaces.ts'
+import { askAll, HOST_STDIO, HostProcess } from './host-process.ts'
 import { type Impairment, netemOf } from './impairment.ts'
 import {
   type Command,
@@ -31,6 +29,8 @@ const COMPLETE_WITHIN_MS = 2000
 const PROGRAM = fileURLToPath(new URL('matrix-host.ts', import.meta.url))
 const TSX = import.meta.resolve('tsx')
 
+type Host = HostProcess<Command>
+
 interface Row {
   readonly name: string
   readonly impairment: Impairment
@@ -49,40 +49,8 @@ const ROWS: readonly Row[] = [
   { name: 'delay 20 ms +- 10 ms', impairment: { delayMs: 20, jitterMs: 10 }, bar: 1 },
 ]
 
-/** One process on one host, asked one thing at a time. */
-class Host {
-  readonly #child: ChildProcess
-  readonly #answers: AsyncIterator<string>
-  readonly #lines: Interface
-
-  constructor(child: ChildProcess) {
-    assert.ok(child.stdout !== null)
-    this.#child = child
-    this.#lines = createInterface({ input: child.stdout })
-    this.#answers = this.#lines[Symbol.asyncIterator]()
-  }
-
-  async ask<Answer>(command: Command): Promise<Answer> {
-    this.#child.stdin?.write(`${JSON.stringify(command)}\n`)
-    const { value, done } = await this.#answers.next()
-    if (done === true) throw new Error(`a host ended while it was asked to ${command.do}`)
-    return JSON.parse(value)
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return
-    this.#child.stdin?.write(`${JSON.stringify({ do: 'stop' } satisfies Command)}\n`)
-    await once(this.#child, 'exit')
-    this.#lines.close()
-  }
-}
-
-function askAll<Answer>(hosts: readonly Host[], command: Command): Promise<Answer[]> {
-  return Promise.all(hosts.map((host) => host.ask<Answer>(command)))
-}
-
 async function missingNow(hosts: readonly Host[], load: Load): Promise<number> {
-  const answers = await askAll<{ missing: number }>(hosts, { do: 'missing', load })
+  const answers = await askAll<Command, { missing: number }>(hosts, { do: 'missing', load })
   return answers.reduce((sum, { missing }) => sum + missing, 0)
 }
 
@@ -129,17 +97,16 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
   for (const [number, { name }] of network.hosts.entries()) {
     const setup: HostSetup = { number, addresses, keys }
     const args = ['--import', TSX, PROGRAM, JSON.stringify(setup)]
-    const stdio = ['pipe', 'pipe', 'inherit'] as const
-    hosts.push(new Host(network.spawn(name, process.execPath, args, { stdio: [...stdio] })))
+    hosts.push(new HostProcess(network.spawn(name, process.execPath, args, HOST_STDIO)))
   }
   await until('all hosts know each other', async () => {
-    const statuses = await askAll<HostStatus>(hosts, { do: 'status' })
+    const statuses = await askAll<Command, HostStatus>(hosts, { do: 'status' })
     return statuses.every(({ verifiedPeers }) => verifiedPeers === HOSTS - 1)
   })
   const hasNetem = network.hasNetem()
   const impair = async (impairment: Impairment) => {
     if (hasNetem) for (const { name } of network.hosts) network.setNetem(name, netemOf(impairment))
-    else await askAll(hosts, { do: 'impair', impairment })
+    else await askAll<Command, object>(hosts, { do: 'impair', impairment })
   }
 
   const table = new Table({
@@ -158,7 +125,7 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
   })
   // Unmeasured: the first second of a program is spent on compiling it.
   const warmUp = { row: 'warm-up', sessions: PUTS_PER_SEC, everyMs: 1000 / PUTS_PER_SEC }
-  await askAll<LoadResult>(hosts, {
+  await askAll<Command, LoadResult>(hosts, {
     do: 'load',
     load: { ...warmUp, startMs: monotonicMs(), waitMs: WAIT_MS },
   })
@@ -166,7 +133,7 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
   for (const { name, impairment, bar } of rows) {
     await t.test(`${name}: at least ${100 * bar} % in time, nothing missing`, async () => {
       await impair(impairment)
-      const before = await askAll<HostStatus>(hosts, { do: 'status' })
+      const before = await askAll<Command, HostStatus>(hosts, { do: 'status' })
       const load: Load = {
         row: name,
         sessions: SEC_PER_ROW * PUTS_PER_SEC,
@@ -174,7 +141,7 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
         startMs: monotonicMs() + 100,
         waitMs: WAIT_MS + (impairment.delayMs ?? 0),
       }
-      const results = await askAll<LoadResult>(hosts, { do: 'load', load })
+      const results = await askAll<Command, LoadResult>(hosts, { do: 'load', load })
       const lastPutMs = Math.max(...results.map(({ putMs }) => putMs.at(-1)?.[1] ?? 0))
       const late = countLate(results, load)
       let missing = await missingNow(hosts, load)
@@ -182,7 +149,7 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
         missing = await missingNow(hosts, load)
       }
       const completeMs = monotonicMs() - lastPutMs
-      const after = await askAll<HostStatus>(hosts, { do: 'status' })
+      const after = await askAll<Command, HostStatus>(hosts, { do: 'status' })
       const since = (field: Parameters<typeof sumOf>[1]) =>
         sumOf(after, field) - sumOf(before, field)
       const found = 1 - late.all / load.sessions

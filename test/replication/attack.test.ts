@@ -1,4 +1,17 @@
 // What somebody without the key can do, and somebody with old recordings: nothing but be counted.
+//
+//   recorded datagrams, same boot              here: a replay, from wherever it comes
+//   .. after the receiver was started again    here: worthless while the sender lives, and when it is dead
+//   .. an hour later, receiver running         here: a sender that was forgotten meanwhile
+//   recorded connections                       sync-attack.test.ts
+//   forged sender and boot IDs                 here: of others, and the receiver's own
+//   bit flips                                  here: datagrams; sync-attack.test.ts: connections;
+//                                              ../wire/seal.test.ts: every bit of one
+//   another cluster's key                      here: datagrams; sync-attack.test.ts, sync-listener.test.ts
+//   a truncated handshake                      sync-attack.test.ts: both sides, by an end and by silence
+//   a snapshot connection that stalls          sync.test.ts: a caller; synchronizer.test.ts: who is copied
+//   half-open connections                      sync-listener.test.ts; ../e2e/half-open-flood.test.ts: 10,000
+//   garbage by the hundred thousand            ../e2e/datagram-flood.test.ts
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -116,6 +129,26 @@ test('recorded traffic of a dead sender is held for seconds, answered once and f
   await cluster.stop([again])
 })
 
+test('recorded traffic an hour later, when the receiver has long forgotten its dead sender', async () => {
+  const { cluster, pair, tape } = await record()
+  const [first, second] = pair
+  await first.replicator.stop()
+  cluster.clock.advance(3_600_000)
+  assert.equal(second.replicator.senderCount, 0)
+  const sentBefore = cluster.network.sent.length
+  const staleBefore = second.replicator.stats.dropped.stale
+  for (let time = 0; time < 3; time += 1) play(cluster, tape)
+  cluster.clock.advance(10_000)
+  const answers = cluster.network.sent.slice(sentBefore).filter(({ to }) => to === ATTACKER)
+  assert.ok(sumBytes(answers) <= 3 * sumBytes(tape), 'more bytes out than in')
+  assert.equal(second.applied.length, 21)
+  assert.ok(second.replicator.stats.dropped.stale - staleBefore >= 21, 'held back, then dropped')
+  assert.ok(second.replicator.stats.dropped.replay >= 1)
+  assert.equal(second.replicator.senderCount, 0)
+  assert.equal(second.replicator.pendingBytes, 0)
+  await cluster.stop(pair)
+})
+
 test('a recorded change alone provokes nothing: it is shorter than what it would buy', async () => {
   const { cluster, pair, tape } = await record()
   await cluster.stop(pair)
@@ -195,6 +228,23 @@ test('a forged sender or boot ID, and another sender who has the key', async () 
   }
   assert.deepEqual(droppedSince(second, before), { unauthenticated: 2 })
   assert.equal(second.replicator.senderCount, 1)
+  await cluster.stop(pair)
+})
+
+test('a node takes nothing in its own name, recorded or forged', async () => {
+  const { cluster, pair, tape } = await record()
+  const [first] = pair
+  const sentBefore = cluster.network.sent.length
+  for (const passed of tape) {
+    const forged = Buffer.from(passed.datagram)
+    forged.writeUInt8(forged.readUInt8(40) ^ 1, 40)
+    for (const datagram of [passed.datagram, forged]) {
+      cluster.network.deliver({ datagram, from: ATTACKER, to: addressOf(1) })
+    }
+  }
+  assert.deepEqual(first.applied, [])
+  assert.equal(cluster.network.sent.length, sentBefore)
+  assert.equal(first.replicator.senderCount, 1)
   await cluster.stop(pair)
 })
 

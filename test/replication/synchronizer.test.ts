@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { silentLogger } from '../../src/base/logger.ts'
-import { FrameStream } from '../../src/replication/frame-stream.ts'
+import { FrameStream, STALL_TIMEOUT_MS } from '../../src/replication/frame-stream.ts'
 import type { JoinState } from '../../src/replication/replicator.ts'
 import { SyncError } from '../../src/replication/sync-stats.ts'
 import { Synchronizer, type SyncPeer } from '../../src/replication/synchronizer.ts'
@@ -209,6 +209,56 @@ test('peers are compared with in turn, and at once on request, but not again wit
   assert.equal(own.sessionOf('dropped on its way here'), undefined)
   synchronizer.stop()
   assert.equal(clock.pendingCount, 0)
+})
+
+test('a peer that comes back after it was forgotten is compared with at once, a new one is not', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  const [peerA, peerB] = [peerOf('a', a), peerOf('b', b)]
+  state.peers.push(peerA)
+  synchronizer.start()
+  synchronizer.greet(peerA)
+  await settle(clock)
+  state.peers.push(peerB)
+  synchronizer.greet(peerB)
+  await settle(clock)
+  assert.deepEqual(called, ['a'])
+  b.put('made while it was cut off')
+  synchronizer.greet(peerB)
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'b'])
+  assert.equal(own.sessionOf('made while it was cut off'), 'session of made while it was cut off')
+  synchronizer.stop()
+})
+
+test('a peer that falls silent within its copy is cut off, counted and followed by the next', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  for (let index = 0; index < 1000; index += 1) a.put(`id ${index}`)
+  await b.call(a, (caller) => caller.takeSnapshot())
+  let frames = 0
+  const fallsSilent = (far: Duplex) => {
+    const write = far.write.bind(far)
+    far.write = ((chunk: Buffer) => {
+      frames += 1
+      return frames > 2 || write(chunk)
+    }) as typeof far.write
+    void a.serve(far).catch(() => {})
+  }
+  state.peers.push(peerOf('a', a, fallsSilent), peerOf('b', b))
+  synchronizer.start()
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'syncing')
+  assert.ok(own.store.stats.items > 0, 'what came before the stall is there')
+  clock.advance(STALL_TIMEOUT_MS)
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'b'])
+  assert.deepEqual(synchronizer.status, { state: 'synced', peer: 'b', lastSyncedMs: 0 })
+  assert.equal(own.stats.failures.stalled, 1)
+  assert.deepEqual(own.contents, b.contents)
+  synchronizer.stop()
 })
 
 test('a connection that cannot be made is counted under its reason', async () => {

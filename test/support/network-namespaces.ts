@@ -12,17 +12,20 @@ export class NetworkNamespaces {
   readonly hosts: readonly { readonly name: string; readonly address: string }[]
   readonly #bridge: string
 
-  /** `prefix`: at most 8 characters, this test's own. */
+  /** `prefix`: at most 6 characters, this test's own. Names have at most 15, as those of interfaces. */
   constructor(prefix: string, count: number) {
-    this.#bridge = `${prefix}br`
+    removeAbandoned(prefix)
+    const own = `${prefix}-${process.pid.toString(36)}`
+    this.#bridge = `${own}-br`
     this.hosts = Array.from({ length: count }, (_, index) => ({
-      name: `${prefix}${index + 1}`,
+      name: `${own}-${index + 1}`,
       address: `10.77.0.${index + 1}`,
     }))
-    this.remove()
     ip('netns', 'add', this.#bridge)
     this.#inBridge('link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0')
     this.#inBridge('link', 'set', 'br0', 'up')
+    this.#inBridge('link', 'add', 'br1', 'type', 'bridge', 'mcast_snooping', '0')
+    this.#inBridge('link', 'set', 'br1', 'up')
     for (const { name, address } of this.hosts) {
       ip('netns', 'add', name)
       const inHost = (...args: string[]) => ip('-n', name, ...args)
@@ -44,6 +47,16 @@ export class NetworkNamespaces {
     options: SpawnOptions,
   ): ChildProcess {
     return spawn('ip', ['netns', 'exec', host, command, ...args], options)
+  }
+
+  /** From now on these hosts reach each other only, and the others only each other. */
+  cut(hosts: readonly string[]): void {
+    for (const host of hosts) this.#inBridge('link', 'set', host, 'master', 'br1')
+  }
+
+  /** All hosts reach each other again. */
+  heal(): void {
+    for (const { name } of this.hosts) this.#inBridge('link', 'set', name, 'master', 'br0')
   }
 
   /** What the host sends is treated so from now on, as `tc qdisc` says it: `loss 10%`. Empty: as it is. */
@@ -87,8 +100,9 @@ export class NetworkNamespaces {
  */
 export function whyNoNamespaces(): string | false {
   try {
-    ip('netns', 'add', 'tlsc-probe')
-    ip('netns', 'delete', 'tlsc-probe')
+    const probe = `tlsc-probe-${process.pid}`
+    ip('netns', 'add', probe)
+    ip('netns', 'delete', probe)
     return false
   } catch (error) {
     if (!CAN_BE_SKIPPED) throw error
@@ -96,6 +110,23 @@ export function whyNoNamespaces(): string | false {
   }
 }
 
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: 'pipe' })
+/** Takes away what a run left behind that was killed; those of a run beside this one stay. */
+function removeAbandoned(prefix: string): void {
+  for (const [name, pid = ''] of ip('netns', 'list').matchAll(/^[\w]+-([0-9a-z]+)-\w+/gm)) {
+    if (name.startsWith(`${prefix}-`) && !isRunning(Number.parseInt(pid, 36))) {
+      ip('netns', 'delete', name)
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+function ip(...args: string[]): string {
+  return execFileSync('ip', args, { stdio: 'pipe' }).toString()
 }

@@ -172,6 +172,11 @@ export const configSchema = z.strictObject({
         form: 'host:port',
         fallback: 'none',
       }),
+      stats: parsed(parseAddress).optional().register(notes, {
+        description: 'one JSON document per connection, the fields of uWSGI first; no sessions',
+        form: 'host:port or unix:/path',
+        fallback: 'none',
+      }),
       sessiond_remove: oneOf(REMOVE_POLICIES)
         .prefault('honour')
         .register(notes, {

@@ -38,6 +38,7 @@ export interface FrontendsConfig {
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
+  readonly stats: Address | undefined
   /** Name of the cache behind protocols that name none. */
   readonly cache: string
   /** Sessions may cross the network in clear. */
@@ -137,12 +138,13 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
 }
 
 function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
-  const { http, memcached, sessiond } = frontends
+  const { http, memcached, sessiond, stats } = frontends
   return {
     http: http === NONE ? undefined : http,
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
+    stats,
     cache: frontends.cache ?? caches[0]?.name ?? '',
     isInsecure: frontends.insecure,
   }

@@ -4,18 +4,21 @@ import type { Registry } from 'prom-client'
 import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
+import type { StatsBackend } from '../frontends/stats/backend.ts'
+import { StatsFrontend } from '../frontends/stats/stats-frontend.ts'
 import type { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
 import type { FrontendsConfig } from './config.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
-  readonly backend: HttpBackend
+  readonly backend: HttpBackend & StatsBackend
   readonly hooks: ReadonlyMap<string, LocalHooks>
   readonly registry: Registry
   readonly clock: Clock
@@ -25,7 +28,7 @@ export interface NodeFrontendsOptions {
 /** Not started yet. Throws ERR_CACHE. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
-  const { http, memcached, sessiond, isInsecure } = config
+  const { http, memcached, sessiond, stats, isInsecure } = config
   const frontends: Frontend[] = []
   const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -34,13 +37,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     const { pid } = process
     const frontend = new MemcachedFrontend({ address: memcached, hooks: cacheHooks, clock, pid })
     frontends.push(frontend)
-    const { connections: _open, ...events } = frontend.stats
-    const eventNames = Object.keys(events) as (keyof typeof events)[]
-    sources.push({
-      name: frontend.name,
-      events: () => eventNames.map((event) => [event, frontend.stats[event]]),
-      connections: () => frontend.stats.connections,
-    })
+    sources.push(streamSource(frontend))
   }
   if (sessiond !== undefined) {
     const { sessiondRemove: removePolicy } = config
@@ -49,10 +46,27 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
   }
+  if (stats !== undefined) {
+    const facts = { version: readVersion(), pid: process.pid }
+    const frontend = new StatsFrontend({ address: stats, backend, clock, process: facts })
+    frontends.push(frontend)
+    sources.push(streamSource(frontend))
+  }
   if (sources.length > 0) collectFrontends(registry, sources)
   // Last, so that who asks it whether the node is ready finds the others listening.
   if (http !== undefined) {
     frontends.push(new HttpFrontend({ listen: http, isInsecure, backend, clock, logger }))
   }
   return frontends
+}
+
+/** The counters of a frontend with connections; how many are open now is none of its events. */
+function streamSource<Stats extends { readonly connections: number }>(
+  frontend: Frontend & { readonly stats: Stats },
+): FrontendSource {
+  return {
+    name: frontend.name,
+    events: () => Object.entries(frontend.stats).filter(([event]) => event !== 'connections'),
+    connections: () => frontend.stats.connections,
+  }
 }

@@ -10,6 +10,7 @@ import { type RandomSource, systemRandom } from '../base/random.ts'
 import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend, HttpCache, Readiness } from '../frontends/http/backend.ts'
+import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
 import { collectProcess, createRegistry } from '../metrics/registry.ts'
@@ -43,6 +44,7 @@ export interface Listening {
 interface NodeCache extends HttpCache {
   readonly store: SessionStore
   readonly hooks: LocalHooks
+  lastModifiedSec: number
 }
 
 /** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
@@ -58,7 +60,7 @@ export function nodeConfig(config: ConfigInput = {}): NodeConfig {
   return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
 }
 
-export class CacheNode implements HttpBackend {
+export class CacheNode implements HttpBackend, StatsBackend {
   readonly nodeName: string
   readonly caches: ReadonlyMap<string, NodeCache>
   readonly #config: NodeConfig
@@ -90,7 +92,7 @@ export class CacheNode implements HttpBackend {
         const hooks = new LocalHooks(store, { clock, logger, singleUse })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
-        return [limits.name, { limits, singleUse, stats, store, hooks, refuse }]
+        return [limits.name, { limits, singleUse, stats, store, hooks, refuse, lastModifiedSec: 0 }]
       }),
     )
     const stores = new Map([...this.caches].map(([name, { store }]) => [name, store]))
@@ -99,8 +101,9 @@ export class CacheNode implements HttpBackend {
       config.replication &&
       new NodeReplication({ config: config.replication, identity, stores, clock, random, logger })
     const replicator = this.#replication?.replicator
-    for (const store of stores.values()) {
-      store.onChange = (change, origin) => {
+    for (const cache of this.caches.values()) {
+      cache.store.onChange = (change, origin) => {
+        cache.lastModifiedSec = Math.floor(clock.wallMs() / 1000)
         if (origin === 'local') replicator?.publish(change)
       }
     }

@@ -55,8 +55,8 @@ const mistakes: readonly Mistake[] = [
   },
   {
     name: 'a frontend that does not exist yet',
-    yaml: 'frontends: { stats: "127.0.0.1:5001" }',
-    expected: '1:14: frontends.stats: unknown key; the nearest known one is frontends.http',
+    yaml: 'frontends: { htp: "127.0.0.1:5001" }',
+    expected: '1:14: frontends.htp: unknown key; the nearest known one is frontends.http',
   },
   {
     name: 'a frontend beyond loopback whose protocol protects nothing',

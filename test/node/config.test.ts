@@ -41,6 +41,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       memcached: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
+      stats: undefined,
       cache: 'ssl',
       isInsecure: false,
     },
@@ -65,6 +66,7 @@ frontends:
   memcached: unix:/run/memcached.sock
   sessiond: 127.0.0.1:5002
   sessiond_remove: ignore
+  stats: 127.0.0.1:5001
   cache: b
   insecure: true
 log: { level: debug, format: text }
@@ -93,6 +95,7 @@ log: { level: debug, format: text }
     memcached: { path: '/run/memcached.sock' },
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
+    stats: { host: '127.0.0.1', port: 5001 },
     cache: 'b',
     isInsecure: true,
   })

@@ -17,6 +17,8 @@ export interface CacheConfig {
   readonly limits: CacheLimits
   /** A get of a TLS 1.3 session takes it out. */
   readonly singleUse: boolean
+  /** Whether its changes go to our own nodes. */
+  readonly isReplicated: boolean
 }
 
 export interface ReplicationConfig {
@@ -33,12 +35,24 @@ export interface ReplicationConfig {
   readonly digestIntervalMs: number
 }
 
+/** A listener in uWSGI's own datagrams. */
+export interface UwsgiListenerConfig {
+  /** A multicast address is a group to join. */
+  readonly listen: HostAddress
+  readonly peers: readonly HostAddress[]
+  /** Name of the cache that is shared there. */
+  readonly cache: string
+  readonly interface: string | undefined
+  readonly multicastTtl: number | undefined
+}
+
 export interface FrontendsConfig {
   readonly http: Address | undefined
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
   readonly stats: Address | undefined
+  readonly uwsgi: Address | undefined
   /** Name of the cache behind protocols that name none. */
   readonly cache: string
   /** Sessions may cross the network in clear. */
@@ -48,8 +62,9 @@ export interface FrontendsConfig {
 export interface NodeConfig {
   readonly nodeName: string
   readonly caches: readonly CacheConfig[]
-  /** undefined: this node is alone. */
+  /** undefined: this node has no other nodes of ours. */
   readonly replication: ReplicationConfig | undefined
+  readonly uwsgiListeners: readonly UwsgiListenerConfig[]
   readonly frontends: FrontendsConfig
   readonly log: Pick<LoggerOptions, 'level' | 'format'>
 }
@@ -122,7 +137,14 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
   return {
     nodeName: parsed.node.name ?? hostName,
     caches: parsed.caches.map(toCacheConfig),
-    replication: parsed.replication && toReplicationConfig(parsed.replication),
+    replication: toReplicationConfig(parsed.replication),
+    uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) => ({
+      listen: listener.listen,
+      peers: listener.peers ?? [],
+      cache: listener.cache ?? parsed.caches[0]?.name ?? '',
+      interface: listener.interface,
+      multicastTtl: listener.multicast_ttl,
+    })),
     frontends: toFrontendsConfig(parsed),
     log: parsed.log,
   }
@@ -134,23 +156,26 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
   return {
     limits: contexts === undefined ? limits : { ...limits, contexts },
     singleUse: parsed.single_use,
+    isReplicated: parsed.replicate,
   }
 }
 
 function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
-  const { http, memcached, sessiond, stats } = frontends
+  const { http, memcached, sessiond, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
     stats,
+    uwsgi: uwsgi === NONE ? undefined : uwsgi,
     cache: frontends.cache ?? caches[0]?.name ?? '',
     isInsecure: frontends.insecure,
   }
 }
 
-function toReplicationConfig(parsed: NonNullable<ParsedConfig['replication']>): ReplicationConfig {
+function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationConfig | undefined {
+  if (parsed?.listen === undefined) return undefined
   return {
     listen: parsed.listen,
     peers: parsed.peers ?? [],

@@ -12,6 +12,7 @@ import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/stats-frontend.ts'
+import { UwsgiFrontend } from '../frontends/uwsgi/uwsgi-frontend.ts'
 import type { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
 import type { FrontendsConfig } from './config.ts'
@@ -28,7 +29,7 @@ export interface NodeFrontendsOptions {
 /** Not started yet. Throws ERR_CACHE. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
-  const { http, memcached, sessiond, stats, isInsecure } = config
+  const { http, memcached, sessiond, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -45,6 +46,12 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     const frontend = new SessiondFrontend({ address: sessiond, removePolicy, ...shared })
     frontends.push(frontend)
     sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
+  }
+  if (uwsgi !== undefined) {
+    const { cache: defaultCache } = config
+    const frontend = new UwsgiFrontend({ address: uwsgi, hooks, defaultCache, clock })
+    frontends.push(frontend)
+    sources.push(streamSource(frontend))
   }
   if (stats !== undefined) {
     const facts = { version: readVersion(), pid: process.pid }

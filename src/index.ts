@@ -1,4 +1,5 @@
-// The public API: a node in this process, and session caching for a Node.js TLS server.
+// The public API: a node in this process or the way to one in another, and session caching for a Node.js
+// TLS server.
 
 export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
 export type { Awaitable, FoundSession, SessionHooks } from './hooks/hooks.ts'
@@ -7,6 +8,8 @@ export {
   attachSessionCache,
   type SessionCacheBinding,
 } from './hooks/node-tls.ts'
+export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
+export type { CallFailure, RemoteStats } from './hooks/remote-stats.ts'
 export type { LocalHooks } from './hooks/session-hooks.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
 export type { NodeConfig } from './node/config.ts'

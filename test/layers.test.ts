@@ -25,8 +25,8 @@ const TABLE: Record<
     types: ['metrics', 'replication'],
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
-  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'terminator', 'uwsgi'] },
-  terminator: { from: ['base', 'hooks'] },
+  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'uwsgi'] },
+  terminator: { from: ['base', 'hooks', 'metrics'] },
   node: {
     from: [
       'base',

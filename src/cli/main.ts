@@ -14,6 +14,7 @@ process.stdout.on('error', (error) => {
 /** Loaded on demand: most commands need little of the program, and start the sooner for it. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  terminate: async () => (await import('./terminate.ts')).terminateCommand(),
   check: async () => (await import('./check.ts')).checkCommand(),
   keygen: async () => (await import('./keygen.ts')).keygenCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),

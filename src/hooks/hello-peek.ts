@@ -62,39 +62,53 @@ export class HelloPeek {
   }
 
   #peek(socket: Socket): void {
-    let bytes = Buffer.alloc(0)
-    const handOver = (hello: ClientHello | undefined) => {
-      stopReading()
-      if (socket.destroyed) return
-      if (bytes.length > 0) socket.unshift(bytes)
+    readHello(socket, this.#clock, (hello) => {
       this.#hellos.run(hello, () => this.#ownListener.call(this.#server, socket))
-    }
-    const onReadable = () => {
-      for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
-        bytes = Buffer.concat([bytes, chunk])
-        const hello = readClientHello(bytes)
-        const isMoreAllowed = bytes.length < MAX_CLIENT_HELLO_BYTES
-        if (hello === 'incomplete' && isMoreAllowed) continue
-        handOver(hello === 'incomplete' ? undefined : hello)
-        return
-      }
-    }
-    // Who ends before the ClientHello is there will not shake hands any more.
-    const onEnd = () => {
-      stopReading()
-      socket.destroy()
-    }
-    const timer = this.#clock.after(PEEK_TIMEOUT_MS, () => handOver(undefined))
-    const stopReading = () => {
-      timer.cancel()
-      socket.off('readable', onReadable)
-      socket.off('end', onEnd)
-      socket.off('error', onEnd)
-      socket.off('close', onEnd)
-    }
-    socket.on('readable', onReadable)
-    socket.on('end', onEnd)
-    socket.on('error', onEnd)
-    socket.on('close', onEnd)
+    })
   }
+}
+
+/**
+ * Reads until the ClientHello is there, puts the bytes back and calls `done` once: with undefined when they
+ * are none or come too slowly, and not at all when the client goes away before.
+ */
+export function readHello(
+  socket: Socket,
+  clock: Clock,
+  done: (hello: ClientHello | undefined) => void,
+): void {
+  let bytes = Buffer.alloc(0)
+  const handOver = (hello: ClientHello | undefined) => {
+    stopReading()
+    if (socket.destroyed) return
+    if (bytes.length > 0) socket.unshift(bytes)
+    done(hello)
+  }
+  const onReadable = () => {
+    for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+      bytes = Buffer.concat([bytes, chunk])
+      const hello = readClientHello(bytes)
+      const isMoreAllowed = bytes.length < MAX_CLIENT_HELLO_BYTES
+      if (hello === 'incomplete' && isMoreAllowed) continue
+      handOver(hello === 'incomplete' ? undefined : hello)
+      return
+    }
+  }
+  // Who ends before the ClientHello is there will not shake hands any more.
+  const onEnd = () => {
+    stopReading()
+    socket.destroy()
+  }
+  const timer = clock.after(PEEK_TIMEOUT_MS, () => handOver(undefined))
+  const stopReading = () => {
+    timer.cancel()
+    socket.off('readable', onReadable)
+    socket.off('end', onEnd)
+    socket.off('error', onEnd)
+    socket.off('close', onEnd)
+  }
+  socket.on('readable', onReadable)
+  socket.on('end', onEnd)
+  socket.on('error', onEnd)
+  socket.on('close', onEnd)
 }

@@ -85,7 +85,7 @@ function checkFrontends(tree: ConfigTree): void {
   if (!isSection(frontends)) return
   const { cache } = frontends
   if (typeof cache === 'string') checkCacheName(tree, cache, ['frontends', 'cache'])
-  for (const name of ['memcached', 'sessiond', 'uwsgi']) {
+  for (const name of ['memcached', 'sessiond', 'rpc', 'uwsgi']) {
     const address = frontends[name]
     if (frontends['insecure'] === true || typeof address !== 'string') continue
     if (isBeyondLoopback(address)) {

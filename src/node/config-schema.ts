@@ -221,6 +221,11 @@ export const configSchema = z.strictObject({
             'whether stunnel may remove; it also does when its own small cache overflows',
           form: REMOVE_POLICIES.join(' or '),
         }),
+      rpc: frontendAddress().optional().register(notes, {
+        description: 'hooks for TLS servers in other processes (`connectHooks`), upon every cache',
+        form: 'host:port or unix:/path',
+        fallback: 'none',
+      }),
       cache: text().optional().register(notes, {
         description: 'the cache behind memcached, sessiond and uwsgi, where they name none',
         form: 'name of a cache',

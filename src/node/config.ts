@@ -51,6 +51,7 @@ export interface FrontendsConfig {
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
+  readonly rpc: Address | undefined
   readonly stats: Address | undefined
   readonly uwsgi: Address | undefined
   /** Name of the cache behind protocols that name none. */
@@ -161,12 +162,13 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
 }
 
 function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
-  const { http, memcached, sessiond, stats, uwsgi } = frontends
+  const { http, memcached, sessiond, rpc, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
+    rpc: rpc === NONE ? undefined : rpc,
     stats,
     uwsgi: uwsgi === NONE ? undefined : uwsgi,
     cache: frontends.cache ?? caches[0]?.name ?? '',

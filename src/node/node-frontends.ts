@@ -9,6 +9,7 @@ import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
+import { RpcFrontend } from '../frontends/rpc/rpc-frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/stats-frontend.ts'
@@ -29,7 +30,7 @@ export interface NodeFrontendsOptions {
 /** Not started yet. Throws ERR_CACHE. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
-  const { http, memcached, sessiond, stats, uwsgi, isInsecure } = config
+  const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -38,7 +39,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     const { pid } = process
     const frontend = new MemcachedFrontend({ address: memcached, hooks: cacheHooks, clock, pid })
     frontends.push(frontend)
-    sources.push(streamSource(frontend))
+    sources.push(sourceOf(frontend))
   }
   if (sessiond !== undefined) {
     const { sessiondRemove: removePolicy } = config
@@ -47,17 +48,22 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
   }
+  if (rpc !== undefined) {
+    const frontend = new RpcFrontend({ address: rpc, caches: hooks, clock, logger })
+    frontends.push(frontend)
+    sources.push(sourceOf(frontend))
+  }
   if (uwsgi !== undefined) {
     const { cache: defaultCache } = config
     const frontend = new UwsgiFrontend({ address: uwsgi, hooks, defaultCache, clock })
     frontends.push(frontend)
-    sources.push(streamSource(frontend))
+    sources.push(sourceOf(frontend))
   }
   if (stats !== undefined) {
     const facts = { version: readVersion(), pid: process.pid }
     const frontend = new StatsFrontend({ address: stats, backend, clock, process: facts })
     frontends.push(frontend)
-    sources.push(streamSource(frontend))
+    sources.push(sourceOf(frontend))
   }
   if (sources.length > 0) collectFrontends(registry, sources)
   // Last, so that who asks it whether the node is ready finds the others listening.
@@ -67,13 +73,14 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   return frontends
 }
 
-/** The counters of a frontend with connections; how many are open now is none of its events. */
-function streamSource<Stats extends { readonly connections: number }>(
-  frontend: Frontend & { readonly stats: Stats },
-): FrontendSource {
+/** Of a frontend over streams: all it counts, but the connections open now by themselves. */
+function sourceOf({
+  name,
+  stats,
+}: MemcachedFrontend | RpcFrontend | StatsFrontend | UwsgiFrontend): FrontendSource {
   return {
-    name: frontend.name,
-    events: () => Object.entries(frontend.stats).filter(([event]) => event !== 'connections'),
-    connections: () => frontend.stats.connections,
+    name,
+    events: () => Object.entries(stats).filter(([event]) => event !== 'connections'),
+    connections: () => stats.connections,
   }
 }

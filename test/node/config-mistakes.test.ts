@@ -66,6 +66,13 @@ const mistakes: readonly Mistake[] = [
       'use loopback or a unix socket, or set insecure',
   },
   {
+    name: 'an rpc frontend beyond loopback, which protects nothing either',
+    yaml: 'frontends: { rpc: "10.0.0.1:7172" }',
+    expected:
+      '1:14: frontends.rpc: sessions would cross the network in clear: ' +
+      'use loopback or a unix socket, or set insecure',
+  },
+  {
     name: 'a frontend on a cache that is not there',
     yaml: 'frontends: { sessiond: "127.0.0.1:5002", cache: tls }',
     expected: '1:42: frontends.cache: there is no cache "tls"',

@@ -43,6 +43,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       memcached: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
+      rpc: undefined,
       stats: undefined,
       uwsgi: undefined,
       cache: 'ssl',
@@ -103,6 +104,7 @@ frontends:
   memcached: unix:/run/memcached.sock
   sessiond: 127.0.0.1:5002
   sessiond_remove: ignore
+  rpc: unix:/run/rpc.sock
   stats: 127.0.0.1:5001
   uwsgi: 127.0.0.1:3031
   cache: b
@@ -133,6 +135,7 @@ log: { level: debug, format: text }
     memcached: { path: '/run/memcached.sock' },
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
+    rpc: { path: '/run/rpc.sock' },
     stats: { host: '127.0.0.1', port: 5001 },
     uwsgi: { host: '127.0.0.1', port: 3031 },
     cache: 'b',

@@ -1,0 +1,260 @@
+// The options of `tlscached terminate`: their forms, bounds and defaults, and what they come to.
+
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
+import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
+import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
+import { PROXY_VERSIONS, type ProxyVersion } from '../terminator/proxy-header.ts'
+import { TLS_VERSIONS, type TlsVersion } from '../terminator/stats.ts'
+import type { TerminatorConfig } from '../terminator/terminator-process.ts'
+import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
+
+const MAX_PROCESSES = 256
+const MAX_CONNECTIONS = 1_000_000
+const DAY_MS = 86_400_000
+const MINUTE_MS = 60_000
+/** RFC 7301: the length of a name is one byte. */
+const MAX_PROTOCOL_BYTES = 255
+
+export interface TerminateOptions {
+  readonly listen: readonly HostAddress[]
+  readonly cert: readonly string[]
+  readonly key: readonly string[]
+  readonly context?: readonly string[]
+  readonly backend: readonly Address[]
+  /** As connectHooks takes it. */
+  readonly node: string
+  readonly insecure?: boolean
+  readonly cache: string
+  readonly processes: number
+  readonly minVersion: TlsVersion
+  readonly alpn?: readonly string[]
+  readonly clientCa?: string
+  readonly proxyProtocol?: ProxyVersion
+  readonly metrics?: HostAddress
+  readonly deadline: number
+  readonly sessionTimeout: number
+  readonly handshakeTimeout: number
+  readonly connectTimeout: number
+  readonly idleTimeout: number
+  readonly checkInterval: number
+  readonly maxConnections: number
+  readonly drain: number
+  readonly logLevel: LoggerOptions['level']
+  readonly logFormat: LoggerOptions['format']
+  readonly json?: boolean
+}
+
+export function addTerminateOptions(command: Command): Command {
+  return command
+    .addOption(
+      repeatable('--listen <address>', 'where TLS clients connect: host:port', listenAddress),
+    )
+    .addOption(
+      repeatable(
+        '--cert <file>',
+        'certificate with its chain, PEM; the first is the default',
+        text,
+      ),
+    )
+    .addOption(repeatable('--key <file>', 'its key, PEM; in the order of the certificates', text))
+    .addOption(
+      repeatable(
+        '--backend <address>',
+        'gets plain TCP: host:port or unix:/path',
+        parse(parseAddress),
+      ),
+    )
+    .requiredOption(
+      '--node <address>',
+      'rpc frontend of the node: host:port or unix:/path',
+      parse(nodeAddress),
+    )
+    .option(
+      '--insecure',
+      'let sessions cross the network in clear to a node that is not on this machine',
+    )
+    .option('--cache <name>', 'name of the cache', 'ssl')
+    .addOption(
+      optionalRepeatable(
+        '--context <text>',
+        'session ID context, one for each virtual host; default: derived from the names in its certificate',
+      ),
+    )
+    .option(
+      '--processes <count>',
+      'processes that share the node',
+      between(1, MAX_PROCESSES),
+      availableParallelism(),
+    )
+    .addOption(
+      new Option('--min-version <version>', 'oldest version of TLS')
+        .choices(TLS_VERSIONS)
+        .default('1.2'),
+    )
+    .option('--alpn <names>', 'application protocols, best first, with commas between', protocols)
+    .option('--client-ca <file>', 'PEM; clients must show a certificate signed by one of these')
+    .addOption(
+      new Option('--proxy-protocol <version>', 'tell backends who the client is').choices(
+        PROXY_VERSIONS,
+      ),
+    )
+    .option('--metrics <address>', 'serve /metrics here: host:port', parse(parseHostAddress))
+    .addOption(
+      duration('--deadline', 'longest wait for the node in a step of a handshake', 50, MINUTE_MS),
+    )
+    .addOption(duration('--session-timeout', 'lifetime of sessions', 300_000, 7 * DAY_MS))
+    .addOption(duration('--handshake-timeout', 'longest handshake', 10_000, 10 * MINUTE_MS))
+    .addOption(
+      duration('--connect-timeout', 'longest wait for a backend to accept', 2000, 10 * MINUTE_MS),
+    )
+    .addOption(
+      duration(
+        '--idle-timeout',
+        'longest time without a byte in either direction',
+        300_000,
+        7 * DAY_MS,
+      ),
+    )
+    .addOption(duration('--check-interval', 'between two looks at each backend', 2000, DAY_MS))
+    .option(
+      '--max-connections <count>',
+      'client connections open at once in each process',
+      between(1, MAX_CONNECTIONS),
+      10_000,
+    )
+    .addOption(
+      duration('--drain', 'what open connections are given to end when it stops', 10_000, DAY_MS),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'least level that is logged')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'of log lines').choices(LOG_FORMATS).default('json'),
+    )
+    .option('--json', 'print where it listens as one JSON object a line')
+}
+
+/** Reads certificates and keys. Throws ERR_USAGE with the flag that is wrong. */
+export function readTerminatorConfig(options: TerminateOptions): TerminatorConfig {
+  const { cert, key } = options
+  if (cert.length !== key.length) {
+    const counts = `${cert.length} certificates and ${key.length} keys`
+    throw new TlscachedError('ERR_USAGE', `--cert and --key go in pairs, here are ${counts}`)
+  }
+  const clientCa =
+    options.clientCa === undefined ? undefined : readPem('--client-ca', options.clientCa)
+  const hosts = createVirtualHosts(
+    cert.map((file, index) => ({
+      name: file,
+      cert: readPem('--cert', file),
+      key: readPem('--key', key[index] ?? ''),
+    })),
+    {
+      ...(clientCa !== undefined && { clientCa }),
+      ...(options.context !== undefined && { contexts: options.context }),
+    },
+  )
+  return {
+    listen: options.listen,
+    hosts,
+    minVersion: options.minVersion,
+    ...(options.alpn !== undefined && { alpn: options.alpn }),
+    ...(clientCa !== undefined && { clientCa }),
+    node: { address: options.node, cache: options.cache, isInsecure: options.insecure ?? false },
+    sessionTimeoutSec: Math.ceil(options.sessionTimeout / 1000),
+    deadlineMs: options.deadline,
+    handshakeTimeoutMs: options.handshakeTimeout,
+    backends: options.backend,
+    ...(options.proxyProtocol !== undefined && { proxyProtocol: options.proxyProtocol }),
+    connectTimeoutMs: options.connectTimeout,
+    checkPeriodMs: options.checkInterval,
+    idleTimeoutMs: options.idleTimeout,
+    maxConnections: options.maxConnections,
+  }
+}
+
+function readPem(flag: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new TlscachedError('ERR_USAGE', `${flag}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+function repeatable<T>(flags: string, description: string, read: (value: string) => T): Option {
+  const option = new Option(flags, `${description}; may be repeated`).makeOptionMandatory()
+  return option.argParser((value, previous: readonly T[] | undefined) => [
+    ...(previous ?? []),
+    read(value),
+  ])
+}
+
+function optionalRepeatable(flags: string, description: string): Option {
+  return repeatable(flags, description, text).makeOptionMandatory(false)
+}
+
+function duration(flag: string, description: string, defaultMs: number, maxMs: number): Option {
+  return new Option(`${flag} <duration>`, description)
+    .default(defaultMs, formatDurationMs(defaultMs))
+    .argParser((value) => {
+      const durationMs = parseDurationMs(value)
+      if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
+      throw new InvalidArgumentError(
+        `must be a duration, 1ms..${formatDurationMs(maxMs)}, as in 250ms or 5m`,
+      )
+    })
+}
+
+function between(min: number, max: number): (value: string) => number {
+  return (value) => {
+    const count = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
+    if (count >= min && count <= max) return count
+    throw new InvalidArgumentError(`must be a whole number, ${min}..${max}`)
+  }
+}
+
+function text(value: string): string {
+  return value
+}
+
+function protocols(value: string): readonly string[] {
+  const names = value.split(',')
+  for (const name of names) {
+    const bytes = Buffer.byteLength(name)
+    if (bytes >= 1 && bytes <= MAX_PROTOCOL_BYTES) continue
+    throw new InvalidArgumentError(
+      `each name has 1..${MAX_PROTOCOL_BYTES} bytes, as in h2,http/1.1`,
+    )
+  }
+  return names
+}
+
+/** Errors of commander name the flag. */
+function parse<T>(read: (value: string) => T): (value: string) => T {
+  return (value) => {
+    try {
+      return read(value)
+    } catch (error) {
+      throw new InvalidArgumentError(messageOf(error))
+    }
+  }
+}
+
+function listenAddress(value: string): HostAddress {
+  const address = parse(parseHostAddress)(value)
+  // Processes that start later must find the same port.
+  if (address.port > 0) return address
+  throw new InvalidArgumentError('the port must be 1..65535')
+}
+
+function nodeAddress(value: string): string {
+  const address = parseAddress(value)
+  if ('path' in address || address.port > 0) return value
+  throw new InvalidArgumentError('the port must be 1..65535')
+}

@@ -1,0 +1,136 @@
+// `tlscached terminate`: the reference terminator. The first process starts the others, answers for all of
+// them, and serves no client itself.
+
+import cluster from 'node:cluster'
+import { Command } from 'commander'
+import { formatAddress } from '../base/address.ts'
+import { systemClock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
+import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
+import { readVersion } from '../base/version.ts'
+import { TerminatorMetrics } from '../terminator/metrics.ts'
+import { MetricsServer } from '../terminator/metrics-server.ts'
+import {
+  createTerminatorProcess,
+  type TerminatorProcess,
+} from '../terminator/terminator-process.ts'
+import { Worker, type WorkerChannel } from '../terminator/worker.ts'
+import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
+import { FAILED } from './exit-codes.ts'
+import {
+  addTerminateOptions,
+  readTerminatorConfig,
+  type TerminateOptions,
+} from './terminate-options.ts'
+
+export function terminateCommand(): Command {
+  const command = new Command('terminate').description(
+    'Terminate TLS in several processes that share the sessions of a node, and pass plain TCP on.',
+  )
+  return addTerminateOptions(command).action(terminate)
+}
+
+async function terminate(options: TerminateOptions): Promise<void> {
+  if (cluster.isPrimary) await runPrimary(options)
+  else runWorker(options)
+}
+
+async function runPrimary(options: TerminateOptions): Promise<void> {
+  process.title = 'tlscached terminate primary'
+  const logger = loggerOf(options, 'primary')
+  checkOptions(options)
+  const { processes, drain: drainMs } = options
+  const pool = new WorkerPool({ processes, fork, drainMs, logger })
+  const source = new TerminatorMetrics(readVersion(), () => pool.stats())
+  const metrics = new MetricsServer(source, logger)
+  stopOnSignal(pool, metrics, logger)
+  process.on('SIGHUP', () => void replaceWorkers(pool, options, logger))
+  const metricsAddress = options.metrics && (await metrics.start(options.metrics))
+  try {
+    for (const address of await pool.start()) sayListening('tls', address, options)
+  } catch (error) {
+    await metrics.stop()
+    throw error
+  }
+  if (metricsAddress) sayListening('metrics', formatAddress(metricsAddress), options)
+}
+
+/** Whatever is wrong with files and options shows here, once. Opens nothing. */
+function checkOptions(options: TerminateOptions): void {
+  createProcess(options, silentLogger)
+}
+
+function runWorker(options: TerminateOptions): void {
+  const channel: WorkerChannel = {
+    send: (message, sent) => process.send?.(message, undefined, {}, sent),
+    onMessage: (listener) => process.on('message', listener),
+    exit: (code) => process.exit(code),
+  }
+  const create = (number: number) => {
+    process.title = `tlscached terminate ${number}`
+    return createProcess(options, loggerOf(options, `process ${number}`))
+  }
+  const worker = new Worker(channel, create, options.drain)
+  // The primary may be told alone, or all processes at once by a terminal or a service manager.
+  process.on('SIGTERM', () => void worker.drain())
+  process.on('SIGINT', () => void worker.drain())
+  process.on('SIGHUP', () => {})
+}
+
+function createProcess(options: TerminateOptions, logger: Logger): TerminatorProcess {
+  const config = readTerminatorConfig(options)
+  return createTerminatorProcess(config, { clock: systemClock, logger })
+}
+
+function fork(): WorkerHandle {
+  const worker = cluster.fork()
+  // A message to a worker that is just ending: its end is heard by itself.
+  worker.on('error', () => {})
+  return {
+    send: (message) => void (worker.isConnected() && worker.send(message)),
+    kill: () => worker.process.kill('SIGKILL'),
+    onMessage: (listener) => worker.on('message', listener),
+    onExit: (listener) => worker.on('exit', (code, signal) => listener(signal || `code ${code}`)),
+  }
+}
+
+function stopOnSignal(pool: WorkerPool, metrics: MetricsServer, logger: Logger): void {
+  let isStopping = false
+  const stop = (signal: NodeJS.Signals) => {
+    if (isStopping) {
+      pool.kill()
+      process.exit(FAILED)
+    }
+    isStopping = true
+    logger.info({ signal }, 'stopping')
+    void pool.stop().then(async (isClean) => {
+      await metrics.stop()
+      process.exit(isClean ? 0 : FAILED)
+    })
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+/** Certificates and keys are read again. An error keeps the processes that run. */
+async function replaceWorkers(
+  pool: WorkerPool,
+  options: TerminateOptions,
+  logger: Logger,
+): Promise<void> {
+  try {
+    checkOptions(options)
+    await pool.replace()
+    logger.info({}, 'all processes were replaced')
+  } catch (error) {
+    logger.error({ reason: messageOf(error) }, 'reload failed, the processes stay as they were')
+  }
+}
+
+function loggerOf({ logLevel, logFormat }: TerminateOptions, role: string): Logger {
+  return createLogger({ level: logLevel, format: logFormat, node: `terminate ${role}` })
+}
+
+function sayListening(name: string, address: string, { json }: TerminateOptions): void {
+  console.log(json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
+}

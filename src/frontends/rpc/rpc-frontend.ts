@@ -1,0 +1,116 @@
+// The rpc frontend: the hooks of every cache, for TLS terminators in other processes (proto/hooks.proto).
+
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Address } from '../../base/address.ts'
+import { type Clock, every, type Timer } from '../../base/clock.ts'
+import { type Logger, LogLimiter } from '../../base/logger.ts'
+import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import { type Frontend, listenOn } from '../frontend.ts'
+import { Connection } from './connection.ts'
+import { createRpcStats, type RpcStats } from './stats.ts'
+
+export const DEFAULT_MAX_CONNECTIONS = 1024
+/** A terminator that has nothing to ask sends a ping more often than that. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 60_000
+export const DEFAULT_STALL_TIMEOUT_MS = 10_000
+
+/** How often connections are looked at, per timeout. */
+const LOOKS_PER_TIMEOUT = 4
+
+export interface RpcFrontendOptions {
+  /** Sessions pass in clear: loopback or a unix socket, unless the operator insists. */
+  readonly address: Address
+  /** By name. */
+  readonly caches: ReadonlyMap<string, LocalHooks>
+  readonly clock: Clock
+  readonly logger: Logger
+  /** More are closed as they come. */
+  readonly maxConnections?: number | undefined
+  /** Longest silence between two requests. */
+  readonly idleTimeoutMs?: number | undefined
+  /** Longest time for the rest of a request to come, and for answers to be read. */
+  readonly stallTimeoutMs?: number | undefined
+}
+
+export class RpcFrontend implements Frontend {
+  readonly name = 'rpc'
+  readonly stats: RpcStats = createRpcStats()
+  readonly #options: RpcFrontendOptions
+  readonly #idleTimeoutMs: number
+  readonly #stallTimeoutMs: number
+  readonly #failures: LogLimiter
+  readonly #connections = new Set<Connection>()
+  #address: Address
+  #server: Server | undefined
+  #watch: Timer | undefined
+
+  constructor(options: RpcFrontendOptions) {
+    this.#options = options
+    this.#address = options.address
+    this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
+    this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
+    this.#failures = new LogLimiter(options.clock)
+  }
+
+  get address(): Address {
+    return this.#address
+  }
+
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return
+    const server = createServer({ noDelay: true })
+    server.maxConnections = this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
+    server.on('connection', (socket) => this.#accept(socket))
+    server.on('drop', () => {
+      this.stats.rejectedConnections += 1
+    })
+    this.#server = server
+    try {
+      this.#address = await listenOn(server, this.#options.address, 'frontends.rpc')
+    } catch (error) {
+      this.#server = undefined
+      throw error
+    }
+    const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
+    this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    this.#watch?.cancel()
+    this.#watch = undefined
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    for (const connection of this.#connections) connection.close()
+    await closed
+  }
+
+  #accept(socket: Socket): void {
+    this.stats.totalConnections += 1
+    this.stats.connections += 1
+    const { caches, clock, logger } = this.#options
+    const parts = { caches, stats: this.stats, logger, failures: this.#failures }
+    const connection = new Connection(socket, parts, {
+      clock,
+      idleTimeoutMs: this.#idleTimeoutMs,
+      stallTimeoutMs: this.#stallTimeoutMs,
+      onClose: () => {
+        this.#connections.delete(connection)
+        this.stats.connections -= 1
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  #closeOverdue(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const connection of this.#connections) {
+      if (!connection.isOverdue(nowMs)) continue
+      this.stats.timedOutConnections += 1
+      connection.close()
+    }
+  }
+}

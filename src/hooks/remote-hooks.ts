@@ -1,0 +1,253 @@
+// The hooks on one cache of a node in another process, over its rpc frontend. A terminator never waits for
+// a node that is away: its handshakes are full ones until that is back.
+
+import { connect as connectSocket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type Address, formatAddress, isLoopback, parseAddress } from '../base/address.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { ERROR_CODES, type ErrorCode, TlscachedError } from '../base/errors.ts'
+import { type Logger, LogLimiter, silentLogger } from '../base/logger.ts'
+import { type RandomSource, systemRandom } from '../base/random.ts'
+import { checkContext } from '../session/context.ts'
+import { CACHE_NAME_PATTERN, MAX_TIMEOUT_MS } from '../store/limits.ts'
+import type { PutResult } from '../store/stats.ts'
+import {
+  type HooksCall,
+  type HooksError,
+  isIdLength,
+  isServerName,
+  isSessionLength,
+} from '../wire/hooks-message.ts'
+import type { FoundSession, SessionHooks } from './hooks.ts'
+import type { Outcome } from './remote-connection.ts'
+import { RemoteLink } from './remote-link.ts'
+import { type CallFailure, createRemoteStats, type RemoteStats } from './remote-stats.ts'
+
+const DEFAULT_DEADLINE_MS = 50
+const MAX_DEADLINE_MS = 60_000
+
+export interface ConnectOptions {
+  /** Name of the cache on the node. */
+  readonly cache: string
+  /** Longest wait for an answer; a get without one is a miss. */
+  readonly deadlineMs?: number
+  /** Lets sessions cross the network in clear to an address that is not loopback. */
+  readonly insecure?: boolean
+  readonly logger?: Logger
+  readonly clock?: Clock
+  readonly random?: RandomSource
+  /** Makes the connection; over TCP or a unix socket unless said otherwise. */
+  readonly connect?: (address: Address) => Duplex
+  /** ID of the process that runs now. */
+  readonly pid?: () => number
+}
+
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectOptions>([
+  'cache',
+  'deadlineMs',
+  'insecure',
+  'logger',
+  'clock',
+  'random',
+  'connect',
+  'pid',
+])
+
+/**
+ * The hooks on a cache of the node whose `frontends.rpc` listens at `address` (`host:port`, `unix:/path`).
+ * It returns at once: the connection is made with the first call, in the process that makes the call, and
+ * made again whenever it is lost. Throws ERR_ADDRESS, ERR_INSECURE or ERR_USAGE.
+ */
+export function connectHooks(address: string, options: ConnectOptions): RemoteHooks {
+  return new RemoteHooks(toNodeAddress(address, options.insecure ?? false), options)
+}
+
+/**
+ * A get never fails: without an answer it is a miss. A put or remove without one rejects with
+ * ERR_UNREACHABLE or ERR_DEADLINE, which attachSessionCache counts; the handshake goes on all the same.
+ */
+export class RemoteHooks implements SessionHooks {
+  readonly stats: RemoteStats = createRemoteStats()
+  readonly #cache: string
+  readonly #deadlineMs: number
+  readonly #link: RemoteLink
+  readonly #logger: Logger
+  readonly #refusals: LogLimiter
+
+  constructor(address: Address, options: ConnectOptions) {
+    checkOptions(options)
+    const { cache, deadlineMs = DEFAULT_DEADLINE_MS, clock = systemClock } = options
+    const { connect = connectTo, random = systemRandom, logger = silentLogger } = options
+    this.#cache = cache
+    this.#deadlineMs = deadlineMs
+    this.#logger = logger
+    this.#refusals = new LogLimiter(clock)
+    this.#link = new RemoteLink({
+      clock,
+      logger,
+      random,
+      connect: () => connect(address),
+      pid: options.pid ?? (() => process.pid),
+      stats: this.stats,
+    })
+  }
+
+  /** Whether the node answers; false before the first call. */
+  get isConnected(): boolean {
+    return this.#link.isConnected
+  }
+
+  async get(
+    context: Uint8Array,
+    id: Uint8Array,
+    serverName?: string,
+  ): Promise<FoundSession | undefined> {
+    checkContext(context)
+    const { gets } = this.stats
+    // What cannot be asked for was never stored.
+    if (!isIdLength(id.length) || !isServerName(serverName)) {
+      gets.miss += 1
+      return undefined
+    }
+    const outcome = await this.#call({ kind: 'get', cache: this.#cache, context, id, serverName })
+    if (typeof outcome !== 'string' && outcome.kind === 'found') {
+      gets.hit += 1
+      return { session: Buffer.from(outcome.session), ttlMs: outcome.ttlMs }
+    }
+    if (typeof outcome !== 'string' && outcome.kind === 'miss') gets.miss += 1
+    else gets[this.#failureOf(outcome)] += 1
+    return undefined
+  }
+
+  async put(
+    context: Uint8Array,
+    id: Uint8Array,
+    session: Uint8Array,
+    ttlMs?: number,
+    serverName?: string,
+  ): Promise<PutResult> {
+    checkContext(context)
+    const { puts } = this.stats
+    const unsendable = whyUnsendable(id, session, serverName)
+    if (unsendable !== undefined) {
+      puts.refused += 1
+      return unsendable
+    }
+    const wholeMs = ttlMs === undefined ? undefined : toWholeMs(ttlMs)
+    const outcome = await this.#call({
+      kind: 'put',
+      cache: this.#cache,
+      context,
+      id,
+      session,
+      ttlMs: wholeMs,
+      serverName,
+    })
+    if (typeof outcome !== 'string' && outcome.kind === 'stored') {
+      const { result } = outcome
+      puts[result === 'stored' || result === 'replaced' ? 'stored' : 'refused'] += 1
+      return result
+    }
+    puts[this.#failureOf(outcome)] += 1
+    throw toError(outcome)
+  }
+
+  async remove(context: Uint8Array, id: Uint8Array): Promise<boolean> {
+    checkContext(context)
+    const { removes } = this.stats
+    if (!isIdLength(id.length)) {
+      removes.miss += 1
+      return false
+    }
+    const outcome = await this.#call({ kind: 'remove', cache: this.#cache, context, id })
+    if (typeof outcome !== 'string' && outcome.kind === 'removed') {
+      removes[outcome.wasThere ? 'removed' : 'miss'] += 1
+      return outcome.wasThere
+    }
+    removes[this.#failureOf(outcome)] += 1
+    throw toError(outcome)
+  }
+
+  /** Ends the connection for good; calls that wait, and later ones, have no answer. Idempotent. */
+  async close(): Promise<void> {
+    this.#link.close()
+  }
+
+  #call(call: HooksCall): Promise<Outcome> {
+    return new Promise((resolve) => this.#link.send(call, this.#deadlineMs, resolve))
+  }
+
+  #failureOf(outcome: Outcome): CallFailure {
+    if (typeof outcome === 'string') return outcome
+    this.#refusals.pass((heldBack) => {
+      const reason = outcome.kind === 'error' ? REASONS[outcome.code] : UNEXPECTED
+      this.#logger.warn({ cache: this.#cache, reason, heldBack }, 'the session cache failed')
+    })
+    return 'failed'
+  }
+}
+
+const UNEXPECTED = 'the node answered something else'
+const REASONS: Record<HooksError, string> = {
+  no_such_cache: 'the node has no cache of this name',
+  unknown_call: 'the node is too old for this call',
+  internal: 'an internal error of the node',
+}
+
+function toError(outcome: Outcome): TlscachedError {
+  if (outcome === 'late') return new TlscachedError('ERR_DEADLINE')
+  if (outcome === 'unreachable') return new TlscachedError('ERR_UNREACHABLE')
+  if (outcome === 'overloaded') {
+    return new TlscachedError('ERR_UNREACHABLE', 'too many calls wait for the node')
+  }
+  if (outcome.kind !== 'error') return new TlscachedError('ERR_INTERNAL', UNEXPECTED)
+  const code: ErrorCode = outcome.code === 'no_such_cache' ? 'ERR_CACHE' : 'ERR_INTERNAL'
+  return new TlscachedError(code, REASONS[outcome.code] ?? ERROR_CODES[code])
+}
+
+/** The refusal that the store of the node would give, for what no request can hold. */
+function whyUnsendable(
+  id: Uint8Array,
+  session: Uint8Array,
+  serverName: string | undefined,
+): PutResult | undefined {
+  if (!isIdLength(id.length)) return 'keysize'
+  if (!isSessionLength(session.length)) return 'blocksize'
+  return isServerName(serverName) ? undefined : 'context'
+}
+
+/** What is over stays over. */
+function toWholeMs(ttlMs: number): number {
+  return Math.max(0, Math.min(Math.floor(ttlMs), MAX_TIMEOUT_MS))
+}
+
+function connectTo(address: Address): Duplex {
+  return connectSocket({ ...address, noDelay: true })
+}
+
+function toNodeAddress(text: string, isInsecure: boolean): Address {
+  const address = parseAddress(text)
+  if ('port' in address && address.port === 0) {
+    throw new TlscachedError('ERR_ADDRESS', `"${text}" is a node without a port`)
+  }
+  if (isInsecure || isLoopback(address)) return address
+  throw new TlscachedError(
+    'ERR_INSECURE',
+    `sessions would cross the network in clear to ${formatAddress(address)}: ` +
+      'run a node beside the terminator, or set insecure',
+  )
+}
+
+function checkOptions(options: ConnectOptions): void {
+  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
+  if (unknown !== undefined) throw usage(`unknown option "${unknown}"`)
+  const { cache, deadlineMs = DEFAULT_DEADLINE_MS } = options
+  if (!CACHE_NAME_PATTERN.test(cache)) throw usage('cache must be the name of a cache')
+  if (!(deadlineMs > 0 && deadlineMs <= MAX_DEADLINE_MS)) {
+    throw usage(`deadlineMs must be a number of milliseconds, at most ${MAX_DEADLINE_MS}`)
+  }
+}
+
+function usage(message: string): TlscachedError {
+  return new TlscachedError('ERR_USAGE', `connectHooks: ${message}`)
+}

@@ -1,0 +1,136 @@
+// The metrics of a terminator, gathered over its processes when they are scraped.
+
+import type { Registry } from 'prom-client'
+import { createRegistry } from '../metrics/registry.ts'
+import { addCounter, addGauge, type Reading } from '../metrics/stats-metrics.ts'
+import {
+  addStats,
+  BACKEND_RESULTS,
+  createTerminatorStats,
+  FAILURE_REASONS,
+  GET_RESULTS,
+  PUT_RESULTS,
+  type TerminatorStats,
+  TLS_VERSIONS,
+} from './stats.ts'
+import type { PoolStats } from './worker-pool.ts'
+
+export class TerminatorMetrics {
+  readonly #registry: Registry
+  readonly #ask: () => Promise<PoolStats>
+  #stats: PoolStats = { workers: 0, restarts: 0, processes: [] }
+
+  constructor(version: string, ask: () => Promise<PoolStats>) {
+    this.#ask = ask
+    this.#registry = createRegistry(version)
+    this.#addHandshakes()
+    this.#addConnections()
+    this.#addProcesses()
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** In Prometheus' text format. */
+  async text(): Promise<string> {
+    this.#stats = await this.#ask()
+    return this.#registry.metrics()
+  }
+
+  #addHandshakes(): void {
+    addCounter(this.#registry, {
+      name: 'terminator_handshakes_total',
+      help: 'TLS handshakes that got through, by process; resumed as isSessionReused says.',
+      labelNames: ['process', 'version', 'resumed'],
+      read: () =>
+        this.#stats.processes.flatMap(({ handshakes }, index) =>
+          TLS_VERSIONS.flatMap((version) => {
+            const labels = { process: String(index + 1), version }
+            const { full, resumed } = handshakes[version]
+            return [
+              { labels: { ...labels, resumed: 'no' }, value: full },
+              { labels: { ...labels, resumed: 'yes' }, value: resumed },
+            ]
+          }),
+        ),
+    })
+    addCounter(this.#registry, {
+      name: 'terminator_handshake_failures_total',
+      help: 'Connections that did not get through their handshake.',
+      labelNames: ['reason'],
+      read: () => this.#each('reason', FAILURE_REASONS, ({ failures }) => failures),
+    })
+    addCounter(this.#registry, {
+      name: 'terminator_cache_calls_total',
+      help: 'Sessions asked for and put, by what the node answered or why it did not.',
+      labelNames: ['call', 'result'],
+      read: () => [
+        ...this.#each('result', GET_RESULTS, ({ cache }) => cache.gets, { call: 'get' }),
+        ...this.#each('result', PUT_RESULTS, ({ cache }) => cache.puts, { call: 'put' }),
+      ],
+    })
+  }
+
+  #addConnections(): void {
+    addGauge(this.#registry, {
+      name: 'terminator_connections',
+      help: 'Client connections open now.',
+      read: () => [{ value: this.#total().connections }],
+    })
+    addCounter(this.#registry, {
+      name: 'terminator_refused_connections_total',
+      help: 'Client connections turned away, since as many were open as are allowed.',
+      read: () => [{ value: this.#total().refused }],
+    })
+    addCounter(this.#registry, {
+      name: 'terminator_backend_connections_total',
+      help: 'Connections to backends for clients.',
+      labelNames: ['backend', 'result'],
+      read: () =>
+        Object.entries(this.#total().backends).flatMap(([backend, { results }]) =>
+          BACKEND_RESULTS.map((result) => ({
+            labels: { backend, result },
+            value: results[result],
+          })),
+        ),
+    })
+    addGauge(this.#registry, {
+      name: 'terminator_backend_up',
+      help: '1 when the backend answered every process last time.',
+      labelNames: ['backend'],
+      read: () =>
+        Object.entries(this.#total().backends).map(([backend, { isUp }]) => ({
+          labels: { backend },
+          value: isUp ? 1 : 0,
+        })),
+    })
+  }
+
+  #addProcesses(): void {
+    addGauge(this.#registry, {
+      name: 'terminator_processes',
+      help: 'Processes that serve clients now.',
+      read: () => [{ value: this.#stats.workers }],
+    })
+    addCounter(this.#registry, {
+      name: 'terminator_process_restarts_total',
+      help: 'Processes started in place of one that ended.',
+      read: () => [{ value: this.#stats.restarts }],
+    })
+  }
+
+  #total(): TerminatorStats {
+    return this.#stats.processes.reduce(addStats, createTerminatorStats())
+  }
+
+  #each<K extends string>(
+    label: string,
+    names: readonly K[],
+    countsOf: (stats: TerminatorStats) => Readonly<Record<K, number>>,
+    labels: Readonly<Record<string, string>> = {},
+  ): Reading[] {
+    const counts = countsOf(this.#total())
+    return names.map((name) => ({ labels: { ...labels, [label]: name }, value: counts[name] }))
+  }
+}

@@ -1,0 +1,105 @@
+// Passes what TLS clients send to a backend as plain TCP, and back: each direction ends by itself, none runs
+// ahead of who reads it, and a connection on which nothing moves is broken off.
+
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../base/clock.ts'
+import type { BackendPool } from './backend-pool.ts'
+import { type ProxiedConnection, type ProxyVersion, proxyHeader } from './proxy-header.ts'
+
+export interface RelayOptions {
+  readonly backends: BackendPool
+  /** Longest time without a byte in either direction. */
+  readonly idleTimeoutMs: number
+  /** Without it the backend sees the terminator as its client. */
+  readonly proxyProtocol?: ProxyVersion
+  readonly clock: Clock
+}
+
+/** What to do with each client that got through its handshake. */
+export function createRelay(options: RelayOptions): (client: TLSSocket) => void {
+  const { backends, proxyProtocol } = options
+  return (client) => {
+    const header = proxyProtocol === undefined ? undefined : headerOf(proxyProtocol, client)
+    // Nobody can speak for a client that has gone already.
+    if (proxyProtocol !== undefined && header === undefined) {
+      client.destroy()
+      return
+    }
+    // A client that goes away in the middle is no event here.
+    client.on('error', () => client.destroy())
+    const attempt = backends.connect((backend) => {
+      client.off('close', giveUp)
+      if (backend === undefined) {
+        client.destroy()
+        return
+      }
+      if (header !== undefined) backend.write(header)
+      backend.on('error', () => backend.destroy())
+      passOn(client, backend)
+      passOn(backend, client)
+      breakOffWhenIdle(options, client, backend)
+    })
+    const giveUp = () => attempt.cancel()
+    client.once('close', giveUp)
+  }
+}
+
+/** Not with stream.pipeline: two of these on the same sockets make Node warn of a leak of listeners. */
+function passOn(from: Socket, to: Socket): void {
+  from.pipe(to)
+  // The end is passed on by itself; what stays behind is a socket whose other half broke off.
+  from.once('close', () => {
+    if (!from.readableEnded || !from.writableFinished) to.destroy()
+  })
+}
+
+interface Moving {
+  on(event: 'data' | 'close', listener: () => void): unknown
+  destroy(): unknown
+}
+
+function breakOffWhenIdle({ clock, idleTimeoutMs }: RelayOptions, ...ends: Moving[]): void {
+  let lastMs = clock.monotonicMs()
+  const look = () => {
+    const leftMs = lastMs + idleTimeoutMs - clock.monotonicMs()
+    if (leftMs > 0) timer = clock.after(leftMs, look)
+    else for (const end of ends) end.destroy()
+  }
+  let timer = clock.after(idleTimeoutMs, look)
+  let open = ends.length
+  for (const end of ends) {
+    end.on('data', () => {
+      lastMs = clock.monotonicMs()
+    })
+    end.on('close', () => {
+      open -= 1
+      if (open === 0) timer.cancel()
+    })
+  }
+}
+
+function headerOf(version: ProxyVersion, client: TLSSocket): Buffer | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = client
+  if (remoteAddress === undefined || remotePort === undefined) return undefined
+  if (localAddress === undefined || localPort === undefined) return undefined
+  const subject = client.authorized ? client.getPeerCertificate().subject : undefined
+  const connection: ProxiedConnection = {
+    sourceHost: remoteAddress,
+    sourcePort: remotePort,
+    destinationHost: localAddress,
+    destinationPort: localPort,
+    tlsVersion: client.getProtocol() ?? '',
+    cipher: client.getCipher().name,
+    serverName: nameOf(Reflect.get(client, 'servername')),
+    applicationProtocol: nameOf(client.alpnProtocol),
+    hasClientCertificate: client.authorized,
+    clientCommonName: nameOf(subject?.CN),
+  }
+  return proxyHeader(version, connection)
+}
+
+/** Node says false, null or nothing where there is no name. */
+function nameOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}

@@ -1,0 +1,103 @@
+// One process of the reference terminator: TLS in front, backends behind, and what both count.
+
+import type { Address, HostAddress } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
+import type { SessionHooks } from '../hooks/hooks.ts'
+import { connectHooks } from '../hooks/remote-hooks.ts'
+import { BackendPool } from './backend-pool.ts'
+import type { ProxyVersion } from './proxy-header.ts'
+import { createRelay } from './relay.ts'
+import type { CacheCallStats, TerminatorStats, TlsVersion } from './stats.ts'
+import { TlsFront } from './tls-front.ts'
+import type { VirtualHosts } from './virtual-hosts.ts'
+
+export interface TerminatorConfig {
+  readonly listen: readonly HostAddress[]
+  readonly hosts: VirtualHosts
+  readonly minVersion: TlsVersion
+  readonly alpn?: readonly string[]
+  /** PEM; clients must show a certificate that one of these signed. */
+  readonly clientCa?: string
+  readonly sessionTimeoutSec: number
+  /** Where the sessions are kept: address and cache as connectHooks takes them. */
+  readonly node: {
+    readonly address: string
+    readonly cache: string
+    readonly isInsecure: boolean
+  }
+  /** Longest wait for the cache in one handshake step. */
+  readonly deadlineMs: number
+  readonly handshakeTimeoutMs: number
+  readonly backends: readonly Address[]
+  readonly proxyProtocol?: ProxyVersion
+  readonly connectTimeoutMs: number
+  readonly checkPeriodMs: number
+  readonly idleTimeoutMs: number
+  /** Of this process. */
+  readonly maxConnections: number
+}
+
+export interface TerminatorContext {
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** The hooks, with what was counted of their calls. */
+export interface CountedHooks extends SessionHooks {
+  readonly stats: CacheCallStats
+  close(): Promise<void>
+}
+
+/** Throws ERR_USAGE, ERR_ADDRESS or ERR_INSECURE, and what Node says of certificates it cannot use. */
+export function createTerminatorProcess(
+  config: TerminatorConfig,
+  context: TerminatorContext,
+): TerminatorProcess {
+  const { node, deadlineMs } = config
+  const { cache, isInsecure: insecure } = node
+  const hooks = connectHooks(node.address, { cache, deadlineMs, insecure, ...context })
+  return new TerminatorProcess(config, hooks, context)
+}
+
+export class TerminatorProcess {
+  readonly #backends: BackendPool
+  readonly #front: TlsFront
+  readonly #hooks: CountedHooks
+
+  /** Throws what Node says of certificates and options that it cannot use. */
+  constructor(config: TerminatorConfig, hooks: CountedHooks, context: TerminatorContext) {
+    const { clock, logger } = context
+    const { backends: addresses, connectTimeoutMs, checkPeriodMs, proxyProtocol } = config
+    const backends = new BackendPool({ addresses, connectTimeoutMs, checkPeriodMs, clock, logger })
+    const { idleTimeoutMs } = config
+    const relay = { backends, idleTimeoutMs, clock, ...(proxyProtocol && { proxyProtocol }) }
+    const serve = createRelay(relay)
+    this.#backends = backends
+    this.#hooks = hooks
+    this.#front = new TlsFront({ ...config, maxVersion: '1.3', hooks, serve, clock, logger })
+  }
+
+  /** Where it listens. Rejects with ERR_LISTEN. */
+  async start(): Promise<readonly HostAddress[]> {
+    const addresses = await this.#front.start()
+    this.#backends.start()
+    return addresses
+  }
+
+  /** Accepts nothing more; resolves when the last connection has ended, broken off after `drainMs`. */
+  async stop(drainMs = 0): Promise<void> {
+    await this.#front.stop(drainMs)
+    this.#backends.stop()
+    await this.#hooks.close()
+  }
+
+  readStats(): TerminatorStats {
+    const { gets, puts } = this.#hooks.stats
+    return {
+      ...this.#front.readStats(),
+      cache: structuredClone({ gets, puts }),
+      backends: structuredClone({ ...this.#backends.stats }),
+    }
+  }
+}

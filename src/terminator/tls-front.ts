@@ -1,0 +1,198 @@
+// The side of a terminator that clients see: listens, sends each connection to the TLS server of the virtual
+// host it asks for, resumes sessions out of the cache, and counts.
+//
+// Each virtual host is a TLS server of its own that never listens. So OpenSSL itself binds a session to the
+// context of its host: within one server a session is chosen before the certificate is.
+
+import { constants } from 'node:crypto'
+import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net'
+import { createServer as createTlsServer, type Server, type TLSSocket } from 'node:tls'
+import type { HostAddress } from '../base/address.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import { codeOf, messageOf } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { readHello } from '../hooks/hello-peek.ts'
+import type { SessionHooks } from '../hooks/hooks.ts'
+import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.ts'
+import { listen } from './listen.ts'
+import type { TerminatorStats, TlsVersion } from './stats.ts'
+import { createTerminatorStats, type FailureReason, failureReason } from './stats.ts'
+import type { VirtualHost, VirtualHosts } from './virtual-hosts.ts'
+
+export interface TlsFrontOptions {
+  readonly listen: readonly HostAddress[]
+  readonly hosts: VirtualHosts
+  readonly hooks: SessionHooks
+  /** Longest wait for the cache in one handshake step. */
+  readonly deadlineMs?: number
+  readonly minVersion: TlsVersion
+  readonly maxVersion: TlsVersion
+  /** Application protocols, best first. */
+  readonly alpn?: readonly string[]
+  /** PEM; clients must show a certificate that one of these signed. */
+  readonly clientCa?: string
+  /** Lifetime that the sessions made here have. */
+  readonly sessionTimeoutSec: number
+  readonly handshakeTimeoutMs: number
+  /** Connections open at once; more are turned away. */
+  readonly maxConnections: number
+  /** Takes over a client whose handshake is done. */
+  readonly serve: (client: TLSSocket) => void
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+interface Connection {
+  readonly socket: Socket
+  readonly handshakeTimer: Timer
+  isSecure: boolean
+  failure: FailureReason
+}
+
+export class TlsFront {
+  readonly #options: TlsFrontOptions
+  readonly #stats = createTerminatorStats()
+  readonly #listeners: TcpServer[] = []
+  readonly #servers = new Map<VirtualHost, Server>()
+  readonly #bindings: SessionCacheBinding[] = []
+  /** By the addresses of both ends, which no other connection has at the same time. */
+  readonly #connections = new Map<string, Connection>()
+  /** Each waits until no connection is open. */
+  readonly #onEmpty: (() => void)[] = []
+
+  /** Throws what Node says of certificates and options that it cannot use. */
+  constructor(options: TlsFrontOptions) {
+    this.#options = options
+    for (const host of options.hosts.all) this.#servers.set(host, this.#createServer(host))
+  }
+
+  /** Where it listens, with the ports that the kernel chose. Rejects with ERR_LISTEN. */
+  async start(): Promise<readonly HostAddress[]> {
+    try {
+      return await this.#listen()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  /** Accepts nothing more; resolves when the last connection has ended, broken off after `drainMs`. */
+  async stop(drainMs = 0): Promise<void> {
+    for (const server of this.#listeners.splice(0)) server.close()
+    if (drainMs === 0) this.#breakOff()
+    const timer = this.#options.clock.after(drainMs, () => this.#breakOff())
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => this.#onEmpty.push(resolve))
+    }
+    timer.cancel()
+    for (const binding of this.#bindings) binding.detach()
+  }
+
+  /** A copy, without what it cannot know: of cache and backends. */
+  readStats(): TerminatorStats {
+    return { ...structuredClone(this.#stats), connections: this.#connections.size }
+  }
+
+  async #listen(): Promise<readonly HostAddress[]> {
+    const bound: HostAddress[] = []
+    for (const address of this.#options.listen) {
+      // A client may end its side first: see relay.ts.
+      const server = createTcpServer({ allowHalfOpen: true, noDelay: true, keepAlive: true })
+      server.on('connection', (socket: Socket) => this.#accept(socket))
+      bound.push(await listen(server, address))
+      this.#listeners.push(server)
+      server.on('error', (error) => {
+        const reason = messageOf(error)
+        this.#options.logger.warn({ reason }, 'a connection could not be accepted')
+      })
+    }
+    return bound
+  }
+
+  #createServer(host: VirtualHost): Server {
+    const { alpn, clientCa, hooks, deadlineMs, clock, logger } = this.#options
+    const server = createTlsServer({
+      cert: host.cert,
+      key: host.key,
+      minVersion: `TLSv${this.#options.minVersion}`,
+      maxVersion: `TLSv${this.#options.maxVersion}`,
+      // With tickets the client keeps its session itself, and no cache is asked.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      sessionIdContext: host.context,
+      sessionTimeout: this.#options.sessionTimeoutSec,
+      allowHalfOpen: true,
+      ...(alpn !== undefined && { ALPNProtocols: [...alpn] }),
+      ...(clientCa !== undefined && { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+    })
+    const { context } = host
+    const shared = { context, clock, logger, ...(deadlineMs !== undefined && { deadlineMs }) }
+    this.#bindings.push(attachSessionCache(server, hooks, shared))
+    server.on('secureConnection', (socket) => this.#serve(socket))
+    server.on('tlsClientError', (error, socket) => this.#fail(error, socket))
+    return server
+  }
+
+  #accept(socket: Socket): void {
+    const key = keyOf(socket)
+    // A connection that was reset before it was accepted has no other end.
+    if (key === undefined || this.#connections.size >= this.#options.maxConnections) {
+      if (key !== undefined) this.#stats.refused += 1
+      socket.destroy()
+      return
+    }
+    const { clock, handshakeTimeoutMs, hosts } = this.#options
+    const connection: Connection = {
+      socket,
+      handshakeTimer: clock.after(handshakeTimeoutMs, () => {
+        connection.failure = 'timeout'
+        socket.destroy()
+      }),
+      isSecure: false,
+      failure: 'closed',
+    }
+    this.#connections.set(key, connection)
+    socket.once('close', () => this.#forget(key, connection))
+    readHello(socket, clock, (hello) => {
+      this.#servers.get(hosts.find(hello?.serverName ?? ''))?.emit('connection', socket)
+    })
+  }
+
+  #serve(client: TLSSocket): void {
+    const connection = this.#connections.get(keyOf(client) ?? '')
+    if (connection === undefined) {
+      client.destroy()
+      return
+    }
+    connection.handshakeTimer.cancel()
+    connection.isSecure = true
+    const version = client.getProtocol() === 'TLSv1.3' ? '1.3' : '1.2'
+    this.#stats.handshakes[version][client.isSessionReused() ? 'resumed' : 'full'] += 1
+    this.#options.serve(client)
+  }
+
+  #fail(error: Error, client: TLSSocket): void {
+    const connection = this.#connections.get(keyOf(client) ?? '')
+    if (connection === undefined || connection.failure !== 'closed') return
+    const isUntrusted = Boolean(client.authorizationError)
+    connection.failure = failureReason(codeOf(error) ?? '', isUntrusted)
+    this.#options.logger.debug({ reason: messageOf(error) }, 'a TLS handshake failed')
+  }
+
+  #forget(key: string, connection: Connection): void {
+    connection.handshakeTimer.cancel()
+    if (!connection.isSecure) this.#stats.failures[connection.failure] += 1
+    this.#connections.delete(key)
+    if (this.#connections.size > 0) return
+    for (const proceed of this.#onEmpty.splice(0)) proceed()
+  }
+
+  #breakOff(): void {
+    for (const { socket } of this.#connections.values()) socket.destroy()
+  }
+}
+
+function keyOf(socket: Socket): string | undefined {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket
+  if (remoteAddress === undefined) return undefined
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}

@@ -1,0 +1,233 @@
+// One frame between a TLS terminator and the node it asks: encoded, decoded and checked here. What passes
+// the decoders is within the limits of the store.
+
+import {
+  CACHE_NAME_PATTERN,
+  MAX_BLOCKSIZE,
+  MAX_CONTEXT_BYTES,
+  MAX_KEYSIZE,
+  MAX_SERVER_NAME_BYTES,
+  MAX_TIMEOUT_MS,
+} from '../store/limits.ts'
+import type { PutResult } from '../store/stats.ts'
+import { toFrame } from './framing.ts'
+import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
+
+const requestType = loadMessageType('hooks.proto', 'tlscached.hooks.Request')
+const responseType = loadMessageType('hooks.proto', 'tlscached.hooks.Response')
+
+/** The largest session, its ID, names and numbers with room to spare. */
+export const MAX_HOOKS_FRAME_BYTES = MAX_BLOCKSIZE + 1024
+
+const MAX_UINT32 = 2 ** 32 - 1
+const NO_BYTES = Buffer.alloc(0)
+
+interface CallFields {
+  readonly cache: string
+  readonly context: Uint8Array
+  readonly id: Uint8Array
+}
+
+export interface GetCall extends CallFields {
+  readonly kind: 'get'
+  /** undefined: not known. */
+  readonly serverName: string | undefined
+}
+
+export interface PutCall extends CallFields {
+  readonly kind: 'put'
+  readonly session: Uint8Array
+  /** A whole number; undefined: the longest. */
+  readonly ttlMs: number | undefined
+  readonly serverName: string | undefined
+}
+
+export interface RemoveCall extends CallFields {
+  readonly kind: 'remove'
+}
+
+export type SessionCall = GetCall | PutCall | RemoveCall
+export type HooksCall = SessionCall | { readonly kind: 'ping' }
+
+export interface HooksRequest {
+  readonly number: number
+  /** Its bytes alias the frame. `unknown`: of a later version. */
+  readonly call: HooksCall | { readonly kind: 'unknown' }
+}
+
+/** In the order of their numbers in hooks.proto, which begin with 1. */
+export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal'] as const
+export type HooksError = (typeof HOOKS_ERRORS)[number]
+
+export type HooksResult =
+  | { readonly kind: 'found'; readonly session: Buffer; readonly ttlMs: number }
+  | { readonly kind: 'miss' | 'pong' }
+  | { readonly kind: 'stored'; readonly result: PutResult }
+  | { readonly kind: 'removed'; readonly wasThere: boolean }
+  | { readonly kind: 'error'; readonly code: HooksError }
+
+export interface HooksResponse {
+  readonly number: number
+  /** Its bytes alias the frame. `unknown`: of a later version. */
+  readonly result: HooksResult | { readonly kind: 'unknown' }
+}
+
+/** In the order of their numbers in hooks.proto, which begin with 1. */
+const PUT_RESULT_NUMBERS: Record<PutResult, number> = {
+  stored: 1,
+  replaced: 2,
+  keysize: 3,
+  blocksize: 4,
+  context: 5,
+  full: 6,
+  expired: 7,
+  early_data: 8,
+}
+
+/** With the length in front. The call is within the limits: see `isSendable`. */
+export function encodeHooksRequest(number: number, call: HooksCall): Buffer {
+  const { kind, ...fields } = call
+  return toFrame(requestType.encode({ number, [kind]: fields }))
+}
+
+/** With the length in front. */
+export function encodeHooksResponse(number: number, result: HooksResult): Buffer {
+  return toFrame(responseType.encode({ number, ...fieldsOfResult(result) }))
+}
+
+function fieldsOfResult(result: HooksResult): Fields {
+  switch (result.kind) {
+    case 'found': {
+      // A lifetime that is almost over is still one.
+      const ttlMs = Math.max(1, Math.floor(result.ttlMs))
+      return { found: { session: result.session, ttlMs } }
+    }
+    case 'miss':
+      return { miss: {} }
+    case 'pong':
+      return { pong: {} }
+    case 'stored':
+      return { stored: { result: PUT_RESULT_NUMBERS[result.result] } }
+    case 'removed':
+      return { removed: { wasThere: result.wasThere } }
+    case 'error':
+      return { error: { code: HOOKS_ERRORS.indexOf(result.code) + 1 } }
+  }
+}
+
+/** The request in a frame, given without its length; undefined when it is malformed. */
+export function decodeHooksRequest(frame: Buffer): HooksRequest | undefined {
+  const decoded = decode(requestType.decode(frame), CALLS)
+  return decoded && { number: decoded.number, call: decoded.body }
+}
+
+/** The response in a frame, given without its length; undefined when it is malformed. */
+export function decodeHooksResponse(frame: Buffer): HooksResponse | undefined {
+  const decoded = decode(responseType.decode(frame), RESULTS)
+  return decoded && { number: decoded.number, result: decoded.body }
+}
+
+type Check<Body> = (fields: Fields) => Body | undefined
+
+function decode<Body>(
+  fields: Fields | undefined,
+  checks: ReadonlyMap<string, Check<Body>>,
+): { readonly number: number; readonly body: Body | { readonly kind: 'unknown' } } | undefined {
+  if (fields === undefined || hasMistypedField(fields)) return undefined
+  const { number } = fields
+  if (!isWithin(number, 1, MAX_UINT32)) return undefined
+  let body: Body | undefined
+  for (const [name, check] of checks) {
+    const value = fields[name]
+    if (typeof value !== 'object' || value === null) continue
+    const checked = hasMistypedField(value as Fields) ? undefined : check(value as Fields)
+    // Two at once mean nothing.
+    if (checked === undefined || body !== undefined) return undefined
+    body = checked
+  }
+  return { number, body: body ?? { kind: 'unknown' } }
+}
+
+const CALLS: ReadonlyMap<string, Check<HooksCall>> = new Map<string, Check<HooksCall>>([
+  ['get', checkGet],
+  ['put', checkPut],
+  ['remove', checkRemove],
+  ['ping', () => ({ kind: 'ping' })],
+])
+
+const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
+  string,
+  Check<HooksResponse['result']>
+>([
+  ['found', checkFound],
+  ['miss', () => ({ kind: 'miss' })],
+  ['stored', checkStored],
+  ['removed', ({ wasThere }) => ({ kind: 'removed', wasThere: wasThere === true })],
+  ['pong', () => ({ kind: 'pong' })],
+  ['error', checkError],
+])
+
+function checkGet(fields: Fields): GetCall | undefined {
+  const call = checkCallFields(fields)
+  const serverName = fields['serverName'] ?? undefined
+  return call && isServerName(serverName) ? { kind: 'get', ...call, serverName } : undefined
+}
+
+function checkPut(fields: Fields): PutCall | undefined {
+  const call = checkCallFields(fields)
+  const { session } = fields
+  const serverName = fields['serverName'] ?? undefined
+  const ttlMs = fields['ttlMs'] ?? undefined
+  if (call === undefined || !isServerName(serverName)) return undefined
+  if (!Buffer.isBuffer(session) || !isSessionLength(session.length)) return undefined
+  if (ttlMs !== undefined && !isWithin(ttlMs, 0, MAX_TIMEOUT_MS)) return undefined
+  return { kind: 'put', ...call, session, ttlMs, serverName }
+}
+
+function checkRemove(fields: Fields): RemoveCall | undefined {
+  const call = checkCallFields(fields)
+  return call && { kind: 'remove', ...call }
+}
+
+function checkCallFields({ cache, context, id }: Fields): CallFields | undefined {
+  // Absent bytes are an empty list, not a Buffer.
+  const contextBytes = Buffer.isBuffer(context) ? context : NO_BYTES
+  if (typeof cache !== 'string' || !CACHE_NAME_PATTERN.test(cache)) return undefined
+  if (!Buffer.isBuffer(id) || !isIdLength(id.length)) return undefined
+  return contextBytes.length > MAX_CONTEXT_BYTES ? undefined : { cache, context: contextBytes, id }
+}
+
+function checkFound({ session, ttlMs }: Fields): HooksResult | undefined {
+  if (!Buffer.isBuffer(session) || !isSessionLength(session.length)) return undefined
+  return isWithin(ttlMs, 1, MAX_TIMEOUT_MS) ? { kind: 'found', session, ttlMs } : undefined
+}
+
+function checkStored(fields: Fields): HooksResponse['result'] {
+  for (const [result, number] of Object.entries(PUT_RESULT_NUMBERS)) {
+    if (number === fields['result']) return { kind: 'stored', result: result as PutResult }
+  }
+  return { kind: 'unknown' }
+}
+
+function checkError({ code }: Fields): HooksResponse['result'] {
+  const known = typeof code === 'number' ? HOOKS_ERRORS[code - 1] : undefined
+  return known === undefined ? { kind: 'unknown' } : { kind: 'error', code: known }
+}
+
+export function isIdLength(length: number): boolean {
+  return isWithin(length, 1, MAX_KEYSIZE)
+}
+
+export function isSessionLength(length: number): boolean {
+  return isWithin(length, 1, MAX_BLOCKSIZE)
+}
+
+/** A server name that is not known is fine. */
+export function isServerName(value: unknown): value is string | undefined {
+  if (value === undefined) return true
+  return typeof value === 'string' && Buffer.byteLength(value) <= MAX_SERVER_NAME_BYTES
+}
+
+function isWithin(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+}

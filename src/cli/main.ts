@@ -15,6 +15,7 @@ process.stdout.on('error', (error) => {
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   terminate: async () => (await import('./terminate.ts')).terminateCommand(),
+  convert: async () => (await import('./convert.ts')).convertCommand(),
   check: async () => (await import('./check.ts')).checkCommand(),
   keygen: async () => (await import('./keygen.ts')).keygenCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),

@@ -1,15 +1,25 @@
-// `tlscached serve`: runs a node until a signal stops it.
+// `tlscached serve`: runs a node until a signal stops it, and the terminator in front of it when a file of
+// uWSGI asks for one.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/logger.ts'
+import type { NodeConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
+import type { Conversion } from '../uwsgi/conversion.ts'
 import { addConfigOptions, readCommandConfig } from './config-options.ts'
 import { FAILED } from './exit-codes.ts'
+import { readUwsgiFile, type UwsgiOptions } from './uwsgi-options.ts'
+import { UwsgiTerminator } from './uwsgi-terminator.ts'
 
 /** For what a clean stop still has to do; sending and closing take milliseconds. */
 const STOP_TIMEOUT_MS = 5000
+/** A terminator lets its connections end first: its own --drain, and a little more. */
+const TERMINATOR_STOP_MS = 12_000
 
 export function serveCommand(): Command {
   const command = new Command('serve')
@@ -20,35 +30,79 @@ export function serveCommand(): Command {
 
 async function serve(
   file: string | undefined,
-  options: { readonly json?: boolean },
+  options: UwsgiOptions & { readonly json?: boolean },
   command: Command,
 ): Promise<void> {
-  const config = readCommandConfig(file, command)
+  const conversion = readUwsgiFile(options)
+  // A folder for the socket between terminator and node, which nobody else may enter.
+  const folder = conversion?.terminator && mkdtempSync(join(tmpdir(), 'tlscached-'))
+  process.once('exit', () => folder && rmSync(folder, { recursive: true, force: true }))
+  const rpcAddress = folder && `unix:${join(folder, 'rpc.sock')}`
+  const read = () => readCommandConfig(file, command, rpcAddress)
+  const config = read()
   const logger = createLogger({ ...config.log, node: config.nodeName })
   const node = new CacheNode(config, { logger, hasProcessMetrics: true })
   process.title = `tlscached serve ${config.nodeName}`
-  stopOnSignal(node, logger)
-  process.on('SIGHUP', () => void reload(node, logger, () => readCommandConfig(file, command)))
+  const running: Running = { node, terminator: undefined }
+  const stop = stopOnSignal(running, logger)
+  process.on('SIGHUP', () => void reload(node, logger, read))
+  for (const { option, where, why } of conversion?.notes ?? []) {
+    logger.warn({ option, where }, `uwsgi: ${why}`)
+  }
   await node.start()
   for (const { name, address } of node.listening()) {
     console.log(options.json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
   }
+  running.terminator = startTerminator(conversion, config, logger, stop)
 }
 
-function stopOnSignal(node: CacheNode, logger: Logger): void {
+interface Running {
+  readonly node: CacheNode
+  terminator: UwsgiTerminator | undefined
+}
+
+function startTerminator(
+  conversion: Conversion | undefined,
+  config: NodeConfig,
+  logger: Logger,
+  stop: (why: string, exitCode: number) => void,
+): UwsgiTerminator | undefined {
+  const plan = conversion?.terminator
+  const { rpc } = config.frontends
+  if (plan === undefined || rpc === undefined) return undefined
+  return new UwsgiTerminator(plan, rpc, config.log, (code) => {
+    logger.error({ code }, 'the terminator ended by itself')
+    stop('terminator', code === 0 ? FAILED : code)
+  })
+}
+
+/** Returns how to stop without a signal. */
+function stopOnSignal(running: Running, logger: Logger): (why: string, exitCode: number) => void {
   let isStopping = false
-  const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) process.exit(FAILED)
+  const stop = (why: string, exitCode: number) => {
+    if (isStopping) {
+      running.terminator?.kill()
+      process.exit(FAILED)
+    }
     isStopping = true
-    logger.info({ signal }, 'stopping')
-    const timer = systemClock.after(STOP_TIMEOUT_MS, () => process.exit(FAILED))
-    void node.stop().finally(() => {
-      timer.cancel()
-      process.exit(0)
+    logger.info({ signal: why }, 'stopping')
+    const { node, terminator } = running
+    const timeoutMs = STOP_TIMEOUT_MS + (terminator === undefined ? 0 : TERMINATOR_STOP_MS)
+    const timer = systemClock.after(timeoutMs, () => {
+      terminator?.kill()
+      process.exit(FAILED)
     })
+    // The terminator first: its connections may still ask the node.
+    void Promise.resolve(terminator?.stop())
+      .then(() => node.stop())
+      .finally(() => {
+        timer.cancel()
+        process.exit(exitCode)
+      })
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
+  process.on('SIGTERM', (signal) => stop(signal, 0))
+  process.on('SIGINT', (signal) => stop(signal, 0))
+  return stop
 }
 
 /** An error keeps what there is. */

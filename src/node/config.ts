@@ -9,7 +9,14 @@ import { ConfigError } from './config-error.ts'
 import { checkRules } from './config-rules.ts'
 import { type ConfigInput, configSchema, NONE, type ParsedConfig } from './config-schema.ts'
 import { type ConfigPath, formatPath, knownKeys, settings } from './config-settings.ts'
-import { addEnvironment, addFile, addFlags, addObject } from './config-sources.ts'
+import {
+  addConverted,
+  addEnvironment,
+  addFile,
+  addFlags,
+  addObject,
+  type ConvertedConfig,
+} from './config-sources.ts'
 import { ConfigTree } from './config-tree.ts'
 import { nearest } from './nearest.ts'
 
@@ -73,6 +80,8 @@ export interface NodeConfig {
 export interface ConfigSources {
   /** Path of a YAML file. */
   readonly file?: string | undefined
+  /** In place of a file: one of another program. */
+  readonly converted?: ConvertedConfig | undefined
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** By key, as in `replication.listen`. */
   readonly flags?: ReadonlyMap<string, string>
@@ -84,6 +93,7 @@ export interface ConfigSources {
 export function readConfig(sources: ConfigSources): NodeConfig {
   const tree = new ConfigTree()
   if (sources.file !== undefined) addFile(tree, sources.file)
+  if (sources.converted !== undefined) addConverted(tree, sources.converted)
   if (sources.environment !== undefined) addEnvironment(tree, sources.environment)
   if (sources.flags !== undefined) addFlags(tree, sources.flags)
   return checkTree(tree, sources.hostName)
@@ -94,6 +104,11 @@ export function checkConfig(input: ConfigInput, hostName: string): NodeConfig {
   const tree = new ConfigTree()
   addObject(tree, { ...input })
   return checkTree(tree, hostName)
+}
+
+/** Checks what another program's file comes to by itself. Throws a ConfigError likewise. */
+export function checkConverted(converted: ConvertedConfig): void {
+  readConfig({ converted, hostName: 'localhost' })
 }
 
 function checkTree(tree: ConfigTree, hostName: string): NodeConfig {

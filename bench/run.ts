@@ -4,10 +4,12 @@ import { parseArgs } from 'node:util'
 import { benchReplication } from './replication.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
+import { benchUwsgi } from './uwsgi.ts'
 
 const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
   store: benchStore,
   replication: benchReplication,
+  uwsgi: benchUwsgi,
 }
 
 const { values, positionals } = parseArgs({

@@ -3,7 +3,13 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
+import {
+  type Address,
+  type HostAddress,
+  isLoopback,
+  parseAddress,
+  parseHostAddress,
+} from '../base/address.ts'
 import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
@@ -140,9 +146,16 @@ export function addTerminateOptions(command: Command): Command {
     .option('--json', 'print where it listens as one JSON object a line')
 }
 
-/** Reads certificates and keys. Throws ERR_USAGE with the flag that is wrong. */
+/** Reads certificates and keys. Throws ERR_USAGE or ERR_INSECURE with the flag that is wrong. */
 export function readTerminatorConfig(options: TerminateOptions): TerminatorConfig {
-  const { cert, key } = options
+  const { cert, key, node, insecure: isInsecure = false } = options
+  if (!isInsecure && !isLoopback(parseAddress(node))) {
+    throw new TlscachedError(
+      'ERR_INSECURE',
+      `--node: sessions would cross the network in clear to ${node}; ` +
+        'run a node on this machine, or add --insecure',
+    )
+  }
   if (cert.length !== key.length) {
     const counts = `${cert.length} certificates and ${key.length} keys`
     throw new TlscachedError('ERR_USAGE', `--cert and --key go in pairs, here are ${counts}`)
@@ -166,7 +179,7 @@ export function readTerminatorConfig(options: TerminateOptions): TerminatorConfi
     minVersion: options.minVersion,
     ...(options.alpn !== undefined && { alpn: options.alpn }),
     ...(clientCa !== undefined && { clientCa }),
-    node: { address: options.node, cache: options.cache, isInsecure: options.insecure ?? false },
+    node: { address: node, cache: options.cache, isInsecure },
     sessionTimeoutSec: Math.ceil(options.sessionTimeout / 1000),
     deadlineMs: options.deadline,
     handshakeTimeoutMs: options.handshakeTimeout,

@@ -5,7 +5,7 @@ import cluster from 'node:cluster'
 import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { systemClock } from '../base/clock.ts'
-import { messageOf } from '../base/errors.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
 import { readVersion } from '../base/version.ts'
 import { TerminatorMetrics } from '../terminator/metrics.ts'
@@ -79,7 +79,20 @@ function runWorker(options: TerminateOptions): void {
 
 function createProcess(options: TerminateOptions, logger: Logger): TerminatorProcess {
   const config = readTerminatorConfig(options)
-  return createTerminatorProcess(config, { clock: systemClock, logger })
+  try {
+    return createTerminatorProcess(config, { clock: systemClock, logger })
+  } catch (error) {
+    throw isUsageError(error) ? new TlscachedError('ERR_USAGE', toFlag(error.message)) : error
+  }
+}
+
+function isUsageError(error: unknown): error is TlscachedError {
+  return error instanceof TlscachedError && error.code === 'ERR_USAGE'
+}
+
+/** connectHooks names its options, which are flags here. */
+function toFlag(message: string): string {
+  return message.replace(/^connectHooks: /, '--')
 }
 
 function fork(): WorkerHandle {

@@ -37,7 +37,7 @@ export interface RemoteConnectionEvents {
 }
 
 interface Pending {
-  readonly timer: Timer
+  timer: Timer
   /** Absent when the deadline has passed. */
   settle: ((outcome: Outcome) => void) | undefined
 }
@@ -49,6 +49,8 @@ export class RemoteConnection {
   readonly #frames = new FrameReader(MAX_HOOKS_FRAME_BYTES)
   readonly #pending = new Map<number, Pending>()
   readonly #watch: Timer
+  /** Before a verdict, as for calls that are late. */
+  #lastLook: Timer | undefined
   #lastNumber = 0
   /** When something came last, or the first of the calls that wait now was sent. */
   #progressMs: number
@@ -88,7 +90,7 @@ export class RemoteConnection {
     if (this.#pending.size === 0) this.#progressMs = this.#clock.monotonicMs()
     const number = (this.#lastNumber % MAX_NUMBER) + 1
     this.#lastNumber = number
-    const timer = this.#clock.after(deadlineMs, () => this.#expire(number))
+    const timer = this.#clock.after(deadlineMs, () => this.#expireSoon(number))
     this.#pending.set(number, { timer, settle })
     this.#stream.write(encodeHooksRequest(number, call))
   }
@@ -98,6 +100,7 @@ export class RemoteConnection {
     if (this.#isOver) return
     this.#isOver = true
     this.#watch.cancel()
+    this.#lastLook?.cancel()
     this.#stream.destroy()
     const pending = [...this.#pending.values()]
     this.#pending.clear()
@@ -133,6 +136,12 @@ export class RemoteConnection {
     }
   }
 
+  /** When this process was busy itself, the answer may be here already: what has come is read first. */
+  #expireSoon(number: number): void {
+    const pending = this.#pending.get(number)
+    if (pending !== undefined) pending.timer = this.#clock.soon(() => this.#expire(number))
+  }
+
   #expire(number: number): void {
     const pending = this.#pending.get(number)
     const settle = pending?.settle
@@ -143,9 +152,20 @@ export class RemoteConnection {
   }
 
   #look(): void {
-    const silentMs = this.#clock.monotonicMs() - this.#progressMs
-    if (this.#pending.size > 0 && silentMs >= STALL_TIMEOUT_MS) this.#end('the node is silent')
-    else if (this.#pending.size === 0 && silentMs >= PING_INTERVAL_MS) this.#ping()
+    if (this.#isStalled()) {
+      this.#lastLook?.cancel()
+      this.#lastLook = this.#clock.soon(() => {
+        if (this.#isStalled()) this.#end('the node is silent')
+      })
+    } else if (this.#pending.size === 0 && this.#silentMs() >= PING_INTERVAL_MS) this.#ping()
+  }
+
+  #isStalled(): boolean {
+    return this.#pending.size > 0 && this.#silentMs() >= STALL_TIMEOUT_MS
+  }
+
+  #silentMs(): number {
+    return this.#clock.monotonicMs() - this.#progressMs
   }
 
   #ping(): void {

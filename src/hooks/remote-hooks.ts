@@ -242,7 +242,9 @@ function checkOptions(options: ConnectOptions): void {
   const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
   if (unknown !== undefined) throw usage(`unknown option "${unknown}"`)
   const { cache, deadlineMs = DEFAULT_DEADLINE_MS } = options
-  if (!CACHE_NAME_PATTERN.test(cache)) throw usage('cache must be the name of a cache')
+  if (typeof cache !== 'string' || !CACHE_NAME_PATTERN.test(cache)) {
+    throw usage('cache must be the name of a cache')
+  }
   if (!(deadlineMs > 0 && deadlineMs <= MAX_DEADLINE_MS)) {
     throw usage(`deadlineMs must be a number of milliseconds, at most ${MAX_DEADLINE_MS}`)
   }

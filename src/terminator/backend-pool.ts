@@ -1,7 +1,7 @@
 // The backends of a terminator, taken in turn. One that does not answer is passed over until it does again,
 // which a connection opened and closed every few seconds finds out.
 
-import { connect, type Socket } from 'node:net'
+import { connect as connectSocket, type Socket } from 'node:net'
 import { type Address, formatAddress } from '../base/address.ts'
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import { codeOf } from '../base/errors.ts'
@@ -12,6 +12,8 @@ export interface BackendPoolOptions {
   readonly addresses: readonly Address[]
   readonly connectTimeoutMs: number
   readonly checkPeriodMs: number
+  /** Makes a connection; over TCP or a unix socket unless said otherwise. */
+  readonly connect?: (address: Address) => Socket
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -116,8 +118,8 @@ export class BackendPool {
 
   /** One connection, with or without success; `done` is called once unless it is cancelled before. */
   #open(backend: Backend, done: (result: BackendResult, socket?: Socket) => void): Attempt {
-    const { clock, connectTimeoutMs } = this.#options
-    const socket = connect({ ...backend.address, allowHalfOpen: true, noDelay: true })
+    const { clock, connectTimeoutMs, connect = connectTo } = this.#options
+    const socket = connect(backend.address)
     const settle = () => {
       timer.cancel()
       socket.off('connect', onConnect)
@@ -162,3 +164,7 @@ export class BackendPool {
 
 /** Nobody listens there: a port that is closed, a socket file without a process, no socket file. */
 const REFUSALS = new Set(['ECONNREFUSED', 'ENOENT'])
+
+function connectTo(address: Address): Socket {
+  return connectSocket({ ...address, allowHalfOpen: true, noDelay: true })
+}

@@ -113,11 +113,11 @@ export function withoutState(stats: TerminatorStats): TerminatorStats {
   return { ...stats, connections: 0, backends: Object.fromEntries(backends) }
 }
 
-/** Reads `code` and message of what Node says of a failed handshake. */
+/** From the code that Node gives a failed handshake, and whether it found the client's certificate wrong. */
 export function failureReason(code: string, isClientUntrusted: boolean): FailureReason {
-  if (isClientUntrusted || /CERTIFICATE/.test(code)) return 'client_certificate'
   if (/BAD_RECORD_MAC/.test(code)) return 'bad_record_mac'
   if (/_ALERT_/.test(code)) return 'client_alert'
+  if (isClientUntrusted || /CERTIFICATE/.test(code)) return 'client_certificate'
   if (/TIMEOUT/.test(code)) return 'timeout'
   if (NEGOTIATION_CODES.test(code)) return 'negotiation'
   return code.startsWith('ERR_SSL_') ? 'malformed' : 'closed'

@@ -57,6 +57,8 @@ export class TlsFront {
   readonly #bindings: SessionCacheBinding[] = []
   /** By the addresses of both ends, which no other connection has at the same time. */
   readonly #connections = new Map<string, Connection>()
+  /** Those that failed a moment ago and are not counted yet. */
+  readonly #ended = new Map<unknown, Connection>()
   /** Each waits until no connection is open. */
   readonly #onEmpty: (() => void)[] = []
 
@@ -171,7 +173,8 @@ export class TlsFront {
   }
 
   #fail(error: Error, client: TLSSocket): void {
-    const connection = this.#connections.get(keyOf(client) ?? '')
+    const connection =
+      this.#connections.get(keyOf(client) ?? '') ?? this.#ended.get(parentOf(client))
     if (connection === undefined || connection.failure !== 'closed') return
     const isUntrusted = Boolean(client.authorizationError)
     connection.failure = failureReason(codeOf(error) ?? '', isUntrusted)
@@ -180,15 +183,30 @@ export class TlsFront {
 
   #forget(key: string, connection: Connection): void {
     connection.handshakeTimer.cancel()
-    if (!connection.isSecure) this.#stats.failures[connection.failure] += 1
     this.#connections.delete(key)
+    if (!connection.isSecure) this.#countFailure(connection)
     if (this.#connections.size > 0) return
     for (const proceed of this.#onEmpty.splice(0)) proceed()
+  }
+
+  /** Of a certificate that it does not trust, Node tells after the end of the connection. */
+  #countFailure(connection: Connection): void {
+    const { socket } = connection
+    this.#ended.set(socket, connection)
+    this.#options.clock.soon(() => {
+      this.#ended.delete(socket)
+      this.#stats.failures[connection.failure] += 1
+    })
   }
 
   #breakOff(): void {
     for (const { socket } of this.#connections.values()) socket.destroy()
   }
+}
+
+/** The connection under TLS, as Node keeps it; all that is left to know a client by after the end. */
+function parentOf(client: TLSSocket): unknown {
+  return Reflect.get(client, '_parent')
 }
 
 function keyOf(socket: Socket): string | undefined {

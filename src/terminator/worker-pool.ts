@@ -92,7 +92,7 @@ export class WorkerPool {
       const [addresses = []] = await Promise.all(started)
       return addresses
     } catch (error) {
-      this.#isStopping = true
+      this.#startNoMore()
       this.kill()
       await this.#untilAllEnded()
       throw error
@@ -127,8 +127,7 @@ export class WorkerPool {
 
   /** Has all workers drain, and ends those that take too long. Whether all ended by themselves. */
   async stop(): Promise<boolean> {
-    this.#isStopping = true
-    for (const { restart } of this.#places) restart?.cancel()
+    this.#startNoMore()
     for (const { handle } of this.#running) handle.send({ kind: 'drain' })
     let isTooLate = false
     const timer = this.#clock.after(this.#options.drainMs + END_TIMEOUT_MS, () => {
@@ -143,6 +142,11 @@ export class WorkerPool {
   /** Ends all workers at once. */
   kill(): void {
     for (const { handle } of this.#running) handle.kill()
+  }
+
+  #startNoMore(): void {
+    this.#isStopping = true
+    for (const { restart } of this.#places) restart?.cancel()
   }
 
   #of(place: Place): Running[] {

@@ -28,9 +28,9 @@ export class FrameReader {
     this.#maxBytes = maxBytes
   }
 
-  /** Whether a frame has begun that more bytes must complete. */
-  get isMidway(): boolean {
-    return this.#headBytes > 0 || this.#body !== undefined || this.#at < this.#piece.length
+  /** Held for a frame that has begun and that more bytes must complete; 0 between two frames. */
+  get heldBytes(): number {
+    return this.#headBytes + (this.#body?.length ?? 0) + this.#piece.length - this.#at
   }
 
   /** Takes the piece over. */

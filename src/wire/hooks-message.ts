@@ -136,16 +136,14 @@ function decode<Body>(
   if (fields === undefined || hasMistypedField(fields)) return undefined
   const { number } = fields
   if (!isWithin(number, 1, MAX_UINT32)) return undefined
-  let body: Body | undefined
+  // Of several the decoder has kept the last one, as protobuf wants it.
   for (const [name, check] of checks) {
     const value = fields[name]
-    if (typeof value !== 'object' || value === null) continue
-    const checked = hasMistypedField(value as Fields) ? undefined : check(value as Fields)
-    // Two at once mean nothing.
-    if (checked === undefined || body !== undefined) return undefined
-    body = checked
+    if (!isFields(value)) continue
+    const body = hasMistypedField(value) ? undefined : check(value)
+    return body && { number, body }
   }
-  return { number, body: body ?? { kind: 'unknown' } }
+  return { number, body: { kind: 'unknown' } }
 }
 
 const CALLS: ReadonlyMap<string, Check<HooksCall>> = new Map<string, Check<HooksCall>>([
@@ -226,6 +224,10 @@ export function isSessionLength(length: number): boolean {
 export function isServerName(value: unknown): value is string | undefined {
   if (value === undefined) return true
   return typeof value === 'string' && Buffer.byteLength(value) <= MAX_SERVER_NAME_BYTES
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
 }
 
 function isWithin(value: unknown, min: number, max: number): value is number {

@@ -35,7 +35,18 @@ function spawnCli(args: readonly string[]): ChildProcess {
 }
 
 describe('usage', () => {
-  const commands = ['serve', 'check', 'keygen', 'demo', 'get', 'put', 'remove', 'stats', 'peers']
+  const commands = [
+    'serve',
+    'terminate',
+    'check',
+    'keygen',
+    'demo',
+    'get',
+    'put',
+    'remove',
+    'stats',
+    'peers',
+  ]
 
   test('every command explains itself', async () => {
     const { code, stdout } = await runCli(['--help'])

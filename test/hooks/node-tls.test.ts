@@ -14,6 +14,7 @@ import { LocalHooks } from '../../src/hooks/session-hooks.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/version-clock.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { BusyClock } from '../support/busy-clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { until } from '../support/latch.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
@@ -217,6 +218,23 @@ test('an answer after the deadline is ignored: the callback is called once', asy
   assert.equal(calls.length, 1)
   const { late, found: foundCount, failed } = binding.stats
   assert.deepEqual({ late, foundCount, failed }, { late: 1, foundCount: 0, failed: 0 })
+})
+
+test('an answer that came while this process was busy is not late', async () => {
+  const clock = new BusyClock()
+  const server = createServer(serverOptions)
+  const answers = [Promise.resolve(undefined), never]
+  const get = () => answers.shift()
+  const hooks: SessionHooks = { get, put: () => 'stored', remove: () => false }
+  const binding = attachSessionCache(server, hooks, { ...WITHOUT_HELLO, clock })
+  const calls = [emitResume(server, Buffer.alloc(32, 1)), emitResume(server, Buffer.alloc(32, 2))]
+  clock.advance(DEADLINE_MS)
+  assert.equal(clock.heldCount, 2)
+  await new Promise(setImmediate)
+  assert.deepEqual(calls, [[[null, null]], []])
+  clock.handled()
+  assert.deepEqual(calls, [[[null, null]], [[null, null]]])
+  assert.equal(binding.stats.late, 1)
 })
 
 test('an answer before the deadline is passed on once, and no timer is left', async () => {

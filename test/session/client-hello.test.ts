@@ -1,45 +1,18 @@
 // ClientHellos as real clients send them, cut, split and damaged.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
-import { type ConnectionOptions, connect } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 import fc from 'fast-check'
 import {
   type ClientHello,
   MAX_CLIENT_HELLO_BYTES,
   readClientHello,
 } from '../../src/session/client-hello.ts'
-
-/** The first bytes that Node's own client sends. */
-async function captureHello(options: ConnectionOptions): Promise<Buffer> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const client = connect({ port, host: '127.0.0.1', ...options }).on('error', () => {})
-  const [socket] = await once(server, 'connection')
-  const [bytes]: Buffer[] = await once(socket, 'data')
-  client.destroy()
-  socket.destroy()
-  server.close()
-  assert.ok(bytes !== undefined)
-  return bytes
-}
+import { captureHello, inRecordsOf } from '../support/captured-hello.ts'
 
 const TLS_1_3: ConnectionOptions = { minVersion: 'TLSv1.3', servername: 'www.test' }
 const TLS_1_2: ConnectionOptions = { maxVersion: 'TLSv1.2', servername: 'www.test' }
-
-/** The same handshake message in records of at most `size` bytes. */
-function inRecordsOf(size: number, hello: Buffer): Buffer {
-  const message = hello.subarray(5)
-  const records: Buffer[] = []
-  for (let at = 0; at < message.length; at += size) {
-    const piece = message.subarray(at, at + size)
-    records.push(Buffer.from([22, 3, 1, piece.length >> 8, piece.length & 0xff]), piece)
-  }
-  return Buffer.concat(records)
-}
 
 function read(bytes: Buffer): ClientHello {
   const hello = readClientHello(bytes)

@@ -17,8 +17,9 @@ export interface CacheFixture {
 export function createCacheFixture(
   limits: Partial<CacheLimits> = {},
   singleUse = false,
+  clock = new FakeClock(),
+  origin = 1,
 ): CacheFixture {
-  const clock = new FakeClock()
   const logger = new RecordingLogger()
   const store = new SessionStore(
     {
@@ -30,7 +31,7 @@ export function createCacheFixture(
       full: 'evict',
       ...limits,
     },
-    { clock, versions: new VersionClock(clock), origin: 1, seed: 1 },
+    { clock, versions: new VersionClock(clock), origin, seed: 1 },
   )
   return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
 }

@@ -88,7 +88,7 @@ export class Connection {
     flush()
     const nowMs = this.#options.clock.monotonicMs()
     if (hasAnswered) this.#progressMs = nowMs
-    if (!this.#conversation.isMidway) this.#midwaySinceMs = undefined
+    if (this.#conversation.heldBytes === 0) this.#midwaySinceMs = undefined
     else if (hasAnswered || this.#midwaySinceMs === undefined) this.#midwaySinceMs = nowMs
   }
 

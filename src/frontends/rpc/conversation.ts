@@ -34,9 +34,9 @@ export class Conversation {
     this.#parts = parts
   }
 
-  /** Whether a request has begun that more bytes must complete. */
-  get isMidway(): boolean {
-    return this.#frames.isMidway
+  /** Held for a request that has begun and that more bytes must complete; 0 between two. */
+  get heldBytes(): number {
+    return this.#frames.heldBytes
   }
 
   /** Takes the piece over. */

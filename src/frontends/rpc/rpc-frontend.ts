@@ -3,6 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { type Clock, every, type Timer } from '../../base/clock.ts'
+import { messageOf } from '../../base/errors.ts'
 import { type Logger, LogLimiter } from '../../base/logger.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import { type Frontend, listenOn } from '../frontend.ts'
@@ -58,6 +59,7 @@ export class RpcFrontend implements Frontend {
 
   async start(): Promise<void> {
     if (this.#server !== undefined) return
+    const { logger } = this.#options
     const server = createServer({ noDelay: true })
     server.maxConnections = this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
     server.on('connection', (socket) => this.#accept(socket))
@@ -71,6 +73,11 @@ export class RpcFrontend implements Frontend {
       this.#server = undefined
       throw error
     }
+    server.on('error', (error) => {
+      this.#failures.pass((heldBack) =>
+        logger.warn({ reason: messageOf(error), heldBack }, 'rpc: a connection was not accepted'),
+      )
+    })
     const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
     this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
   }

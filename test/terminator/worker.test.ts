@@ -1,0 +1,68 @@
+// A worker does as its primary says, and tells how that went.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createTerminatorStats } from '../../src/terminator/stats.ts'
+import { Worker, type WorkerProcess } from '../../src/terminator/worker.ts'
+import { until } from '../support/latch.ts'
+
+function setUp(changes: Partial<WorkerProcess> = {}) {
+  const said: string[] = []
+  const exits: number[] = []
+  const stops: number[] = []
+  let tell: (message: unknown) => void = () => {}
+  const process: WorkerProcess = {
+    start: async () => [{ host: '127.0.0.1', port: 443 }],
+    stop: async (drainMs) => {
+      stops.push(drainMs)
+    },
+    readStats: createTerminatorStats,
+    ...changes,
+  }
+  const channel = {
+    send: (message: { kind: string; message?: string }, sent: () => void) => {
+      said.push(message.message ?? message.kind)
+      sent()
+    },
+    onMessage: (listener: (message: unknown) => void) => {
+      tell = listener
+    },
+    exit: (code: number) => {
+      exits.push(code)
+    },
+  }
+  const numbers: number[] = []
+  const create = (number: number) => {
+    numbers.push(number)
+    return process
+  }
+  const worker = new Worker(channel, create, 7000)
+  return { worker, said, exits, stops, numbers, tell: (message: unknown) => tell(message) }
+}
+
+test('starts when it is told which one it is, and drains once', async () => {
+  const { worker, said, exits, stops, numbers, tell } = setUp()
+  assert.deepEqual([said, numbers], [['ready'], []])
+  tell({ kind: 'start', process: 3 })
+  await until('it listens', () => said.includes('listening'))
+  tell({ kind: 'ask' })
+  tell({ kind: 'drain' })
+  await worker.drain()
+  await until('it ended', () => exits.length > 0)
+  assert.deepEqual(numbers, [3])
+  assert.deepEqual(said, ['ready', 'listening', 'stats', 'stats'])
+  assert.deepEqual([stops, exits], [[7000], [0]])
+})
+
+test('says why it cannot start, and ends', async () => {
+  const { said, exits, tell } = setUp({ start: () => Promise.reject(new Error('no port')) })
+  tell({ kind: 'start', process: 1 })
+  await until('it ended', () => exits.length > 0)
+  assert.deepEqual([said, exits], [['ready', 'no port'], [1]])
+})
+
+test('one that never started drains at once', async () => {
+  const { worker, said, exits } = setUp()
+  await worker.drain()
+  assert.deepEqual([said, exits], [['ready'], [0]])
+})

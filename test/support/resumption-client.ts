@@ -29,6 +29,8 @@ export interface ResumptionResult {
 /** What the backend sends back. */
 const REQUEST = 'ping\n'
 const AT_ONCE = 4
+/** A dozen processes start together, on whatever machine this is. */
+const START_MS = 60_000
 
 async function run({ tls, stats, sessions, processes }: ResumptionTask): Promise<ResumptionResult> {
   const terminators = tls.map(parseHostAddress)
@@ -36,15 +38,19 @@ async function run({ tls, stats, sessions, processes }: ResumptionTask): Promise
   const [first] = terminators
   if (first === undefined) throw new Error('no address')
   // A process finds its node with its first handshake, which is a full one.
-  await until('every process resumes', async () => {
-    const session = await makeSession(first)
-    await until('the session is everywhere', () => isEverywhere(nodes, 1))
-    const offers = terminators.flatMap((address) =>
-      Array.from({ length: 2 * processes }, () => address),
-    )
-    const results = await inTurn(offers, (address) => connect(address, session))
-    return results.every(({ isReused }) => isReused)
-  })
+  await until(
+    'every process resumes',
+    async () => {
+      const session = await makeSession(first)
+      await until('the session is everywhere', () => isEverywhere(nodes, 1))
+      const offers = terminators.flatMap((address) =>
+        Array.from({ length: 2 * processes }, () => address),
+      )
+      const results = await inTurn(offers, (address) => connect(address, session))
+      return results.every(({ isReused }) => isReused)
+    },
+    START_MS,
+  )
   const made = await inTurn(Array.from({ length: sessions }), () => makeSession(first))
   await until('every session is everywhere', () => isEverywhere(nodes, sessions))
   const resumed: number[] = []

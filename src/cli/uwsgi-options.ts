@@ -1,6 +1,7 @@
 // A file of uWSGI in place of our own: the options that name it, and what it comes to.
 
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import type { ConvertedConfig } from '../node/config-sources.ts'
@@ -71,6 +72,7 @@ export function convertFile(
     wire: options.wire ?? 'sealed',
     isInsecure: options.insecure ?? false,
     rpcAddress: options.rpcAddress ?? DEFAULT_RPC_ADDRESS,
+    hostName: hostname(),
     nearest,
   })
 }

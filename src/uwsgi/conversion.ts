@@ -36,6 +36,8 @@ export interface ConversionOptions {
   readonly wire: Wire
   /** Their wire also beyond loopback. */
   readonly isInsecure: boolean
+  /** Of this machine. */
+  readonly hostName: string
   /** Where the terminator reaches the node. */
   readonly rpcAddress: string
   /** The known word closest to an unknown one. */
@@ -61,8 +63,8 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
   const used = new Map<UsedOption, IniOption[]>()
   for (const option of file.options) {
     const { name, where } = option
-    const known = USED_OPTIONS.find((one) => one === name) ?? OPTION_ALIASES[name]
-    const why = MEANINGLESS_OPTIONS[name]
+    const known = USED_OPTIONS.find((one) => one === name) ?? OPTION_ALIASES.get(name)
+    const why = MEANINGLESS_OPTIONS.get(name)
     if (known !== undefined) used.set(known, [...(used.get(known) ?? []), option])
     else if (why !== undefined) notes.set(name, notes.get(name) ?? { option: name, where, why })
     else {
@@ -104,10 +106,11 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
   const terminator = convertTerminator(draft, caches)
   const replication = convertReplication(draft, caches, options)
   const frontends = convertFrontends(draft, caches, terminator && options.rpcAddress)
-  const name = nodeNameOf(draft, caches, terminator)
+  const address = ownAddressOf(draft, caches, terminator)
   return {
     config: {
-      ...(name !== undefined && { node: { name } }),
+      // Several nodes of one machine must not have one name.
+      ...(address !== undefined && { node: { name: `${options.hostName}/${address}` } }),
       ...(caches.list.length > 0 && {
         caches: caches.list.map(({ spec, timeout, full, isReplicated }) => ({
           name: spec.name,
@@ -151,8 +154,8 @@ function convertFrontends(
   }
 }
 
-/** An address of this node that no other one has; the host name would not tell nodes of one machine apart. */
-function nodeNameOf(
+/** An address that no other node of this machine has. */
+function ownAddressOf(
   draft: ConversionDraft,
   { list }: ReturnType<typeof convertCaches>,
   terminator: TerminatorPlan | undefined,

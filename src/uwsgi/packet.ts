@@ -59,12 +59,13 @@ export function parseDictionary(body: Buffer): ReadonlyMap<string, Buffer> | und
 /** A whole packet with a dictionary as its body. */
 export function formatDictionary(
   modifier2: number,
-  pairs: readonly (readonly [key: string, value: string])[],
+  pairs: readonly (readonly [key: string, value: string | Uint8Array])[],
 ): Buffer {
-  const fields = pairs.flat().flatMap((text) => {
+  const fields = pairs.flat().flatMap((field) => {
+    const bytes = Buffer.from(field)
     const length = Buffer.allocUnsafe(LENGTH_BYTES)
-    length.writeUInt16LE(Buffer.byteLength(text))
-    return [length, Buffer.from(text)]
+    length.writeUInt16LE(bytes.length)
+    return [length, bytes]
   })
   const body = Buffer.concat(fields)
   const header = Buffer.from([MODIFIER_CACHE, 0, 0, modifier2])

@@ -189,14 +189,11 @@ function expiryOf(socket: string, key: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
     const client = connect(parseHostAddress(socket))
     const chunks: Buffer[] = []
-    // The key is no text: latin1 in the dictionary would become UTF-8.
-    const placeholder = 'k'.repeat(key.length)
     const request = formatDictionary(17, [
       ['cmd', 'get'],
-      ['key', placeholder],
+      ['key', key],
       ['cache', 'ssl'],
     ])
-    key.copy(request, request.indexOf(placeholder))
     client.end(request)
     client.on('data', (chunk) => chunks.push(chunk))
     client.on('error', reject)

@@ -13,6 +13,7 @@ const OPTIONS: ConversionOptions = {
   wire: 'sealed',
   isInsecure: false,
   rpcAddress: 'unix:/run/rpc.sock',
+  hostName: 'host',
   nearest,
 }
 
@@ -92,7 +93,7 @@ test('one node with eight processes', () => {
   const conversion = read(ROUTER)
   assert.deepEqual(problemsOf(conversion), [])
   assert.deepEqual(conversion.config, {
-    node: { name: '192.168.173.1:8443' },
+    node: { name: 'host/192.168.173.1:8443' },
     caches: [DEFAULT_CACHE],
     frontends: FRONTENDS,
   })
@@ -122,7 +123,7 @@ test('named caches, with keysize and without', () => {
   const first = read(NAMED)
   assert.deepEqual(problemsOf(first), [])
   assert.deepEqual(first.config, {
-    node: { name: '127.0.0.1:4141' },
+    node: { name: 'host/127.0.0.1:4141' },
     caches: [{ ...DEFAULT_CACHE, name: 'ssl', keysize: 128 }],
     replication: { listen: '127.0.0.1:4141', peers: ['127.0.0.1:4242'] },
     frontends: { http: 'none', rpc: 'unix:/run/rpc.sock', cache: 'ssl' },
@@ -242,6 +243,7 @@ const CACHE = 'cache2 = name=ssl,items=10'
 const MISTAKES: readonly [lines: string, ...expected: string[]][] = [
   ['cahce = 5', '2: cahce: unknown option; the nearest known one is cache'],
   ['= 5', '2: an option has no name'],
+  ['toString = 1', '2: toString: unknown option; the nearest known one is '],
   ['cache = 0', '2: caches[0].items: must be a whole number, 1..16777216'],
   [
     'cache = many',
@@ -342,14 +344,14 @@ test('a file without the section, with one that is not closed, and with lines be
 })
 
 test('every known option is used, or named once with the reason', () => {
-  for (const [name, why] of Object.entries(MEANINGLESS_OPTIONS)) {
+  for (const [name, why] of MEANINGLESS_OPTIONS) {
     const { notes, problems } = read(`${name} = 1\n${name} = 2\n${CACHE}`)
     assert.deepEqual(problems, [])
     assert.deepEqual(notes, [{ option: name, where: 'a.ini:2', why }])
   }
   const known = new Set<string>(USED_OPTIONS)
-  for (const name of [...Object.values(OPTION_ALIASES)]) assert.ok(known.has(name))
-  for (const name of Object.keys(MEANINGLESS_OPTIONS)) assert.ok(!known.has(name))
+  for (const name of [...OPTION_ALIASES.values()]) assert.ok(known.has(name))
+  for (const name of MEANINGLESS_OPTIONS.keys()) assert.ok(!known.has(name))
 })
 
 test('what is known of a cache and means nothing is named once', () => {

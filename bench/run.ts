@@ -8,12 +8,14 @@ import { type BenchResult, writeResults } from './results.ts'
 import { benchSessiond } from './sessiond.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
+import { benchUwsgi } from './uwsgi.ts'
 
 const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
   store: benchStore,
   replication: benchReplication,
   memcached: benchMemcached,
   sessiond: benchSessiond,
+  uwsgi: benchUwsgi,
 }
 
 const { values, positionals } = parseArgs({

@@ -21,15 +21,26 @@ const TABLE: Record<
   replication: { from: ['base', 'session', 'store', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire'] },
   frontends: {
-    from: ['base', 'session', 'store', 'hooks', 'wire'],
+    from: ['base', 'session', 'store', 'hooks', 'wire', 'uwsgi'],
     types: ['metrics', 'replication'],
   },
-  metrics: { from: ['base'], types: ['store', 'replication', 'hooks'] },
+  uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
+  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'uwsgi'] },
   terminator: { from: ['base', 'hooks', 'metrics'] },
   node: {
-    from: ['base', 'session', 'store', 'wire', 'replication', 'hooks', 'frontends', 'metrics'],
+    from: [
+      'base',
+      'session',
+      'store',
+      'wire',
+      'replication',
+      'hooks',
+      'uwsgi',
+      'frontends',
+      'metrics',
+    ],
   },
-  cli: { from: ['base', 'wire', 'node', 'terminator'] },
+  cli: { from: ['base', 'wire', 'uwsgi', 'node', 'terminator'] },
   'index.ts': { from: ['base', 'session', 'store', 'hooks', 'node', 'terminator'] },
 }
 

@@ -26,7 +26,11 @@ test('the configuration reference is that of the schema', () => {
 test('every metric is explained, and none that does not exist', async () => {
   const node = createNode(
     {
-      replication: { listen: '127.0.0.1:0', peers: [] },
+      replication: {
+        listen: '127.0.0.1:0',
+        peers: [],
+        listeners: [{ wire: 'uwsgi', listen: '127.0.0.1:0' }],
+      },
       frontends: { memcached: '127.0.0.1:0', sessiond: '127.0.0.1:0' },
     },
     { logger: silentLogger },

@@ -2,9 +2,12 @@
 
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
-import { TlscachedError } from '../base/errors.ts'
+import { formatAddress } from '../base/address.ts'
+import { codeOf, TlscachedError } from '../base/errors.ts'
 import { type NodeConfig, readConfig } from '../node/config.ts'
 import { CONFIG_VARIABLE, standaloneSettings } from '../node/config-settings.ts'
+import { keyringOf } from '../node/keys.ts'
+import { addUwsgiOptions, readUwsgiFile, toConvertedConfig, uwsgiFlags } from './uwsgi-options.ts'
 
 const CONFIG_FLAG = '--config <file>'
 
@@ -19,18 +22,47 @@ export function addConfigOptions(command: Command): Command {
       ),
     )
   }
-  return command
+  return addUwsgiOptions(command)
 }
 
-/** Reads what command line, environment and file say. Throws a ConfigError. */
-export function readCommandConfig(file: string | undefined, command: Command): NodeConfig {
-  const path = configPath(file, command)
-  const flags = new Map<string, string>()
+/**
+ * Reads what command line, environment and file say. Throws a ConfigError, ERR_USAGE, or ERR_INSECURE for
+ * a file of uWSGI whose nodes need keys.
+ */
+export function readCommandConfig(
+  file: string | undefined,
+  command: Command,
+  rpcAddress?: string,
+): NodeConfig {
+  const conversion = readUwsgiFile(command.opts(), rpcAddress)
+  const flags = conversion ? uwsgiFlags(command.opts(), conversion) : new Map<string, string>()
   for (const { key, flag } of standaloneSettings) {
     const value: unknown = command.getOptionValue(new Option(flag).attributeName())
     if (typeof value === 'string') flags.set(key, value)
   }
-  return readConfig({ file: path, environment: process.env, flags, hostName: hostname() })
+  const sources = { environment: process.env, flags, hostName: hostname() }
+  if (conversion === undefined) return readConfig({ ...sources, file: configPath(file, command) })
+  if (file !== undefined || command.getOptionValue('config') !== undefined) {
+    throw new TlscachedError('ERR_USAGE', '--uwsgi takes the place of a configuration file')
+  }
+  const config = readConfig({ ...sources, converted: toConvertedConfig(conversion) })
+  requireUwsgiKeys(config)
+  return config
+}
+
+/** The same as any node does at its start, but naming the flags that come beside such a file. */
+function requireUwsgiKeys({ replication }: NodeConfig): void {
+  if (replication === undefined) return
+  try {
+    keyringOf(replication)
+  } catch (error) {
+    if (codeOf(error) !== 'ERR_INSECURE') throw error
+    const listen = formatAddress(replication.listen)
+    const message =
+      `the nodes of this file are not on loopback (${listen}): give each --keys-file FILE, the same file of ` +
+      '"tlscached keygen" on all of them, or insist on clear text with --insecure'
+    throw new TlscachedError('ERR_INSECURE', message, { cause: error })
+  }
 }
 
 /** Which file to read, or undefined for none. Throws ERR_USAGE when two are named. */

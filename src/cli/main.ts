@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   terminate: async () => (await import('./terminate.ts')).terminateCommand(),
   repeat: async () => (await import('./repeat.ts')).repeatCommand(),
+  convert: async () => (await import('./convert.ts')).convertCommand(),
   check: async () => (await import('./check.ts')).checkCommand(),
   keygen: async () => (await import('./keygen.ts')).keygenCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),

@@ -1,11 +1,23 @@
-// `tlscached serve`: runs a node until a signal stops it.
+// `tlscached serve`: runs a node until a signal stops it, and the terminator in front of it when a file of
+// uWSGI asks for one.
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { messageOf } from '../base/errors.ts'
 import { createLogger, type Logger } from '../base/logger.ts'
+import type { NodeConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
+import type { Conversion } from '../uwsgi/conversion.ts'
 import { addConfigOptions, readCommandConfig } from './config-options.ts'
-import { stopOnSignal } from './stop-on-signal.ts'
+import { FAILED } from './exit-codes.ts'
+import { STOP_TIMEOUT_MS, type Stop, stopOnSignal } from './stop-on-signal.ts'
+import { readUwsgiFile, type UwsgiOptions } from './uwsgi-options.ts'
+import { UwsgiTerminator } from './uwsgi-terminator.ts'
+
+/** A terminator lets its connections end first: its own --drain, and a little more. */
+const TERMINATOR_STOP_MS = 12_000
 
 export function serveCommand(): Command {
   const command = new Command('serve')
@@ -16,19 +28,54 @@ export function serveCommand(): Command {
 
 async function serve(
   file: string | undefined,
-  options: { readonly json?: boolean },
+  options: UwsgiOptions & { readonly json?: boolean },
   command: Command,
 ): Promise<void> {
-  const config = readCommandConfig(file, command)
+  const conversion = readUwsgiFile(options)
+  // A folder for the socket between terminator and node, which nobody else may enter.
+  const folder = conversion?.terminator && mkdtempSync(join(tmpdir(), 'tlscached-'))
+  process.once('exit', () => folder && rmSync(folder, { recursive: true, force: true }))
+  const rpcAddress = folder && `unix:${join(folder, 'rpc.sock')}`
+  const read = () => readCommandConfig(file, command, rpcAddress)
+  const config = read()
   const logger = createLogger({ ...config.log, node: config.nodeName })
   const node = new CacheNode(config, { logger, hasProcessMetrics: true })
   process.title = `tlscached serve ${config.nodeName}`
-  stopOnSignal(node, logger)
-  process.on('SIGHUP', () => void reload(node, logger, () => readCommandConfig(file, command)))
+  let terminator: UwsgiTerminator | undefined
+  const running = {
+    // The terminator first: its connections may still ask the node.
+    stop: async () => {
+      await terminator?.stop()
+      await node.stop()
+    },
+    kill: () => terminator?.kill(),
+  }
+  const drainMs = conversion?.terminator === undefined ? 0 : TERMINATOR_STOP_MS
+  const stop = stopOnSignal(running, logger, STOP_TIMEOUT_MS + drainMs)
+  process.on('SIGHUP', () => void reload(node, logger, read))
+  for (const { option, where, why } of conversion?.notes ?? []) {
+    logger.warn({ option, where }, `uwsgi: ${why}`)
+  }
   await node.start()
   for (const { name, address } of node.listening()) {
     console.log(options.json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
   }
+  terminator = startTerminator(conversion, config, logger, stop)
+}
+
+function startTerminator(
+  conversion: Conversion | undefined,
+  config: NodeConfig,
+  logger: Logger,
+  stop: Stop,
+): UwsgiTerminator | undefined {
+  const plan = conversion?.terminator
+  const { rpc } = config.frontends
+  if (plan === undefined || rpc === undefined) return undefined
+  return new UwsgiTerminator(plan, rpc, config.log, (code) => {
+    logger.error({ code }, 'the terminator ended by itself')
+    stop('terminator', code === 0 ? FAILED : code)
+  })
 }
 
 /** An error keeps what there is. */

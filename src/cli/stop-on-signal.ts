@@ -5,20 +5,40 @@ import type { Logger } from '../base/logger.ts'
 import { FAILED } from './exit-codes.ts'
 
 /** For what a clean stop still has to do; sending and closing take milliseconds. */
-const STOP_TIMEOUT_MS = 5000
+export const STOP_TIMEOUT_MS = 5000
 
-export function stopOnSignal(running: { stop(): Promise<void> }, logger: Logger): void {
+export interface Running {
+  /** Rejects when something had to be cut off. */
+  stop(): Promise<void>
+  /** Ends other processes of this command at once. */
+  kill?(): void
+}
+
+/** Stops the command without a signal; `exitCode` is its own reason to end. */
+export type Stop = (why: string, exitCode: number) => void
+
+/** `timeoutMs`: longest time that `stop` may take; Infinity when it has a limit of its own. */
+export function stopOnSignal(
+  running: Running,
+  logger: Logger,
+  timeoutMs: number = STOP_TIMEOUT_MS,
+): Stop {
   let isStopping = false
-  const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) process.exit(FAILED)
-    isStopping = true
-    logger.info({ signal }, 'stopping')
-    const timer = systemClock.after(STOP_TIMEOUT_MS, () => process.exit(FAILED))
-    void running.stop().finally(() => {
-      timer.cancel()
-      process.exit(0)
-    })
+  const endAtOnce = () => {
+    running.kill?.()
+    process.exit(FAILED)
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
+  const stop = (why: string, exitCode: number) => {
+    if (isStopping) endAtOnce()
+    isStopping = true
+    logger.info({ signal: why }, 'stopping')
+    if (Number.isFinite(timeoutMs)) systemClock.after(timeoutMs, endAtOnce)
+    void running.stop().then(
+      () => process.exit(exitCode),
+      () => process.exit(FAILED),
+    )
+  }
+  process.on('SIGTERM', (signal) => stop(signal, 0))
+  process.on('SIGINT', (signal) => stop(signal, 0))
+  return stop
 }

@@ -16,7 +16,7 @@ import {
 } from '../terminator/terminator-process.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
-import { FAILED } from './exit-codes.ts'
+import { stopOnSignal } from './stop-on-signal.ts'
 import {
   addTerminateOptions,
   readTerminatorConfig,
@@ -43,7 +43,16 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
   const pool = new WorkerPool({ processes, fork, drainMs, logger })
   const source = new TerminatorMetrics(readVersion(), () => pool.stats())
   const metrics = new MetricsServer(source, logger)
-  stopOnSignal(pool, metrics, logger)
+  const running = {
+    stop: async () => {
+      const isClean = await pool.stop()
+      await metrics.stop()
+      if (!isClean) throw new TlscachedError('ERR_DEADLINE', 'connections were cut off')
+    },
+    kill: () => pool.kill(),
+  }
+  // The pool waits no longer than its processes may drain.
+  stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   process.on('SIGHUP', () => void replaceWorkers(pool, options, logger))
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
@@ -105,24 +114,6 @@ function fork(): WorkerHandle {
     onMessage: (listener) => worker.on('message', listener),
     onExit: (listener) => worker.on('exit', (code, signal) => listener(signal || `code ${code}`)),
   }
-}
-
-function stopOnSignal(pool: WorkerPool, metrics: MetricsServer, logger: Logger): void {
-  let isStopping = false
-  const stop = (signal: NodeJS.Signals) => {
-    if (isStopping) {
-      pool.kill()
-      process.exit(FAILED)
-    }
-    isStopping = true
-    logger.info({ signal }, 'stopping')
-    void pool.stop().then(async (isClean) => {
-      await metrics.stop()
-      process.exit(isClean ? 0 : FAILED)
-    })
-  }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
 }
 
 /** Certificates and keys are read again. An error keeps the processes that run. */

@@ -2,6 +2,7 @@
 
 import { isLoopback, parseAddress } from '../base/address.ts'
 import { DEFAULT_CACHE_NAME, isMulticastListen, NONE } from './config-schema.ts'
+import type { ConfigPath } from './config-settings.ts'
 import { type ConfigTree, isSection } from './config-tree.ts'
 
 /** Works on what was written, so that these problems are found beside those of the schema. */
@@ -27,35 +28,65 @@ function checkCacheNames(tree: ConfigTree): void {
 function checkReplication(tree: ConfigTree): void {
   const { replication } = tree.root
   if (!isSection(replication)) return
-  const has = (name: string) => replication[name] !== undefined && replication[name] !== null
+  const has = hasIn(replication)
+  const { listeners } = replication
+  if (Array.isArray(listeners)) {
+    for (const [index] of listeners.entries()) checkListener(tree, listeners[index], index)
+  }
   if (has('keys') && has('keys_file')) {
     tree.report(['replication', 'keys'], 'excludes keys_file: give one of the two')
   }
-  if (!has('listen')) return
-  if (isMulticastListen(replication['listen'])) {
+  if (has('listen')) checkMulticast(tree, replication, ['replication'])
+  // Only listeners for other programs, and nothing that would be said of our own nodes.
+  else if (!has('listeners') || Object.keys(replication).some((name) => name !== 'listeners')) {
+    tree.report(['replication', 'listen'], 'is required')
+  }
+}
+
+function checkMulticast(
+  tree: ConfigTree,
+  section: Readonly<Record<string, unknown>>,
+  path: ConfigPath,
+): void {
+  const has = hasIn(section)
+  if (isMulticastListen(section['listen'])) {
     for (const name of ['peers', 'repeaters']) {
       if (!has(name)) continue
       const message = 'exclude a multicast listen address: the group is the list of peers'
-      tree.report(['replication', name], message)
+      tree.report([...path, name], message)
     }
     return
   }
   for (const name of ['interface', 'multicast_ttl']) {
-    if (has(name)) tree.report(['replication', name], 'is only for a multicast listen address')
+    if (has(name)) tree.report([...path, name], 'is only for a multicast listen address')
   }
 }
 
+function checkListener(tree: ConfigTree, listener: unknown, index: number): void {
+  if (!isSection(listener)) return
+  const path = ['replication', 'listeners', index]
+  const { cache, listen, peers, insecure } = listener
+  if (hasIn(listener)('listen')) checkMulticast(tree, listener, path)
+  if (typeof cache === 'string') checkCacheName(tree, cache, [...path, 'cache'])
+  const addresses = [listen, ...(Array.isArray(peers) ? peers : [])]
+  const exposed = addresses.find(
+    (address) => typeof address === 'string' && isBeyondLoopback(address),
+  )
+  if (insecure === true || exposed === undefined) return
+  const message = `sessions would cross the network in clear with ${exposed}: this wire has no keys, set insecure to use it all the same`
+  tree.report(path, message)
+}
+
+function hasIn(section: Readonly<Record<string, unknown>>): (name: string) => boolean {
+  return (name) => section[name] !== undefined && section[name] !== null
+}
+
 function checkFrontends(tree: ConfigTree): void {
-  const { frontends, caches } = tree.root
+  const { frontends } = tree.root
   if (!isSection(frontends)) return
   const { cache } = frontends
-  if (typeof cache === 'string') {
-    const names = Array.isArray(caches)
-      ? caches.map((one) => (isSection(one) ? one['name'] : undefined))
-      : [DEFAULT_CACHE_NAME]
-    if (!names.includes(cache)) tree.report(['frontends', 'cache'], `there is no cache "${cache}"`)
-  }
-  for (const name of ['memcached', 'sessiond', 'rpc']) {
+  if (typeof cache === 'string') checkCacheName(tree, cache, ['frontends', 'cache'])
+  for (const name of ['memcached', 'sessiond', 'rpc', 'uwsgi']) {
     const address = frontends[name]
     if (frontends['insecure'] === true || typeof address !== 'string') continue
     if (isBeyondLoopback(address)) {
@@ -64,6 +95,14 @@ function checkFrontends(tree: ConfigTree): void {
       tree.report(['frontends', name], message)
     }
   }
+}
+
+function checkCacheName(tree: ConfigTree, name: string, path: ConfigPath): void {
+  const { caches } = tree.root
+  const names = Array.isArray(caches)
+    ? caches.map((one) => (isSection(one) ? one['name'] : undefined))
+    : [DEFAULT_CACHE_NAME]
+  if (!names.includes(name)) tree.report(path, `there is no cache "${name}"`)
 }
 
 /** What is no address at all is the schema's business. */

@@ -41,6 +41,7 @@ const MAX_CACHES = 256
 const MAX_PEERS = 1024
 /** Each of them sends everything once more. */
 const MAX_REPEATERS = 8
+const MAX_LISTENERS = 64
 const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
 const HEX_PREFIX = 'hex:'
@@ -82,24 +83,60 @@ const cache = z.strictObject({
     description: 'a put into a full cache pushes out the least recently used session, or fails',
     form: 'evict or refuse',
   }),
+  replicate: flag().prefault(true).register(notes, {
+    description: 'whether the sessions of this cache go to the peers of `replication.listen`',
+    form: 'true or false',
+  }),
   single_use: flag().prefault(false).register(notes, {
     description: 'a get takes a TLS 1.3 session out (RFC 8446 8.1); between nodes best effort',
     form: 'true or false',
   }),
 })
 
-const replication = z.strictObject({
+/** The wires of other programs; ours is that of `replication.listen`. */
+const WIRES = ['uwsgi'] as const
+
+const listener = z.strictObject({
+  wire: oneOf(WIRES).register(notes, {
+    description: 'what is spoken there: `uwsgi` is its cache-udp, plain text and not authenticated',
+    form: WIRES.join(' or '),
+    fallback: 'required',
+  }),
   listen: hostAddress().register(notes, {
-    description: 'where this node receives from its peers (UDP), or the multicast group it joins',
+    description: 'where its datagrams come in (UDP), or the multicast group',
     form: 'host:port',
     fallback: 'required',
   }),
   peers: list(peerAddress(), 0, MAX_PEERS).optional().register(notes, {
+    description: 'where changes are sent; beyond loopback, nobody else is listened to',
+    form: 'list of host:port',
+    fallback: 'nobody',
+  }),
+  cache: text().optional().register(notes, {
+    description: 'the one cache that is shared there',
+    form: 'name of a cache',
+    fallback: 'the first one',
+  }),
+  insecure: flag().prefault(false).register(notes, {
+    description: 'send and take sessions in clear beyond loopback',
+    form: 'true or false',
+  }),
+  interface: multicastInterface(),
+  multicast_ttl: multicastTtl(),
+})
+
+const replication = z.strictObject({
+  listen: hostAddress().optional().register(notes, {
+    description: 'where this node receives from its peers (UDP), or the multicast group it joins',
+    form: 'host:port',
+    fallback: 'required',
+  }),
+  peers: list(peerSource(), 0, MAX_PEERS).optional().register(notes, {
     description: 'the other nodes; own addresses may be among them, names are looked up again',
     form: 'list of host:port or dns+srv://name',
     fallback: 'nobody',
   }),
-  repeaters: list(peerAddress(), 0, MAX_REPEATERS).optional().register(notes, {
+  repeaters: list(peerSource(), 0, MAX_REPEATERS).optional().register(notes, {
     description: 'where `tlscached repeat` runs: it passes everything on and knows the other nodes',
     form: 'list of host:port or dns+srv://name',
     fallback: 'none',
@@ -119,18 +156,8 @@ const replication = z.strictObject({
     description: 'replicate without keys beyond loopback: whoever listens there reads sessions',
     form: 'true or false',
   }),
-  interface: text().optional().register(notes, {
-    description: 'address or name of the interface for the multicast group',
-    form: 'text',
-    fallback: 'the system decides',
-  }),
-  multicast_ttl: integer(0, MAX_HOPS)
-    .optional()
-    .register(notes, {
-      description: 'routers that a multicast datagram may pass',
-      form: `0..${MAX_HOPS}`,
-      fallback: '1',
-    }),
+  interface: multicastInterface(),
+  multicast_ttl: multicastTtl(),
   digest_interval: duration(MAX_DIGEST_INTERVAL_MS)
     .prefault(formatDurationMs(DEFAULT_DIGEST_INTERVAL_MS))
     .register(notes, {
@@ -143,6 +170,11 @@ const replication = z.strictObject({
       description: 'largest datagram sent; what is larger travels in several',
       form: `size, ${MIN_DATAGRAM_BYTES}..${MAX_DATAGRAM_BYTES}`,
     }),
+  listeners: list(listener, 1, MAX_LISTENERS).optional().register(notes, {
+    description: 'further listeners, for nodes of other programs',
+    form: 'list of listeners',
+    fallback: 'none',
+  }),
 })
 
 export const configSchema = z.strictObject({
@@ -180,6 +212,16 @@ export const configSchema = z.strictObject({
         form: 'host:port',
         fallback: 'none',
       }),
+      stats: parsed(parseAddress).optional().register(notes, {
+        description: 'one JSON document per connection, the fields of uWSGI first; no sessions',
+        form: 'host:port or unix:/path',
+        fallback: 'none',
+      }),
+      uwsgi: frontendAddress().optional().register(notes, {
+        description: "uWSGI's cache commands over TCP: `cache_get(key, 'name@host:port')` there",
+        form: 'host:port or unix:/path',
+        fallback: 'none',
+      }),
       sessiond_remove: oneOf(REMOVE_POLICIES)
         .prefault('honour')
         .register(notes, {
@@ -193,7 +235,7 @@ export const configSchema = z.strictObject({
         fallback: 'none',
       }),
       cache: text().optional().register(notes, {
-        description: 'the cache behind memcached and sessiond, whose protocols name none',
+        description: 'the cache behind memcached, sessiond and uwsgi, where they name none',
         form: 'name of a cache',
         fallback: 'the first one',
       }),
@@ -232,6 +274,24 @@ export function isMulticastListen(listen: unknown): boolean {
   } catch {
     return false
   }
+}
+
+function multicastInterface() {
+  return text().optional().register(notes, {
+    description: 'address or name of the interface for the multicast group',
+    form: 'text',
+    fallback: 'the system decides',
+  })
+}
+
+function multicastTtl() {
+  return integer(0, MAX_HOPS)
+    .optional()
+    .register(notes, {
+      description: 'routers that a multicast datagram may pass',
+      form: `0..${MAX_HOPS}`,
+      fallback: '1',
+    })
 }
 
 function text() {
@@ -301,7 +361,16 @@ function hostAddress() {
   return parsed(parseHostAddress)
 }
 
+/** One place, of one program that cannot be asked for by a service's name. */
 function peerAddress() {
+  return parsed((value) => {
+    const address = parseHostAddress(value)
+    if (address.port === 0) throw new Error(`"${value}" is a peer without a port`)
+    return address
+  })
+}
+
+function peerSource() {
   return parsed(parsePeerSource)
 }
 

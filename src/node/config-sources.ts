@@ -2,8 +2,10 @@
 
 import { readFileSync } from 'node:fs'
 import { messageOf } from '../base/errors.ts'
+import type { ConfigProblem } from './config-error.ts'
 import {
   CONFIG_VARIABLE,
+  type ConfigPath,
   ENVIRONMENT_PREFIX,
   type StandaloneSetting,
   standaloneSettings,
@@ -13,6 +15,21 @@ import { nearest } from './nearest.ts'
 
 /** A configuration of a whole cluster has a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024
+
+/** A configuration that was made of another program's file. */
+export interface ConvertedConfig {
+  /** As in our own file. */
+  readonly root: Readonly<Record<string, unknown>>
+  /** Where in that file its settings come from. */
+  readonly places: readonly { readonly path: ConfigPath; readonly where: string }[]
+  readonly problems: readonly ConfigProblem[]
+}
+
+export function addConverted(tree: ConfigTree, { root, places, problems }: ConvertedConfig): void {
+  addObject(tree, root)
+  for (const { path, where } of places) tree.mark(path, where)
+  tree.problems.push(...problems)
+}
 
 export function addFile(tree: ConfigTree, path: string): void {
   let text: string

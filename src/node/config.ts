@@ -10,7 +10,14 @@ import { ConfigError } from './config-error.ts'
 import { checkRules } from './config-rules.ts'
 import { type ConfigInput, configSchema, NONE, type ParsedConfig } from './config-schema.ts'
 import { type ConfigPath, formatPath, knownKeys, settings } from './config-settings.ts'
-import { addEnvironment, addFile, addFlags, addObject } from './config-sources.ts'
+import {
+  addConverted,
+  addEnvironment,
+  addFile,
+  addFlags,
+  addObject,
+  type ConvertedConfig,
+} from './config-sources.ts'
 import { ConfigTree } from './config-tree.ts'
 import { nearest } from './nearest.ts'
 
@@ -18,6 +25,8 @@ export interface CacheConfig {
   readonly limits: CacheLimits
   /** A get of a TLS 1.3 session takes it out. */
   readonly singleUse: boolean
+  /** Whether its changes go to our own nodes. */
+  readonly isReplicated: boolean
 }
 
 export interface ReplicationConfig {
@@ -36,12 +45,25 @@ export interface ReplicationConfig {
   readonly digestIntervalMs: number
 }
 
+/** A listener in uWSGI's own datagrams. */
+export interface UwsgiListenerConfig {
+  /** A multicast address is a group to join. */
+  readonly listen: HostAddress
+  readonly peers: readonly HostAddress[]
+  /** Name of the cache that is shared there. */
+  readonly cache: string
+  readonly interface: string | undefined
+  readonly multicastTtl: number | undefined
+}
+
 export interface FrontendsConfig {
   readonly http: Address | undefined
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
   readonly rpc: Address | undefined
+  readonly stats: Address | undefined
+  readonly uwsgi: Address | undefined
   /** Name of the cache behind protocols that name none. */
   readonly cache: string
   /** Sessions may cross the network in clear. */
@@ -51,8 +73,9 @@ export interface FrontendsConfig {
 export interface NodeConfig {
   readonly nodeName: string
   readonly caches: readonly CacheConfig[]
-  /** undefined: this node is alone. */
+  /** undefined: this node has no other nodes of ours. */
   readonly replication: ReplicationConfig | undefined
+  readonly uwsgiListeners: readonly UwsgiListenerConfig[]
   readonly frontends: FrontendsConfig
   readonly log: Pick<LoggerOptions, 'level' | 'format'>
 }
@@ -60,6 +83,8 @@ export interface NodeConfig {
 export interface ConfigSources {
   /** Path of a YAML file. */
   readonly file?: string | undefined
+  /** In place of a file: one of another program. */
+  readonly converted?: ConvertedConfig | undefined
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** By key, as in `replication.listen`. */
   readonly flags?: ReadonlyMap<string, string>
@@ -71,6 +96,7 @@ export interface ConfigSources {
 export function readConfig(sources: ConfigSources): NodeConfig {
   const tree = new ConfigTree()
   if (sources.file !== undefined) addFile(tree, sources.file)
+  if (sources.converted !== undefined) addConverted(tree, sources.converted)
   if (sources.environment !== undefined) addEnvironment(tree, sources.environment)
   if (sources.flags !== undefined) addFlags(tree, sources.flags)
   return checkTree(tree, sources.hostName)
@@ -81,6 +107,11 @@ export function checkConfig(input: ConfigInput, hostName: string): NodeConfig {
   const tree = new ConfigTree()
   addObject(tree, { ...input })
   return checkTree(tree, hostName)
+}
+
+/** Checks what another program's file comes to by itself. Throws a ConfigError likewise. */
+export function checkConverted(converted: ConvertedConfig): void {
+  readConfig({ converted, hostName: 'localhost' })
 }
 
 function checkTree(tree: ConfigTree, hostName: string): NodeConfig {
@@ -125,7 +156,14 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
   return {
     nodeName: parsed.node.name ?? hostName,
     caches: parsed.caches.map(toCacheConfig),
-    replication: parsed.replication && toReplicationConfig(parsed.replication),
+    replication: toReplicationConfig(parsed.replication),
+    uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) => ({
+      listen: listener.listen,
+      peers: listener.peers ?? [],
+      cache: listener.cache ?? parsed.caches[0]?.name ?? '',
+      interface: listener.interface,
+      multicastTtl: listener.multicast_ttl,
+    })),
     frontends: toFrontendsConfig(parsed),
     log: parsed.log,
   }
@@ -137,23 +175,27 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
   return {
     limits: contexts === undefined ? limits : { ...limits, contexts },
     singleUse: parsed.single_use,
+    isReplicated: parsed.replicate,
   }
 }
 
 function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
-  const { http, memcached, sessiond, rpc } = frontends
+  const { http, memcached, sessiond, rpc, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
     rpc: rpc === NONE ? undefined : rpc,
+    stats,
+    uwsgi: uwsgi === NONE ? undefined : uwsgi,
     cache: frontends.cache ?? caches[0]?.name ?? '',
     isInsecure: frontends.insecure,
   }
 }
 
-function toReplicationConfig(parsed: NonNullable<ParsedConfig['replication']>): ReplicationConfig {
+function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationConfig | undefined {
+  if (parsed?.listen === undefined) return undefined
   return {
     listen: parsed.listen,
     peers: parsed.peers ?? [],

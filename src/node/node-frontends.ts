@@ -4,19 +4,23 @@ import type { Registry } from 'prom-client'
 import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/memcached-frontend.ts'
 import { RpcFrontend } from '../frontends/rpc/rpc-frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/sessiond-frontend.ts'
+import type { StatsBackend } from '../frontends/stats/backend.ts'
+import { StatsFrontend } from '../frontends/stats/stats-frontend.ts'
+import { UwsgiFrontend } from '../frontends/uwsgi/uwsgi-frontend.ts'
 import type { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
 import type { FrontendsConfig } from './config.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
-  readonly backend: HttpBackend
+  readonly backend: HttpBackend & StatsBackend
   readonly hooks: ReadonlyMap<string, LocalHooks>
   readonly registry: Registry
   readonly clock: Clock
@@ -26,7 +30,7 @@ export interface NodeFrontendsOptions {
 /** Not started yet. Throws ERR_CACHE. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
-  const { http, memcached, sessiond, rpc, isInsecure } = config
+  const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -49,6 +53,18 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push(sourceOf(frontend))
   }
+  if (uwsgi !== undefined) {
+    const { cache: defaultCache } = config
+    const frontend = new UwsgiFrontend({ address: uwsgi, hooks, defaultCache, clock })
+    frontends.push(frontend)
+    sources.push(sourceOf(frontend))
+  }
+  if (stats !== undefined) {
+    const facts = { version: readVersion(), pid: process.pid }
+    const frontend = new StatsFrontend({ address: stats, backend, clock, process: facts })
+    frontends.push(frontend)
+    sources.push(sourceOf(frontend))
+  }
   if (sources.length > 0) collectFrontends(registry, sources)
   // Last, so that who asks it whether the node is ready finds the others listening.
   if (http !== undefined) {
@@ -58,7 +74,10 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
 }
 
 /** Of a frontend over streams: all it counts, but the connections open now by themselves. */
-function sourceOf({ name, stats }: MemcachedFrontend | RpcFrontend): FrontendSource {
+function sourceOf({
+  name,
+  stats,
+}: MemcachedFrontend | RpcFrontend | StatsFrontend | UwsgiFrontend): FrontendSource {
   return {
     name,
     events: () => Object.entries(stats).filter(([event]) => event !== 'connections'),

@@ -10,7 +10,9 @@ import { type RandomSource, systemRandom } from '../base/random.ts'
 import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
 import type { HttpBackend, HttpCache, Readiness } from '../frontends/http/backend.ts'
+import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { LocalHooks } from '../hooks/session-hooks.ts'
+import { collectCacheUdp } from '../metrics/cache-udp-collectors.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
 import { collectProcess, createRegistry } from '../metrics/registry.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
@@ -24,6 +26,7 @@ import { checkConfig, type NodeConfig } from './config.ts'
 import { type ConfigInput, NONE } from './config-schema.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
+import { NodeUwsgi } from './node-uwsgi.ts'
 
 export interface NodeOptions {
   readonly clock?: Clock
@@ -43,6 +46,8 @@ export interface Listening {
 interface NodeCache extends HttpCache {
   readonly store: SessionStore
   readonly hooks: LocalHooks
+  readonly isReplicated: boolean
+  lastModifiedSec: number
 }
 
 /** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
@@ -58,13 +63,14 @@ export function nodeConfig(config: ConfigInput = {}): NodeConfig {
   return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
 }
 
-export class CacheNode implements HttpBackend {
+export class CacheNode implements HttpBackend, StatsBackend {
   readonly nodeName: string
   readonly caches: ReadonlyMap<string, NodeCache>
   readonly #config: NodeConfig
   readonly #logger: Logger
   readonly #sweeper: Sweeper
   readonly #replication: NodeReplication | undefined
+  readonly #uwsgi: NodeUwsgi
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
   #started: Promise<void> | undefined
@@ -85,27 +91,35 @@ export class CacheNode implements HttpBackend {
       seed: random(4).readUInt32LE(),
     }
     this.caches = new Map(
-      config.caches.map(({ limits, singleUse }) => {
+      config.caches.map(({ limits, singleUse, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
         const hooks = new LocalHooks(store, { clock, logger, singleUse })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
-        return [limits.name, { limits, singleUse, stats, store, hooks, refuse }]
+        const flags = { singleUse, isReplicated, lastModifiedSec: 0 }
+        return [limits.name, { limits, stats, store, hooks, refuse, ...flags }]
       }),
     )
-    const stores = new Map([...this.caches].map(([name, { store }]) => [name, store]))
-    this.#sweeper = new Sweeper(stores.values(), clock)
+    const replicated = [...this.caches].filter(([, { isReplicated }]) => isReplicated)
+    const stores = new Map(replicated.map(([name, { store }]) => [name, store]))
+    this.#sweeper = new Sweeper(
+      [...this.caches.values()].map(({ store }) => store),
+      clock,
+    )
     this.#replication =
       config.replication &&
       new NodeReplication({ config: config.replication, identity, stores, clock, random, logger })
     const replicator = this.#replication?.replicator
-    for (const store of stores.values()) {
-      store.onChange = (change, origin) => {
-        if (origin === 'local') replicator?.publish(change)
+    for (const cache of this.caches.values()) {
+      cache.store.onChange = (change, origin) => {
+        cache.lastModifiedSec = Math.floor(clock.wallMs() / 1000)
+        if (origin === 'local' && cache.isReplicated) replicator?.publish(change)
+        this.#uwsgi.publish(change)
       }
     }
-    this.#registry = this.#createRegistry(options.hasProcessMetrics ?? false)
     const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
+    this.#uwsgi = new NodeUwsgi({ listeners: config.uwsgiListeners, hooks, clock, logger })
+    this.#registry = this.#createRegistry(options.hasProcessMetrics ?? false)
     this.#frontends = createFrontends({
       config: config.frontends,
       backend: this,
@@ -145,10 +159,17 @@ export class CacheNode implements HttpBackend {
       name,
       address: formatAddress(address),
     }))
-    const transport = this.#replication?.transport
-    if (transport === undefined) return frontends
-    const address = formatAddress(transport.group ?? transport.address)
-    return [{ name: 'replication', address }, ...frontends]
+    const transports = this.#uwsgi.listeners.map(({ transport }) => ({
+      name: 'cache-udp',
+      transport,
+    }))
+    const own = this.#replication?.transport
+    if (own !== undefined) transports.unshift({ name: 'replication', transport: own })
+    const replication = transports.map(({ name, transport }) => ({
+      name,
+      address: formatAddress(transport.group ?? transport.address),
+    }))
+    return [...replication, ...frontends]
   }
 
   readiness(): Readiness {
@@ -201,6 +222,7 @@ export class CacheNode implements HttpBackend {
   async #start(): Promise<void> {
     try {
       await this.#replication?.start()
+      await this.#uwsgi.start()
       for (const frontend of this.#frontends) await frontend.start()
     } catch (error) {
       this.#started = undefined
@@ -219,7 +241,7 @@ export class CacheNode implements HttpBackend {
     this.#sweeper.stop()
     // Frontends first: what they still take is then sent on.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
-    closed.push(...(await Promise.allSettled([this.#replication?.stop()])))
+    closed.push(...(await Promise.allSettled([this.#replication?.stop(), this.#uwsgi.stop()])))
     for (const outcome of closed) {
       if (outcome.status === 'fulfilled') continue
       this.#logger.warn({ reason: messageOf(outcome.reason) }, 'something did not close')
@@ -239,6 +261,7 @@ export class CacheNode implements HttpBackend {
       })),
     )
     collectSweeper(registry, this.#sweeper.durations)
+    if (this.#uwsgi.listeners.length > 0) collectCacheUdp(registry, this.#uwsgi.listeners)
     const replication = this.#replication
     if (replication !== undefined) {
       collectReplication(registry, {

@@ -9,7 +9,9 @@ import { HttpFrontend } from '../../src/frontends/http/http-frontend.ts'
 import { MemcachedFrontend } from '../../src/frontends/memcached/memcached-frontend.ts'
 import { RpcFrontend } from '../../src/frontends/rpc/rpc-frontend.ts'
 import { SessiondFrontend } from '../../src/frontends/sessiond/sessiond-frontend.ts'
+import { UwsgiFrontend } from '../../src/frontends/uwsgi/uwsgi-frontend.ts'
 import { connectHooks } from '../../src/hooks/remote-hooks.ts'
+import { formatDictionary } from '../../src/uwsgi/packet.ts'
 import type { CacheFixture } from '../support/cache-fixture.ts'
 import { type FrontendClient, testFrontendContract } from '../support/frontend-contract.ts'
 import { ask } from '../support/http.ts'
@@ -242,4 +244,55 @@ testFrontendContract({
   tellsRemoves: true,
   hasFixedIds: false,
   open: openRpc,
+})
+
+async function openUwsgi({ hooks, clock }: CacheFixture): Promise<FrontendClient> {
+  const frontend = new UwsgiFrontend({
+    address: ANY_PORT,
+    hooks: new Map([['ssl', hooks]]),
+    defaultCache: 'ssl',
+    clock,
+  })
+  await frontend.start()
+  /** The answer, without its packet's header; undefined when there was none. */
+  const request = async (
+    pairs: readonly (readonly [string, string | Buffer])[],
+    value: Buffer = NOTHING,
+  ): Promise<Buffer | undefined> => {
+    const client = await StreamClient.connect(frontend.address)
+    client.send(Buffer.concat([formatDictionary(17, pairs), value]).toString('latin1'))
+    await client.closed
+    const answer = Buffer.from(client.received, 'latin1')
+    return answer.length === 0 ? undefined : answer.subarray(4 + answer.readUInt16LE(1))
+  }
+  return {
+    async put({ id, session, ttlSec }) {
+      const size = ['size', String(session.length)] as const
+      const pairs = [['cmd', 'update'], ['key', id], ['expires', String(ttlSec)], size] as const
+      return (await request(pairs, session)) === undefined ? 'refused' : 'stored'
+    },
+    get: (id) =>
+      request([
+        ['cmd', 'get'],
+        ['key', id],
+      ]),
+    async remove(id) {
+      const answer = await request([
+        ['cmd', 'del'],
+        ['key', id],
+      ])
+      return answer !== undefined
+    },
+    close: () => frontend.stop(),
+  }
+}
+
+testFrontendContract({
+  name: 'uwsgi',
+  namesContext: false,
+  namesServer: false,
+  tellsPuts: 'refusal',
+  tellsRemoves: true,
+  hasFixedIds: false,
+  open: openUwsgi,
 })

@@ -55,8 +55,8 @@ const mistakes: readonly Mistake[] = [
   },
   {
     name: 'a frontend that does not exist yet',
-    yaml: 'frontends: { stats: "127.0.0.1:5001" }',
-    expected: '1:14: frontends.stats: unknown key; the nearest known one is frontends.http',
+    yaml: 'frontends: { htp: "127.0.0.1:5001" }',
+    expected: '1:14: frontends.htp: unknown key; the nearest known one is frontends.http',
   },
   {
     name: 'a frontend beyond loopback whose protocol protects nothing',
@@ -163,6 +163,34 @@ const mistakes: readonly Mistake[] = [
     name: 'a word that is none of two',
     yaml: 'caches: [{ name: a, full: drop }]',
     expected: '1:21: caches[0].full: must be evict or refuse',
+  },
+  {
+    name: 'a listener in a wire that is none',
+    yaml: 'replication: { listeners: [{ wire: carp, listen: "127.0.0.1:1" }] }',
+    expected: '1:30: replication.listeners[0].wire: must be uwsgi',
+  },
+  {
+    name: 'a listener that sends in clear',
+    yaml: 'replication: { listeners: [{ wire: uwsgi, listen: "127.0.0.1:1", peers: ["10.0.0.2:1"] }] }',
+    expected:
+      '1:28: replication.listeners[0]: sessions would cross the network in clear with 10.0.0.2:1: ' +
+      'this wire has no keys, set insecure to use it all the same',
+  },
+  {
+    name: 'a listener on a cache that is not there',
+    yaml: 'replication: { listeners: [{ wire: uwsgi, listen: "127.0.0.1:1", cache: tls }] }',
+    expected: '1:66: replication.listeners[0].cache: there is no cache "tls"',
+  },
+  {
+    name: 'a listener with a group and peers',
+    yaml: 'replication: { listeners: [{ wire: uwsgi, listen: "225.1.1.1:1", peers: [], insecure: true }] }',
+    expected:
+      '1:66: replication.listeners[0].peers: exclude a multicast listen address: the group is the list of peers',
+  },
+  {
+    name: 'our own replication without an address beside a listener',
+    yaml: 'replication: { peers: ["127.0.0.1:2"], listeners: [{ wire: uwsgi, listen: "127.0.0.1:1" }] }',
+    expected: '1:1: replication.listen: is required',
   },
   {
     name: 'replication that listens nowhere',

@@ -34,20 +34,58 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
           full: 'evict',
         },
         singleUse: false,
+        isReplicated: true,
       },
     ],
     replication: undefined,
+    uwsgiListeners: [],
     frontends: {
       http: { host: '127.0.0.1', port: 5080 },
       memcached: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
       rpc: undefined,
+      stats: undefined,
+      uwsgi: undefined,
       cache: 'ssl',
       isInsecure: false,
     },
     log: { level: 'info', format: 'json' },
   })
+})
+
+test('listeners in other wires stand alone, or beside our own', () => {
+  const yaml = `caches: [{ name: a }, { name: b, replicate: false }]
+replication:
+  listeners:
+    - { wire: uwsgi, listen: 127.0.0.1:1, peers: ["127.0.0.1:2"] }
+    - { wire: uwsgi, listen: 225.1.1.1:7171, cache: b, interface: eth0, multicast_ttl: 2, insecure: true }
+`
+  const alone = read(yaml)
+  assert.equal(alone.replication, undefined)
+  assert.deepEqual(
+    alone.caches.map(({ isReplicated }) => isReplicated),
+    [true, false],
+  )
+  const absent = { interface: undefined, multicastTtl: undefined }
+  assert.deepEqual(alone.uwsgiListeners, [
+    {
+      listen: { host: '127.0.0.1', port: 1 },
+      peers: [{ host: '127.0.0.1', port: 2 }],
+      cache: 'a',
+      ...absent,
+    },
+    {
+      listen: { host: '225.1.1.1', port: 7171 },
+      peers: [],
+      cache: 'b',
+      interface: 'eth0',
+      multicastTtl: 2,
+    },
+  ])
+  const both = read(`${yaml}  listen: 127.0.0.1:3\n`)
+  assert.deepEqual(both.replication?.listen, { host: '127.0.0.1', port: 3 })
+  assert.equal(both.uwsgiListeners.length, 2)
 })
 
 test('every setting of a file is taken over', () => {
@@ -69,6 +107,8 @@ frontends:
   sessiond: 127.0.0.1:5002
   sessiond_remove: ignore
   rpc: unix:/run/rpc.sock
+  stats: 127.0.0.1:5001
+  uwsgi: 127.0.0.1:3031
   cache: b
   insecure: true
 log: { level: debug, format: text }
@@ -104,6 +144,8 @@ log: { level: debug, format: text }
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
     rpc: { path: '/run/rpc.sock' },
+    stats: { host: '127.0.0.1', port: 5001 },
+    uwsgi: { host: '127.0.0.1', port: 3031 },
     cache: 'b',
     isInsecure: true,
   })

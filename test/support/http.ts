@@ -1,15 +1,16 @@
 // One request to a node's HTTP frontend, with whatever status it answers.
 
-import { type RequestOptions, request } from 'node:http'
+import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http'
 import type { Address } from '../../src/base/address.ts'
 
 export interface Answer {
   readonly status: number
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
 
 export interface Question {
-  readonly method?: 'GET' | 'PUT' | 'DELETE'
+  readonly method?: 'GET' | 'PUT' | 'DELETE' | 'POST'
   /** Path and query, escaped. */
   readonly path: string
   readonly body?: Buffer
@@ -23,7 +24,8 @@ export function ask(address: Address, { method = 'GET', path, body }: Question):
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('error', reject)
       response.on('end', () => {
-        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) })
+        const { statusCode = 0, headers } = response
+        resolve({ status: statusCode, headers, body: Buffer.concat(chunks) })
       })
     })
     sent.on('error', reject)

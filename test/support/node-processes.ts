@@ -34,8 +34,13 @@ export interface Finished {
 }
 
 /** Runs the command to its end. */
-export async function runCli(args: readonly string[], input?: string | Buffer): Promise<Finished> {
-  const child = spawn(process.execPath, [...CLI_ARGS, ...args], { stdio: 'pipe' })
+export async function runCli(
+  args: readonly string[],
+  input?: string | Buffer,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Finished> {
+  const env = { ...process.env, ...variables }
+  const child = spawn(process.execPath, [...CLI_ARGS, ...args], { stdio: 'pipe', env })
   child.stdin.end(input)
   return finish(child)
 }

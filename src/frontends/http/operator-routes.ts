@@ -1,10 +1,8 @@
 // What an operator and Prometheus ask: health, metrics, caches, peers. No session ever passes here.
 
 import type { FastifyInstance } from 'fastify'
-import type { PeerStatus } from '../../replication/peer-status.ts'
-import type { ReplicationStats } from '../../replication/stats.ts'
-import type { SyncStatus } from '../../replication/synchronizer.ts'
-import type { HttpBackend, HttpCache } from './backend.ts'
+import { describeCache, describePeer, describeReplication, describeSync } from '../node-status.ts'
+import type { HttpBackend } from './backend.ts'
 import { readQuery } from './query.ts'
 import { findCache } from './session-routes.ts'
 
@@ -43,75 +41,4 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
     sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),
   }))
-}
-
-function describeCache({ limits, singleUse, stats }: HttpCache) {
-  return {
-    name: limits.name,
-    items: stats.items,
-    items_limit: limits.items,
-    keysize: limits.keysize,
-    blocksize: limits.blocksize,
-    timeout_ms: limits.timeoutMs,
-    contexts_hex: limits.contexts?.map((context) => Buffer.from(context).toString('hex')) ?? null,
-    full: limits.full,
-    single_use: singleUse,
-    stored_bytes: stats.storedBytes,
-    arena_bytes: stats.arenaBytes,
-    tombstones: stats.tombstones,
-    gets: stats.gets,
-    puts: stats.puts,
-    applied: stats.applied,
-    removes: stats.removes,
-    evicted: stats.evicted,
-    expired: stats.expired,
-  }
-}
-
-function describePeer(peer: PeerStatus) {
-  return {
-    role: peer.role,
-    name: peer.name,
-    address: peer.address,
-    boot: peer.boot ?? null,
-    up: peer.isUp,
-    verified: peer.isVerified,
-    last_seen_ms: rounded(peer.lastSeenMs),
-    lag_ms: rounded(peer.lagMs),
-    clock_difference_ms: rounded(peer.clockDifferenceMs),
-    lost: peer.lost,
-    repaired: peer.repaired,
-    entries_sent: peer.entriesSent,
-    entries_received: peer.entriesReceived,
-    sync: describePeerSync(peer.sync),
-  }
-}
-
-function describePeerSync(sync: PeerStatus['sync']) {
-  if (sync === undefined) return null
-  return { state: sync.state, last_synced_ms: rounded(sync.lastSyncedMs) }
-}
-
-function describeSync(status: SyncStatus | undefined) {
-  if (status === undefined) return null
-  const { state, peer, lastSyncedMs } = status
-  return { state, peer, last_synced_ms: rounded(lastSyncedMs) }
-}
-
-function describeReplication(stats: ReplicationStats | undefined) {
-  if (stats === undefined) return null
-  return {
-    datagrams_sent: stats.datagramsSent,
-    datagrams_received: stats.datagramsReceived,
-    entries_sent: stats.entriesSent,
-    entries_received: stats.entriesReceived,
-    dropped: stats.dropped,
-    lost: stats.lost,
-    repaired: stats.repaired,
-    duplicates: stats.duplicates,
-  }
-}
-
-function rounded(durationMs: number | undefined): number | null {
-  return durationMs === undefined ? null : Math.round(durationMs)
 }

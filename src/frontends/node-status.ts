@@ -1,0 +1,84 @@
+// What a node says of itself, its caches and its peers, as JSON has it: never a session, never a key.
+
+import type { PeerStatus } from '../replication/peer-status.ts'
+import type { ReplicationStats } from '../replication/stats.ts'
+import type { SyncStatus } from '../replication/synchronizer.ts'
+import type { CacheLimits } from '../store/limits.ts'
+import type { CacheStats } from '../store/stats.ts'
+
+export interface CacheStatus {
+  readonly limits: CacheLimits
+  readonly singleUse: boolean
+  readonly stats: CacheStats
+}
+
+export function describeCache({ limits, singleUse, stats }: CacheStatus) {
+  return {
+    name: limits.name,
+    items: stats.items,
+    items_limit: limits.items,
+    keysize: limits.keysize,
+    blocksize: limits.blocksize,
+    timeout_ms: limits.timeoutMs,
+    contexts_hex: limits.contexts?.map((context) => Buffer.from(context).toString('hex')) ?? null,
+    full: limits.full,
+    single_use: singleUse,
+    stored_bytes: stats.storedBytes,
+    arena_bytes: stats.arenaBytes,
+    tombstones: stats.tombstones,
+    gets: stats.gets,
+    puts: stats.puts,
+    applied: stats.applied,
+    removes: stats.removes,
+    evicted: stats.evicted,
+    expired: stats.expired,
+  }
+}
+
+export function describePeer(peer: PeerStatus) {
+  return {
+    role: peer.role,
+    name: peer.name,
+    address: peer.address,
+    boot: peer.boot ?? null,
+    up: peer.isUp,
+    verified: peer.isVerified,
+    last_seen_ms: rounded(peer.lastSeenMs),
+    lag_ms: rounded(peer.lagMs),
+    clock_difference_ms: rounded(peer.clockDifferenceMs),
+    lost: peer.lost,
+    repaired: peer.repaired,
+    entries_sent: peer.entriesSent,
+    entries_received: peer.entriesReceived,
+    sync: describePeerSync(peer.sync),
+  }
+}
+
+function describePeerSync(sync: PeerStatus['sync']) {
+  if (sync === undefined) return null
+  return { state: sync.state, last_synced_ms: rounded(sync.lastSyncedMs) }
+}
+
+export function describeSync(status: SyncStatus | undefined) {
+  if (status === undefined) return null
+  const { state, peer, lastSyncedMs } = status
+  return { state, peer, last_synced_ms: rounded(lastSyncedMs) }
+}
+
+export function describeReplication(stats: ReplicationStats | undefined) {
+  if (stats === undefined) return null
+  return {
+    datagrams_sent: stats.datagramsSent,
+    datagrams_received: stats.datagramsReceived,
+    entries_sent: stats.entriesSent,
+    entries_received: stats.entriesReceived,
+    dropped: stats.dropped,
+    lost: stats.lost,
+    repaired: stats.repaired,
+    duplicates: stats.duplicates,
+  }
+}
+
+function rounded(durationMs: number | undefined): number | null {
+  return durationMs === undefined ? null : Math.round(durationMs)
+}

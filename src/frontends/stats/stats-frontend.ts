@@ -1,0 +1,142 @@
+// The stats frontend, as uWSGI's stats server: whoever connects is told one JSON document and the
+// connection ends. Who asks with an HTTP GET is answered in HTTP.
+
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Address } from '../../base/address.ts'
+import type { Clock, Timer } from '../../base/clock.ts'
+import { type Frontend, listenOn } from '../frontend.ts'
+import type { StatsBackend } from './backend.ts'
+import { formatStats, type ProcessFacts } from './document.ts'
+import { createStatsFrontendStats, type StatsFrontendStats } from './stats.ts'
+
+/** Who has said nothing by then wants no HTTP. A client of HTTP sends with the end of its connect. */
+export const SILENCE_MS = 100
+/** For a request to come as a whole, and for the document to be read. */
+export const CONNECTION_MS = 5000
+const MAX_CONNECTIONS = 64
+const MAX_REQUEST_BYTES = 8192
+
+const METHOD = 'GET '
+const END_OF_REQUEST = '\r\n\r\n'
+const BAD_REQUEST = 'HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
+export interface StatsFrontendOptions {
+  readonly address: Address
+  readonly backend: StatsBackend
+  readonly clock: Clock
+  readonly process: ProcessFacts
+  /** More are closed as they come. */
+  readonly maxConnections?: number | undefined
+}
+
+export class StatsFrontend implements Frontend {
+  readonly name = 'stats'
+  readonly stats: StatsFrontendStats = createStatsFrontendStats()
+  readonly #options: StatsFrontendOptions
+  readonly #sockets = new Set<Socket>()
+  #address: Address
+  #server: Server | undefined
+
+  constructor(options: StatsFrontendOptions) {
+    this.#options = options
+    this.#address = options.address
+  }
+
+  get address(): Address {
+    return this.#address
+  }
+
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return
+    // Half open: who has nothing to say may say so and still be told.
+    const server = createServer({ allowHalfOpen: true })
+    server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
+    server.on('connection', (socket) => this.#accept(socket))
+    server.on('drop', () => {
+      this.stats.rejectedConnections += 1
+    })
+    this.#server = server
+    try {
+      this.#address = await listenOn(server, this.#options.address, 'frontends.stats')
+    } catch (error) {
+      this.#server = undefined
+      throw error
+    }
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  #accept(socket: Socket): void {
+    const { clock } = this.#options
+    let request = ''
+    let isAnswered = false
+    let silence: Timer | undefined
+    const answer = (text: string) => {
+      isAnswered = true
+      silence?.cancel()
+      socket.end(text)
+    }
+    const deadline = clock.after(CONNECTION_MS, () => {
+      this.stats.timedOutConnections += 1
+      socket.destroy()
+    })
+    silence = clock.after(SILENCE_MS, () => answer(this.#document()))
+    this.#sockets.add(socket)
+    this.stats.connections += 1
+    socket.setEncoding('latin1')
+    socket.on('data', (chunk: string) => {
+      if (isAnswered) return
+      silence?.cancel()
+      request += chunk
+      const reply = this.#answerTo(request)
+      if (reply !== undefined) answer(reply)
+    })
+    socket.on('end', () => {
+      if (isAnswered) return
+      answer(request === '' ? this.#document() : this.#badRequest())
+    })
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      deadline.cancel()
+      silence?.cancel()
+      this.#sockets.delete(socket)
+      this.stats.connections -= 1
+    })
+  }
+
+  /** undefined: there must be more of it. */
+  #answerTo(request: string): string | undefined {
+    const isHttp = request.startsWith(METHOD)
+    if (!isHttp && !METHOD.startsWith(request)) return this.#document()
+    if (request.length > MAX_REQUEST_BYTES) return this.#badRequest()
+    return request.includes(END_OF_REQUEST) ? this.#httpDocument() : undefined
+  }
+
+  #badRequest(): string {
+    this.stats.malformed += 1
+    return BAD_REQUEST
+  }
+
+  #document(): string {
+    this.stats.documents += 1
+    return formatStats(this.#options.backend, this.#options.process)
+  }
+
+  #httpDocument(): string {
+    this.stats.httpDocuments += 1
+    const body = this.#document()
+    return (
+      'HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n' +
+      `Cache-Control: no-store\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+    )
+  }
+}

@@ -1,0 +1,136 @@
+// The frontend for uWSGI's cache commands over TCP, as its Python API calls them with `name@host:port`:
+// one request a connection, its answer, the end.
+
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Address } from '../../base/address.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import { type Frontend, listenOn } from '../frontend.ts'
+import { InputBuffer } from '../memcached/input-buffer.ts'
+import { Commands } from './commands.ts'
+import { type CommandRequest, type RequestFault, takeRequest } from './request.ts'
+import { createUwsgiStats, type UwsgiStats } from './stats.ts'
+
+/** For a request to come as a whole, and for its answer to be read. uWSGI's own client waits as long. */
+export const CONNECTION_MS = 4000
+const MAX_CONNECTIONS = 1024
+
+export interface UwsgiFrontendOptions {
+  readonly address: Address
+  readonly hooks: ReadonlyMap<string, LocalHooks>
+  /** The cache of commands that name none. */
+  readonly defaultCache: string
+  readonly clock: Clock
+  /** More are closed as they come. */
+  readonly maxConnections?: number | undefined
+}
+
+export class UwsgiFrontend implements Frontend {
+  readonly name = 'uwsgi'
+  readonly stats: UwsgiStats = createUwsgiStats()
+  readonly #options: UwsgiFrontendOptions
+  readonly #commands: Commands
+  readonly #sockets = new Set<Socket>()
+  #address: Address
+  #server: Server | undefined
+
+  constructor(options: UwsgiFrontendOptions) {
+    this.#options = options
+    this.#address = options.address
+    this.#commands = new Commands({ ...options, stats: this.stats })
+  }
+
+  get address(): Address {
+    return this.#address
+  }
+
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return
+    // Half open: a client may end its side with the request.
+    const server = createServer({ allowHalfOpen: true, noDelay: true })
+    server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
+    server.on('connection', (socket) => this.#accept(socket))
+    server.on('drop', () => {
+      this.stats.rejectedConnections += 1
+    })
+    this.#server = server
+    try {
+      this.#address = await listenOn(server, this.#options.address, 'frontends.uwsgi')
+    } catch (error) {
+      this.#server = undefined
+      throw error
+    }
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server
+    if (server === undefined) return
+    this.#server = undefined
+    this.#commands.stop()
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  #accept(socket: Socket): void {
+    const input = new InputBuffer()
+    let request: CommandRequest | undefined
+    let isOver = false
+    const end = (answer?: Buffer) => {
+      isOver = true
+      input.clear()
+      if (answer === undefined) socket.end()
+      else socket.end(answer)
+    }
+    const deadline = this.#options.clock.after(CONNECTION_MS, () => {
+      this.stats.timedOutConnections += 1
+      socket.destroy()
+    })
+    this.#sockets.add(socket)
+    this.stats.connections += 1
+    socket.on('data', (chunk) => {
+      if (isOver) return
+      input.append(chunk)
+      const taken = request ?? takeRequest(input)
+      if (taken === 'starved') return
+      if (typeof taken === 'string') {
+        this.#count(taken)
+        end()
+        return
+      }
+      request = taken
+      isOver = this.#serve(taken, input, end)
+    })
+    socket.on('end', () => {
+      if (isOver) return
+      this.stats.malformed += 1
+      end()
+    })
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      deadline.cancel()
+      this.#sockets.delete(socket)
+      this.stats.connections -= 1
+    })
+  }
+
+  /** False when the value is not all there yet. */
+  #serve(request: CommandRequest, input: InputBuffer, end: (answer?: Buffer) => void): boolean {
+    const { valueBytes } = request
+    const hooks = this.#commands.hooksFor(request)
+    if (hooks === undefined) end()
+    else if (valueBytes > hooks.limits.blocksize) {
+      this.#commands.refuseTooLarge(hooks)
+      end()
+    } else if (input.length < valueBytes) return false
+    else this.#commands.run(request, hooks, input.take(valueBytes), end)
+    return true
+  }
+
+  #count(fault: Exclude<RequestFault, 'starved'>): void {
+    if (fault === 'dump') this.stats.refusedDumps += 1
+    else this.stats[fault] += 1
+  }
+}

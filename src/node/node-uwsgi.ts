@@ -1,0 +1,74 @@
+// The listeners in uWSGI's own datagrams, as the configuration asks for them.
+
+import type { Clock } from '../base/clock.ts'
+import { TlscachedError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { toListenError } from '../frontends/frontend.ts'
+import type { LocalHooks } from '../hooks/session-hooks.ts'
+import type { CacheUdpSource } from '../metrics/cache-udp-collectors.ts'
+import { UdpTransport } from '../replication/udp-transport.ts'
+import type { Change } from '../store/change.ts'
+import { CacheUdp } from '../uwsgi/cache-udp.ts'
+import type { UwsgiListenerConfig } from './config.ts'
+
+export interface NodeUwsgiOptions {
+  readonly listeners: readonly UwsgiListenerConfig[]
+  readonly hooks: ReadonlyMap<string, LocalHooks>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+interface Listener extends CacheUdpSource {
+  readonly config: UwsgiListenerConfig
+  readonly transport: UdpTransport
+  readonly cacheUdp: CacheUdp
+}
+
+export class NodeUwsgi {
+  readonly listeners: readonly Listener[]
+  readonly #logger: Logger
+
+  /** Throws ERR_CACHE. */
+  constructor({ listeners, hooks, clock, logger }: NodeUwsgiOptions) {
+    this.#logger = logger
+    this.listeners = listeners.map((config) => {
+      const { cache, listen, peers } = config
+      const cacheHooks = hooks.get(cache)
+      if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
+      const transport = new UdpTransport({
+        listen,
+        networkInterface: config.interface,
+        multicastHops: config.multicastTtl,
+        clock,
+        logger,
+      })
+      const cacheUdp = new CacheUdp({ transport, peers, hooks: cacheHooks, clock, logger })
+      return { cache, config, transport, cacheUdp, stats: cacheUdp.stats }
+    })
+  }
+
+  async start(): Promise<void> {
+    for (const [index, { config, cacheUdp }] of this.listeners.entries()) {
+      try {
+        await cacheUdp.start()
+      } catch (error) {
+        const cause = error instanceof TlscachedError ? error.cause : error
+        throw toListenError(cause, config.listen, `replication.listeners[${index}].listen`)
+      }
+      this.#logger.warn(
+        { cache: config.cache, wire: 'uwsgi' },
+        'replication: this wire is plain text, and whoever reaches it can write sessions',
+      )
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.listeners.map(({ cacheUdp }) => cacheUdp.stop()))
+  }
+
+  publish(change: Change): void {
+    for (const { cache, cacheUdp } of this.listeners) {
+      if (cache === change.cache) cacheUdp.publish(change)
+    }
+  }
+}

@@ -1,0 +1,137 @@
+// The datagrams of uWSGI's cache-udp (uWSGI: core/cache.c, cache_send_udp_command and
+// cache_udp_server_loop). One datagram is one operation; lengths are little endian.
+//
+//   offset  size  field
+//        0     1  modifier1: 111
+//        1     2  size of what follows the header of 4 bytes
+//        3     1  modifier2: 10 set or update, 11 delete
+//        4     2  length of the key, k
+//        6     k  key: the session ID
+//      6+k     2  length of the value, v                   \
+//      8+k     v  value: the encoded session                | set only; the receiver takes the last
+//    8+k+v     2  length of the expiry, e                   | two as optional
+//   10+k+v     e  expiry: decimal digits, seconds since 1970, "0" for never
+//
+// A delete as uWSGI sends it ends with the key, and every uWSGI drops it: its receiver wants two more bytes
+// than there are. With two zeros behind the key, counted in the size, it is carried out.
+
+import { MODIFIER_CACHE, PACKET_HEADER_BYTES } from './packet.ts'
+
+export const MODIFIER_SET = 10
+export const MODIFIER_DELETE = 11
+
+const KEY_AT = 6
+const LENGTH_BYTES = 2
+const MAX_U16 = 0xffff
+/** Over IPv4, the only version that uWSGI's sockets know. */
+export const MAX_DATAGRAM_BYTES = 65_507
+/** Ten digits last until the year 2286. */
+const EXPIRY = /^\d{1,10}$/
+
+/**
+ * Why a datagram is none of this protocol. `short`: smaller than any. `modifier`: of another kind. `size`:
+ * its size is another one than it says. `truncated`: a field reaches beyond the end. `trailing`: there is
+ * more than the fields. `empty`: no key, or no value. `expiry`: no decimal number of at most ten digits.
+ */
+export const MALFORMED_REASONS = [
+  'short',
+  'modifier',
+  'size',
+  'truncated',
+  'trailing',
+  'empty',
+  'expiry',
+] as const
+export type MalformedReason = (typeof MALFORMED_REASONS)[number]
+
+/** Its bytes alias the datagram. */
+export type CacheOperation =
+  | {
+      readonly kind: 'set'
+      readonly key: Buffer
+      readonly value: Buffer
+      /** 0 for never. */
+      readonly expiresAtSec: number
+    }
+  | { readonly kind: 'delete'; readonly key: Buffer }
+
+export function parseCacheDatagram(datagram: Buffer): CacheOperation | MalformedReason {
+  const { length } = datagram
+  if (length < PACKET_HEADER_BYTES + LENGTH_BYTES) return 'short'
+  const kind = datagram.readUInt8(3)
+  const isSet = kind === MODIFIER_SET
+  if (datagram[0] !== MODIFIER_CACHE || !(isSet || kind === MODIFIER_DELETE)) return 'modifier'
+  if (datagram.readUInt16LE(1) !== length - PACKET_HEADER_BYTES) return 'size'
+  const keyEnd = KEY_AT + datagram.readUInt16LE(PACKET_HEADER_BYTES)
+  if (keyEnd > length) return 'truncated'
+  const key = datagram.subarray(KEY_AT, keyEnd)
+  if (key.length === 0) return 'empty'
+  if (isSet) return parseSet(datagram, key, keyEnd)
+  const padBytes = length - keyEnd
+  if (padBytes !== 0 && padBytes !== LENGTH_BYTES) return 'trailing'
+  return { kind: 'delete', key }
+}
+
+function parseSet(datagram: Buffer, key: Buffer, keyEnd: number): CacheOperation | MalformedReason {
+  const value = fieldAt(datagram, keyEnd)
+  if (value === undefined) return 'truncated'
+  if (value.length === 0) return 'empty'
+  const valueEnd = keyEnd + LENGTH_BYTES + value.length
+  if (valueEnd === datagram.length) return { kind: 'set', key, value, expiresAtSec: 0 }
+  const expiry = fieldAt(datagram, valueEnd)
+  if (expiry === undefined) return 'truncated'
+  if (valueEnd + LENGTH_BYTES + expiry.length !== datagram.length) return 'trailing'
+  if (expiry.length === 0) return { kind: 'set', key, value, expiresAtSec: 0 }
+  const digits = expiry.toString('latin1')
+  if (!EXPIRY.test(digits)) return 'expiry'
+  return { kind: 'set', key, value, expiresAtSec: Number(digits) }
+}
+
+/** The bytes behind a length, or undefined when they are not all there. */
+function fieldAt(datagram: Buffer, at: number): Buffer | undefined {
+  const start = at + LENGTH_BYTES
+  if (start > datagram.length) return undefined
+  const end = start + datagram.readUInt16LE(at)
+  return end > datagram.length ? undefined : datagram.subarray(start, end)
+}
+
+/** Undefined when it fits no datagram. */
+export function formatSet(
+  key: Uint8Array,
+  value: Uint8Array,
+  expiresAtSec: number,
+): Buffer | undefined {
+  const expiry = String(expiresAtSec)
+  const length = KEY_AT + key.length + LENGTH_BYTES + value.length + LENGTH_BYTES + expiry.length
+  if (length > MAX_DATAGRAM_BYTES) return undefined
+  const datagram = allocate(length, MODIFIER_SET)
+  let at = writeField(datagram, PACKET_HEADER_BYTES, key)
+  at = writeField(datagram, at, value)
+  datagram.writeUInt16LE(expiry.length, at)
+  datagram.write(expiry, at + LENGTH_BYTES, 'latin1')
+  return datagram
+}
+
+/** In the form that uWSGI's receivers carry out. */
+export function formatDelete(key: Uint8Array): Buffer {
+  if (key.length > MAX_U16) throw new RangeError('no key is that long')
+  const datagram = allocate(KEY_AT + key.length + LENGTH_BYTES, MODIFIER_DELETE)
+  const end = writeField(datagram, PACKET_HEADER_BYTES, key)
+  datagram.writeUInt16LE(0, end)
+  return datagram
+}
+
+function allocate(length: number, modifier2: number): Buffer {
+  const datagram = Buffer.allocUnsafe(length)
+  datagram[0] = MODIFIER_CACHE
+  datagram.writeUInt16LE(length - PACKET_HEADER_BYTES, 1)
+  datagram[3] = modifier2
+  return datagram
+}
+
+/** Returns where the field ends. */
+function writeField(datagram: Buffer, at: number, bytes: Uint8Array): number {
+  datagram.writeUInt16LE(bytes.length, at)
+  datagram.set(bytes, at + LENGTH_BYTES)
+  return at + LENGTH_BYTES + bytes.length
+}

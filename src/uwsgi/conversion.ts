@@ -1,0 +1,170 @@
+// A file of uWSGI, converted: our configuration, the terminator that stands in front of it, and what of the
+// file means nothing here. The order of the options makes no difference.
+
+import { LEGACY_CACHE, type Note, wholeNumber } from './cache-spec.ts'
+import { convertCaches } from './converted-caches.ts'
+import { convertReplication, type Wire } from './converted-replication.ts'
+import { convertTerminator, type TerminatorPlan } from './converted-terminator.ts'
+import type { IniFile, IniOption, IniProblem } from './ini.ts'
+import {
+  KNOWN_OPTIONS,
+  MEANINGLESS_OPTIONS,
+  OPTION_ALIASES,
+  REPEATABLE,
+  USED_OPTIONS,
+  type UsedOption,
+} from './option-table.ts'
+import { toAddressText } from './socket-name.ts'
+
+/** Where a setting of ours was written there. */
+export interface Place {
+  readonly path: readonly (string | number)[]
+  readonly where: string
+}
+
+export interface Conversion {
+  /** As in our own file. */
+  readonly config: Readonly<Record<string, unknown>>
+  readonly places: readonly Place[]
+  readonly terminator: TerminatorPlan | undefined
+  readonly notes: readonly Note[]
+  readonly problems: readonly IniProblem[]
+}
+
+export interface ConversionOptions {
+  /** Between the nodes: our own wire, or theirs. */
+  readonly wire: Wire
+  /** Their wire also beyond loopback. */
+  readonly isInsecure: boolean
+  /** Of this machine. */
+  readonly hostName: string
+  /** Where the terminator reaches the node. */
+  readonly rpcAddress: string
+  /** The known word closest to an unknown one. */
+  readonly nearest: (word: string, known: readonly string[]) => string
+}
+
+/** What the parts of a conversion read from and write to. */
+export interface ConversionDraft {
+  /** The option with this name, when it is there. */
+  one(name: UsedOption): IniOption | undefined
+  all(name: UsedOption): readonly IniOption[]
+  /** The number that the option gives, or the fallback. */
+  number(name: UsedOption, fallback: number): number
+  report(option: IniOption | { readonly where: string }, message: string): void
+  note(option: string, where: string, why: string): void
+  place(path: Place['path'], where: string): void
+}
+
+export function convert(file: IniFile, options: ConversionOptions): Conversion {
+  const problems: IniProblem[] = [...file.problems]
+  const notes = new Map<string, Note>()
+  const places: Place[] = []
+  const used = new Map<UsedOption, IniOption[]>()
+  for (const option of file.options) {
+    const { name, where } = option
+    const known = USED_OPTIONS.find((one) => one === name) ?? OPTION_ALIASES.get(name)
+    const why = MEANINGLESS_OPTIONS.get(name)
+    if (known !== undefined) used.set(known, [...(used.get(known) ?? []), option])
+    else if (why !== undefined) notes.set(name, notes.get(name) ?? { option: name, where, why })
+    else {
+      const message = `unknown option; the nearest known one is ${options.nearest(name, KNOWN_OPTIONS)}`
+      problems.push({ where, key: name, message })
+    }
+  }
+  const draft: ConversionDraft = {
+    one: (name) => used.get(name)?.at(-1),
+    all: (name) => used.get(name) ?? [],
+    number(name, fallback) {
+      const option = draft.one(name)
+      const value = option === undefined ? fallback : wholeNumber(option.value)
+      if (option !== undefined && value === undefined) {
+        draft.report(option, `must be a whole number, not "${option.value}"`)
+      }
+      return value ?? fallback
+    },
+    report(option, message) {
+      problems.push({ where: option.where, key: 'value' in option ? option.name : '', message })
+    },
+    note: (option, where, why) => notes.set(option, notes.get(option) ?? { option, where, why }),
+    place: (path, where) => places.push({ path, where }),
+  }
+  for (const [name, all] of used) {
+    const values = new Set(all.map(({ value }) => value))
+    const last = all.at(-1)
+    if (last === undefined || values.size === 1 || REPEATABLE.includes(name)) continue
+    draft.report(last, 'is there twice with different values')
+  }
+  const caches = convertCaches(draft, options.nearest)
+  if (caches.list.length === 0 && problems.length === 0) {
+    problems.push({
+      where: file.name,
+      key: '',
+      message: 'has no cache: neither `cache` nor `cache2`',
+    })
+  }
+  const terminator = convertTerminator(draft, caches)
+  const replication = convertReplication(draft, caches, options)
+  const frontends = convertFrontends(draft, caches, terminator && options.rpcAddress)
+  const address = ownAddressOf(draft, caches, terminator)
+  return {
+    config: {
+      // Several nodes of one machine must not have one name.
+      ...(address !== undefined && { node: { name: `${options.hostName}/${address}` } }),
+      ...(caches.list.length > 0 && {
+        caches: caches.list.map(({ spec, timeout, full, isReplicated }) => ({
+          name: spec.name,
+          items: spec.items,
+          keysize: spec.keysize,
+          blocksize: spec.blocksize,
+          timeout,
+          full,
+          ...(!isReplicated && { replicate: false }),
+        })),
+      }),
+      ...(replication !== undefined && { replication }),
+      frontends,
+    },
+    places,
+    terminator,
+    notes: [...notes.values()],
+    problems,
+  }
+}
+
+function convertFrontends(
+  draft: ConversionDraft,
+  caches: ReturnType<typeof convertCaches>,
+  rpc: string | undefined,
+) {
+  const stats = draft.one('stats')
+  const socket = draft.one('socket')
+  if (stats !== undefined) draft.place(['frontends', 'stats'], stats.where)
+  if (socket !== undefined) draft.place(['frontends', 'uwsgi'], socket.where)
+  // For commands without a name: the legacy cache there, too; otherwise, there, the first of the file.
+  const names = caches.list.map(({ spec }) => spec.name)
+  const first = names.includes(LEGACY_CACHE) ? LEGACY_CACHE : caches.sslCache
+  return {
+    // Several nodes may be on this machine, with nothing in their files to tell ports apart.
+    http: 'none',
+    ...(stats !== undefined && { stats: toAddressText(stats.value) }),
+    ...(socket !== undefined && { uwsgi: toAddressText(socket.value) }),
+    ...(rpc !== undefined && { rpc }),
+    ...(first !== undefined && { cache: first }),
+  }
+}
+
+/** An address that no other node of this machine has. */
+function ownAddressOf(
+  draft: ConversionDraft,
+  { list }: ReturnType<typeof convertCaches>,
+  terminator: TerminatorPlan | undefined,
+): string | undefined {
+  const servers = list.flatMap(({ spec }) => spec.udp)
+  const stats = draft.one('stats')?.value
+  const addresses = [terminator?.listen, ...servers.toSorted(), stats]
+  return addresses.find(
+    (address) =>
+      address !== undefined && /^(?!0\.0\.0\.0|22[4-9]\.|23\d\.)[^:]+:\d+$/.test(address),
+  )
+}

@@ -1,0 +1,107 @@
+// Every option of uWSGI that may stand in a file: those with a meaning here, and those without, with the
+// reason. What is in neither list is an error.
+
+/** Options that are taken over. */
+export const USED_OPTIONS = [
+  'cache',
+  'cache-blocksize',
+  'cache2',
+  'cache-udp-server',
+  'cache-udp-node',
+  'ssl-sessions-use-cache',
+  'ssl-sessions-timeout',
+  'https-session-context',
+  'https',
+  'http-processes',
+  'http-to',
+  'stats',
+  'socket',
+  'multicast-ttl',
+] as const
+export type UsedOption = (typeof USED_OPTIONS)[number]
+
+/** uWSGI has up to five spellings of one option. */
+export const OPTION_ALIASES = new Map<string, UsedOption>(
+  Object.entries({
+    'ssl-session-use-cache': 'ssl-sessions-use-cache',
+    'cache-create': 'cache2',
+    'stats-server': 'stats',
+    'uwsgi-socket': 'socket',
+  } as const),
+)
+
+/** May stand there more than once, with different values. */
+export const REPEATABLE: readonly UsedOption[] = [
+  'cache2',
+  'cache-udp-server',
+  'cache-udp-node',
+  'http-to',
+]
+
+const SERVICE = 'starting, stopping, users and files of the process are for the service manager'
+const APPLICATION = 'no application runs here'
+const ALWAYS = 'it is always so here'
+const DISK = 'sessions are never written to disk; a node that starts copies what its peers hold'
+const SWEEP =
+  'every get looks at the lifetime, and a sweeper takes out what is over as it falls due'
+const SYNC = 'a node that starts copies what its peers hold, whichever of them is there'
+const LOG = 'what is logged is set with --log-level and --log-format'
+
+/** Known, but of no meaning here; why. */
+export const MEANINGLESS_OPTIONS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    master: 'one process holds the caches and sweeps them',
+    strict: ALWAYS,
+    'cache-sync': SYNC,
+    'cache-expire-freq': SWEEP,
+    'cache-no-expire': SWEEP,
+    'cache-report-freed-items': 'expired sessions are counted',
+    'cache-use-last-modified': ALWAYS,
+    'cache-store': DISK,
+    'cache-store-sync': DISK,
+    'stats-http': 'the stats answer in HTTP when they are asked in HTTP',
+    'stats-minified': 'the stats have one form',
+    'multicast-loop': ALWAYS,
+    'ssl-verbose': LOG,
+    'log-master': LOG,
+    logto: LOG,
+    logger: LOG,
+    'disable-logging': LOG,
+    'http-timeout': 'the terminator has its own timeouts',
+    'http-keepalive': 'the terminator passes bytes on and knows no HTTP',
+    'thunder-lock': SERVICE,
+    listen: SERVICE,
+    daemonize: SERVICE,
+    pidfile: SERVICE,
+    uid: SERVICE,
+    gid: SERVICE,
+    chdir: SERVICE,
+    vacuum: SERVICE,
+    'die-on-term': SERVICE,
+    procname: SERVICE,
+    'procname-master': SERVICE,
+    'auto-procname': SERVICE,
+    processes: APPLICATION,
+    workers: APPLICATION,
+    threads: APPLICATION,
+    'enable-threads': APPLICATION,
+    'need-app': APPLICATION,
+    'single-interpreter': APPLICATION,
+    'lazy-apps': APPLICATION,
+    harakiri: APPLICATION,
+    'max-requests': APPLICATION,
+    'buffer-size': APPLICATION,
+    plugin: APPLICATION,
+    plugins: APPLICATION,
+    module: APPLICATION,
+    wsgi: APPLICATION,
+    'wsgi-file': APPLICATION,
+    callable: APPLICATION,
+  }),
+)
+
+export const KNOWN_OPTIONS: readonly string[] = [
+  ...USED_OPTIONS,
+  ...OPTION_ALIASES.keys(),
+  ...MEANINGLESS_OPTIONS.keys(),
+]

@@ -1,0 +1,7 @@
+// How uWSGI writes addresses: `host:port`, `:port` for every address of the machine, or a path.
+
+/** As our own settings have it. */
+export function toAddressText(name: string): string {
+  if (name.startsWith('/')) return `unix:${name}`
+  return name.startsWith(':') ? `0.0.0.0${name}` : name
+}

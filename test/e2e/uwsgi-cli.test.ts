@@ -1,0 +1,123 @@
+// Files of uWSGI on the command line: what convert prints, what serve and check refuse, and how serve ends.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { parse } from 'yaml'
+import { freePorts } from '../support/free-ports.ts'
+import { runCli } from '../support/node-processes.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'tlscached-uwsgi-cli-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const VECTORS = new URL('../vectors/uwsgi-files/', import.meta.url)
+const UNICAST = new URL('unicast-1.ini', VECTORS).pathname
+const MULTICAST = new URL('multicast-1.ini', VECTORS).pathname
+
+function write(name: string, ...lines: string[]): string {
+  const file = join(folder, name)
+  writeFileSync(file, ['[uwsgi]', ...lines, ''].join('\n'))
+  return file
+}
+
+test('convert prints YAML that is a configuration, and the rest as comments', async () => {
+  const { code, stdout, stderr } = await runCli(['convert', UNICAST])
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, new RegExp(`^# ${UNICAST}:3: master: `, 'm'))
+  assert.match(
+    stdout,
+    /^# In front of it: tlscached terminate --listen 127\.0\.1\.1:8443 --cert foobar\.crt --key foobar\.key --context foobar .*--processes 2 /m,
+  )
+  const file = join(folder, 'converted.yaml')
+  writeFileSync(file, stdout)
+  assert.equal((await runCli(['check', file])).code, 0)
+  const { replication, caches } = parse(stdout)
+  assert.deepEqual(replication, {
+    listen: '127.0.1.1:7171',
+    peers: ['127.0.1.2:7171', '127.0.1.3:7171'],
+  })
+  assert.equal(caches[0].items, 20_000)
+})
+
+test('convert to the wire of uWSGI, and as JSON', async () => {
+  const { code, stdout } = await runCli(['convert', UNICAST, '--wire', 'uwsgi', '--json'])
+  assert.equal(code, 0)
+  const { ok, config, terminate, notes, problems } = JSON.parse(stdout)
+  assert.deepEqual([ok, problems], [true, []])
+  assert.equal(config.replication.listeners[0].wire, 'uwsgi')
+  assert.equal(terminate[0], '--listen')
+  assert.deepEqual(
+    notes.map(({ option }: { option: string }) => option),
+    ['master', 'http-to'],
+  )
+})
+
+test('every mistake is printed with its line', async () => {
+  const file = write('wrong.ini', 'cache = 0', 'ssl-session-timeout = 5', 'mastr')
+  const expected = [
+    `${file}:2: caches[0].items: must be a whole number, 1..16777216`,
+    `${file}:3: ssl-session-timeout: unknown option; the nearest known one is ssl-sessions-timeout`,
+    `${file}:4: mastr: unknown option; the nearest known one is master`,
+  ]
+  for (const [args, exitCode] of [
+    [['convert', file], 1],
+    [['check', '--uwsgi', file], 1],
+    [['serve', '--uwsgi', file], 2],
+  ] as const) {
+    const { code, stdout, stderr } = await runCli(args)
+    assert.deepEqual([code, stdout], [exitCode, ''], args[0])
+    assert.deepEqual(stderr.trimEnd().split('\n'), expected, args[0])
+  }
+})
+
+const REFUSED: readonly [name: string, args: readonly string[], message: RegExp][] = [
+  [
+    'nodes beyond loopback without keys',
+    ['serve', '--uwsgi', MULTICAST],
+    /225\.1\.1\.1:7171.*--keys-file FILE.*--insecure/,
+  ],
+  ['keys for no file of uWSGI', ['serve', '--keys-file', '/k'], /--keys-file is only for --uwsgi/],
+  ['clear text for none', ['check', '--insecure'], /--insecure is only for --uwsgi/],
+  ['two files', ['serve', '--uwsgi', UNICAST, '/other.yaml'], /takes the place of a configuration/],
+  ['a file that is not there', ['convert', '/no/such.ini'], /\/no\/such\.ini cannot be read/],
+  ['a wire that is none', ['serve', '--uwsgi', UNICAST, '--wire', 'carp'], /--wire/],
+  [
+    'keys that are not there',
+    ['serve', '--uwsgi', MULTICAST, '--keys-file', '/no/keys'],
+    /\/no\/keys/,
+  ],
+]
+
+for (const [name, args, message] of REFUSED) {
+  test(`refused: ${name}`, async () => {
+    const { code, stderr } = await runCli(args)
+    assert.equal(code, 2)
+    assert.match(stderr, message)
+  })
+}
+
+test('a terminator that cannot run ends the node, and leaves no socket behind', async () => {
+  const [port = 0] = await freePorts(1)
+  const temporary = join(folder, 'tmp')
+  mkdirSync(temporary)
+  const file = write(
+    'no-cert.ini',
+    'cache = 10',
+    'ssl-sessions-use-cache',
+    'https-session-context = foobar',
+    `https = 127.0.0.1:${port},/no/such.crt,/no/such.key`,
+    'http-to = 127.0.0.1:1',
+  )
+  const { code, stderr } = await runCli(['serve', '--uwsgi', file], undefined, {
+    TMPDIR: temporary,
+  })
+  assert.equal(code, 2)
+  assert.match(stderr, /--cert: .*\/no\/such\.crt/)
+  assert.match(stderr, /the terminator ended by itself/)
+  assert.deepEqual(
+    readdirSync(temporary).filter((name) => name.startsWith('tlscached-')),
+    [],
+  )
+})

@@ -25,7 +25,9 @@ import { countItems, hasSession, PutLoad } from '../support/stored-sessions.ts'
 
 const NAMES = ['a', 'b', 'c']
 /** Put between two steps, and while each of them is under way. */
-const PUTS_PER_STEP = 200
+const PUTS_PER_STEP = 50
+/** Four processes under load, on a machine that may do much else. */
+const FAILSAFE_MS = 60_000
 
 /** A process with a file of keys of its own, as on a machine of its own. */
 class KeyHolder {
@@ -75,7 +77,7 @@ class KeyHolder {
     this.writeKeys(keys)
     const reloads = this.#reloads + 1
     this.process.child.kill('SIGHUP')
-    await until('the keys were read', () => this.#reloads === reloads)
+    await until('the keys were read', () => this.#reloads === reloads, FAILSAFE_MS)
   }
 }
 
@@ -121,7 +123,7 @@ for (const way of ['peers', 'repeaters'] as const) {
     const load = new PutLoad(nodes)
     const untilMorePuts = async () => {
       const enough = load.sessions.length + PUTS_PER_STEP
-      await until('more puts', () => load.sessions.length >= enough)
+      await until('more puts', () => load.sessions.length >= enough, FAILSAFE_MS)
     }
     const steps = [[old, fresh], [fresh, old], [fresh]]
     for (const keys of steps) {
@@ -134,10 +136,11 @@ for (const way of ['peers', 'repeaters'] as const) {
     const sessions = await load.stop()
     t.diagnostic(`${sessions.length} sessions over ${steps.length} steps`)
 
-    await until('every session is on every node', async () => {
+    const isEverywhere = async () => {
       const counts = await Promise.all(nodes.map(countItems))
       return counts.every((count) => count === sessions.length)
-    })
+    }
+    await until('every session is on every node', isEverywhere, FAILSAFE_MS)
     for (const session of [...sessions.slice(0, 20), ...sessions.slice(-20)]) {
       for (const node of nodes) assert.ok(await hasSession(node, session))
     }

@@ -83,6 +83,7 @@ test('there are these metrics and no others', async () => {
     'replication_applied_total counter',
     'replication_datagrams_total counter',
     'replication_dropped_total counter',
+    'replication_duplicates_total counter',
     'replication_entries_total counter',
     'replication_lag_seconds histogram',
     'replication_lost_total counter',

@@ -121,7 +121,8 @@ async function shout(address: HostAddress, bytes: Uint8Array, isEnded: boolean):
   closing.push(() => socket.destroy())
   socket.on('error', () => {})
   socket.resume()
-  const closed = once(socket, 'close')
+  // A reset is an end like another.
+  const closed = new Promise((resolve) => socket.on('close', resolve))
   if (isEnded) socket.end(bytes)
   else socket.write(bytes)
   await closed

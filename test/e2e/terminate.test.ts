@@ -193,8 +193,10 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
       await assert.rejects(connect(closed, 'shop.test', open))
     }
     assert.match(received.at(-1) ?? '', /^PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ \d+\r\n/)
-    const failures = await readMetrics(closed)
-    assert.equal(sumOf(failures, 'handshake_failures_total', 'client_certificate'), 2)
+    await until('both refusals are counted', async () => {
+      const samples = await readMetrics(closed)
+      return sumOf(samples, 'handshake_failures_total', 'client_certificate') === 2
+    })
   })
 
   /** Of the processes that the first one started. */
@@ -286,6 +288,16 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     assert.equal(code, 1)
   })
 
+  test('when the first process is killed, none of the others is left', async () => {
+    const terminator = await start(0, ['--processes', '2'])
+    const workers = workersOf(terminator)
+    assert.equal(workers.length, 2)
+    const exit = once(terminator.child, 'exit')
+    terminator.child.kill('SIGKILL')
+    await exit
+    await until('they have gone', () => !workers.some(isRunning))
+  })
+
   test('an address that is taken: exit code 1, one line', async () => {
     const listen = formatAddress(tlsOf(terminatorAt(0)))
     const { code, stdout, stderr } = await runCli([
@@ -317,4 +329,12 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
 function socketEnds(socket: { destroy(): unknown }): boolean {
   socket.destroy()
   return false
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
 }

@@ -44,6 +44,8 @@ export interface InboxOptions {
   /** A repeater that was asked for it told where its other subscribers are. */
   readonly onRoster: (subscribers: readonly HostAddress[]) => void
   readonly apply: (change: Change) => ApplyResult
+  /** This node receives from a multicast group. */
+  readonly isInGroup: boolean
   readonly clock: Clock
   readonly logger: Logger
   readonly stats: ReplicationStats
@@ -77,7 +79,11 @@ export class Inbox {
   receive(datagram: Buffer, from: HostAddress): void {
     const { addresses, stats } = this.#options
     const header = readHeader(datagram)
-    if (header !== undefined && this.#isOwn(header)) return
+    if (header !== undefined && this.#isOwn(header)) {
+      // A group gives a node its own datagrams; anybody else who sends them here has recorded them.
+      if (!this.#options.isInGroup) this.#drop('replay')
+      return
+    }
     stats.datagramsReceived += 1
     const reason = header === undefined ? 'malformed' : this.#authenticate(datagram, header, from)
     const isDuplicate = reason === 'replay' && addresses.mayComeTwice(from)

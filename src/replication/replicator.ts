@@ -148,6 +148,7 @@ export class Replicator {
       addresses: this.#addresses,
       onRoster: (subscribers) => this.#repeaters.meet(subscribers),
       apply: options.apply,
+      isInGroup: transport.group !== undefined,
       clock,
       logger,
       stats: this.stats,

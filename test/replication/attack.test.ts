@@ -234,6 +234,7 @@ test('a forged sender or boot ID, and another sender who has the key', async () 
 test('a node takes nothing in its own name, recorded or forged', async () => {
   const { cluster, pair, tape } = await record()
   const [first] = pair
+  const before = { ...first.replicator.stats.dropped }
   const sentBefore = cluster.network.sent.length
   for (const passed of tape) {
     const forged = Buffer.from(passed.datagram)
@@ -245,6 +246,7 @@ test('a node takes nothing in its own name, recorded or forged', async () => {
   assert.deepEqual(first.applied, [])
   assert.equal(cluster.network.sent.length, sentBefore)
   assert.equal(first.replicator.senderCount, 1)
+  assert.deepEqual(droppedSince(first, before), { replay: 2 * tape.length })
   await cluster.stop(pair)
 })
 

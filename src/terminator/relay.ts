@@ -20,14 +20,14 @@ export interface RelayOptions {
 export function createRelay(options: RelayOptions): (client: TLSSocket) => void {
   const { backends, proxyProtocol } = options
   return (client) => {
+    // A client that goes away in the middle is no event here.
+    client.on('error', () => client.destroy())
     const header = proxyProtocol === undefined ? undefined : headerOf(proxyProtocol, client)
     // Nobody can speak for a client that has gone already.
     if (proxyProtocol !== undefined && header === undefined) {
       client.destroy()
       return
     }
-    // A client that goes away in the middle is no event here.
-    client.on('error', () => client.destroy())
     const attempt = backends.connect((backend) => {
       client.off('close', giveUp)
       if (backend === undefined) {

@@ -166,7 +166,8 @@ export class WorkerPool {
       const message = fromWorkerSchema.parse(received)
       if (message.kind === 'stats') running.stats = message.stats
       if (message.kind === 'ready') {
-        running.handle.send({ kind: 'start', process: place.process })
+        const start: ToWorker = { kind: 'start', process: place.process }
+        running.handle.send(this.#isStopping ? { kind: 'drain' } : start)
       }
       this.#tell(running, message)
     })

@@ -46,7 +46,7 @@ export interface ClientsOptions {
   /** Half of the clients speak each. */
   readonly versions: readonly Version[]
   readonly pauseMs: number
-  readonly isOver: () => boolean
+  readonly isOver: (tallies: ReadonlyMap<Version, Tally>) => boolean
   /** Whether the node was away at some time since then. */
   readonly wasAwaySince: (ms: number) => boolean
 }
@@ -73,7 +73,7 @@ export async function runClients(options: ClientsOptions): Promise<Map<Version, 
     // Not all at the same moment.
     await pause((options.pauseMs * index) / options.clients)
     let made: Made | undefined
-    while (!options.isOver()) {
+    while (!options.isOver(tallies)) {
       made = await connectOnce(options, { version, context: contexts.get(version) }, tally, made)
       await pause(options.pauseMs)
     }
@@ -104,11 +104,9 @@ async function connectOnce(
       if (isReused) tally.awayResumed += 1
     }
     if (session === undefined) return offered
-    // In TLS 1.2 a resumed session is the same one: as sound as it was.
-    return {
-      session,
-      isSound: kind.version === '1.2' && isReused ? (offered?.isSound ?? false) : isSound,
-    }
+    // In TLS 1.2 a resumed session is the same one: as sound as it was, or now known to be stored.
+    const isSame = kind.version === '1.2' && isReused
+    return { session, isSound: isSound || (isSame && (offered?.isSound ?? false)) }
   } catch (error) {
     const code = codeOf(error) ?? messageOf(error)
     tally.failures.set(code, (tally.failures.get(code) ?? 0) + 1)

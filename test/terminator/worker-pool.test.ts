@@ -187,6 +187,17 @@ test('stopping ends those that take too long, and starts no more', async (t) => 
   assert.equal(clock.pendingCount, 0)
 })
 
+test('a worker that comes up while all stop is not started', async () => {
+  const { pool, workers } = setUp(1)
+  const start = pool.start()
+  const stopped = pool.stop()
+  workers[0]?.say({ kind: 'ready' })
+  assert.deepEqual(workers[0]?.told, [{ kind: 'drain' }, { kind: 'drain' }])
+  workers[0]?.end('code 0')
+  await assert.rejects(start, /ended while it started/)
+  assert.equal(await stopped, true)
+})
+
 test('replacing: one after the other, the old one drains when the new one listens', async (t) => {
   const { pool, clock, workers, worker } = await started(t)
   worker(0).count(3)

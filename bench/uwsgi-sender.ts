@@ -13,6 +13,8 @@ const ID_BYTES = 32
 /** Of the field that says when the session was made: its tag and that of the number in it. */
 const TIME_FIELD = Buffer.from('a1060204', 'hex')
 const EXPIRY_DIGITS = 10
+/** Of the rate at once: this program, held up for longer, catches up slowly and does not turn into a burst. */
+const MAX_STEP_MS = 3
 
 /**
  * Sends `count` different sessions, the same ones for the same `series`, and resolves with the rate that
@@ -34,7 +36,8 @@ export async function sendSessions(
   })
   const startMs = performance.now()
   for (let sent = 0; sent < count; ) {
-    const due = Math.min(count, ((performance.now() - startMs) / 1000) * perSec)
+    const dueSoFar = ((performance.now() - startMs) / 1000) * perSec
+    const due = Math.min(count, dueSoFar, sent + Math.ceil((perSec * MAX_STEP_MS) / 1000))
     for (; sent < due; sent += 1) {
       id.writeUInt32LE(sent)
       const datagram = Buffer.from(template)

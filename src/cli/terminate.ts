@@ -37,6 +37,9 @@ async function terminate(options: TerminateOptions): Promise<void> {
 
 async function runPrimary(options: TerminateOptions): Promise<void> {
   process.title = 'tlscached terminate primary'
+  // Each process takes its connections from the kernel. Where this one hands them out, a connection that
+  // comes just as the others stop is held by nobody, open, until this one ends, too.
+  cluster.schedulingPolicy = cluster.SCHED_NONE
   const logger = loggerOf(options, 'primary')
   checkOptions(options)
   const { processes, drain: drainMs } = options

@@ -62,8 +62,12 @@ export async function startFront(
 /** A client whose handshake is done. */
 export async function greet(address: HostAddress, options: ConnectionOptions = {}) {
   const socket = connect({ ...address, rejectUnauthorized: false, ...options })
-  const failed = once(socket, 'error').then(([error]) => Promise.reject(error))
-  await Promise.race([once(socket, 'secureConnect'), failed])
+  await new Promise<void>((resolve, reject) => {
+    socket.once('secureConnect', resolve)
+    socket.on('error', reject)
+    // Node tells an end before the handshake as an error, but not in every moment.
+    socket.once('close', () => reject(new Error('closed before the handshake was over')))
+  })
   return socket
 }
 

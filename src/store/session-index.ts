@@ -115,8 +115,7 @@ export class SessionIndex {
 /** Some of the slots, `firstSlot` and the next ones, handed out to keys. */
 class Shard<Key extends number | string> {
   readonly #firstSlot: number
-  /** Each value is the slot of its key, for whoever has no key. */
-  readonly #lru: LRUCache<Key, number>
+  readonly #lru: LRUCache<Key, true>
   /** lru-cache's own: only read. */
   readonly #places: ReadonlyMap<Key, number>
   readonly #moveToTail: (place: number) => void
@@ -127,11 +126,10 @@ class Shard<Key extends number | string> {
     onLeave: (slot: number, isEvicted: boolean) => void,
   ) {
     this.#firstSlot = firstSlot
-    this.#lru = new LRUCache<Key, number>({
+    this.#lru = new LRUCache<Key, true>({
       max: slots,
-      dispose: (slot, _key, reason) => {
-        if (reason !== 'set') onLeave(slot, reason === 'evict')
-      },
+      // Called while the key still has its place.
+      dispose: (_value, key, reason) => onLeave(this.#slotOf(key), reason === 'evict'),
     })
     const { keyMap, moveToTail } = LRUCache.unsafeExposeInternals(this.#lru)
     this.#places = keyMap
@@ -155,12 +153,8 @@ class Shard<Key extends number | string> {
   }
 
   claim(key: Key): number {
-    // The first makes the place, the second writes down the slot.
-    this.#lru.set(key, this.#firstSlot)
-    const slot = this.find(key)
-    if (slot === undefined) throw new RangeError('no room in the shard')
-    this.#lru.set(key, slot)
-    return slot
+    this.#lru.set(key, true)
+    return this.#slotOf(key)
   }
 
   delete(key: Key): void {
@@ -173,8 +167,14 @@ class Shard<Key extends number | string> {
   }
 
   oldest(): number | undefined {
-    for (const slot of this.#lru.rvalues()) return slot
+    for (const key of this.#lru.rkeys()) return this.#slotOf(key)
     return undefined
+  }
+
+  #slotOf(key: Key): number {
+    const slot = this.find(key)
+    if (slot === undefined) throw new RangeError('this key has no place')
+    return slot
   }
 }
 

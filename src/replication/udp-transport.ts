@@ -14,6 +14,8 @@ import type { DatagramReceiver, Transport } from './transport.ts'
 
 /** Holds about 3,600 full datagrams while the event loop is busy; the kernel's default not 100. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+/** The kernel keeps datagrams to hosts whose link address it looks for in there, before those to others. */
+const SEND_BUFFER_BYTES = 4 * 1024 * 1024
 /** What may wait for the kernel before `send` drops. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024
 /** Multicast does not leave the local network unless asked to. */
@@ -158,6 +160,7 @@ export class UdpTransport implements Transport {
     this.#sockets.push(socket)
     await socket.bind({ address: address.host, port: address.port, exclusive: true })
     this.#askReceiveBuffer(socket)
+    socket.socket.setSendBufferSize(SEND_BUFFER_BYTES)
     return socket
   }
 

@@ -17,7 +17,7 @@ import type { Transport } from './transport.ts'
 export const GREETING_DATAGRAM_BYTES = GREETING_BYTES + SEAL_OVERHEAD_BYTES
 /** How often an address is greeted where nobody answers, and an unverified sender challenged. */
 export const GREETING_PERIOD_MS = 1000
-/** How often an address is greeted where somebody answers. */
+/** How often an address is greeted where somebody answered the last greeting. */
 const LIVENESS_PERIOD_MS = 3000
 /** Timers run a little early or late: a greeting due within this counts as due. */
 const PERIOD_SLACK_MS = 100
@@ -84,7 +84,7 @@ export class Greeter {
     if (this.#timer === undefined) return
     const nowMs = this.#options.clock.monotonicMs()
     for (const peer of this.#options.addresses.all) {
-      const isAnswered = peer.activeSender(nowMs) !== undefined
+      const isAnswered = peer.sender !== undefined && peer.lastAnsweredMs >= peer.lastGreetedMs
       // A repeater passes things on to those who ask for it again and again.
       const isSteady = isAnswered && peer.kind !== 'repeater'
       const periodMs = isSteady ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
@@ -129,8 +129,7 @@ export class Greeter {
     sender.provenAddress = from
     sender.measureClock(greeting.sentWallMs, clock.wallMs(), roundTripMs, nowMs)
     if (challenge.target instanceof PeerAddress) {
-      challenge.target.sender = sender
-      challenge.target.lastAnsweredMs = nowMs
+      challenge.target.answer(sender, from, nowMs)
       addresses.refresh(nowMs)
     }
     if (!sender.isVerified) onVerified(sender, greeting.changesSequence)

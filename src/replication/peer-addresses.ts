@@ -5,11 +5,11 @@ import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Sender } from './sender.ts'
 
 /**
- * An answer is good for this long: three greetings in a row may be lost. Where none came for longer, nothing
- * but greetings is sent: the kernel keeps datagrams to a host that is not there for seconds, in the send
- * buffer that those to all others need. Whoever comes back asks for what it missed.
+ * Where nobody answered for this long nor was heard, nothing but greetings is sent: once the kernel no longer
+ * believes in a host's link address (Linux: 8 s after its last datagram) it keeps what goes there for seconds,
+ * in the send buffer that datagrams to all others need. Whoever comes back asks for what it missed.
  */
-const ANSWER_LIFETIME_MS = 10_000
+export const SILENCE_MS = 7000
 /**
  * A repeater tells its subscribers about once a second. Who was not told of for this long may not get what
  * it passes on, and is sent to directly: at worst it has something twice.
@@ -29,6 +29,8 @@ export class PeerAddress {
   /** Who answered the last challenge sent there; in a group the last of many. */
   sender: Sender | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
+  /** From where it did. */
+  #answeredFrom: string | undefined
   lastGreetedMs = Number.NEGATIVE_INFINITY
   /** undefined until the destinations are first chosen with it. */
   knownSinceMs: number | undefined
@@ -41,15 +43,28 @@ export class PeerAddress {
     this.kind = kind
   }
 
-  /** The sender that answers there now. */
-  activeSender(nowMs: number): Sender | undefined {
-    return nowMs - this.lastAnsweredMs <= ANSWER_LIFETIME_MS ? this.sender : undefined
+  /** A sender answered a challenge sent there. */
+  answer(sender: Sender, from: HostAddress, nowMs: number): void {
+    this.sender = sender
+    this.#answeredFrom = formatAddress(from)
+    this.lastAnsweredMs = nowMs
   }
 
-  /** Nobody answers there, and there was time to. */
+  /** The sender that is there now: it answered lately, or is heard from where it answered. */
+  activeSender(nowMs: number): Sender | undefined {
+    return nowMs - this.#lastSignMs <= SILENCE_MS ? this.sender : undefined
+  }
+
+  /** Nobody is there, and there was time to answer. */
   isSilent(nowMs: number): boolean {
-    const sinceMs = Math.max(this.knownSinceMs ?? nowMs, this.lastAnsweredMs)
-    return nowMs - sinceMs > ANSWER_LIFETIME_MS
+    return nowMs - Math.max(this.knownSinceMs ?? nowMs, this.#lastSignMs) > SILENCE_MS
+  }
+
+  /** Where much is lost answers are rare, each takes two datagrams to arrive, but something is heard. */
+  get #lastSignMs(): number {
+    const { sender, lastAnsweredMs } = this
+    const isHeard = sender !== undefined && formatAddress(sender.address) === this.#answeredFrom
+    return isHeard ? Math.max(lastAnsweredMs, sender.lastHeardMs) : lastAnsweredMs
   }
 
   isListed(nowMs: number): boolean {

@@ -7,6 +7,7 @@ import {
   LISTED_LIFETIME_MS,
   MAX_CONTACTS,
   PeerAddresses,
+  SILENCE_MS,
 } from '../../src/replication/peer-addresses.ts'
 import { Sender } from '../../src/replication/sender.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
@@ -32,8 +33,7 @@ function senderAt(address: HostAddress): Sender {
 function answer(addresses: PeerAddresses, host: string, sender: Sender, nowMs: number): void {
   const peer = addresses.all.find(({ address }) => address.host === host)
   assert.ok(peer !== undefined)
-  peer.sender = sender
-  peer.lastAnsweredMs = nowMs
+  peer.answer(sender, sender.address, nowMs)
   addresses.refresh(nowMs)
 }
 
@@ -86,22 +86,42 @@ test('who was told is forgotten five minutes after the last list and the last an
   assert.deepEqual(addresses.all, [])
 })
 
-test('where nobody answers for ten seconds only greetings go, whatever is there', () => {
+test('where nobody answers for a while only greetings go, whatever is there', () => {
   const addresses = new PeerAddresses()
   addresses.set([at(1)], undefined, 0)
   addresses.setRepeaters([at(9)], 0)
   addresses.list([at(2)], 5000)
-  addresses.refresh(10_000)
-  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.9', '10.0.0.1', '10.0.0.2'])
-  addresses.refresh(10_001)
+  addresses.refresh(SILENCE_MS)
+  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.9', '10.0.0.1'])
+  addresses.refresh(SILENCE_MS + 1)
+  assert.deepEqual(hosts(addresses.destinations), [])
+  addresses.refresh(SILENCE_MS + 5000)
   assert.deepEqual(hosts(addresses.destinations), ['10.0.0.2'])
-  addresses.refresh(15_001)
+  addresses.refresh(SILENCE_MS + 5001)
   assert.deepEqual(addresses.destinations, [])
   addresses.list([at(2)], 16_000)
   assert.deepEqual(addresses.behindRepeaters, [])
   answer(addresses, at(9).host, senderAt(at(9)), 16_000)
   assert.deepEqual(hosts(addresses.destinations), ['10.0.0.9'])
   assert.equal(addresses.all.length, 3)
+})
+
+test('who is heard from where it answered is there, though its answers are lost', () => {
+  const addresses = new PeerAddresses()
+  addresses.set([at(1), at(2)], undefined, 0)
+  const sender = senderAt(at(1))
+  answer(addresses, at(1).host, sender, 0)
+  answer(addresses, at(2).host, senderAt(at(2)), 0)
+  sender.lastHeardMs = 5000
+  addresses.refresh(5000 + SILENCE_MS)
+  assert.deepEqual(hosts(addresses.destinations), ['10.0.0.1'])
+  addresses.refresh(5001 + SILENCE_MS)
+  assert.deepEqual(hosts(addresses.destinations), [])
+  // From another of its addresses: this one may be cut off.
+  sender.address = at(3)
+  sender.lastHeardMs = 20_000
+  addresses.refresh(20_000)
+  assert.deepEqual(hosts(addresses.destinations), [])
 })
 
 test('so many addresses are taken from repeaters and no more', () => {

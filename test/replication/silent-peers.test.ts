@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
 import { GREETING_DATAGRAM_BYTES } from '../../src/replication/greeter.ts'
 import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
+import { seededNumbers } from '../support/seeded-random.ts'
 
 test('where nobody answers any more only greetings go; who comes back gets what it missed', async () => {
   const cluster = new MemoryCluster({ delayMs: 1 })
@@ -45,5 +46,24 @@ test('changes made while the only peer is away are numbered, so that it asks for
   cluster.network.isLost = () => false
   cluster.clock.advance(1100)
   assert.deepEqual(second.ids, ['while it is away'])
+  await cluster.stop(members)
+})
+
+test('where a third of all datagrams is lost nobody who is there falls silent', async () => {
+  const cluster = new MemoryCluster({ delayMs: 1, random: seededNumbers('lossy') })
+  const members = await cluster.start(3)
+  cluster.network.loss = 0.3
+  for (let second = 0; second < 300; second += 1) {
+    for (let count = 0; count < 20; count += 1) {
+      for (const [number, member] of members.entries()) {
+        member.put(`${second} ${count} ${number}`, 1)
+      }
+      cluster.clock.advance(50)
+    }
+  }
+  for (const { replicator } of members) {
+    const sent = replicator.peers().map(({ entriesSent }) => entriesSent)
+    assert.deepEqual(sent, [6000, 6000])
+  }
   await cluster.stop(members)
 })

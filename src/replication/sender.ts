@@ -9,12 +9,12 @@ import type { Role } from '../wire/message.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
 import { GapList } from './gap-list.ts'
 
-/** A round trip measured longer ago than this says little about the clocks of today. */
-const CLOCK_SAMPLE_MS = 60_000
+/** The best round trip of the running period and of the one before counts: a single bad one never does. */
+const CLOCK_PERIOD_MS = 30_000
 
 interface ClockSample {
   readonly roundTripMs: number
-  readonly takenMs: number
+  readonly differenceMs: number
 }
 
 export class Sender {
@@ -43,15 +43,15 @@ export class Sender {
   lastChallengedMs = Number.NEGATIVE_INFINITY
   /** When we last answered a challenge of this sender. */
   lastAnsweredMs = Number.NEGATIVE_INFINITY
-  /** Its wall clock minus ours; undefined until measured. */
-  clockDifferenceMs: number | undefined
   /** Of the last changes that arrived; undefined until some did. */
   lagMs: number | undefined
   entriesReceived = 0
   /** Datagrams with changes that arrived after they were asked for again. */
   repairedCount = 0
   #floor = 0
-  #clockSample: ClockSample | undefined
+  /** The best of the running period and of the last one. */
+  #clockSamples: ClockSample[] = []
+  #clockPeriodMs = Number.NEGATIVE_INFINITY
   #reportedLost = 0
   readonly #keys = new Map<number, KeyObject>()
 
@@ -101,17 +101,31 @@ export class Sender {
 
   /** Takes the difference of the clocks from a round trip, unless a shorter one is still valid. */
   measureClock(wallMs: number, ownWallMs: number, roundTripMs: number, nowMs: number): void {
-    const old = this.#clockSample
-    const isOldBetter =
-      old !== undefined && old.roundTripMs < roundTripMs && nowMs - old.takenMs < CLOCK_SAMPLE_MS
-    if (isOldBetter) return
-    this.#clockSample = { roundTripMs, takenMs: nowMs }
-    this.clockDifferenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
+    const differenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
+    const [running, last] = this.#clockSamples
+    const sample = { roundTripMs, differenceMs }
+    if (nowMs - this.#clockPeriodMs >= CLOCK_PERIOD_MS) {
+      this.#clockPeriodMs = nowMs
+      this.#clockSamples = running === undefined ? [sample] : [sample, running]
+    } else if (running === undefined || roundTripMs <= running.roundTripMs) {
+      this.#clockSamples = last === undefined ? [sample] : [sample, last]
+    }
   }
 
-  /** The shortest of the last minute; 0 before the first. */
+  /** Its wall clock minus ours; undefined until measured. */
+  get clockDifferenceMs(): number | undefined {
+    return this.#bestSample?.differenceMs
+  }
+
+  /** The shortest of the last half minute or longer; 0 before the first. */
   get roundTripMs(): number {
-    return this.#clockSample?.roundTripMs ?? 0
+    return this.#bestSample?.roundTripMs ?? 0
+  }
+
+  get #bestSample(): ClockSample | undefined {
+    const [running, last] = this.#clockSamples
+    if (running === undefined || last === undefined) return running
+    return last.roundTripMs < running.roundTripMs ? last : running
   }
 
   get lostCount(): number {

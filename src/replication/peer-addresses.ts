@@ -141,18 +141,16 @@ export class PeerAddresses {
 
   /** A repeater passes everything on to these addresses; unknown ones are added while there is room. */
   list(addresses: readonly HostAddress[], nowMs: number): void {
-    let contacts = this.#all.filter(({ kind }) => kind === 'contact').length
     for (const address of addresses) {
-      const text = formatAddress(address)
-      let peer = this.#byText.get(text)
-      if (peer === undefined) {
-        if (contacts >= MAX_CONTACTS) continue
-        contacts += 1
-        peer = new PeerAddress(address, 'contact')
-        this.#byText.set(text, peer)
-      }
-      peer.lastListedMs = nowMs
+      const peer = this.#contact(address)
+      if (peer !== undefined) peer.lastListedMs = nowMs
     }
+    this.refresh(nowMs)
+  }
+
+  /** A node behind the same repeaters proved to be there: it may know of us what we were not told of it. */
+  meet(sender: Sender, address: HostAddress, nowMs: number): void {
+    this.#contact(address)?.answer(sender, address, nowMs)
     this.refresh(nowMs)
   }
 
@@ -196,6 +194,18 @@ export class PeerAddresses {
     for (const peer of this.#all) {
       if (peer.sender === sender) peer.sender = undefined
     }
+  }
+
+  /** What is known of an address; undefined when it is new and there is no room. */
+  #contact(address: HostAddress): PeerAddress | undefined {
+    const text = formatAddress(address)
+    const known = this.#byText.get(text)
+    if (known !== undefined) return known
+    const contacts = [...this.#byText.values()].filter(({ kind }) => kind === 'contact').length
+    if (contacts >= MAX_CONTACTS) return undefined
+    const contact = new PeerAddress(address, 'contact')
+    this.#byText.set(text, contact)
+    return contact
   }
 
   /**

@@ -83,7 +83,10 @@ export class RepairAsker {
     this.stop()
     const { clock } = this.#options
     this.#timerMs = dueMs
-    this.#timer = clock.after(Math.max(0, dueMs - clock.monotonicMs()), () => this.#run())
+    // After a stall timers come first, but what they would ask for may wait in the socket.
+    this.#timer = clock.after(Math.max(0, dueMs - clock.monotonicMs()), () => {
+      this.#timer = clock.soon(() => this.#run())
+    })
   }
 
   #run(): void {

@@ -136,6 +136,7 @@ export class Replicator {
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),
+      onProven: (sender) => this.#repeaters.meetUnlisted(sender),
       onRound: () => this.#round(),
     })
     this.#inbox = new Inbox({

@@ -8,6 +8,7 @@ import { LISTED_LIFETIME_MS } from '../../src/replication/peer-addresses.ts'
 import { SUBSCRIPTION_LIFETIME_MS } from '../../src/replication/subscribers.ts'
 import { Keyring } from '../../src/wire/keyring.ts'
 import { addressOf, droppedTotal, type Member } from '../support/memory-cluster.ts'
+import type { Passed } from '../support/memory-network.ts'
 import { RepeatedCluster, repeaterAddressOf } from '../support/repeated-cluster.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 
@@ -60,6 +61,28 @@ test('a change goes to the repeater once, and from there to all the others', asy
   await repeater.stop()
   cluster.clock.advance(0)
   assert.equal(cluster.clock.pendingCount, 0)
+})
+
+test('a node whose lists are lost learns of those who find it, and goes on with them alone', async () => {
+  const cluster = new RepeatedCluster({ delayMs: 1 })
+  const { repeater, transport } = await cluster.repeater(1)
+  const one = cluster.subscriber(1, 1)
+  await one.replicator.start()
+  cluster.clock.advance(3000)
+  const two = cluster.subscriber(2, 1)
+  await two.replicator.start()
+  const isRoster = ({ datagram, from, to }: Passed) =>
+    from.host === repeaterAddressOf(1).host && to.host === addressOf(1).host && datagram[3] === 1
+  cluster.network.isLost = (passed) => isRoster(passed)
+  cluster.clock.advance(3000)
+  await transport.stop()
+  cluster.clock.advance(SETTLE_MS)
+  one.put('alone', 1)
+  cluster.clock.advance(1)
+  assert.deepEqual(two.ids, ['alone'])
+  assert.equal(one.replicator.stats.dropped.replay, 0)
+  await cluster.stop([one, two])
+  await repeater.stop()
 })
 
 test('what the repeater lost is asked of its sender directly, and so is the tail', async () => {

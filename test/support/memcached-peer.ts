@@ -5,7 +5,7 @@ import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { Flusher } from '../../src/frontends/memcached/flusher.ts'
 import { InputBuffer } from '../../src/frontends/memcached/input-buffer.ts'
 import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
-import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
+import { ReplyBuffer, ReplyMemory } from '../../src/frontends/memcached/reply-buffer.ts'
 import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
@@ -15,7 +15,7 @@ import type { CacheFixture } from './cache-fixture.ts'
 export class MemcachedPeer {
   readonly stats = createMemcachedStats()
   readonly input = new InputBuffer()
-  readonly #output = new ReplyBuffer()
+  readonly #output = new ReplyBuffer(new ReplyMemory())
   readonly #protocol: TextProtocol | BinaryProtocol
   isClosed = false
 
@@ -50,7 +50,9 @@ export class MemcachedPeer {
       })
       if (step === 'close') this.isClosed = true
     }
-    return this.#output.take()
+    const answers = Buffer.from(this.#output.gathered())
+    this.#output.clear(true)
+    return answers
   }
 
   /** Feeds the bytes in pieces that end at these places. */

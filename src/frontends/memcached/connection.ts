@@ -7,7 +7,7 @@ import { REQUEST_MAGIC } from './binary-parser.ts'
 import { BinaryProtocol } from './binary-protocol.ts'
 import { InputBuffer } from './input-buffer.ts'
 import type { Protocol, ProtocolParts } from './protocol.ts'
-import { ReplyBuffer } from './reply-buffer.ts'
+import { ReplyBuffer, type ReplyMemory } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
 
 /** Answers gathered before they are handed to the socket, though there are more commands. */
@@ -17,6 +17,7 @@ const MAX_UNREAD_BYTES = 262_144
 
 export interface ConnectionOptions {
   readonly clock: Clock
+  readonly replyMemory: ReplyMemory
   /** Longest silence between two commands. */
   readonly idleTimeoutMs: number
   /** Longest time for the rest of a command to come, and for answers to be read. */
@@ -31,7 +32,7 @@ export class Connection {
   readonly #parts: ConnectionParts
   readonly #options: ConnectionOptions
   readonly #input = new InputBuffer()
-  readonly #output = new ReplyBuffer()
+  readonly #output: ReplyBuffer
   /** Known from the first byte on. */
   #protocol: Protocol | undefined
   /** `blocked`: the peer must read first. `waiting`: a command of its own is not done. */
@@ -45,6 +46,7 @@ export class Connection {
     this.#socket = socket
     this.#parts = parts
     this.#options = options
+    this.#output = new ReplyBuffer(options.replyMemory)
     this.#progressMs = options.clock.monotonicMs()
     socket.on('data', (chunk) => this.#receive(chunk))
     socket.on('drain', () => this.#drained())
@@ -108,9 +110,10 @@ export class Connection {
 
   #send(): void {
     if (this.#output.length === 0) return
-    const answers = this.#output.take()
-    this.#parts.stats.bytesWritten += answers.length
-    this.#socket.write(answers)
+    this.#parts.stats.bytesWritten += this.#output.length
+    this.#socket.write(this.#output.gathered())
+    // Nothing waits in the socket: the kernel has its own copy of these answers.
+    this.#output.clear(this.#socket.writableLength === 0)
     const mayRead = this.#socket.writableLength <= MAX_UNREAD_BYTES
     if (!mayRead && this.#state === 'open') this.#wait('blocked')
   }

@@ -9,6 +9,7 @@ import { Connection } from './connection.ts'
 import { Entries } from './entries.ts'
 import { toTtlMs } from './expiry.ts'
 import { Flusher } from './flusher.ts'
+import { ReplyMemory } from './reply-buffer.ts'
 import { ServerStatus } from './server-status.ts'
 import { createMemcachedStats, type MemcachedStats } from './stats.ts'
 import { maxValueBytes } from './values.ts'
@@ -46,6 +47,7 @@ export class MemcachedFrontend implements Frontend {
   readonly #entries: Entries
   readonly #flusher: Flusher
   readonly #status: ServerStatus
+  readonly #replyMemory = new ReplyMemory()
   readonly #connections = new Set<Connection>()
   #address: Address
   #server: Server | undefined
@@ -124,6 +126,7 @@ export class MemcachedFrontend implements Frontend {
     }
     const connection = new Connection(socket, parts, {
       clock,
+      replyMemory: this.#replyMemory,
       idleTimeoutMs: this.#idleTimeoutMs,
       stallTimeoutMs: this.#stallTimeoutMs,
       onClose: () => {

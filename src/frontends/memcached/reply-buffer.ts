@@ -1,15 +1,39 @@
 // Answers of one connection on their way out: gathered in one piece of memory, which then goes to the
-// socket as it is. Between two times a connection holds none.
+// socket as it is. Between two times a connection holds none: whose answers the kernel took at once, as it
+// nearly always does, leaves the memory to the next one.
 
 const NOTHING = Buffer.alloc(0)
-/** Small enough to be a piece of Node's pool, large enough for the answers to a few commands. */
-const INITIAL_BYTES = 1024
+/** The answers to a few hundred commands. */
+const PIECE_BYTES = 65_536
+const ZERO = 0x30
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 64
 
+/** The memory that the connections of one frontend gather their answers in, one after the other. */
+export class ReplyMemory {
+  #spare: Buffer | undefined
+
+  take(bytes: number): Buffer {
+    const spare = this.#spare
+    if (spare === undefined || bytes > PIECE_BYTES)
+      return Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
+    this.#spare = undefined
+    return spare
+  }
+
+  giveBack(memory: Buffer): void {
+    if (memory.length === PIECE_BYTES) this.#spare = memory
+  }
+}
+
 export class ReplyBuffer {
+  readonly #memory: ReplyMemory
   #bytes: Buffer = NOTHING
   #length = 0
+
+  constructor(memory: ReplyMemory) {
+    this.#memory = memory
+  }
 
   get length(): number {
     return this.#length
@@ -24,6 +48,20 @@ export class ReplyBuffer {
     this.#length += length
     if (length > MAX_LOOP_BYTES) target.write(text, start, 'latin1')
     else for (let at = 0; at < length; at += 1) target[start + at] = text.charCodeAt(at)
+  }
+
+  /** In decimal digits; 0 <= number < 2^32. Without making a string, as most answers have two. */
+  number(number: number): void {
+    let digits = 1
+    for (let rest = number; rest >= 10; rest = Math.floor(rest / 10)) digits += 1
+    this.#reserve(digits)
+    this.#length += digits
+    let rest = number
+    for (let at = this.#length - 1; digits > 0; at -= 1) {
+      this.#bytes[at] = ZERO + (rest % 10)
+      rest = Math.floor(rest / 10)
+      digits -= 1
+    }
   }
 
   bytes(bytes: Uint8Array): void {
@@ -44,19 +82,24 @@ export class ReplyBuffer {
     return this.#bytes.subarray(start, this.#length).fill(0)
   }
 
-  /** What was gathered, for the caller to keep; the next answers begin anew. */
-  take(): Buffer {
-    const taken = this.#bytes.subarray(0, this.#length)
+  /** What was gathered; changes with the next answer. */
+  gathered(): Buffer {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  /** Begins anew. `isRead`: what was gathered is read by nobody any more, and may be written over. */
+  clear(isRead: boolean): void {
+    if (isRead) this.#memory.giveBack(this.#bytes)
     this.#bytes = NOTHING
     this.#length = 0
-    return taken
   }
 
   #reserve(extra: number): void {
     const needed = this.#length + extra
     if (needed <= this.#bytes.length) return
-    const grown = Buffer.allocUnsafe(Math.max(INITIAL_BYTES, 2 * needed))
-    this.#bytes.copy(grown, 0, 0, this.#length)
-    this.#bytes = grown
+    const small = this.#bytes
+    this.#bytes = this.#memory.take(small === NOTHING ? needed : 2 * needed)
+    small.copy(this.#bytes, 0, 0, this.#length)
+    this.#memory.giveBack(small)
   }
 }

@@ -78,8 +78,9 @@ export class TextParser {
       return malformed(TOO_LONG, true)
     }
     if (end === -1) return undefined
-    const withEnd = this.#input.take(end + 1)
-    const line = withEnd.subarray(0, withEnd[end - 1] === CARRIAGE_RETURN ? end - 1 : end)
+    const isReturn = end > 0 && this.#input.at(end - 1) === CARRIAGE_RETURN
+    const line = this.#input.take(isReturn ? end - 1 : end)
+    this.#input.skip(isReturn ? 2 : 1)
     return this.#beginGet(line) ?? this.#beginCommand(line)
   }
 

@@ -99,10 +99,13 @@ export class TextProtocol implements Protocol {
 
   #value(key: Buffer, entry: Entry, withCas: boolean): void {
     const { output } = this.#parts
-    const cas = withCas ? ` ${casTokenOf(entry.version)}` : ''
     output.text('VALUE ')
     output.bytes(key)
-    output.text(` ${entry.flags} ${entry.data.length}${cas}\r\n`)
+    output.text(' ')
+    output.number(entry.flags)
+    output.text(' ')
+    output.number(entry.data.length)
+    output.text(withCas ? ` ${casTokenOf(entry.version)}\r\n` : '\r\n')
     output.bytes(entry.data)
     output.text('\r\n')
   }

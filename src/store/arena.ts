@@ -57,6 +57,7 @@ export class Arena {
   /** One empty page kept, so that a block freed and taken again at a page's edge costs no new page. */
   #spare: Page | undefined
   #pageCount = 0
+  readonly #allocated: BlockCursor = { page: NO_PAGE, start: 0 }
 
   /** `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. */
   constructor(slots: number, maxBytes: number) {
@@ -70,8 +71,8 @@ export class Arena {
     return this.#pageCount * PAGE_BYTES
   }
 
-  /** Gives a slot that has none a block of at least `bytes` after its header, all zero. */
-  allocate(slot: number, bytes: number): void {
+  /** Gives a slot that has none a block of at least `bytes` after its header, all zero. Valid until the next call. */
+  allocate(slot: number, bytes: number): BlockCursor {
     const classNumber = this.#classFor(bytes + BLOCK_HEADER_BYTES)
     const sizeClass = this.#classAt(classNumber)
     const position = sizeClass.used
@@ -79,7 +80,11 @@ export class Arena {
       sizeClass.pages.push(this.#takePage())
     sizeClass.used += 1
     this.#location[slot] = locationOf(classNumber, position)
-    pageAt(sizeClass, position).words[offsetAt(sizeClass, position) >>> 2] = slot
+    const block = this.#allocated
+    block.page = pageAt(sizeClass, position)
+    block.start = offsetAt(sizeClass, position)
+    block.page.words[block.start >>> 2] = slot
+    return block
   }
 
   free(slot: number): void {

@@ -25,6 +25,7 @@ import { type CallFailure, createRemoteStats, type RemoteStats } from './remote-
 
 const DEFAULT_DEADLINE_MS = 50
 const MAX_DEADLINE_MS = 60_000
+const OPEN_TIMEOUT_MS = 1000
 
 export interface ConnectOptions {
   /** Name of the cache on the node. */
@@ -55,7 +56,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectOptions>([
 
 /**
  * The hooks on a cache of the node whose `frontends.rpc` listens at `address` (`host:port`, `unix:/path`).
- * It returns at once: the connection is made with the first call, in the process that makes the call, and
+ * It returns at once: the connection is made by `open` or the first call, in the process that makes it, and
  * made again whenever it is lost. Throws ERR_ADDRESS, ERR_INSECURE or ERR_USAGE.
  */
 export function connectHooks(address: string, options: ConnectOptions): RemoteHooks {
@@ -92,9 +93,18 @@ export class RemoteHooks implements SessionHooks {
     })
   }
 
-  /** Whether the node answers; false before the first call. */
+  /** Whether the node answers; false before the first call, or `open`. */
   get isConnected(): boolean {
     return this.#link.isConnected
+  }
+
+  /**
+   * Makes the connection now, so that the first handshake of this process need not wait for it. Whether the
+   * node answered within `timeoutMs`; when it is away that is known at once.
+   */
+  async open(timeoutMs = OPEN_TIMEOUT_MS): Promise<boolean> {
+    const outcome = await this.#call({ kind: 'ping' }, timeoutMs)
+    return typeof outcome !== 'string'
   }
 
   async get(
@@ -173,8 +183,8 @@ export class RemoteHooks implements SessionHooks {
     this.#link.close()
   }
 
-  #call(call: HooksCall): Promise<Outcome> {
-    return new Promise((resolve) => this.#link.send(call, this.#deadlineMs, resolve))
+  #call(call: HooksCall, deadlineMs = this.#deadlineMs): Promise<Outcome> {
+    return new Promise((resolve) => this.#link.send(call, deadlineMs, resolve))
   }
 
   #failureOf(outcome: Outcome): CallFailure {

@@ -46,6 +46,7 @@ export interface TerminatorContext {
 /** The hooks, with what was counted of their calls. */
 export interface CountedHooks extends SessionHooks {
   readonly stats: CacheCallStats
+  open(): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -80,6 +81,7 @@ export class TerminatorProcess {
 
   /** Where it listens. Rejects with ERR_LISTEN. */
   async start(): Promise<readonly HostAddress[]> {
+    await this.#hooks.open()
     const addresses = await this.#front.start()
     this.#backends.start()
     return addresses

@@ -27,6 +27,28 @@ test('calls that wait when the node goes have no answer at once', async (t) => {
   assert.equal(all.hooks.isConnected, false)
 })
 
+test('opened before the first call; a node that is away is not waited for, a silent one not for long', async (t) => {
+  const { node, hooks, get } = remoteFixture(t)
+  const opened = hooks.open()
+  await node.last.pong()
+  await node.last.pong()
+  assert.equal(await opened, true)
+  assert.equal(hooks.isConnected, true)
+  const found = get()
+  await node.last.answer('get', { kind: 'miss' })
+  assert.equal(await found, undefined)
+  assert.equal(node.connections.length, 1)
+
+  const away = remoteFixture(t)
+  away.node.isRefusing = true
+  assert.equal(await away.hooks.open(), false)
+
+  const silent = remoteFixture(t)
+  const late = silent.hooks.open(300)
+  silent.clock.advance(300)
+  assert.equal(await late, false)
+})
+
 test('while the node is away nobody waits, and it is tried less and less often', async (t) => {
   const { node, clock, logger, hooks, get } = remoteFixture(t)
   node.isRefusing = true

@@ -15,6 +15,8 @@ export interface Services {
   readonly other: SharingService
   /** Asks for client certificates. */
   readonly admin?: SharingService
+  /** Whether every process of it has found its node, for those that can tell. */
+  readonly isConnected?: () => Promise<boolean>
 }
 
 export interface TerminatorKind {

@@ -20,6 +20,7 @@ import { nodeServer } from './node-server.ts'
 import type { Handshake, TlsVersion } from './s-client.ts'
 import { assertAll, Client, countOf, medianMs, type Sessions, slowestMs } from './sharing.ts'
 import { stunnel } from './stunnel.ts'
+import { terminate } from './terminate.ts'
 
 /** How much longer the slowest handshake may take than the usual one, when the node is away or hangs. */
 const MOST_LONGER_MS = 1000
@@ -28,7 +29,15 @@ const HANGING = 20
 /** Before we do anything: what others do. */
 const IS_BUSY = (loadavg()[0] ?? 0) > availableParallelism()
 
-const KINDS: readonly TerminatorKind[] = [stunnel, apache, h2o, nghttpx, nginx, nodeServer]
+const KINDS: readonly TerminatorKind[] = [
+  stunnel,
+  apache,
+  h2o,
+  nghttpx,
+  nginx,
+  nodeServer,
+  terminate,
+]
 const CHOSEN = process.env['TERMINATORS']?.split(',')
 
 const COLUMNS = [
@@ -165,7 +174,8 @@ function testVersion(
     await b.shop.node.start()
     // A terminator that met nobody asks again after some seconds: Apache after five.
     await until(`${kind.name} asks its node again`, async () => {
-      return countOf(await client.offer(b.shop, [probe], false), 'Reused') === 1
+      if (countOf(await client.offer(b.shop, [probe], false), 'Reused') === 0) return false
+      return (await b.isConnected?.()) ?? true
     })
     noteShare('node back', countOf(await client.offer(b.shop, made, false), 'Reused'))
   })

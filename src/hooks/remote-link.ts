@@ -103,7 +103,9 @@ export class RemoteLink {
     this.#readySinceMs = clock.monotonicMs()
     if (stats.connects > 0) stats.reconnects += 1
     stats.connects += 1
-    logger.info({ reconnects: stats.reconnects }, 'connected to the session cache')
+    // The first time it is as expected.
+    const level = stats.reconnects > 0 || this.#failures > 0 ? 'info' : 'debug'
+    logger[level]({ reconnects: stats.reconnects }, 'connected to the session cache')
   }
 
   #lost(reason: string): void {

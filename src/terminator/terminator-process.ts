@@ -81,9 +81,9 @@ export class TerminatorProcess {
 
   /** Where it listens. Rejects with ERR_LISTEN. */
   async start(): Promise<readonly HostAddress[]> {
-    const addresses = await this.#front.start()
-    // Before anybody is told that it listens: the first handshake need not wait for the node.
+    // Before it listens: the first handshake need not wait for the node.
     await this.#hooks.open()
+    const addresses = await this.#front.start()
     this.#backends.start()
     return addresses
   }

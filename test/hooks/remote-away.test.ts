@@ -111,7 +111,7 @@ test('when the node is back, calls have answers again, without anybody doing any
   assert.deepEqual(
     logger.lines.map(({ level, message }) => [level, message]),
     [
-      ['info', BACK],
+      ['debug', BACK],
       ['warn', AWAY],
       ['info', BACK],
     ],

@@ -19,6 +19,7 @@ export const terminate: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
+  busyBar: 0.9,
   outlivesNode: true,
   outlivesHang: true,
   start,

@@ -3,12 +3,14 @@
 
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { freePorts } from '../test/support/free-ports.ts'
 import { compileLoad } from './load-programs.ts'
 import { type Server, startNode, startProgram } from './servers.ts'
 import type { Row } from './table.ts'
 import { type Contestant, versus } from './versus.ts'
 
+const ECHO = fileURLToPath(new URL('./echo-server.ts', import.meta.url))
 const HOST = '127.0.0.1'
 const KEYS = 10_000
 const LIFETIME_SEC = 3600
@@ -40,7 +42,7 @@ type GetLoad = (args: readonly (string | number)[]) => Promise<GetReport>
 
 export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
   const runLoad = await compileLoad<GetReport>('get-load')
-  const [ours = 0, memcached = 0, redis = 0] = await freePorts(3)
+  const [ours = 0, memcached = 0, redis = 0, echo = 0] = await freePorts(4)
   const servers: Server[] = []
   try {
     const node = await startNode(ours, {
@@ -72,6 +74,19 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
       rows.push(...(await versus(`${what}: memcached -t 1`, us, them, { rounds, ...goal })))
       const redisRun = contestant('redis', redis, redisServer)
       rows.push(...(await versus(`${what}: redis`, us, redisRun, { rounds })))
+      if (load.goal === undefined) continue
+      // How much of the gap is the runtime's own.
+      const args = [
+        '--import',
+        import.meta.resolve('tsx'),
+        ECHO,
+        String(echo),
+        String(load.valueBytes),
+      ]
+      const echoServer = await startProgram('echo', echo, process.execPath, args)
+      const echoRun = contestant('memcached', echo, echoServer)
+      rows.push(...(await versus(`${what}: Node.js without a cache`, us, echoRun, { rounds })))
+      await echoServer.stop()
     }
     return rows
   } finally {

@@ -1,5 +1,5 @@
-// Two contestants in turn, A B A B: each pair of runs gives a ratio, and the median of the ratios counts, as
-// a machine that slows down slows down both.
+// Contestants in turn, A B A B: each pair of runs gives a ratio, and the median of the ratios counts, as a
+// machine that slows down slows down both.
 
 import type { Row } from './table.ts'
 
@@ -9,6 +9,10 @@ export interface Run {
   readonly cpuUs: number
   /** Share of its processor that the load generator used. */
   readonly generatorShare: number
+  /** Of handshakes: share that resumed a session. */
+  readonly resumedShare?: number
+  /** Operations that failed, besides those counted. */
+  readonly failed?: number
 }
 
 export type Contestant = () => Promise<Run>
@@ -39,14 +43,63 @@ export async function versus(
   ]
 }
 
+export interface Rival {
+  readonly name: string
+  readonly run: Contestant
+}
+
+/**
+ * More than two in turn, A B C A B C: the first one's rate and processor time to those of each other one, then
+ * everybody's own figures.
+ */
+export async function allInTurn(
+  what: string,
+  [ours, ...others]: readonly [Rival, ...Rival[]],
+  rounds: number,
+): Promise<Row[]> {
+  const ourRuns: Run[] = []
+  const otherRuns = others.map((): Run[] => [])
+  for (let round = 0; round < rounds; round += 1) {
+    ourRuns.push(await ours.run())
+    for (const [index, { run }] of others.entries()) otherRuns[index]?.push(await run())
+  }
+  return [
+    ...others.flatMap(({ name }, index) => {
+      const runs = otherRuns[index] ?? []
+      const between = `${ours.name} to ${name}`
+      return [
+        ratioRow(`${what}: rate, ${between}`, ourRuns, runs, ({ perSec }) => perSec),
+        ratioRow(`${what}: CPU time each, ${between}`, ourRuns, runs, ({ cpuUs }) => cpuUs),
+      ]
+    }),
+    ...rowsOf(ours.name, ourRuns),
+    ...others.flatMap(({ name }, index) => rowsOf(name, otherRuns[index] ?? [])),
+  ]
+}
+
+function ratioRow(
+  what: string,
+  ours: readonly Run[],
+  theirs: readonly Run[],
+  of: (run: Run) => number,
+): Row {
+  const ratios = ours.map((run, round) => of(run) / of(theirs[round] ?? run))
+  const spread = [Math.min(...ratios), Math.max(...ratios)] as const
+  return { what, value: medianOf(ratios), unit: 'x', spread }
+}
+
 function rowsOf(who: string, runs: readonly Run[]): Row[] {
   const rates = runs.map((run) => run.perSec)
   const cpuUs = medianOf(runs.map((run) => run.cpuUs))
   const busy = medianOf(runs.map((run) => run.generatorShare)) * 100
-  const detail = `${cpuUs.toFixed(1)} us CPU each, generator ${busy.toFixed(0)} % busy`
+  const details = [`${cpuUs.toFixed(1)} us CPU each, generator ${busy.toFixed(0)} % busy`]
+  const resumed = runs.flatMap(({ resumedShare }) => resumedShare ?? [])
+  if (resumed.length > 0) details.push(`${(medianOf(resumed) * 100).toFixed(0)} % resumed`)
+  const failed = runs.reduce((sum, run) => sum + (run.failed ?? 0), 0)
+  if (failed > 0) details.push(`${failed} FAILED`)
   return [
     {
-      what: `  ${who}: ${detail}`,
+      what: `  ${who}: ${details.join(', ')}`,
       value: medianOf(rates),
       unit: '/s',
       spread: [Math.min(...rates), Math.max(...rates)],

@@ -27,6 +27,10 @@ export const CELLS: readonly Cell[] = [
   { kind: 'resumed', version: '1.3' },
 ]
 
+export function titleOf({ kind, version }: Cell): string {
+  return `TLS ${version} ${kind}`
+}
+
 export interface Target {
   readonly port: number
   /** All processes that work for it. */

@@ -77,7 +77,8 @@ export function startNode(port: number, config: { node: { name: string } }): Pro
   return startCli(config.node.name, port, ['serve', '--config', file])
 }
 
-function cpuSecOf(pid: number | undefined): number {
+/** Seconds of processor time of a process since its start, that of its child processes included. */
+export function cpuSecOf(pid: number | undefined): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   // The name, in parentheses, may hold blanks; behind it, from the 12th field on, user and system time of the
   // process, then of its children that ended.

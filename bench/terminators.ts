@@ -1,91 +1,9 @@
-// Handshakes of the reference terminator beside stunnel, hitch and Node's own TLS server, all of them in one run.
+// Handshakes of terminators: of the reference terminator beside others, and of Apache with one store or another.
 
-import { setTimeout as delay } from 'node:timers/promises'
-import { CertificateFolder } from '../test/support/certificates.ts'
-import { freePorts } from '../test/support/free-ports.ts'
-import {
-  CELLS,
-  type Cell,
-  compileHandshakeLoad,
-  type HandshakeKind,
-  startAnswerBackend,
-  type Target,
-  whyWithoutHandshakeLoad,
-} from './handshake-load.ts'
-import type { Server } from './servers.ts'
+import { benchApache } from './apache.ts'
+import { benchReferenceTerminator } from './reference-terminator.ts'
 import type { Row } from './table.ts'
-import {
-  hitch,
-  nodeTls,
-  type Rivalry,
-  referenceTerminator,
-  type Surroundings,
-  stunnel,
-} from './terminator-servers.ts'
-import { allInTurn, type Rival } from './versus.ts'
-
-const OTHERS: readonly Rivalry[] = [stunnel, hitch, nodeTls]
-/** Node compiles what runs often. */
-const WARM_UP_SEC = 3
-/** The terminator looks at its backend and connects to its node. */
-const SETTLE_MS = 500
 
 export async function benchTerminators(isQuick: boolean): Promise<Row[]> {
-  const missing = whyWithoutHandshakeLoad()
-  if (missing !== undefined) {
-    console.error(`terminators: not measured: ${missing}`)
-    return []
-  }
-  const certificates = new CertificateFolder()
-  const started: Server[] = []
-  try {
-    const [backendPort = 0] = await freePorts(1)
-    const certificate = certificates.make({
-      commonName: 'localhost',
-      alternatives: ['DNS:localhost'],
-    })
-    const backend = await startAnswerBackend(backendPort)
-    started.push(backend)
-    const surroundings = { folder: certificates.path, certificate, backendPort, started }
-    const runLoad = await compileHandshakeLoad([backend])
-    const [ours, ...others] = await Promise.all([
-      enter(referenceTerminator, surroundings),
-      ...OTHERS.filter(isThere).map((other) => enter(other, surroundings)),
-    ])
-    await delay(SETTLE_MS)
-    const rows: Row[] = []
-    for (const cell of CELLS) {
-      if (!isQuick) {
-        for (const { targetFor } of [ours, ...others])
-          await runLoad(targetFor(cell.kind), cell, WARM_UP_SEC)
-      }
-      const rival = ({ name, resumes, targetFor }: Entrant): Rival => ({
-        name: cell.kind === 'full' || resumes === undefined ? name : `${name} (${resumes})`,
-        run: () => runLoad(targetFor(cell.kind), cell, isQuick ? 0.3 : 2),
-      })
-      const rivals = [rival(ours), ...others.map(rival)] as const
-      rows.push(...(await allInTurn(titleOf(cell), rivals, isQuick ? 1 : 5)))
-    }
-    return rows
-  } finally {
-    await Promise.all(started.map((server) => server.stop()))
-    certificates.remove()
-  }
-}
-
-interface Entrant extends Rivalry {
-  readonly targetFor: (kind: HandshakeKind) => Target
-}
-
-async function enter(rivalry: Rivalry, surroundings: Surroundings): Promise<Entrant> {
-  return { ...rivalry, targetFor: await rivalry.start(surroundings) }
-}
-
-function isThere({ name, skip }: Rivalry): boolean {
-  if (skip !== false) console.error(`${name}: not measured: ${skip}`)
-  return skip === false
-}
-
-function titleOf({ kind, version }: Cell): string {
-  return `TLS ${version} ${kind}`
+  return [...(await benchReferenceTerminator(isQuick)), ...(await benchApache(isQuick))]
 }

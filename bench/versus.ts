@@ -3,10 +3,15 @@
 
 import type { Row } from './table.ts'
 
+/** Of its processor, from which on a load generator counts as the limit. */
+const SATURATED_SHARE = 0.95
+
 export interface Run {
   readonly perSec: number
   /** Processor time of the server for one operation. */
   readonly cpuUs: number
+  /** The same of the store that it asks. */
+  readonly storeCpuUs?: number
   /** Share of its processor that the load generator used. */
   readonly generatorShare: number
   /** Of handshakes: share that resumed a session. */
@@ -68,13 +73,24 @@ export async function allInTurn(
       const runs = otherRuns[index] ?? []
       const between = `${ours.name} to ${name}`
       return [
-        ratioRow(`${what}: rate, ${between}`, ourRuns, runs, ({ perSec }) => perSec),
+        ratioRow(
+          `${what}: rate, ${between}${limitOf(runs)}`,
+          ourRuns,
+          runs,
+          ({ perSec }) => perSec,
+        ),
         ratioRow(`${what}: CPU time each, ${between}`, ourRuns, runs, ({ cpuUs }) => cpuUs),
       ]
     }),
     ...rowsOf(ours.name, ourRuns),
     ...others.flatMap(({ name }, index) => rowsOf(name, otherRuns[index] ?? [])),
   ]
+}
+
+/** A generator that has no time left hides how much more a server could do. */
+function limitOf(runs: readonly Run[]): string {
+  const share = medianOf(runs.map(({ generatorShare }) => generatorShare))
+  return share >= SATURATED_SHARE ? ' (which the generator holds back)' : ''
 }
 
 function ratioRow(
@@ -92,7 +108,10 @@ function rowsOf(who: string, runs: readonly Run[]): Row[] {
   const rates = runs.map((run) => run.perSec)
   const cpuUs = medianOf(runs.map((run) => run.cpuUs))
   const busy = medianOf(runs.map((run) => run.generatorShare)) * 100
-  const details = [`${cpuUs.toFixed(1)} us CPU each, generator ${busy.toFixed(0)} % busy`]
+  const details = [`${cpuUs.toFixed(1)} us CPU each`]
+  const stores = runs.flatMap(({ storeCpuUs }) => storeCpuUs ?? [])
+  if (stores.length > 0) details.push(`its store ${medianOf(stores).toFixed(1)} us`)
+  details.push(`generator ${busy.toFixed(0)} % busy`)
   const resumed = runs.flatMap(({ resumedShare }) => resumedShare ?? [])
   if (resumed.length > 0) details.push(`${(medianOf(resumed) * 100).toFixed(0)} % resumed`)
   const failed = runs.reduce((sum, run) => sum + (run.failed ?? 0), 0)

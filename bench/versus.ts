@@ -1,7 +1,7 @@
 // Contestants in turn, A B A B: each pair of runs gives a ratio, and the median of the ratios counts, as a
 // machine that slows down slows down both.
 
-import type { Row } from './table.ts'
+import { type Row, rowOf } from './table.ts'
 
 /** Of its processor, from which on a load generator counts as the limit. */
 const SATURATED_SHARE = 0.95
@@ -126,7 +126,26 @@ function rowsOf(who: string, runs: readonly Run[]): Row[] {
   ]
 }
 
-export function medianOf(values: readonly number[]): number {
+export function quantileOf(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+  return sorted[Math.floor(sorted.length * share)] ?? Number.NaN
+}
+
+export function medianOf(values: readonly number[]): number {
+  return quantileOf(values, 0.5)
+}
+
+/** The same figure of two, round by round: its ratio, then both. */
+export function pairRows(
+  what: string,
+  unit: string,
+  ours: readonly number[],
+  theirs: { readonly name: string; readonly values: readonly number[] },
+): Row[] {
+  const ratios = ours.map((value, round) => value / (theirs.values[round] ?? Number.NaN))
+  return [
+    rowOf(`${what}: ours to ${theirs.name}`, 'x', ratios),
+    rowOf('  ours', unit, ours),
+    rowOf(`  ${theirs.name}`, unit, theirs.values),
+  ]
 }

@@ -33,7 +33,8 @@ interface Store {
   start(folder: string, port: number): Promise<{ cache: string; server?: Server }>
 }
 
-const STORES: readonly [Store, ...Store[]] = [
+/** The first one is held against the others. */
+const STORES: readonly Store[] = [
   {
     name: 'tlscached',
     skip: false,
@@ -75,24 +76,23 @@ export async function benchApache(isQuick: boolean): Promise<Row[]> {
   const started: Server[] = []
   try {
     const certificate = certificates.make({ commonName: 'localhost' })
-    const [first, ...others] = STORES
-    const enter = (store: Store) => startWith(store, certificates.path, certificate, started)
-    const ours = await enter(first)
-    const theirs: Apache[] = []
-    for (const store of others) {
-      if (store.skip === false) theirs.push(await enter(store))
+    const all: Apache[] = []
+    for (const store of STORES) {
+      if (store.skip === false)
+        all.push(await startWith(store, certificates.path, certificate, started))
       else console.error(`Apache with ${store.name}: not measured: ${store.skip}`)
     }
     await delay(SETTLE_MS)
     const rows: Row[] = []
     for (const cell of CELLS) {
-      if (!isQuick) await ours.contestant(cell, WARM_UP_SEC)()
+      if (!isQuick) {
+        for (const { contestant } of all) await contestant(cell, WARM_UP_SEC)()
+      }
       const rival = ({ name, contestant }: Apache): Rival => ({
         name,
         run: contestant(cell, isQuick ? 0.3 : 2),
       })
-      const rivals = [rival(ours), ...theirs.map(rival)] as const
-      rows.push(...(await allInTurn(`Apache, ${titleOf(cell)}`, rivals, isQuick ? 1 : 5)))
+      rows.push(...(await allInTurn(`Apache, ${titleOf(cell)}`, all.map(rival), isQuick ? 1 : 5)))
     }
     return rows
   } finally {

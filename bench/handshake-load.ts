@@ -35,8 +35,6 @@ export interface Target {
   readonly port: number
   /** All processes that work for it. */
   readonly servers: readonly Server[]
-  /** Sent by each client, where the server waits for something. */
-  readonly request?: string
 }
 
 interface Report {
@@ -60,9 +58,8 @@ export function whyWithoutHandshakeLoad(): string | undefined {
 /** `helpers` run on the processor of the load generator, and count as part of it. */
 export async function compileHandshakeLoad(helpers: readonly Server[]): Promise<HandshakeLoad> {
   const program = await compile('handshake-load', '-lssl', '-lcrypto')
-  return async ({ port, servers, request }, { kind, version }, seconds) => {
+  return async ({ port, servers }, { kind, version }, seconds) => {
     const args = [HOST, port, CONNECTIONS, seconds, kind, version].map(String)
-    if (request !== undefined) args.push(request)
     const [command, allArgs] = pinned(GENERATOR_CPU, program, args)
     const child = spawn(command, allArgs, { stdio: ['ignore', 'pipe', 'inherit'] })
     const ended = once(child, 'exit')

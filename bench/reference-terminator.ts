@@ -48,23 +48,22 @@ export async function benchReferenceTerminator(isQuick: boolean): Promise<Row[]>
     started.push(backend)
     const surroundings = { folder: certificates.path, certificate, backendPort, started }
     const runLoad = await compileHandshakeLoad([backend])
-    const [ours, ...others] = await Promise.all([
-      enter(referenceTerminator, surroundings),
-      ...OTHERS.filter(isThere).map((other) => enter(other, surroundings)),
-    ])
+    const rivalries = [referenceTerminator, ...OTHERS.filter(isThere)]
+    const entering = rivalries.map((rivalry) => enter(rivalry, surroundings))
+    // Until each one has started or failed: who starts later would not be ended.
+    await Promise.allSettled(entering)
+    const entrants = await Promise.all(entering)
     await delay(SETTLE_MS)
     const rows: Row[] = []
     for (const cell of CELLS) {
       if (!isQuick) {
-        for (const { targetFor } of [ours, ...others])
-          await runLoad(targetFor(cell.kind), cell, WARM_UP_SEC)
+        for (const { targetFor } of entrants) await runLoad(targetFor(cell.kind), cell, WARM_UP_SEC)
       }
       const rival = ({ name, resumes, targetFor }: Entrant): Rival => ({
         name: cell.kind === 'full' || resumes === undefined ? name : `${name} (${resumes})`,
         run: () => runLoad(targetFor(cell.kind), cell, isQuick ? 0.3 : 2),
       })
-      const rivals = [rival(ours), ...others.map(rival)] as const
-      rows.push(...(await allInTurn(titleOf(cell), rivals, isQuick ? 1 : 5)))
+      rows.push(...(await allInTurn(titleOf(cell), entrants.map(rival), isQuick ? 1 : 5)))
     }
     return rows
   } finally {

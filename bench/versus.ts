@@ -59,9 +59,10 @@ export interface Rival {
  */
 export async function allInTurn(
   what: string,
-  [ours, ...others]: readonly [Rival, ...Rival[]],
+  [ours, ...others]: readonly Rival[],
   rounds: number,
 ): Promise<Row[]> {
+  if (ours === undefined) return []
   const ourRuns: Run[] = []
   const otherRuns = others.map((): Run[] => [])
   for (let round = 0; round < rounds; round += 1) {

@@ -1,10 +1,10 @@
 /*
  * Load for TLS servers: handshakes, full ones or ones that resume, each on a connection of its own.
  *
- *   handshake-load HOST PORT CONNECTIONS SECONDS full|resumed 1.2|1.3 [REQUEST]
+ *   handshake-load HOST PORT CONNECTIONS SECONDS full|resumed 1.2|1.3
  *
- * CONNECTIONS are open at any time. Each one sends REQUEST, if any, and is over when the server has answered
- * with at least one byte and closed: sessions of TLS 1.3 come before that byte, so the client always has them.
+ * CONNECTIONS are open at any time. Each one is over when the server has sent at least one byte and closed:
+ * sessions of TLS 1.3 come before that byte, so the client always has them.
  * With "resumed" each of the CONNECTIONS offers the session it was given last; the first handshake of each
  * comes before the measurement. One cipher and one key exchange, so that every server computes the same: P-256
  * is named for the certificate only.
@@ -39,7 +39,7 @@
 struct client {
   SSL *ssl;
   SSL_SESSION *session;
-  int fd, is_connected, has_asked;
+  int fd, is_connected;
   long answered;
   uint64_t start_ns;
   /* Connections that went well. */
@@ -49,7 +49,6 @@ struct client {
 static struct client clients[MAX_CONNECTIONS];
 static struct sockaddr_in address;
 static SSL_CTX *context;
-static const char *request;
 static int epoll, is_resuming, count;
 static long handshakes, resumed, failed;
 
@@ -89,7 +88,7 @@ static void begin(struct client *one) {
   if (one->ssl == NULL || !SSL_set_fd(one->ssl, one->fd)) fail("SSL_new");
   SSL_set_connect_state(one->ssl);
   if (is_resuming && one->session != NULL) SSL_set_session(one->ssl, one->session);
-  one->is_connected = one->has_asked = 0;
+  one->is_connected = 0;
   one->answered = 0;
   one->start_ns = now_ns();
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = one};
@@ -135,11 +134,6 @@ static void advance(struct client *one) {
     if (result != 1) return wait_or_end(one, result);
     one->is_connected = 1;
   }
-  if (request != NULL && !one->has_asked) {
-    int result = SSL_write(one->ssl, request, (int)strlen(request));
-    if (result <= 0) return wait_or_end(one, result);
-    one->has_asked = 1;
-  }
   for (;;) {
     int result = SSL_read(one->ssl, bytes, sizeof bytes);
     if (result <= 0) return wait_or_end(one, result);
@@ -167,12 +161,11 @@ static int is_warm(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 7 || argc > 8) return fprintf(stderr, "handshake-load: wrong arguments\n"), 2;
+  if (argc != 7) return fprintf(stderr, "handshake-load: wrong arguments\n"), 2;
   count = atoi(argv[3]);
   double seconds = atof(argv[4]);
   is_resuming = strcmp(argv[5], "resumed") == 0;
   int version = strcmp(argv[6], "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
-  request = argc == 8 ? argv[7] : NULL;
   if (count < 1 || count > MAX_CONNECTIONS || seconds <= 0)
     return fprintf(stderr, "handshake-load: argument out of bounds\n"), 2;
   signal(SIGPIPE, SIG_IGN);

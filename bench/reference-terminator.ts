@@ -33,7 +33,7 @@ const SETTLE_MS = 500
 export async function benchReferenceTerminator(isQuick: boolean): Promise<Row[]> {
   const missing = whyWithoutHandshakeLoad()
   if (missing !== undefined) {
-    console.error(`terminators: not measured: ${missing}`)
+    console.error(`handshakes of terminators: not measured: ${missing}`)
     return []
   }
   const certificates = new CertificateFolder()

@@ -38,11 +38,12 @@ const STORES: readonly Store[] = [
   {
     name: 'tlscached',
     skip: false,
-    async start(_folder, port) {
+    async start(folder, port) {
       const config = {
         node: { name: 'bench' },
         caches: [{ name: 'ssl', items: ITEMS }],
-        frontends: { memcached: `${HOST}:${port}` },
+        // Its default would be a port that another node on this machine may have.
+        frontends: { http: `unix:${join(folder, 'http.sock')}`, memcached: `${HOST}:${port}` },
         log: { level: 'warn' },
       }
       return { cache: `memcache:${HOST}:${port}`, server: await startNode(port, config) }

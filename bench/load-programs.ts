@@ -11,13 +11,19 @@ import { GENERATOR_CPU, pinned } from './pinned.ts'
 
 const run = promisify(execFile)
 
+/** Compiles bench/load/<name>.c with these libraries, as in `-lssl`; the program's path. */
+export async function compile(name: string, ...libraries: readonly string[]): Promise<string> {
+  const source = fileURLToPath(new URL(`./load/${name}.c`, import.meta.url))
+  const program = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), name)
+  await run('cc', ['-O2', '-Wall', '-o', program, source, ...libraries])
+  return program
+}
+
 /** Compiles bench/load/<name>.c and returns a function that runs it and parses what it prints. */
 export async function compileLoad<Report>(
   name: string,
 ): Promise<(args: readonly (string | number)[]) => Promise<Report>> {
-  const source = fileURLToPath(new URL(`./load/${name}.c`, import.meta.url))
-  const program = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), name)
-  await run('cc', ['-O2', '-Wall', '-o', program, source])
+  const program = await compile(name)
   return async (args) => {
     const [command, allArgs] = pinned(GENERATOR_CPU, program, args.map(String))
     const { stdout } = await run(command, allArgs)

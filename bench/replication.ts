@@ -11,6 +11,7 @@ import { type CacheNode, createNode } from '../src/node/node.ts'
 import { generateKey } from '../src/wire/keyring.ts'
 import type { ReceiverOrder, ReceiverReport } from './replication-receiver.ts'
 import { type Row, rowOf } from './table.ts'
+import { quantileOf } from './versus.ts'
 
 const RECEIVER = fileURLToPath(new URL('./replication-receiver.ts', import.meta.url))
 const CONTEXT = Buffer.from('shop.example')
@@ -20,7 +21,7 @@ const GOAL_PER_SEC = 200_000
 const TARGET_PER_SEC = 210_000
 const MODERATE_PER_SEC = 100_000
 /** After each turn of puts, for the peers to take their share of the processors outside the measurement. */
-const PEERS_TURN_MS = 6
+export const PEERS_TURN_MS = 6
 /** Puts before anything is measured: a node that has been running is compiled. */
 const WARM_UP_PUTS = 50_000
 const WARM_UP_PER_TURN = 50
@@ -28,8 +29,10 @@ const WARM_UP_PER_TURN = 50
 const DATAGRAM_SIZES = [1400, 8192] as const
 const ID_BYTES = 32
 /** Puts in one turn of the event loop, at most: what a busy terminator does between two looks at I/O. */
-const PUTS_PER_TURN = 500
+export const PUTS_PER_TURN = 500
 const SETTLE_MS = 5000
+/** While nothing else is to do. */
+export const BETWEEN_PUTS_MS = 3
 
 export async function benchReplication(isQuick: boolean): Promise<Row[]> {
   const rows: Row[] = []
@@ -60,6 +63,30 @@ async function benchWith(datagramBytes: number, isQuick: boolean): Promise<Row[]
     withSender(shared, receivers, (sender) => putRate(sender, isQuick)),
   )
   return [...rows, puts]
+}
+
+export interface SenderWithPeers {
+  visibleAfterMs(count: number): Promise<number[]>
+  /** A multiple of PUTS_PER_TURN. */
+  putsPerSec(count: number): Promise<number>
+}
+
+/** Runs with a node that has two peers, each in a process of its own. */
+export function withTwoPeers<Result>(
+  items: number,
+  run: (sender: SenderWithPeers) => Promise<Result>,
+): Promise<Result> {
+  const shared = { key: generateKey(systemRandom), items, datagramBytes: DATAGRAM_SIZES[0] }
+  return withReceivers(shared, ['b', 'c'], (receivers) =>
+    withSender(shared, receivers, (sender) => {
+      const [first] = receivers
+      if (first === undefined) throw new Error('no receiver')
+      return run({
+        visibleAfterMs: (count) => visibleAfterMs(sender, first.child, count),
+        putsPerSec: (count) => putsPerSec(sender, count),
+      })
+    }),
+  )
 }
 
 async function withReceivers<Result>(
@@ -147,25 +174,31 @@ async function warmUp(sender: CacheNode): Promise<void> {
 }
 
 async function latency(sender: CacheNode, receiver: ChildProcess, count: number): Promise<Row[]> {
+  const took = await visibleAfterMs(sender, receiver, count)
+  const at = (share: number) => quantileOf(took, share)
+  return [
+    { what: 'put on A visible on B, idle, p50', value: at(0.5), unit: 'ms', goal: 0.2 },
+    { what: 'put on A visible on B, idle, p99', value: at(0.99), unit: 'ms', goal: 2 },
+  ]
+}
+
+/** One put after the other: how long until the receiver had it, of those that it got. */
+async function visibleAfterMs(
+  sender: CacheNode,
+  receiver: ChildProcess,
+  count: number,
+): Promise<number[]> {
   await order(receiver, { kind: 'clear' })
   const put = putter(sender)
   const putMs: number[] = []
   for (let number = 0; number < count; number += 1) {
     putMs.push(Number(process.hrtime.bigint()) / 1e6)
     put(number)
-    await delay(3)
+    await delay(BETWEEN_PUTS_MS)
   }
   await delay(100)
   const { arrivedMs } = await order(receiver, { kind: 'report', numbers: count })
-  const took = arrivedMs
-    .map((ms, number) => ms - (putMs[number] ?? 0))
-    .filter((ms) => ms > 0)
-    .sort((a, b) => a - b)
-  const at = (share: number) => took[Math.floor(took.length * share)] ?? Number.NaN
-  return [
-    { what: 'put on A visible on B, idle, p50', value: at(0.5), unit: 'ms', goal: 0.2 },
-    { what: 'put on A visible on B, idle, p99', value: at(0.99), unit: 'ms', goal: 2 },
-  ]
+  return arrivedMs.map((ms, number) => ms - (putMs[number] ?? 0)).filter((ms) => ms > 0)
 }
 
 async function sustained(
@@ -203,24 +236,25 @@ async function sustained(
 }
 
 async function putRate(sender: CacheNode, isQuick: boolean): Promise<Row> {
-  const put = putter(sender)
   const rates: number[] = []
-  const perRound = isQuick ? 20_000 : 200_000
-  for (let round = 0; round < (isQuick ? 1 : 5); round += 1) {
-    let putMs = 0
-    for (let made = 0; made < perRound; made += PUTS_PER_TURN) {
-      const startMs = performance.now()
-      for (let count = 0; count < PUTS_PER_TURN; count += 1)
-        put(1e6 + round * perRound + made + count)
-      putMs += performance.now() - startMs
-      await delay(PEERS_TURN_MS)
-    }
-    rates.push((perRound / putMs) * 1000)
-  }
+  for (let round = 0; round < (isQuick ? 1 : 5); round += 1)
+    rates.push(await putsPerSec(sender, isQuick ? 20_000 : 200_000))
   return rowOf(
     'put with 2 peers, in process, sealing and sending included',
     '/s',
     rates,
     GOAL_PER_SEC,
   )
+}
+
+async function putsPerSec(sender: CacheNode, count: number): Promise<number> {
+  const put = putter(sender)
+  let putMs = 0
+  for (let made = 0; made < count; made += PUTS_PER_TURN) {
+    const startMs = performance.now()
+    for (let number = made; number < made + PUTS_PER_TURN; number += 1) put(number)
+    putMs += performance.now() - startMs
+    await delay(PEERS_TURN_MS)
+  }
+  return (count / putMs) * 1000
 }

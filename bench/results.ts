@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readVersion } from '../src/base/version.ts'
 import { cellsOf, HEAD, type Row } from './table.ts'
@@ -18,6 +19,9 @@ const PROGRAMS: readonly (readonly string[])[] = [
   ['redis-server', '--version'],
   ['uwsgi-core', '--version'],
   ['openssl', 'version'],
+  ['stunnel', '-version'],
+  ['hitch', '--version'],
+  ['/usr/sbin/apache2', '-v'],
 ]
 
 export interface BenchResult {
@@ -57,9 +61,9 @@ function machine(): string[] {
 }
 
 function versionOf([program = '', ...args]: readonly string[]): string[] {
-  const { stdout } = spawnSync(program, args, { encoding: 'utf8' })
-  const said = stdout?.split('\n')[0]?.trim()
-  return said === undefined || said === '' ? [] : [`${program}: ${said}`]
+  const { stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' })
+  const said = `${stdout ?? ''}\n${stderr ?? ''}`.split('\n').find((one) => /\d\.\d/.test(one))
+  return said === undefined ? [] : [`${basename(program)}: ${said.trim()}`]
 }
 
 function line(cells: readonly string[]): string {

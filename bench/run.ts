@@ -8,6 +8,7 @@ import { type BenchResult, writeResults } from './results.ts'
 import { benchSessiond } from './sessiond.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
+import { benchTerminators } from './terminators.ts'
 import { benchUwsgi } from './uwsgi.ts'
 
 const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
@@ -15,6 +16,7 @@ const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
   replication: benchReplication,
   memcached: benchMemcached,
   sessiond: benchSessiond,
+  terminators: benchTerminators,
   uwsgi: benchUwsgi,
 }
 

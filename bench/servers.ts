@@ -1,9 +1,9 @@
 // Programs that are measured, each a process on the processor for servers: started, waited for, ended by
 // their own process ID.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url'
 import { pinned, SERVER_CPU } from './pinned.ts'
 
 const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+/** For programs that Node runs from their TypeScript. */
+export const WITH_TYPESCRIPT = ['--import', import.meta.resolve('tsx')]
 const HOST = '127.0.0.1'
 const START_TIMEOUT_MS = 15_000
 /** Of /proc/PID/stat; the same on every Linux: proc(5), sysconf(3). */
@@ -19,7 +21,7 @@ const TICKS_PER_SEC = 100
 
 export interface Server {
   readonly name: string
-  /** Seconds of processor time since its start. */
+  /** Seconds of processor time since its start, that of its child processes included. */
   cpuSec(): number
   stop(): Promise<void>
 }
@@ -30,8 +32,9 @@ export async function startProgram(
   port: number,
   program: string,
   args: readonly string[],
+  cpu = SERVER_CPU,
 ): Promise<Server> {
-  const [command, allArgs] = pinned(SERVER_CPU, program, args)
+  const [command, allArgs] = pinned(cpu, program, args)
   // A program that is not there is an error event, reported below as an early end.
   const child = spawn(command, allArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
   let hasEnded = false
@@ -51,7 +54,8 @@ export async function startProgram(
   }
   return {
     name,
-    cpuSec: () => cpuSecOf(child),
+    // taskset becomes the program itself, so this is the program's own time.
+    cpuSec: () => cpuSecOf(child.pid),
     async stop() {
       if (hasEnded) return
       const exit = once(child, 'exit')
@@ -61,20 +65,38 @@ export async function startProgram(
   }
 }
 
+/** Starts a command of our own and waits until it accepts connections on `port`. */
+export function startCli(name: string, port: number, args: readonly string[]): Promise<Server> {
+  return startProgram(name, port, process.execPath, [...WITH_TYPESCRIPT, MAIN, ...args])
+}
+
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */
 export function startNode(port: number, config: { node: { name: string } }): Promise<Server> {
   const file = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), 'node.json')
   writeFileSync(file, JSON.stringify(config))
-  const args = ['--import', import.meta.resolve('tsx'), MAIN, 'serve', '--config', file]
-  return startProgram(config.node.name, port, process.execPath, args)
+  return startCli(config.node.name, port, ['serve', '--config', file])
 }
 
-/** taskset becomes the program itself, so this is the program's own time. */
-function cpuSecOf(child: ChildProcess): number {
-  const stat = readFileSync(`/proc/${child.pid}/stat`, 'latin1')
-  // The name, in parentheses, may hold blanks; user and system time are the 12th and 13th field behind it.
+/** Seconds of processor time of a process since its start, that of its child processes included. */
+export function cpuSecOf(pid: number | undefined): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  // The name, in parentheses, may hold blanks; behind it, from the 12th field on, user and system time of the
+  // process, then of its children that ended.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SEC
+  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0)
+  return childrenOf(pid).reduce((sumSec, child) => sumSec + cpuSecOf(child), ticks / TICKS_PER_SEC)
+}
+
+/** Those that run. */
+function childrenOf(pid: number | undefined): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    try {
+      const pids = readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1')
+      return pids.split(' ').filter(Boolean).map(Number)
+    } catch {
+      return [] // A thread that ended meanwhile.
+    }
+  })
 }
 
 async function accepts(port: number): Promise<boolean> {

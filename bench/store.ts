@@ -33,7 +33,7 @@ export async function benchStore(isQuick: boolean): Promise<Row[]> {
     [20_000, 1_500_000],
     [large, 800_000],
   ] as const) {
-    const rates: RatesResult = await work('rates', items, rounds)
+    const rates = await storeRates(items, rounds)
     const { getsInOrderPerSec, getsAtRandomPerSec } = rates
     rows.push(rowOf(`get, ${items} items, uniformly at random`, '/s', getsAtRandomPerSec, goal))
     rows.push(rowOf(`get, ${items} items, in the order of the puts`, '/s', getsInOrderPerSec, goal))
@@ -54,6 +54,11 @@ export async function benchStore(isQuick: boolean): Promise<Row[]> {
     goal: 20,
   })
   return rows
+}
+
+/** Rates of a store with so many sessions, in a fresh process. */
+export function storeRates(items: number, rounds: number): Promise<RatesResult> {
+  return work('rates', items, rounds)
 }
 
 async function work<Result>(task: string, items: number, amount: number): Promise<Result> {

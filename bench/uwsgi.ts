@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseHostAddress } from '../src/base/address.ts'
 import { freeAddresses } from '../test/support/free-ports.ts'
 import type { Row } from './table.ts'
+import { benchUwsgiApi } from './uwsgi-api.ts'
 import type { UwsgiOrder, UwsgiReport } from './uwsgi-receiver.ts'
 import { sendSessions } from './uwsgi-sender.ts'
 
@@ -25,7 +26,7 @@ const SETTLE_MS = 1000
 const GOAL_RATIO = 0.1
 
 export async function benchUwsgi(isQuick: boolean): Promise<Row[]> {
-  const rows = await flood(isQuick ? 1 : 10)
+  const rows = [...(await flood(isQuick ? 1 : 10)), ...(await benchUwsgiApi(isQuick))]
   const ours = await ourMemory()
   rows.push({ what: `memory per session, ${ITEMS} items`, value: ours, unit: 'B' })
   const theirs = await theirMemory()

@@ -15,6 +15,12 @@ export interface RatesResult {
   readonly getsAtRandomPerSec: number[]
 }
 
+/** Both of sessions that are there, uniformly at random. */
+export interface RandomRatesResult {
+  readonly putsPerSec: number[]
+  readonly getsPerSec: number[]
+}
+
 export interface MemoryResult {
   readonly bytesPerSession: number
 }
@@ -56,7 +62,8 @@ export async function benchStore(isQuick: boolean): Promise<Row[]> {
   return rows
 }
 
-async function work<Result>(task: string, items: number, amount: number): Promise<Result> {
+/** One measurement in a process of its own. */
+export async function work<Result>(task: string, items: number, amount: number): Promise<Result> {
   const args = ['--expose-gc', '--import', 'tsx', WORKER, task, String(items), String(amount)]
   const { stdout } = await run(process.execPath, args)
   return JSON.parse(stdout)

@@ -29,8 +29,8 @@ export interface ReplicationSize {
 /** The sender has one processor, all the others share the second one. */
 export function measureReplication(nodes: number, isQuick: boolean): Promise<ReplicationSize> {
   const rounds = isQuick ? 1 : 5
-  const roundSec = isQuick ? 1 : 2
-  const warmUpSec = isQuick ? 1 : WARM_UP_SEC
+  const roundSec = isQuick ? 0.5 : 2
+  const warmUpSec = isQuick ? 0.5 : WARM_UP_SEC
   const puts = PUTS_PER_SEC * (warmUpSec + rounds * roundSec)
   const cpus = [SERVER_CPU, ...Array.from({ length: nodes - 1 }, () => GENERATOR_CPU)]
   return withCluster({ items: 2 * puts, cpus }, async (all, start) => {

@@ -1,5 +1,5 @@
 // `npm run bench -- [<name> ...] [--json] [--quick]`: runs benchmarks and prints their rows beside the goals. All
-// of them at full length are written to RESULTS.md, too.
+// of them at full length are written to RESULTS.md, too; growth at full length is drawn in plots/.
 
 import { parseArgs } from 'node:util'
 import { benchGrowth } from './growth.ts'
@@ -38,6 +38,7 @@ if (unknown !== undefined) {
   console.error(`no benchmark "${unknown}"; there are: ${NAMES.join(', ')}`)
   process.exit(2)
 }
+const startMs = performance.now()
 const results: BenchResult[] = []
 for (const name of names) {
   for (const result of await run(name)) {
@@ -49,6 +50,8 @@ for (const name of names) {
 }
 // Only a whole run says what the machine does.
 if (positionals.length === 0 && !values.quick) writeResults(results, new Date())
+// Apart from the results, which a program may be reading.
+console.error(`took ${Math.round((performance.now() - startMs) / 1000)} s`)
 
 async function run(name: string): Promise<readonly BenchResult[]> {
   const rows = await BENCHES[name]?.(values.quick)

@@ -16,8 +16,13 @@ export interface NodeSetup {
 export type NodeOrder =
   /** Starts the node; done when it is ready, with all that its peers hold. */
   | { readonly kind: 'start'; readonly setup: NodeSetup }
-  /** Puts new sessions, at this rate. */
-  | { readonly kind: 'put'; readonly count: number; readonly perSec: number }
+  /** Puts new sessions, at this rate, so many in each turn of the event loop. */
+  | {
+      readonly kind: 'put'
+      readonly count: number
+      readonly perSec: number
+      readonly perTurn: number
+    }
   /** Puts new sessions, as fast as can be. */
   | { readonly kind: 'fill'; readonly count: number }
   /** Waits until it holds so many sessions, but not for ever. */
@@ -58,11 +63,12 @@ async function start({ name, listen, peers, key, items }: NodeSetup): Promise<vo
   while (!node.readiness().isReady) await delay(LOOK_MS)
 }
 
-/** Each put in a turn of the event loop of its own, also when late: gathered ones would cost less. */
-async function put(count: number, perSec: number): Promise<void> {
+/** No more in a turn when late: gathered ones would cost less. */
+async function put(count: number, perSec: number, perTurn: number): Promise<void> {
   const startMs = performance.now()
   for (let putSoFar = 0; putSoFar < count; putSoFar += 1) {
     putNew()
+    if ((putSoFar + 1) % perTurn !== 0) continue
     const dueMs = startMs + ((putSoFar + 1) / perSec) * 1000
     do await (performance.now() < dueMs ? delay(1) : nextTurn())
     while (performance.now() < dueMs)
@@ -95,7 +101,7 @@ async function obey(order: NodeOrder): Promise<void> {
     case 'start':
       return start(order.setup)
     case 'put':
-      return put(order.count, order.perSec)
+      return put(order.count, order.perSec, order.perTurn)
     case 'fill':
       return fill(order.count)
     case 'await':

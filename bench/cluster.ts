@@ -20,8 +20,8 @@ export interface ClusterOptions {
   readonly items: number
   /** The processor of each node. */
   readonly cpus: readonly number[]
-  /** Further options of Node for each of them. */
-  readonly execArgs?: readonly string[]
+  /** Further options of Node. */
+  readonly execArgs?: (number: number) => readonly string[]
 }
 
 export interface ClusterNode {
@@ -35,7 +35,7 @@ export interface ClusterNode {
  * a peer of all the others, and resolves when it holds what they held.
  */
 export async function withCluster<Result>(
-  { items, cpus, execArgs = [] }: ClusterOptions,
+  { items, cpus, execArgs = () => [] }: ClusterOptions,
   run: (
     nodes: readonly ClusterNode[],
     start: (number: number) => Promise<NodeReport>,
@@ -43,7 +43,7 @@ export async function withCluster<Result>(
 ): Promise<Result> {
   const key = generateKey(systemRandom)
   const addresses = await freeAddresses(cpus.length)
-  const nodes = cpus.map((cpu) => spawnNode(cpu, execArgs))
+  const nodes = cpus.map((cpu, number) => spawnNode(cpu, execArgs(number)))
   const start = async (number: number) => {
     const [node, listen] = [nodes[number], addresses[number]]
     if (node === undefined || listen === undefined) throw new Error(`there is no node ${number}`)

@@ -40,7 +40,10 @@ export function measureReplication(nodes: number, isQuick: boolean): Promise<Rep
     const [receiver] = receivers
     if (sender === undefined || receiver === undefined) throw new Error('two nodes at least')
     const pair = [sender, receiver] as const
-    await sender.order({ kind: 'put', count: PUTS_PER_SEC * warmUpSec, perSec: PUTS_PER_SEC })
+    // As terminators do, whose sessions come one by one.
+    const put = (count: number) =>
+      sender.order({ kind: 'put', count, perSec: PUTS_PER_SEC, perTurn: 1 })
+    await put(PUTS_PER_SEC * warmUpSec)
     const idle = await costOf(pair, () => delay(roundSec * 1000))
     const costs: Cost[] = []
     const putsPerSec: number[] = []
@@ -48,7 +51,7 @@ export function measureReplication(nodes: number, isQuick: boolean): Promise<Rep
       const count = PUTS_PER_SEC * roundSec
       costs.push(
         await costOf(pair, async () => {
-          const { tookMs } = await sender.order({ kind: 'put', count, perSec: PUTS_PER_SEC })
+          const { tookMs } = await put(count)
           putsPerSec.push((count / tookMs) * 1000)
         }),
       )

@@ -16,7 +16,7 @@ const KEYS = 10_000
 const LIFETIME_SEC = 3600
 const MAX_ATTEMPTS = 5
 
-interface Load {
+export interface Load {
   readonly connections: number
   readonly outstanding: number
   readonly valueBytes: number
@@ -33,7 +33,7 @@ const LOADS: readonly Load[] = [
   { connections: 64, outstanding: 16, valueBytes: 1000 },
 ]
 
-interface GetReport {
+export interface GetReport {
   readonly operations: number
   readonly seconds: number
   readonly cpuSec: number
@@ -46,12 +46,7 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
   const [ours = 0, memcached = 0, redis = 0, echo = 0] = await freePorts(4)
   const servers: Server[] = []
   try {
-    const node = await startNode(ours, {
-      node: { name: 'bench' },
-      caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
-      frontends: { memcached: `${HOST}:${ours}` },
-      log: { level: 'warn' },
-    } as { node: { name: string } })
+    const node = await startOurs(ours)
     servers.push(node)
     const memcachedArgs = ['-u', 'nobody', '-t', '1', '-l', HOST, '-p', String(memcached)]
     servers.push(await startProgram('memcached', memcached, 'memcached', memcachedArgs))
@@ -95,6 +90,27 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
   }
 }
 
+/** A node with room for all keys, that speaks memcached's protocol on this port. */
+export function startOurs(port: number, execArgs: readonly string[] = []): Promise<Server> {
+  const config = {
+    node: { name: 'bench' },
+    caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
+    frontends: { memcached: `${HOST}:${port}` },
+    log: { level: 'warn' },
+  }
+  return startNode(port, config, execArgs)
+}
+
+/** Arguments of the load generator. */
+export function getArgs(
+  protocol: string,
+  port: number,
+  { connections, outstanding, valueBytes }: Load,
+  seconds: number,
+): (string | number)[] {
+  return [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+}
+
 function contestantOf(
   runLoad: GetLoad,
   protocol: string,
@@ -103,8 +119,7 @@ function contestantOf(
   load: Load,
   seconds: number,
 ): Contestant {
-  const { connections, outstanding, valueBytes } = load
-  const args = [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+  const args = getArgs(protocol, port, load, seconds)
   return async () => {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       const cpuBefore = server.cpuSec()
@@ -125,7 +140,8 @@ function keyOf(number: number): string {
   return `key:${String(number).padStart(8, '0')}`
 }
 
-function fillMemcached(port: number, valueBytes: number): Promise<void> {
+/** Stores every key. */
+export function fillMemcached(port: number, valueBytes: number): Promise<void> {
   const value = 'x'.repeat(valueBytes)
   const command = (key: string) => `set ${key} 0 ${LIFETIME_SEC} ${valueBytes}\r\n${value}\r\n`
   return fill(port, command, 'STORED\r\n')

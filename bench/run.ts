@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util'
 import { benchGrowth } from './growth.ts'
 import { benchMemcached } from './memcached.ts'
+import { benchProfile } from './profile.ts'
 import { benchReplication } from './replication.ts'
 import { type BenchResult, writeResults } from './results.ts'
 import { benchSessiond } from './sessiond.ts'
@@ -22,6 +23,7 @@ const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
 /** Several tables each. */
 const SERIES: Record<string, (isQuick: boolean) => Promise<BenchResult[]>> = {
   growth: benchGrowth,
+  profile: benchProfile,
 }
 const NAMES = [...Object.keys(BENCHES), ...Object.keys(SERIES)]
 

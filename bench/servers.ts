@@ -61,11 +61,26 @@ export async function startProgram(
   }
 }
 
-/** Starts a node with this configuration and waits until it accepts connections on `port`. */
-export function startNode(port: number, config: { node: { name: string } }): Promise<Server> {
+/**
+ * Starts a node with this configuration and waits until it accepts connections on `port`. `execArgs`:
+ * further options of Node.
+ */
+export function startNode(
+  port: number,
+  config: { node: { name: string } },
+  execArgs: readonly string[] = [],
+): Promise<Server> {
   const file = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), 'node.json')
   writeFileSync(file, JSON.stringify(config))
-  const args = ['--import', import.meta.resolve('tsx'), MAIN, 'serve', '--config', file]
+  const args = [
+    ...execArgs,
+    '--import',
+    import.meta.resolve('tsx'),
+    MAIN,
+    'serve',
+    '--config',
+    file,
+  ]
   return startProgram(config.node.name, port, process.execPath, args)
 }
 

@@ -3,7 +3,6 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ClusterNode, untilMet, withCluster } from './cluster.ts'
-import type { NodeReport } from './cluster-node.ts'
 import { GENERATOR_CPU, SERVER_CPU } from './pinned.ts'
 
 /** So few that sixteen nodes on two processors take them without hurry. */
@@ -14,8 +13,9 @@ const SETTLE_MS = 15_000
 
 export interface ReplicationSize {
   readonly nodes: number
-  /** Of the node that takes the puts, one figure a round, as all of these. */
+  /** One figure a round, as the next three. */
   readonly putsPerSec: readonly number[]
+  /** Sent by the node that takes the puts, whatever they were for. */
   readonly datagramsPerPut: readonly number[]
   readonly senderCpuUs: readonly number[]
   readonly receiverCpuUs: readonly number[]
@@ -84,15 +84,18 @@ async function costOf(
   pair: readonly [ClusterNode, ClusterNode],
   work: () => Promise<unknown>,
 ): Promise<Cost> {
-  const report = () => Promise.all(pair.map((node) => node.order({ kind: 'report' })))
-  const [senderBefore, receiverBefore] = await report()
+  const before = await costSoFar(pair)
   await work()
-  const [senderAfter, receiverAfter] = await report()
-  const grown = (of: (report: NodeReport) => number, before?: NodeReport, after?: NodeReport) =>
-    before !== undefined && after !== undefined ? of(after) - of(before) : Number.NaN
+  const after = await costSoFar(pair)
   return {
-    datagrams: grown(({ datagramsSent }) => datagramsSent, senderBefore, senderAfter),
-    senderCpuUs: grown(({ cpuUs }) => cpuUs, senderBefore, senderAfter),
-    receiverCpuUs: grown(({ cpuUs }) => cpuUs, receiverBefore, receiverAfter),
+    datagrams: after.datagrams - before.datagrams,
+    senderCpuUs: after.senderCpuUs - before.senderCpuUs,
+    receiverCpuUs: after.receiverCpuUs - before.receiverCpuUs,
   }
+}
+
+async function costSoFar([sender, receiver]: readonly [ClusterNode, ClusterNode]): Promise<Cost> {
+  const sent = await sender.order({ kind: 'report' })
+  const { cpuUs } = await receiver.order({ kind: 'report' })
+  return { datagrams: sent.datagramsSent, senderCpuUs: sent.cpuUs, receiverCpuUs: cpuUs }
 }

@@ -41,7 +41,7 @@ export function writeResults(results: readonly BenchResult[], date: Date): void 
     '# Results of `npm run bench`',
     '',
     `Written by the command itself on ${date.toISOString().slice(0, 10)}; "goal" is that of the project's design.`,
-    'Each figure is a median; the machine has two cores, which the load generators share.',
+    'Each figure is a median, but profiles are of one run; the machine has two cores, which the load generators share.',
     '',
     ...machine().map((fact) => `- ${fact}`),
     '',

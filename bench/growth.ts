@@ -1,7 +1,7 @@
 // How cost grows: the store with its items, replication with the nodes, joining with the entries to copy.
 // Each series is a table and a plot.
 
-import { mkdirSync, mkdtempSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -33,6 +33,7 @@ export async function benchGrowth(isQuick: boolean): Promise<BenchResult[]> {
     const drawn = Object.entries(plots).map(([file, { title }]) => ({ file, title }))
     results.push({ name, rows, plots: drawn })
   }
+  if (isQuick) rmSync(folder, { recursive: true })
   return results
 }
 

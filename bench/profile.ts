@@ -1,7 +1,7 @@
 // Where the time goes: the ten functions with most time of their own, of a node under gets of memcached's
 // protocol, of one that sends sessions and of one that receives them.
 
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePorts } from '../test/support/free-ports.ts'
@@ -82,7 +82,9 @@ async function profileReplication({ warmUpSec, profiledSec }: Lengths): Promise<
 }
 
 function newFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'tlscached-profile-'))
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-profile-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
 }
 
 async function periodOf(work: () => Promise<unknown>): Promise<Period> {

@@ -14,8 +14,9 @@ const ECHO = fileURLToPath(new URL('./echo-server.ts', import.meta.url))
 const HOST = '127.0.0.1'
 const KEYS = 10_000
 const LIFETIME_SEC = 3600
+const MAX_ATTEMPTS = 5
 
-interface Load {
+export interface Load {
   readonly connections: number
   readonly outstanding: number
   readonly valueBytes: number
@@ -32,7 +33,7 @@ const LOADS: readonly Load[] = [
   { connections: 64, outstanding: 16, valueBytes: 1000 },
 ]
 
-interface GetReport {
+export interface GetReport {
   readonly operations: number
   readonly seconds: number
   readonly cpuSec: number
@@ -45,12 +46,7 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
   const [ours = 0, memcached = 0, redis = 0, echo = 0] = await freePorts(4)
   const servers: Server[] = []
   try {
-    const node = await startNode(ours, {
-      node: { name: 'bench' },
-      caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
-      frontends: { memcached: `${HOST}:${ours}` },
-      log: { level: 'warn' },
-    } as { node: { name: string } })
+    const node = await startOurs(ours)
     servers.push(node)
     const memcachedArgs = ['-u', 'nobody', '-t', '1', '-l', HOST, '-p', String(memcached)]
     servers.push(await startProgram('memcached', memcached, 'memcached', memcachedArgs))
@@ -58,10 +54,10 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
     servers.push(await startProgram('redis', redis, 'redis-server', redisArgs))
     const [, memcachedServer, redisServer] = servers
     if (memcachedServer === undefined || redisServer === undefined) throw new Error('no reference')
-    const seconds = isQuick ? 0.3 : 2
+    const seconds = isQuick ? 0.2 : 2
     const rounds = isQuick ? 1 : 5
     const rows: Row[] = []
-    for (const load of isQuick ? LOADS.slice(0, 2) : LOADS) {
+    for (const load of LOADS) {
       await fillMemcached(ours, load.valueBytes)
       await fillMemcached(memcached, load.valueBytes)
       await fillRedis(redis, load.valueBytes)
@@ -94,6 +90,27 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
   }
 }
 
+/** A node with room for all keys, that speaks memcached's protocol on this port. */
+export function startOurs(port: number, execArgs: readonly string[] = []): Promise<Server> {
+  const config = {
+    node: { name: 'bench' },
+    caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
+    frontends: { memcached: `${HOST}:${port}`, http: `${HOST}:0` },
+    log: { level: 'warn' },
+  }
+  return startNode(port, config, execArgs)
+}
+
+/** Arguments of the load generator. */
+export function getArgs(
+  protocol: string,
+  port: number,
+  { connections, outstanding, valueBytes }: Load,
+  seconds: number,
+): (string | number)[] {
+  return [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+}
+
 function contestantOf(
   runLoad: GetLoad,
   protocol: string,
@@ -102,16 +119,20 @@ function contestantOf(
   load: Load,
   seconds: number,
 ): Contestant {
-  const { connections, outstanding, valueBytes } = load
-  const args = [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+  const args = getArgs(protocol, port, load, seconds)
   return async () => {
-    const cpuBefore = server.cpuSec()
-    const report = await runLoad(args)
-    return {
-      perSec: report.operations / report.seconds,
-      cpuUs: ((server.cpuSec() - cpuBefore) / report.operations) * 1e6,
-      generatorShare: report.cpuSec / report.seconds,
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      const cpuBefore = server.cpuSec()
+      const report = await runLoad(args)
+      // On a machine busy with others a short round may end before its first answer: that says nothing.
+      if (report.operations === 0) continue
+      return {
+        perSec: report.operations / report.seconds,
+        cpuUs: ((server.cpuSec() - cpuBefore) / report.operations) * 1e6,
+        generatorShare: report.cpuSec / report.seconds,
+      }
     }
+    throw new Error(`${server.name} answers nothing`)
   }
 }
 
@@ -119,7 +140,8 @@ function keyOf(number: number): string {
   return `key:${String(number).padStart(8, '0')}`
 }
 
-function fillMemcached(port: number, valueBytes: number): Promise<void> {
+/** Stores every key. */
+export function fillMemcached(port: number, valueBytes: number): Promise<void> {
   const value = 'x'.repeat(valueBytes)
   const command = (key: string) => `set ${key} 0 ${LIFETIME_SEC} ${valueBytes}\r\n${value}\r\n`
   return fill(port, command, 'STORED\r\n')

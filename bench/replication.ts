@@ -36,7 +36,7 @@ export const BETWEEN_PUTS_MS = 3
 
 export async function benchReplication(isQuick: boolean): Promise<Row[]> {
   const rows: Row[] = []
-  for (const datagramBytes of isQuick ? DATAGRAM_SIZES.slice(0, 1) : DATAGRAM_SIZES) {
+  for (const datagramBytes of DATAGRAM_SIZES) {
     const measured = await benchWith(datagramBytes, isQuick)
     rows.push(...measured.map((row) => ({ ...row, what: `${row.what}, ${datagramBytes} B` })))
   }

@@ -27,22 +27,25 @@ const PROGRAMS: readonly (readonly string[])[] = [
 export interface BenchResult {
   readonly name: string
   readonly rows: readonly Row[]
+  /** Files in bench/plots that show them. */
+  readonly plots?: readonly { readonly file: string; readonly title: string }[]
 }
 
 export function writeResults(results: readonly BenchResult[], date: Date): void {
-  const sections = results.map(({ name, rows }) => [
+  const sections = results.map(({ name, rows, plots = [] }) => [
     `## ${name}`,
     '',
     line(HEAD),
     line(HEAD.map(() => '---')),
     ...rows.map((row) => line(cellsOf(row))),
     '',
+    ...plots.flatMap(({ file, title }) => [`![${title}](plots/${file})`, '']),
   ])
   const text = [
     '# Results of `npm run bench`',
     '',
     `Written by the command itself on ${date.toISOString().slice(0, 10)}; "goal" is that of the project's design.`,
-    'Each figure is a median; the machine has two cores, which the load generators share.',
+    'Each figure is a median, but profiles are of one run; the machine has two cores, which the load generators share.',
     '',
     ...machine().map((fact) => `- ${fact}`),
     '',

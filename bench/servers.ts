@@ -65,16 +65,26 @@ export async function startProgram(
   }
 }
 
-/** Starts a command of our own and waits until it accepts connections on `port`. */
-export function startCli(name: string, port: number, args: readonly string[]): Promise<Server> {
-  return startProgram(name, port, process.execPath, [...WITH_TYPESCRIPT, MAIN, ...args])
+/** Starts a command of our own and waits until it accepts connections on `port`. `execArgs`: further options of Node. */
+export function startCli(
+  name: string,
+  port: number,
+  args: readonly string[],
+  execArgs: readonly string[] = [],
+): Promise<Server> {
+  const allArgs = [...execArgs, ...WITH_TYPESCRIPT, MAIN, ...args]
+  return startProgram(name, port, process.execPath, allArgs)
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */
-export function startNode(port: number, config: { node: { name: string } }): Promise<Server> {
+export function startNode(
+  port: number,
+  config: { node: { name: string } },
+  execArgs: readonly string[] = [],
+): Promise<Server> {
   const file = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), 'node.json')
   writeFileSync(file, JSON.stringify(config))
-  return startCli(config.node.name, port, ['serve', '--config', file])
+  return startCli(config.node.name, port, ['serve', '--config', file], execArgs)
 }
 
 /** Seconds of processor time of a process since its start, that of its child processes included. */

@@ -1,12 +1,12 @@
-// One measurement of the store in a fresh process: `store-worker.ts rates|memory|pause <items> <amount>`.
-// Prints one JSON document.
+// One measurement of the store in a fresh process: `store-worker.ts rates|random|memory|pause <items>
+// <amount>`. Prints one JSON document.
 
 import { randomBytes, randomInt } from 'node:crypto'
 import { systemClock } from '../src/base/clock.ts'
 import { SessionStore } from '../src/store/session-store.ts'
 import { Sweeper } from '../src/store/sweeper.ts'
 import { VersionClock } from '../src/store/version-clock.ts'
-import type { MemoryResult, PauseResult, RatesResult } from './store.ts'
+import type { MemoryResult, PauseResult, RandomRatesResult, RatesResult } from './store.ts'
 
 const ID_BYTES = 32
 const CONTEXT = Buffer.from('shop.example')
@@ -15,6 +15,7 @@ const TIMEOUT_MS = 300_000
 /** How many a second shall expire while pauses are measured. */
 const EXPIRIES_PER_SEC = 20_000
 const MIN_GETS_PER_ROUND = 1_000_000
+const OPERATIONS_AT_RANDOM = 500_000
 
 function createStore(items: number): SessionStore {
   return new SessionStore(
@@ -91,16 +92,48 @@ function rates(items: number, rounds: number): RatesResult {
   return result
 }
 
-function getRate(store: SessionStore, ids: Uint32Array, items: number): number {
-  const gets = Math.max(items, MIN_GETS_PER_ROUND)
+function getRate(
+  store: SessionStore,
+  ids: Uint32Array,
+  items: number,
+  gets = Math.max(items, MIN_GETS_PER_ROUND),
+  from = 0,
+): number {
   let hits = 0
   const startMs = performance.now()
   for (let count = 0; count < gets; count += 1) {
-    if (typeof store.get(idAt(ids, count % items), CONTEXT) !== 'string') hits += 1
+    if (typeof store.get(idAt(ids, (from + count) % items), CONTEXT) !== 'string') hits += 1
   }
   const rate = perSec(gets, startMs)
   if (hits !== gets) throw new Error(`${gets - hits} of ${gets} gets missed`)
   return rate
+}
+
+/**
+ * Gets and puts of sessions that are there, uniformly at random: as many operations a round whatever the
+ * number of items, each round going on in the random order where the last one ended.
+ */
+function randomRates(items: number, rounds: number): RandomRatesResult {
+  const store = createStore(items)
+  const inOrder = randomIds(items)
+  const atRandom = shuffled(inOrder)
+  for (let number = 0; number < items; number += 1) put(store, idAt(inOrder, number))
+  const result: RandomRatesResult = { putsPerSec: [], getsPerSec: [] }
+  let from = 0
+  // The first round warms the compiler; it is not counted.
+  for (let round = 0; round <= rounds; round += 1) {
+    const getsPerSec = getRate(store, atRandom, items, OPERATIONS_AT_RANDOM, from)
+    const startMs = performance.now()
+    for (let count = 0; count < OPERATIONS_AT_RANDOM; count += 1) {
+      put(store, idAt(atRandom, (from + count) % items))
+    }
+    const putsPerSec = perSec(OPERATIONS_AT_RANDOM, startMs)
+    from = (from + OPERATIONS_AT_RANDOM) % items
+    if (round === 0) continue
+    result.getsPerSec.push(getsPerSec)
+    result.putsPerSec.push(putsPerSec)
+  }
+  return result
 }
 
 /** V8 gives memory back to the system in a thread of its own, a moment after a collection. */
@@ -163,11 +196,12 @@ async function pause(items: number, seconds: number): Promise<PauseResult> {
   return { longestPauseMs, expiredPerSec, items: store.stats.items }
 }
 
-const [task, items = '0', amount = '0'] = process.argv.slice(2)
-const result =
-  task === 'rates'
-    ? rates(Number(items), Number(amount))
-    : task === 'memory'
-      ? await memory(Number(items))
-      : await pause(Number(items), Number(amount))
+const [task = '', items = '0', amount = '0'] = process.argv.slice(2)
+const TASKS: Record<string, (items: number, amount: number) => unknown> = {
+  rates,
+  random: randomRates,
+  memory,
+  pause,
+}
+const result = await TASKS[task]?.(Number(items), Number(amount))
 console.log(JSON.stringify(result))

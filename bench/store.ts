@@ -15,6 +15,12 @@ export interface RatesResult {
   readonly getsAtRandomPerSec: number[]
 }
 
+/** Both of sessions that are there, uniformly at random. */
+export interface RandomRatesResult {
+  readonly putsPerSec: number[]
+  readonly getsPerSec: number[]
+}
+
 export interface MemoryResult {
   readonly bytesPerSession: number
 }
@@ -61,7 +67,8 @@ export function storeRates(items: number, rounds: number): Promise<RatesResult> 
   return work('rates', items, rounds)
 }
 
-async function work<Result>(task: string, items: number, amount: number): Promise<Result> {
+/** One measurement in a process of its own. */
+export async function work<Result>(task: string, items: number, amount: number): Promise<Result> {
   const args = ['--expose-gc', '--import', 'tsx', WORKER, task, String(items), String(amount)]
   const { stdout } = await run(process.execPath, args)
   return JSON.parse(stdout)

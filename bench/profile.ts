@@ -1,0 +1,106 @@
+// Where the time goes: the ten functions with most time of their own, of a node under gets of memcached's
+// protocol, of one that sends sessions and of one that receives them.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { freePorts } from '../test/support/free-ports.ts'
+import { untilMet, withCluster } from './cluster.ts'
+import { nowUs, type Period, profilingArgs, readProfile } from './cpu-profile.ts'
+import { compileLoad } from './load-programs.ts'
+import { fillMemcached, type GetReport, getArgs, type Load, startOurs } from './memcached.ts'
+import { GENERATOR_CPU, SERVER_CPU } from './pinned.ts'
+import type { BenchResult } from './results.ts'
+
+const FUNCTIONS = 10
+const GETS: readonly Load[] = [
+  { connections: 64, outstanding: 1, valueBytes: 130 },
+  { connections: 64, outstanding: 16, valueBytes: 130 },
+]
+/** Rates and turns of the replication benchmark at its moderate rate. */
+const PUTS_PER_SEC = 100_000
+const PUTS_PER_TURN = 500
+
+interface Lengths {
+  /** Before what is profiled, so that modules are loaded and functions compiled. */
+  readonly warmUpSec: number
+  readonly profiledSec: number
+}
+
+export async function benchProfile(isQuick: boolean): Promise<BenchResult[]> {
+  const lengths = isQuick ? { warmUpSec: 0.5, profiledSec: 0.5 } : { warmUpSec: 2, profiledSec: 5 }
+  return [...(await profileGets(lengths)), ...(await profileReplication(lengths))]
+}
+
+async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
+  const runLoad = await compileLoad<GetReport>('get-load')
+  const [port = 0] = await freePorts(1)
+  const folder = newFolder()
+  const periods: Period[] = []
+  const node = await startOurs(port, profilingArgs(folder))
+  try {
+    for (const load of GETS) {
+      await fillMemcached(port, load.valueBytes)
+      await runLoad(getArgs('memcached', port, load, warmUpSec))
+      periods.push(await periodOf(() => runLoad(getArgs('memcached', port, load, profiledSec))))
+    }
+  } finally {
+    await node.stop()
+  }
+  return GETS.map(({ connections, outstanding }, index) => {
+    const what = `memcached get, ${connections} connections, ${outstanding} outstanding`
+    return resultOf(what, folder, periods[index] ?? [0, 0])
+  })
+}
+
+async function profileReplication({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
+  const folders = [newFolder(), newFolder()] as const
+  const period = await withCluster(
+    {
+      items: PUTS_PER_SEC * (warmUpSec + profiledSec) * 2,
+      cpus: [SERVER_CPU, GENERATOR_CPU],
+      execArgs: (number) => profilingArgs(folders[number] ?? newFolder()),
+    },
+    async (nodes, start) => {
+      await Promise.all(nodes.map((_, number) => start(number)))
+      await untilMet(nodes)
+      const put = async (seconds: number) =>
+        nodes[0]?.order({
+          kind: 'put',
+          count: PUTS_PER_SEC * seconds,
+          perSec: PUTS_PER_SEC,
+          perTurn: PUTS_PER_TURN,
+        })
+      await put(warmUpSec)
+      return periodOf(() => put(profiledSec))
+    },
+  )
+  return [
+    resultOf(`sender of ${PUTS_PER_SEC} sessions a second`, folders[0], period),
+    resultOf(`receiver of ${PUTS_PER_SEC} sessions a second`, folders[1], period),
+  ]
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-profile-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function periodOf(work: () => Promise<unknown>): Promise<Period> {
+  const fromUs = nowUs()
+  await work()
+  return [fromUs, nowUs()]
+}
+
+function resultOf(what: string, folder: string, period: Period): BenchResult {
+  const { busyShare, functions } = readProfile(folder, period, FUNCTIONS)
+  const percent = (share: number) => ({ value: share * 100, unit: '%' })
+  return {
+    name: `profile: ${what}`,
+    rows: [
+      { what: 'not idle', ...percent(busyShare) },
+      ...functions.map(({ name, share }) => ({ what: `  of that: ${name}`, ...percent(share) })),
+    ],
+  }
+}

@@ -14,10 +14,10 @@ import {
   MAX_IDS_PER_FRAME,
   type SyncFrame,
 } from '../wire/sync-message.ts'
+import { BucketedVersions } from './bucketed-versions.ts'
 import { applyEntries, ChangeSender } from './change-frames.ts'
 import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
-import { versionsIn } from './sync-responder.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
 
 /** Versions of a peer that are kept at once; so many buckets are compared together as give about this. */
@@ -79,15 +79,22 @@ export class SyncCaller {
     const perBucket = Math.max(digest.entries, items + tombstones) / DIGEST_BUCKETS
     const groupSize = Math.max(1, Math.floor(VERSIONS_PER_GROUP / Math.max(1, perBucket)))
     const peerRoom = { sessions: digest.sessionRoom, removals: digest.removalRoom }
+    if (buckets.length === 0) return
+    const own = await BucketedVersions.of(store, this.#options.clock)
     for (let start = 0; start < buckets.length; start += groupSize) {
-      await this.#compareBuckets(store, buckets.slice(start, start + groupSize), peerRoom)
+      await this.#compareBuckets(store, own, buckets.slice(start, start + groupSize), peerRoom)
     }
   }
 
-  async #compareBuckets(store: SessionStore, buckets: number[], peerRoom: Room): Promise<void> {
+  async #compareBuckets(
+    store: SessionStore,
+    own: BucketedVersions,
+    buckets: readonly number[],
+    peerRoom: Room,
+  ): Promise<void> {
     const theirs = await this.#takeVersions(store.limits.name, buckets)
     await this.#takeNewer(store, theirs)
-    await this.#giveNewer(store, new Set(buckets), theirs, peerRoom)
+    await this.#giveNewer(store, own.in(buckets), theirs, peerRoom)
     await this.#send({ kind: 'applied_request' })
     const answer = await this.#receive()
     if (answer.kind !== 'end') throw unexpected(answer)
@@ -131,13 +138,13 @@ export class SyncCaller {
 
   async #giveNewer(
     store: SessionStore,
-    buckets: ReadonlySet<number>,
+    own: AsyncIterable<EntryVersion>,
     theirs: ReadonlyMap<string, EntryVersion>,
     room: Room,
   ): Promise<void> {
     const { clock, stats } = this.#options
     const sender = new ChangeSender(this.#stream, clock, stats)
-    for await (const { id, version, isTombstone } of versionsIn(store, buckets, clock)) {
+    for await (const { id, version, isTombstone } of own) {
       const known = theirs.get(keyOf(id))
       const isNews =
         known === undefined

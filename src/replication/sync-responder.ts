@@ -4,13 +4,11 @@ import type { Clock } from '../base/clock.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
 import { encodeSyncFrame, MAX_IDS_PER_FRAME, type SyncFrame } from '../wire/sync-message.ts'
+import { BucketedVersions } from './bucketed-versions.ts'
 import { applyEntries, ChangeSender } from './change-frames.ts'
 import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
-
-/** Slots looked at between two looks at the clock. */
-const SLOTS_PER_LOOK = 64
 
 export interface SyncResponderOptions {
   readonly stores: ReadonlyMap<string, SessionStore>
@@ -19,6 +17,8 @@ export interface SyncResponderOptions {
   readonly clock: Clock
   readonly stats: SyncStats
 }
+
+type VersionsRequest = SyncFrame & { readonly kind: 'versions_request' }
 
 const NO_BUCKETS = Buffer.alloc(0)
 
@@ -32,14 +32,20 @@ export class SyncResponder {
   /** Resolves when the caller ended; rejects with a SyncError when the connection is of no more use. */
   async serve(stream: FrameStream): Promise<void> {
     const pacer = new Pacer(this.#options.clock)
+    const versions = new Map<string, BucketedVersions>()
     for (let frame = await stream.receive(); frame !== undefined; frame = await stream.receive()) {
-      await this.#answer(stream, frame)
+      await this.#answer(stream, frame, versions)
       // The next frame may be there already, and would be taken without anybody else's turn.
       if (pacer.isOver) await pacer.pause()
     }
   }
 
-  async #answer(stream: FrameStream, frame: SyncFrame): Promise<void> {
+  /** `versions`: of the caches that this caller compares, by name. */
+  async #answer(
+    stream: FrameStream,
+    frame: SyncFrame,
+    versions: Map<string, BucketedVersions>,
+  ): Promise<void> {
     const { stores, clock, stats } = this.#options
     switch (frame.kind) {
       case 'changes':
@@ -50,9 +56,11 @@ export class SyncResponder {
         await this.#sendSnapshot(new ChangeSender(stream, clock, stats), stores.get(frame.cache))
         break
       case 'digest_request':
+        // What was found of the last comparison is old.
+        versions.delete(frame.cache)
         return stream.send(encodeSyncFrame(digestOf(stores.get(frame.cache))))
       case 'versions_request':
-        await this.#sendVersions(stream, stores.get(frame.cache), new Set(frame.buckets))
+        await this.#sendVersions(stream, frame, versions)
         break
       case 'entries_request':
         await this.#sendEntries(
@@ -82,12 +90,16 @@ export class SyncResponder {
 
   async #sendVersions(
     stream: FrameStream,
-    store: SessionStore | undefined,
-    buckets: ReadonlySet<number>,
+    { cache, buckets }: VersionsRequest,
+    known: Map<string, BucketedVersions>,
   ): Promise<void> {
+    const { stores, clock } = this.#options
+    const store = stores.get(cache)
     if (store === undefined) return
+    const all = known.get(cache) ?? (await BucketedVersions.of(store, clock))
+    known.set(cache, all)
     let versions: EntryVersion[] = []
-    for await (const version of versionsIn(store, buckets, this.#options.clock)) {
+    for await (const version of all.in(new Set(buckets))) {
       versions.push(version)
       if (versions.length < MAX_IDS_PER_FRAME) continue
       await stream.send(encodeSyncFrame({ kind: 'versions', versions }))
@@ -106,22 +118,6 @@ export class SyncResponder {
       if (change !== undefined) await sender.add(change)
     }
     await sender.flush()
-  }
-}
-
-/** The versions of everything in these buckets, in short turns of the event loop. */
-export async function* versionsIn(
-  store: SessionStore,
-  buckets: ReadonlySet<number>,
-  clock: Clock,
-): AsyncGenerator<EntryVersion> {
-  const pacer = new Pacer(clock)
-  let looked = 0
-  for (const slot of store.entries.slots()) {
-    looked += 1
-    if (looked % SLOTS_PER_LOOK === 0 && pacer.isOver) await pacer.pause()
-    const version = store.entries.versionAt(slot, buckets)
-    if (version !== undefined) yield version
   }
 }
 

@@ -79,11 +79,16 @@ export class StoredEntries {
     return slot === undefined ? undefined : this.changeAt(slot)
   }
 
-  /** ID and version, when the entry is in one of these buckets and its time is not as good as over. */
-  versionAt(slot: number, buckets: ReadonlySet<number>): EntryVersion | undefined {
+  /** The bucket of the digest that an entry is in; undefined when its time is as good as over. */
+  bucketAt(slot: number): number | undefined {
     if (this.#openIfLive(slot) === undefined) return undefined
     this.#record.hashInto(this.#hash)
-    if (!buckets.has(this.#hash.bucket)) return undefined
+    return this.#hash.bucket
+  }
+
+  /** ID and version, when there still is an entry of this bucket in the slot. */
+  versionAt(slot: number, bucket: number): EntryVersion | undefined {
+    if (this.bucketAt(slot) !== bucket) return undefined
     const { version, isTombstone } = this.#record
     return { id: this.#record.copyId(), version, isTombstone }
   }

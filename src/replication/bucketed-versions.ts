@@ -1,0 +1,78 @@
+// The versions of what a store holds, by the buckets of its digest: one walk over everything finds out what lies
+// in each, so that comparing many buckets, some at a time, does not cost a walk each time.
+
+import type { Clock } from '../base/clock.ts'
+import { DIGEST_BUCKETS } from '../store/digest.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { EntryVersion, StoredEntries } from '../store/stored-entries.ts'
+import { Pacer } from './pacer.ts'
+
+/** Slots looked at between two looks at the clock. */
+const SLOTS_PER_LOOK = 64
+
+export class BucketedVersions {
+  readonly #entries: StoredEntries
+  readonly #clock: Clock
+  /** Slots by bucket: those of bucket b from #starts[b] to #starts[b + 1]. 4 bytes an entry. */
+  readonly #slots: Uint32Array
+  readonly #starts: Uint32Array
+
+  private constructor(
+    entries: StoredEntries,
+    clock: Clock,
+    slots: Uint32Array,
+    starts: Uint32Array,
+  ) {
+    this.#entries = entries
+    this.#clock = clock
+    this.#slots = slots
+    this.#starts = starts
+  }
+
+  /** Walks over the store in short turns of the event loop; what is added meanwhile may be left out. */
+  static async of({ entries, stats }: SessionStore, clock: Clock): Promise<BucketedVersions> {
+    const pacer = new Pacer(clock)
+    const most = stats.items + stats.tombstones
+    const slots = new Uint32Array(most)
+    const buckets = new Uint16Array(most)
+    const ends = new Uint32Array(DIGEST_BUCKETS + 1)
+    let count = 0
+    for (const slot of entries.slots()) {
+      if (count % SLOTS_PER_LOOK === 0 && pacer.isOver) await pacer.pause()
+      const bucket = entries.bucketAt(slot)
+      if (bucket === undefined) continue
+      if (count === most) break
+      slots[count] = slot
+      buckets[count] = bucket
+      ends[bucket + 1] = (ends[bucket + 1] ?? 0) + 1
+      count += 1
+    }
+    for (let bucket = 0; bucket < DIGEST_BUCKETS; bucket += 1) {
+      ends[bucket + 1] = (ends[bucket + 1] ?? 0) + (ends[bucket] ?? 0)
+    }
+    // From the last to the first, each end moves down to its start.
+    const starts = ends.slice()
+    const sorted = new Uint32Array(count)
+    for (let index = count - 1; index >= 0; index -= 1) {
+      if (index % SLOTS_PER_LOOK === 0 && pacer.isOver) await pacer.pause()
+      const next = (buckets[index] ?? 0) + 1
+      const at = (ends[next] ?? 0) - 1
+      ends[next] = at
+      sorted[at] = slots[index] ?? 0
+    }
+    return new BucketedVersions(entries, clock, sorted, starts)
+  }
+
+  /** What is in these buckets now, without what was added since the walk; in short turns as well. */
+  async *in(buckets: Iterable<number>): AsyncGenerator<EntryVersion> {
+    const pacer = new Pacer(this.#clock)
+    for (const bucket of buckets) {
+      const end = this.#starts[bucket + 1] ?? 0
+      for (let at = this.#starts[bucket] ?? 0; at < end; at += 1) {
+        if (at % SLOTS_PER_LOOK === 0 && pacer.isOver) await pacer.pause()
+        const version = this.#entries.versionAt(this.#slots[at] ?? 0, bucket)
+        if (version !== undefined) yield version
+      }
+    }
+  }
+}

@@ -32,7 +32,7 @@ export interface PauseResult {
 }
 
 export async function benchStore(isQuick: boolean): Promise<Row[]> {
-  const large = isQuick ? 100_000 : 1_000_000
+  const large = isQuick ? 50_000 : 1_000_000
   const rounds = isQuick ? 1 : 5
   const rows: Row[] = []
   for (const [items, goal] of [
@@ -52,7 +52,7 @@ export async function benchStore(isQuick: boolean): Promise<Row[]> {
     unit: 'B',
     goal: 400,
   })
-  const pause: PauseResult = await work('pause', large, isQuick ? 2 : 15)
+  const pause: PauseResult = await work('pause', large, isQuick ? 1 : 15)
   rows.push({
     what: `longest pause, ${pause.items} items, ${Math.round(pause.expiredPerSec)} expiring a second`,
     value: pause.longestPauseMs,

@@ -1,37 +1,35 @@
 // The versions of what a store holds, by the buckets of its digest: one walk over everything finds out what lies
 // in each, so that comparing many buckets, some at a time, does not cost a walk each time.
 
-import type { Clock } from '../base/clock.ts'
 import { DIGEST_BUCKETS } from '../store/digest.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { EntryVersion, StoredEntries } from '../store/stored-entries.ts'
-import { Pacer } from './pacer.ts'
+import type { Pacer } from './pacer.ts'
 
 /** Slots looked at between two looks at the clock. */
 const SLOTS_PER_LOOK = 64
 
 export class BucketedVersions {
   readonly #entries: StoredEntries
-  readonly #clock: Clock
+  readonly #pacer: Pacer
   /** Slots by bucket: those of bucket b from #starts[b] to #starts[b + 1]. 4 bytes an entry. */
   readonly #slots: Uint32Array
   readonly #starts: Uint32Array
 
   private constructor(
     entries: StoredEntries,
-    clock: Clock,
+    pacer: Pacer,
     slots: Uint32Array,
     starts: Uint32Array,
   ) {
     this.#entries = entries
-    this.#clock = clock
+    this.#pacer = pacer
     this.#slots = slots
     this.#starts = starts
   }
 
-  /** Walks over the store in short turns of the event loop; what is added meanwhile may be left out. */
-  static async of({ entries, stats }: SessionStore, clock: Clock): Promise<BucketedVersions> {
-    const pacer = new Pacer(clock)
+  /** Walks over the store in turns of the pacer; what is added meanwhile may be left out. */
+  static async of({ entries, stats }: SessionStore, pacer: Pacer): Promise<BucketedVersions> {
     const most = stats.items + stats.tombstones
     const slots = new Uint32Array(most)
     const buckets = new Uint16Array(most)
@@ -60,12 +58,17 @@ export class BucketedVersions {
       ends[next] = at
       sorted[at] = slots[index] ?? 0
     }
-    return new BucketedVersions(entries, clock, sorted, starts)
+    return new BucketedVersions(entries, pacer, sorted, starts)
   }
 
-  /** What is in these buckets now, without what was added since the walk; in short turns as well. */
+  /** How many there were in a bucket at the walk. */
+  countIn(bucket: number): number {
+    return (this.#starts[bucket + 1] ?? 0) - (this.#starts[bucket] ?? 0)
+  }
+
+  /** What is in these buckets now, without what was added since the walk; in turns as well. */
   async *in(buckets: Iterable<number>): AsyncGenerator<EntryVersion> {
-    const pacer = new Pacer(this.#clock)
+    const pacer = this.#pacer
     for (const bucket of buckets) {
       const end = this.#starts[bucket + 1] ?? 0
       for (let at = this.#starts[bucket] ?? 0; at < end; at += 1) {

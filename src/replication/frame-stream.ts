@@ -51,7 +51,7 @@ export class FrameStream {
 
   /** Copies the frame and resolves when there is room for another. Rejects with a SyncError. */
   async send(frame: Buffer): Promise<void> {
-    this.#assertOpen()
+    this.assertOpen()
     const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)
     bytes.writeUInt32BE(frame.length)
     frame.copy(bytes, LENGTH_BYTES)
@@ -59,7 +59,7 @@ export class FrameStream {
     const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
     while (this.#stream.writableNeedDrain) {
       await this.#wait(deadlineMs)
-      this.#assertOpen()
+      this.assertOpen()
     }
   }
 
@@ -100,7 +100,8 @@ export class FrameStream {
     })
   }
 
-  #assertOpen(): void {
+  /** Throws a SyncError when nothing can be sent any more. */
+  assertOpen(): void {
     const isOpen = !this.#stream.destroyed && this.#stream.writable
     if (isOpen && this.#error === undefined) return
     throw new SyncError('broken', this.#error?.message ?? 'closed')

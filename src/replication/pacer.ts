@@ -7,10 +7,13 @@ const TURN_MS = 2
 
 export class Pacer {
   readonly #clock: Clock
+  readonly #assertWanted: () => void
   #turnEndMs: number
 
-  constructor(clock: Clock) {
+  /** `assertWanted` throws when nobody wants the work any more. */
+  constructor(clock: Clock, assertWanted = () => {}) {
     this.#clock = clock
+    this.#assertWanted = assertWanted
     this.#turnEndMs = clock.monotonicMs() + TURN_MS
   }
 
@@ -19,9 +22,10 @@ export class Pacer {
     return this.#clock.monotonicMs() >= this.#turnEndMs
   }
 
-  /** Resolves when the I/O that is already waiting was handled; a new turn begins. */
+  /** Resolves when the I/O that is already waiting was handled; a new turn begins. Rejects as `assertWanted` throws. */
   async pause(): Promise<void> {
     await new Promise<void>((resolve) => this.#clock.soon(resolve))
+    this.#assertWanted()
     this.#turnEndMs = this.#clock.monotonicMs() + TURN_MS
   }
 }

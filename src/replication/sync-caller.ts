@@ -20,7 +20,7 @@ import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
 
-/** Versions of a peer that are kept at once; so many buckets are compared together as give about this. */
+/** Versions of a peer that are kept at once: so many buckets are compared together as give about this. */
 const VERSIONS_PER_GROUP = 65_536
 /** A peer that sends more than it announced is cut off here. */
 const MAX_VERSIONS_PER_GROUP = 4 * VERSIONS_PER_GROUP
@@ -48,7 +48,7 @@ export class SyncCaller {
   constructor(options: SyncCallerOptions, stream: FrameStream) {
     this.#options = options
     this.#stream = stream
-    this.#pacer = new Pacer(options.clock)
+    this.#pacer = new Pacer(options.clock, () => stream.assertOpen())
   }
 
   /** Copies everything; whether the peer has a full copy itself. Rejects with a SyncError. */
@@ -75,14 +75,11 @@ export class SyncCaller {
     if (digest.buckets.length === 0) return
     const differing = store.entries.digest.differingBuckets(digest.buckets)
     const buckets = this.#isFullOnBothSides(store, digest) ? this.#choose(differing) : differing
-    const { items, tombstones } = store.stats
-    const perBucket = Math.max(digest.entries, items + tombstones) / DIGEST_BUCKETS
-    const groupSize = Math.max(1, Math.floor(VERSIONS_PER_GROUP / Math.max(1, perBucket)))
-    const peerRoom = { sessions: digest.sessionRoom, removals: digest.removalRoom }
     if (buckets.length === 0) return
-    const own = await BucketedVersions.of(store, this.#options.clock)
-    for (let start = 0; start < buckets.length; start += groupSize) {
-      await this.#compareBuckets(store, own, buckets.slice(start, start + groupSize), peerRoom)
+    const own = await BucketedVersions.of(store, this.#pacer)
+    const peerRoom = { sessions: digest.sessionRoom, removals: digest.removalRoom }
+    for (const group of groupsOf(buckets, own, digest.entries / DIGEST_BUCKETS)) {
+      await this.#compareBuckets(store, own, group, peerRoom)
     }
   }
 
@@ -188,6 +185,27 @@ export class SyncCaller {
     if (frame === undefined) throw new SyncError('broken', 'the peer ended the connection')
     return frame
   }
+}
+
+/** Buckets of about VERSIONS_PER_GROUP versions together, if the peer's hold at least `fewest` each. */
+function* groupsOf(
+  buckets: readonly number[],
+  own: BucketedVersions,
+  fewest: number,
+): Generator<number[]> {
+  let group: number[] = []
+  let versions = 0
+  for (const bucket of buckets) {
+    const count = Math.max(fewest, own.countIn(bucket))
+    if (group.length > 0 && versions + count > VERSIONS_PER_GROUP) {
+      yield group
+      group = []
+      versions = 0
+    }
+    group.push(bucket)
+    versions += count
+  }
+  yield group
 }
 
 /** Whether there is room for one more; takes it if so. */

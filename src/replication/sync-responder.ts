@@ -96,7 +96,8 @@ export class SyncResponder {
     const { stores, clock } = this.#options
     const store = stores.get(cache)
     if (store === undefined) return
-    const all = known.get(cache) ?? (await BucketedVersions.of(store, clock))
+    const pacer = new Pacer(clock, () => stream.assertOpen())
+    const all = known.get(cache) ?? (await BucketedVersions.of(store, pacer))
     known.set(cache, all)
     let versions: EntryVersion[] = []
     for await (const version of all.in(new Set(buckets))) {

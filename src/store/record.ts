@@ -18,7 +18,7 @@
 
 import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
 import type { Version } from './change.ts'
-import type { EntryHash } from './digest.ts'
+import { bucketOf, type EntryHash } from './digest.ts'
 import { SessionCopies } from './session-copies.ts'
 
 const KIND = 4
@@ -104,10 +104,7 @@ export class RecordReader {
   }
 
   get version(): Version {
-    return {
-      clock: this.#at.page.doubles[(this.#at.start + CLOCK) >>> 3] ?? 0,
-      origin: this.#at.page.doubles[(this.#at.start + ORIGIN) >>> 3] ?? 0,
-    }
+    return { clock: this.#clock, origin: this.#origin }
   }
 
   get expiresAtMs(): number {
@@ -121,10 +118,14 @@ export class RecordReader {
   /** Hashes what two nodes compare: ID, version and kind. */
   hashInto(hash: EntryHash): void {
     const { page, start } = this.#at
-    const clock = page.doubles[(start + CLOCK) >>> 3] ?? 0
-    const origin = page.doubles[(start + ORIGIN) >>> 3] ?? 0
     const idBytes = this.#byte(ID_LENGTH)
-    hash.compute(page.bytes, start + FIELDS_BYTES, idBytes, clock, origin, this.isTombstone)
+    const { isTombstone } = this
+    hash.compute(page.bytes, start + FIELDS_BYTES, idBytes, this.#clock, this.#origin, isTombstone)
+  }
+
+  /** Of the digest. */
+  get bucket(): number {
+    return bucketOf(this.#clock, this.#origin)
   }
 
   hasId(id: Uint8Array): boolean {
@@ -155,6 +156,14 @@ export class RecordReader {
   copySession(): Buffer {
     const at = wholeWords(this.#nameAt + this.#byte(NAME_LENGTH))
     return this.#copies.take(this.#at.page, at, this.sessionBytes)
+  }
+
+  get #clock(): number {
+    return this.#at.page.doubles[(this.#at.start + CLOCK) >>> 3] ?? 0
+  }
+
+  get #origin(): number {
+    return this.#at.page.doubles[(this.#at.start + ORIGIN) >>> 3] ?? 0
   }
 
   get #contextAt(): number {

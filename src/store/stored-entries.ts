@@ -81,9 +81,7 @@ export class StoredEntries {
 
   /** The bucket of the digest that an entry is in; undefined when its time is as good as over. */
   bucketAt(slot: number): number | undefined {
-    if (this.#openIfLive(slot) === undefined) return undefined
-    this.#record.hashInto(this.#hash)
-    return this.#hash.bucket
+    return this.#openIfLive(slot) === undefined ? undefined : this.#record.bucket
   }
 
   /** ID and version, when there still is an entry of this bucket in the slot. */

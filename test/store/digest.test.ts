@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Digest, EntryHash } from '../../src/store/digest.ts'
+import { bucketOf, Digest, EntryHash } from '../../src/store/digest.ts'
 import { SyncNode, TurningClock } from '../support/sync-node.ts'
 
 test('a digest is that of its entries, through evictions, expiry, replacements and removals', () => {
@@ -70,6 +70,29 @@ test('the hash is what the protocol says', () => {
   assert.deepEqual(digest.toBytes(), new Digest().toBytes())
 })
 
+test('what one node changes in a moment lies in one bucket, whatever its clock', () => {
+  const ticksPerMs = 4096
+  const buckets = (startMs: number, changes: number, perMs: number, origin = 1) => {
+    const clockOf = (change: number) =>
+      Math.floor(startMs + change / perMs) * ticksPerMs + (change % perMs)
+    return new Set(
+      Array.from({ length: changes }, (_, change) => bucketOf(clockOf(change), origin)),
+    )
+  }
+  assert.equal(buckets(16 * 1000, 1600, 100).size, 1)
+  // Wherever the moment begins, for it may reach into the next one.
+  assert.ok(buckets(16 * 1000 + 9, 1600, 100).size <= 2)
+  // A clock that lags behind others counts from the last reading on.
+  assert.equal(new Set(Array.from({ length: 65_536 }, (_, n) => bucketOf(2 ** 40 + n, 1))).size, 1)
+  // Each node and each moment has its own: a thousand moments fill most of the buckets.
+  const spread = buckets(0, 16_000, 1)
+  assert.ok(spread.size > 600, `${spread.size}`)
+  const nodes = Array.from({ length: 1000 }, (_, origin) =>
+    bucketOf(2 ** 40, origin * 2 ** 16 + origin),
+  )
+  assert.ok(new Set(nodes).size > 600)
+})
+
 /** PROTOCOL.md, section 7, in whole numbers of any size. */
 function reference(id: Buffer, clock: bigint, origin: bigint, isRemoved: boolean) {
   const cut = (value: bigint) => value & 0xffffffffn
@@ -84,9 +107,8 @@ function reference(id: Buffer, clock: bigint, origin: bigint, isRemoved: boolean
     low = cut((low ^ BigInt(byte)) * 0x01000193n)
     high = cut((high ^ BigInt(byte)) * 0x5bd1e995n)
   }
-  low = mix(low)
-  const bucket = Number(low % 1024n)
-  low = mix(low ^ cut(clock))
+  const bucket = Number(mix((clock >> 16n) ^ origin) % 1024n)
+  low = mix(mix(low) ^ cut(clock))
   high = mix(high ^ (clock >> 32n))
   low = mix(low ^ (origin >> 32n))
   high = mix(high ^ cut(origin))

@@ -64,6 +64,30 @@ test('an idle node sends at once; what gathers in one turn shares datagrams', as
   await cluster.stop(members)
 })
 
+test('while turn after turn has changes they share a datagram for a millisecond, then the node is idle again', async () => {
+  const cluster = new MemoryCluster()
+  const members = await cluster.start(2)
+  const [first, second] = members as [Member, Member]
+  const before = cluster.network.sent.length
+  const sent = () => cluster.network.sent.length - before
+  for (const id of ['a', 'b']) first.put(id, 1)
+  cluster.clock.advance(0)
+  assert.equal(sent(), 2, 'the first, and what came in the same turn')
+  for (const id of ['c', 'd', 'e']) {
+    first.put(id, 1)
+    cluster.clock.advance(0.25)
+  }
+  assert.equal(sent(), 2)
+  cluster.clock.advance(0.25)
+  assert.equal(sent(), 3, 'a millisecond after the one before')
+  cluster.clock.advance(1)
+  first.put('f', 1)
+  assert.equal(sent(), 4, 'at once')
+  cluster.clock.advance(0)
+  assert.deepEqual(idsOf(second), ['a', 'b', 'c', 'd', 'e', 'f'])
+  await cluster.stop(members)
+})
+
 test('loss, doubling and reordering: everything arrives, and nothing twice', async () => {
   const cluster = new MemoryCluster({
     random: seededNumbers('bad network'),

@@ -187,16 +187,16 @@ export class SyncCaller {
   }
 }
 
-/** Buckets of about VERSIONS_PER_GROUP versions together, if the peer's hold at least `fewest` each. */
+/** Buckets of about VERSIONS_PER_GROUP versions together; the peer tells no more than how many there are on average. */
 function* groupsOf(
   buckets: readonly number[],
   own: BucketedVersions,
-  fewest: number,
+  peerAverage: number,
 ): Generator<number[]> {
   let group: number[] = []
   let versions = 0
   for (const bucket of buckets) {
-    const count = Math.max(fewest, own.countIn(bucket))
+    const count = Math.max(peerAverage, own.countIn(bucket))
     if (group.length > 0 && versions + count > VERSIONS_PER_GROUP) {
       yield group
       group = []

@@ -69,7 +69,8 @@ export async function untilMet(nodes: readonly ClusterNode[]): Promise<void> {
   }
 }
 
-function spawnNode(cpu: number, execArgs: readonly string[]): ClusterNode {
+/** A node of a process of its own, on this processor, not started. */
+export function spawnNode(cpu: number, execArgs: readonly string[] = []): ClusterNode {
   const args = [...execArgs, '--import', import.meta.resolve('tsx'), PROGRAM]
   const [command, allArgs] = pinned(cpu, process.execPath, args)
   const child = spawn(command, allArgs, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })

@@ -14,6 +14,8 @@ const SESSION = randomBytes(130)
 const TIMEOUT_MS = 300_000
 /** How many a second shall expire while pauses are measured. */
 const EXPIRIES_PER_SEC = 20_000
+/** Several times what a put takes. */
+const FILL_MS_PER_ITEM = 0.006
 const MIN_GETS_PER_ROUND = 1_000_000
 const OPERATIONS_AT_RANDOM = 500_000
 
@@ -172,12 +174,11 @@ async function pause(items: number, seconds: number): Promise<PauseResult> {
     id.writeUInt32LE(made)
     put(store, id, ttlMs)
   }
-  const fillStartMs = performance.now()
-  while (made < items) {
-    putNew((made / items) * lifeMs + 2000 + performance.now() - fillStartMs)
-  }
+  // Expiring begins at a moment after the filling, however long that takes, and goes on evenly.
+  const beginMs = performance.now() + 2000 + items * FILL_MS_PER_ITEM
+  while (made < items) putNew(beginMs + (made / items) * lifeMs - performance.now())
   sweeper.start()
-  await new Promise((resolve) => setTimeout(resolve, 4000))
+  await new Promise((resolve) => setTimeout(resolve, beginMs + 1000 - performance.now()))
   const startMs = performance.now()
   const expiredBefore = store.stats.expired
   const madeBefore = made

@@ -4,13 +4,9 @@
 // The shards go by the ID's 32-bit fingerprint: a small integer is found in half the time of a string and
 // takes no memory of its own. Whoever finds a slot makes sure that it holds the ID asked for. The few IDs
 // whose fingerprint is another one's already (116 pairs in a million) are kept by their full bytes.
-//
-// lru-cache gives each key a place in its lists, which stays the same until the key leaves. The slot is
-// made of that place, so that a lookup reads neither the list of values nor whether one is stale: a cache
-// miss less of the four that a get of a large store costs (measured: a fifth faster at a million items).
 
-import { LRUCache } from 'lru-cache'
 import { asBuffer } from '../base/bytes.ts'
+import { LargeShard, Shard } from './shard.ts'
 import type { Sharding } from './sharding.ts'
 
 /** Most IDs that share a fingerprint with another one; the least recently used of them gives way. */
@@ -39,11 +35,13 @@ export class SessionIndex {
       this.#size -= 1
       owner.onLeave(slot, isEvicted)
     }
-    const { count, itemsPerShard } = sharding
-    this.#shards = Array.from(
-      { length: count },
-      (_, number) => new Shard(number * itemsPerShard, itemsPerShard, onLeave),
-    )
+    const { count, itemsPerShard, keys } = sharding
+    this.#shards = Array.from({ length: count }, (_, number) => {
+      const firstSlot = number * itemsPerShard
+      return count === 1
+        ? new Shard(firstSlot, itemsPerShard, onLeave)
+        : new LargeShard(firstSlot, itemsPerShard, keys, onLeave)
+    })
     const doubles = Math.min(items, MAX_DOUBLES)
     this.#doubles = new Shard(count * itemsPerShard, doubles, onLeave)
     this.slots = count * itemsPerShard + doubles
@@ -56,17 +54,17 @@ export class SessionIndex {
   /** The slot of this ID, its recency left as it is. */
   find(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).find(fingerprint)
+    const slot = this.#shard(fingerprint).find(this.#sharding.keyOf(fingerprint))
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.find(keyOf(id))
+    return this.#doubles.size === 0 ? undefined : this.#doubles.find(bytesKey(id))
   }
 
   /** The slot of this ID, which thereby becomes the most recently used. */
   use(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).use(fingerprint)
+    const slot = this.#shard(fingerprint).use(this.#sharding.keyOf(fingerprint))
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.use(keyOf(id))
+    return this.#doubles.size === 0 ? undefined : this.#doubles.use(bytesKey(id))
   }
 
   /** A slot for an ID that has none; whatever lies in it is the caller's to say from now on. */
@@ -74,17 +72,17 @@ export class SessionIndex {
     this.#size += 1
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    return shard.find(fingerprint) === undefined
-      ? shard.claim(fingerprint)
-      : this.#doubles.claim(keyOf(id))
+    const key = this.#sharding.keyOf(fingerprint)
+    return shard.find(key) === undefined ? shard.claim(key) : this.#doubles.claim(bytesKey(id))
   }
 
   delete(id: Uint8Array): void {
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
-    const slot = shard.find(fingerprint)
-    if (slot !== undefined && this.#owner.holdsId(slot, id)) shard.delete(fingerprint)
-    else if (this.#doubles.size > 0) this.#doubles.delete(keyOf(id))
+    const key = this.#sharding.keyOf(fingerprint)
+    const slot = shard.find(key)
+    if (slot !== undefined && this.#owner.holdsId(slot, id)) shard.delete(key)
+    else if (this.#doubles.size > 0) this.#doubles.delete(bytesKey(id))
   }
 
   /** Pushes out the least recently used session of the ID's shard, or of the next one that has any. */
@@ -112,72 +110,6 @@ export class SessionIndex {
   }
 }
 
-/** Some of the slots, `firstSlot` and the next ones, handed out to keys. */
-class Shard<Key extends number | string> {
-  readonly #firstSlot: number
-  readonly #lru: LRUCache<Key, true>
-  /** lru-cache's own: only read. */
-  readonly #places: ReadonlyMap<Key, number>
-  readonly #moveToTail: (place: number) => void
-
-  constructor(
-    firstSlot: number,
-    slots: number,
-    onLeave: (slot: number, isEvicted: boolean) => void,
-  ) {
-    this.#firstSlot = firstSlot
-    this.#lru = new LRUCache<Key, true>({
-      max: slots,
-      // Called while the key still has its place.
-      dispose: (_value, key, reason) => onLeave(this.#slotOf(key), reason === 'evict'),
-    })
-    const { keyMap, moveToTail } = LRUCache.unsafeExposeInternals(this.#lru)
-    this.#places = keyMap
-    this.#moveToTail = moveToTail
-  }
-
-  get size(): number {
-    return this.#places.size
-  }
-
-  find(key: Key): number | undefined {
-    const place = this.#places.get(key)
-    return place === undefined ? undefined : this.#firstSlot + place
-  }
-
-  use(key: Key): number | undefined {
-    const place = this.#places.get(key)
-    if (place === undefined) return undefined
-    this.#moveToTail(place)
-    return this.#firstSlot + place
-  }
-
-  claim(key: Key): number {
-    this.#lru.set(key, true)
-    return this.#slotOf(key)
-  }
-
-  delete(key: Key): void {
-    this.#lru.delete(key)
-  }
-
-  /** Whether there was one to be pushed out. */
-  evict(): boolean {
-    return this.#lru.pop() !== undefined
-  }
-
-  oldest(): number | undefined {
-    for (const key of this.#lru.rkeys()) return this.#slotOf(key)
-    return undefined
-  }
-
-  #slotOf(key: Key): number {
-    const slot = this.find(key)
-    if (slot === undefined) throw new RangeError('this key has no place')
-    return slot
-  }
-}
-
-function keyOf(id: Uint8Array): string {
+function bytesKey(id: Uint8Array): string {
   return asBuffer(id).toString('latin1')
 }

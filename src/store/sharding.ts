@@ -1,4 +1,5 @@
-// How session IDs are spread: a 32-bit fingerprint of each, and the shard that it belongs to.
+// How session IDs are spread: a 32-bit fingerprint of each, the shard that it belongs to (the remainder by
+// the number of shards) and its key there (the quotient), which together are the fingerprint again.
 //
 // One Map of a million keys stalls for 100-230 ms in a single operation while V8 rehashes it, so large
 // indexes are cut into shards. Up to 65,536 items one shard is enough.
@@ -16,6 +17,8 @@ export class Sharding {
   readonly count: number
   /** Room that a shard needs for `items` in all. */
   readonly itemsPerShard: number
+  /** How many keys a shard may see. */
+  readonly keys: number
   readonly #seed: number
 
   /** `seed`: 32 random bits, so that nobody can choose IDs that crowd one shard or one fingerprint. */
@@ -24,6 +27,7 @@ export class Sharding {
     const mean = items / this.count
     this.itemsPerShard =
       this.count === 1 ? items : Math.ceil(mean + SPREAD_DEVIATIONS * Math.sqrt(mean))
+    this.keys = Math.ceil(2 ** 32 / this.count)
     this.#seed = seed
   }
 
@@ -49,6 +53,11 @@ export class Sharding {
 
   shardOf(fingerprint: number): number {
     return (fingerprint >>> 0) % this.count
+  }
+
+  /** A signed 32-bit integer, never negative when there are several shards. */
+  keyOf(fingerprint: number): number {
+    return Math.floor((fingerprint >>> 0) / this.count) | 0
   }
 }
 

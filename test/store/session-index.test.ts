@@ -16,47 +16,52 @@ class WeakSharding extends Sharding {
   }
 }
 
-test('IDs that share a fingerprint are kept apart', () => {
-  const step = fc.record({
-    do: fc.constantFrom('claim', 'delete', 'use'),
-    id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+const ONE_SHARD = 100
+const LARGE = 70_000
+
+for (const items of [ONE_SHARD, LARGE]) {
+  test(`IDs that share a fingerprint are kept apart, ${items} items`, () => {
+    const step = fc.record({
+      do: fc.constantFrom('claim', 'delete', 'use'),
+      id: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
+        const idOfSlot = new Map<number, string>()
+        const model = new Map<string, number>()
+        const index = new SessionIndex(items, new WeakSharding(items, 1), {
+          holdsId: (slot, id) => idOfSlot.get(slot) === Buffer.from(id).toString(),
+          onLeave: (slot) => idOfSlot.delete(slot),
+        })
+        for (const one of steps) {
+          const id = Buffer.from(one.id)
+          if (one.do === 'claim') {
+            if (model.has(one.id)) continue
+            const slot = index.claim(id)
+            assert.ok(slot < index.slots && !idOfSlot.has(slot))
+            idOfSlot.set(slot, one.id)
+            model.set(one.id, slot)
+          } else if (one.do === 'delete') {
+            index.delete(id)
+            model.delete(one.id)
+          } else {
+            assert.equal(index.use(id), model.get(one.id))
+          }
+          assert.equal(index.size, model.size)
+          assert.equal(idOfSlot.size, model.size)
+          for (const name of 'abcdef') {
+            assert.equal(index.find(Buffer.from(name)), model.get(name))
+          }
+        }
+      }),
+      { numRuns: items === LARGE ? 60 : 500 },
+    )
   })
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
-      const idOfSlot = new Map<number, string>()
-      const model = new Map<string, number>()
-      const index = new SessionIndex(100, new WeakSharding(100, 1), {
-        holdsId: (slot, id) => idOfSlot.get(slot) === Buffer.from(id).toString(),
-        onLeave: (slot) => idOfSlot.delete(slot),
-      })
-      for (const one of steps) {
-        const id = Buffer.from(one.id)
-        if (one.do === 'claim') {
-          if (model.has(one.id)) continue
-          const slot = index.claim(id)
-          assert.ok(slot < index.slots && !idOfSlot.has(slot))
-          idOfSlot.set(slot, one.id)
-          model.set(one.id, slot)
-        } else if (one.do === 'delete') {
-          index.delete(id)
-          model.delete(one.id)
-        } else {
-          assert.equal(index.use(id), model.get(one.id))
-        }
-        assert.equal(index.size, model.size)
-        assert.equal(idOfSlot.size, model.size)
-        for (const name of 'abcdef') {
-          assert.equal(index.find(Buffer.from(name)), model.get(name))
-        }
-      }
-    }),
-    { numRuns: 500 },
-  )
-})
+}
 
 test('evicting goes on to the IDs that share a fingerprint when nothing else is left', () => {
   const left: number[] = []
-  const index = new SessionIndex(100, new WeakSharding(100, 1), {
+  const index = new SessionIndex(ONE_SHARD, new WeakSharding(ONE_SHARD, 1), {
     holdsId: () => false,
     onLeave: (slot) => left.push(slot),
   })
@@ -67,7 +72,7 @@ test('evicting goes on to the IDs that share a fingerprint when nothing else is 
 })
 
 test('a store of more items than one shard takes holds exactly its items', () => {
-  const items = 70_000
+  const items = LARGE
   const clock = new FakeClock()
   const store = new SessionStore(
     { name: 'ssl', items, keysize: 32, blocksize: 64, timeoutMs: 60_000, full: 'evict' },

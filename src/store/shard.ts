@@ -1,0 +1,106 @@
+// One shard of the index: some of the slots, handed out to keys, with the key used least recently known.
+//
+// lru-cache gives each key a place in its lists, which stays the same until the key leaves. The slot is
+// made of that place, so that a lookup reads neither the list of values nor whether one is stale: a cache
+// miss less in every get of a large store (measured: a fifth faster at a million items).
+
+import { LRUCache } from 'lru-cache'
+import { PlaceLookaside } from './place-lookaside.ts'
+
+export type LeaveListener = (slot: number, isEvicted: boolean) => void
+
+/** `firstSlot` and the next ones are the shard's. */
+export class Shard<Key extends number | string> {
+  readonly #firstSlot: number
+  readonly #lru: LRUCache<Key, true>
+  /** lru-cache's own: only read. */
+  readonly #places: ReadonlyMap<Key, number>
+  readonly #moveToTail: (place: number) => void
+
+  constructor(firstSlot: number, slots: number, onLeave: LeaveListener) {
+    this.#firstSlot = firstSlot
+    this.#lru = new LRUCache<Key, true>({
+      max: slots,
+      // Called while the key still has its place.
+      dispose: (_value, key, reason) => {
+        const slot = this.#slotOf(key)
+        this.leaves(key)
+        onLeave(slot, reason === 'evict')
+      },
+    })
+    const { keyMap, moveToTail } = LRUCache.unsafeExposeInternals(this.#lru)
+    this.#places = keyMap
+    this.#moveToTail = moveToTail
+  }
+
+  get size(): number {
+    return this.#places.size
+  }
+
+  find(key: Key): number | undefined {
+    const place = this.placeOf(key)
+    return place === undefined ? undefined : this.#firstSlot + place
+  }
+
+  /** As `find`; the key becomes the most recently used. */
+  use(key: Key): number | undefined {
+    const place = this.placeOf(key)
+    if (place === undefined) return undefined
+    this.#moveToTail(place)
+    return this.#firstSlot + place
+  }
+
+  claim(key: Key): number {
+    this.#lru.set(key, true)
+    return this.#slotOf(key)
+  }
+
+  delete(key: Key): void {
+    this.#lru.delete(key)
+  }
+
+  /** Whether there was one to be pushed out. */
+  evict(): boolean {
+    return this.#lru.pop() !== undefined
+  }
+
+  oldest(): number | undefined {
+    for (const key of this.#lru.rkeys()) return this.#slotOf(key)
+    return undefined
+  }
+
+  protected placeOf(key: Key): number | undefined {
+    return this.#places.get(key)
+  }
+
+  protected leaves(_key: Key): void {}
+
+  #slotOf(key: Key): number {
+    const slot = this.find(key)
+    if (slot === undefined) throw new RangeError('this key has no place')
+    return slot
+  }
+}
+
+/** A shard of an index that no processor's cache holds. */
+export class LargeShard extends Shard<number> {
+  readonly #lookaside: PlaceLookaside
+
+  /** Keys are below `keys`. */
+  constructor(firstSlot: number, slots: number, keys: number, onLeave: LeaveListener) {
+    super(firstSlot, slots, onLeave)
+    this.#lookaside = new PlaceLookaside(keys, slots)
+  }
+
+  protected override placeOf(key: number): number | undefined {
+    const known = this.#lookaside.find(key)
+    if (known !== undefined) return known
+    const place = super.placeOf(key)
+    if (place !== undefined) this.#lookaside.add(key, place)
+    return place
+  }
+
+  protected override leaves(key: number): void {
+    this.#lookaside.delete(key)
+  }
+}

@@ -2,13 +2,15 @@
 // Nobody edits it by hand.
 
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readVersion } from '../src/base/version.ts'
 import { cellsOf, HEAD, type Row } from './table.ts'
 
+/** always, madvise or never; absent where the kernel has no huge pages. */
+const HUGE_PAGES = '/sys/kernel/mm/transparent_hugepage/enabled'
 const FILE = fileURLToPath(new URL('./RESULTS.md', import.meta.url))
 /** Bytes in a GiB. */
 const GIB = 2 ** 30
@@ -58,9 +60,18 @@ function machine(): string[] {
   const [cpu] = cpus()
   return [
     `${cpus().length} x ${cpu?.model ?? 'unknown processor'}, ${Math.round(totalmem() / GIB)} GiB, Linux ${release()}`,
+    ...hugePages(),
     `tlscached ${readVersion()}, Node ${process.versions.node}, OpenSSL ${process.versions.openssl} in it`,
     ...PROGRAMS.flatMap((command) => versionOf(command)),
   ]
+}
+
+/** Whether memory comes in large pages decides what a look into a large store costs. */
+function hugePages(): string[] {
+  if (!existsSync(HUGE_PAGES)) return []
+  const choice = readFileSync(HUGE_PAGES, 'utf8').trim()
+  const tunables = process.env['GLIBC_TUNABLES'] ?? 'not set'
+  return [`huge pages: ${choice}; GLIBC_TUNABLES of all programs: ${tunables}`]
 }
 
 function versionOf([program = '', ...args]: readonly string[]): string[] {

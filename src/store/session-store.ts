@@ -216,7 +216,7 @@ export class SessionStore {
   #put(entry: NewSession): PutResult {
     const refusal = this.#admission.refusalOf(entry)
     if (refusal !== undefined) return refusal
-    const old = this.#liveSlot(entry.id)
+    const old = this.#liveSlot(this.#index.find(entry.id), entry.id)
     if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
     if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
@@ -230,7 +230,8 @@ export class SessionStore {
 
   #apply(change: Change, isLive: boolean): ApplyResult {
     this.#versions.observe(change.version.clock)
-    const known = this.#index.find(change.id) ?? this.#tombstones.get(change.id)
+    const held = this.#index.find(change.id)
+    const known = held ?? this.#tombstones.get(change.id)
     if (known !== undefined) {
       const isNewer = compareVersions(change.version, this.#record.open(known).version) > 0
       if (!isNewer) return 'outdated'
@@ -244,15 +245,14 @@ export class SessionStore {
       return 'applied'
     }
     if (this.#admission.refusalOf(change) !== undefined) return 'refused'
-    const old = this.#liveSlot(change.id)
+    const old = this.#liveSlot(held, change.id)
     if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
     this.#insert(change, ttlMs, change.version, old)
     return 'applied'
   }
 
-  /** The slot of a session whose lifetime is not over; one that is over is taken out. */
-  #liveSlot(id: Uint8Array): number | undefined {
-    const slot = this.#index.find(id)
+  /** The slot of the session with this ID, if its lifetime is not over; one that is over is taken out. */
+  #liveSlot(slot: number | undefined, id: Uint8Array): number | undefined {
     if (slot === undefined || this.#record.open(slot).expiresAtMs > this.#clock.monotonicMs())
       return slot
     this.#expire(id)

@@ -1,6 +1,7 @@
 // The other end of the replication benchmark: a node that notes when each session became visible. Told by
 // messages of its parent, a ReceiverOrder each; answers each with a ReceiverReport.
 
+import { asBuffer } from '../src/base/bytes.ts'
 import { createNode } from '../src/node/node.ts'
 
 export interface ReceiverSetup {
@@ -40,7 +41,7 @@ function start({ name, key, items, datagramBytes }: ReceiverSetup): Promise<void
   if (store === undefined) throw new Error('no such cache')
   store.onChange = (change) => {
     received += 1
-    const number = Buffer.from(change.id).readUInt32LE()
+    const number = asBuffer(change.id).readUInt32LE()
     if (number < MAX_NUMBERS) arrivedMs[number] = Number(process.hrtime.bigint()) / 1e6
   }
   return node.start().then(() => {

@@ -17,14 +17,13 @@ import {
   type Message,
 } from '../wire/message.ts'
 import type { ReplayWindow } from '../wire/replay-window.ts'
-import { openDatagram } from '../wire/seal.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
 import type { PeerAddresses } from './peer-addresses.ts'
 import { Reassembly } from './reassembly.ts'
 import type { RepairAnswerer } from './repair-answerer.ts'
 import type { RepairAsker } from './repair-asker.ts'
-import type { Sender } from './sender.ts'
+import { openFrom, type Sender } from './sender.ts'
 import type { SenderTable } from './sender-table.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
 
@@ -116,7 +115,7 @@ export class Inbox {
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
     const { senders, clock, greeter, addresses } = this.#options
     const known = senders.get(header)
-    const message = this.#open(datagram, header, known)
+    const message = openFrom(known, datagram, header, this.#keyring)
     if (message === undefined) {
       this.#logForeign(header, from)
       return 'unauthenticated'
@@ -124,20 +123,16 @@ export class Inbox {
     const { sequence } = header
     const sender = known ?? senders.add(header, from, clock.monotonicMs())
     if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
-    if (sender.isVerified) return this.#admit(sender, sequence, message, from)
+    if (sender.isVerified) {
+      const reason = this.#admit(sender, sequence, message, from)
+      sender.prepareFor(header.keyId)
+      return reason
+    }
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
     // Through a repeater: its sender is elsewhere, and will be told of.
     const isDirect = !addresses.isRepeater(from)
     if (isDirect && datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
     return undefined
-  }
-
-  #open(datagram: Buffer, header: Header, known: Sender | undefined): Buffer | undefined {
-    const key =
-      known === undefined
-        ? this.#keyring.senderKey(header.keyId, header.senderId, header.bootId)
-        : known.keyFor(header.keyId, this.#keyring)
-    return key === undefined ? undefined : openDatagram(datagram, header, key)
   }
 
   #receiveControl(

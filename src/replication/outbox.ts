@@ -69,6 +69,7 @@ export class Outbox {
     const isBusy = this.#batch.count > 0
     this.#sendBatch()
     this.#timer = isBusy ? this.#options.clock.after(GATHER_MS, () => this.#endTurn()) : undefined
+    if (!isBusy) this.#options.sealer.prepare()
   }
 
   #sendBatch(): void {

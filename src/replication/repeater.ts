@@ -10,7 +10,7 @@ import { type Header, readHeader } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { decodeMessage, encodeLeave, encodeRoster } from '../wire/message.ts'
-import { openDatagram, Sealer } from '../wire/seal.ts'
+import { Sealer } from '../wire/seal.ts'
 import { Greeter } from './greeter.ts'
 import { PeerAddresses } from './peer-addresses.ts'
 import {
@@ -18,7 +18,7 @@ import {
   type RepeaterDropReason,
   type RepeaterStats,
 } from './repeater-stats.ts'
-import type { Sender } from './sender.ts'
+import { openFrom, type Sender } from './sender.ts'
 import { SenderTable } from './sender-table.ts'
 import { Subscribers, type Subscription } from './subscribers.ts'
 import type { Transport } from './transport.ts'
@@ -126,7 +126,7 @@ export class Repeater {
   ): RepeaterDropReason | undefined {
     const { clock } = this.#options
     const known = this.#senders.get(header)
-    const message = this.#open(datagram, header, known)
+    const message = openFrom(known, datagram, header, this.#keyring)
     if (message === undefined) {
       this.#logFault(
         { from: formatAddress(from) },
@@ -146,14 +146,6 @@ export class Repeater {
     if (sender.control.accept(header.sequence) !== 'new') return 'replay'
     sender.lastHeardMs = clock.monotonicMs()
     return this.#obey(datagram, message, sender, from)
-  }
-
-  #open(datagram: Buffer, header: Header, known: Sender | undefined): Buffer | undefined {
-    const key =
-      known === undefined
-        ? this.#keyring.senderKey(header.keyId, header.senderId, header.bootId)
-        : known.keyFor(header.keyId, this.#keyring)
-    return key === undefined ? undefined : openDatagram(datagram, header, key)
   }
 
   #obey(

@@ -1,12 +1,12 @@
 // One boot of another node, as far as we know it: keys, what arrived from it, whether it is alive.
 
-import type { KeyObject } from 'node:crypto'
 import type { HostAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
 import { originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { Role } from '../wire/message.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
+import { Opener } from '../wire/seal.ts'
 import { GapList } from './gap-list.ts'
 
 /** The best round trip of the running period and of the one before counts: a single bad one never does. */
@@ -53,7 +53,7 @@ export class Sender {
   #clockSamples: ClockSample[] = []
   #clockPeriodMs = Number.NEGATIVE_INFINITY
   #reportedLost = 0
-  readonly #keys = new Map<number, KeyObject>()
+  readonly #openers = new Map<number, Opener>()
 
   constructor(header: Header, from: HostAddress, nowMs: number) {
     this.senderId = Buffer.from(header.senderId)
@@ -65,18 +65,25 @@ export class Sender {
     this.lastHeardMs = nowMs
   }
 
-  /** The key under which it seals, derived once. */
-  keyFor(keyId: number, keyring: Keyring): KeyObject | undefined {
-    const known = this.#keys.get(keyId)
+  /** Opens what it seals under this key of the ring; undefined when there is no such key. */
+  openerFor(keyId: number, keyring: Keyring): Opener | undefined {
+    const known = this.#openers.get(keyId)
     if (known !== undefined) return known
-    const derived = keyring.senderKey(keyId, this.senderId, this.bootId)
-    if (derived !== undefined) this.#keys.set(keyId, derived)
-    return derived
+    const key = keyring.senderKey(keyId, this.senderId, this.bootId)
+    if (key === undefined) return undefined
+    const opener = new Opener(key)
+    this.#openers.set(keyId, opener)
+    return opener
+  }
+
+  /** Makes ready to open the changes that come next, if they are sealed under the same key as these. */
+  prepareFor(keyId: number): void {
+    if (this.changes !== undefined) this.#openers.get(keyId)?.prepare(this.changes.highest + 1)
   }
 
   /** After a change of the keyring. */
   forgetKeys(): void {
-    this.#keys.clear()
+    this.#openers.clear()
   }
 
   /** Passes on what others send, and has nothing of its own. */
@@ -138,6 +145,18 @@ export class Sender {
     this.#reportedLost += lost
     return lost
   }
+}
+
+/** The message in a datagram with this header; undefined when it was not sealed under a key of the ring. */
+export function openFrom(
+  known: Sender | undefined,
+  datagram: Buffer,
+  header: Header,
+  keyring: Keyring,
+): Buffer | undefined {
+  if (known !== undefined) return known.openerFor(header.keyId, keyring)?.open(datagram, header)
+  const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
+  return key === undefined ? undefined : new Opener(key).open(datagram, header)
 }
 
 export function senderKeyOf(header: Header): string {

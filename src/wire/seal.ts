@@ -1,6 +1,15 @@
 // Sealing and opening datagrams: AES-256-GCM under a key per sender and boot, the sequence as nonce.
+//
+// OpenSSL takes longer to make a cipher than to use it. Both ends know the next nonce beforehand, so what
+// the next datagram with changes needs is made while there is nothing else to do.
 
-import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto'
+import {
+  type CipherGCM,
+  createCipheriv,
+  createDecipheriv,
+  type DecipherGCM,
+  type KeyObject,
+} from 'node:crypto'
 import { TlscachedError } from '../base/errors.ts'
 import {
   type Channel,
@@ -24,6 +33,8 @@ export class Sealer {
   readonly #lastSequence: Record<Channel, number> = { changes: 0, control: 0 }
   #keyId: number
   #key: KeyObject
+  /** For the next sequence of the channel of changes. */
+  #ready: CipherGCM | undefined
 
   constructor(identity: Identity, keyring: Keyring) {
     this.#identity = identity
@@ -35,6 +46,13 @@ export class Sealer {
   setKeyring(keyring: Keyring): void {
     this.#key = primaryKey(keyring, this.#identity)
     this.#keyId = keyring.primaryKeyId
+    this.#ready = undefined
+  }
+
+  /** Makes what sealing the next changes needs. */
+  prepare(): void {
+    const sequence = this.#lastSequence.changes + 1
+    if (sequence <= MAX_SEQUENCE) this.#ready ??= this.#cipher('changes', sequence)
   }
 
   /** The last sequence number used; 0 before the first. */
@@ -57,29 +75,68 @@ export class Sealer {
       bootId: this.#identity.bootId,
       sequence,
     })
-    const cipher = createCipheriv(ALGORITHM, this.#key, nonceOf(channel, sequence), TAG_OPTIONS)
+    const cipher = this.#take(channel, sequence)
     cipher.setAAD(datagram.subarray(0, HEADER_BYTES))
     cipher.update(message).copy(datagram, HEADER_BYTES)
     cipher.final()
     cipher.getAuthTag().copy(datagram, datagram.length - TAG_BYTES)
     return datagram
   }
+
+  #take(channel: Channel, sequence: number): CipherGCM {
+    const ready = channel === 'changes' ? this.#ready : undefined
+    if (ready === undefined) return this.#cipher(channel, sequence)
+    this.#ready = undefined
+    return ready
+  }
+
+  #cipher(channel: Channel, sequence: number): CipherGCM {
+    return createCipheriv(ALGORITHM, this.#key, nonceOf(channel, sequence), TAG_OPTIONS)
+  }
 }
 
-/** The message in a datagram with this header, or undefined when it was not sealed under this key. */
-export function openDatagram(datagram: Buffer, header: Header, key: KeyObject): Buffer | undefined {
-  const tagStart = datagram.length - TAG_BYTES
-  const nonce = nonceOf(header.channel, header.sequence)
-  const decipher = createDecipheriv(ALGORITHM, key, nonce, TAG_OPTIONS)
-  decipher.setAAD(datagram.subarray(0, HEADER_BYTES))
-  decipher.setAuthTag(datagram.subarray(tagStart))
-  const message = decipher.update(datagram.subarray(HEADER_BYTES, tagStart))
-  try {
-    decipher.final()
-  } catch {
-    return undefined
+/** Opens what one boot of one node sealed under one key of the ring. */
+export class Opener {
+  readonly #key: KeyObject
+  #ready: { readonly sequence: number; readonly decipher: DecipherGCM } | undefined
+
+  constructor(key: KeyObject) {
+    this.#key = key
   }
-  return message
+
+  /** Makes what opening the changes with this sequence needs. */
+  prepare(sequence: number): void {
+    if (this.#ready?.sequence === sequence || sequence > MAX_SEQUENCE) return
+    this.#ready = { sequence, decipher: this.#decipher('changes', sequence) }
+  }
+
+  /** The message in a datagram with this header, or undefined when it was not sealed under this key. */
+  open(datagram: Buffer, header: Header): Buffer | undefined {
+    const tagStart = datagram.length - TAG_BYTES
+    const decipher = this.#take(header)
+    decipher.setAAD(datagram.subarray(0, HEADER_BYTES))
+    decipher.setAuthTag(datagram.subarray(tagStart))
+    const message = decipher.update(datagram.subarray(HEADER_BYTES, tagStart))
+    try {
+      decipher.final()
+    } catch {
+      return undefined
+    }
+    return message
+  }
+
+  /** Each is used once, whatever comes out. */
+  #take({ channel, sequence }: Header): DecipherGCM {
+    const ready = this.#ready
+    if (channel !== 'changes' || ready?.sequence !== sequence)
+      return this.#decipher(channel, sequence)
+    this.#ready = undefined
+    return ready.decipher
+  }
+
+  #decipher(channel: Channel, sequence: number): DecipherGCM {
+    return createDecipheriv(ALGORITHM, this.#key, nonceOf(channel, sequence), TAG_OPTIONS)
+  }
 }
 
 function primaryKey(keyring: Keyring, identity: Identity): KeyObject {

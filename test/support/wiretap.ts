@@ -2,7 +2,7 @@
 
 import { type Header, readHeader } from '../../src/wire/datagram.ts'
 import { decodeMessage, type Message } from '../../src/wire/message.ts'
-import { openDatagram } from '../../src/wire/seal.ts'
+import { Opener } from '../../src/wire/seal.ts'
 import type { Passed } from './memory-network.ts'
 import { TEST_KEYRING } from './replication-node.ts'
 
@@ -15,7 +15,7 @@ export function headerOf(passed: Passed): Header {
 export function messageOf(passed: Passed): Message {
   const header = headerOf(passed)
   const key = TEST_KEYRING.senderKey(header.keyId, header.senderId, header.bootId)
-  const message = key && openDatagram(passed.datagram, header, key)
+  const message = key && new Opener(key).open(passed.datagram, header)
   const decoded = message && decodeMessage(message, 0)
   if (decoded === undefined) throw new Error('no message under the test key')
   return decoded

@@ -5,13 +5,14 @@ import { test } from 'node:test'
 import {
   type Header,
   MAX_DATAGRAM_BYTES,
+  MAX_SEQUENCE,
   nonceOf,
   readHeader,
   SEAL_OVERHEAD_BYTES,
 } from '../../src/wire/datagram.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'
-import { openDatagram, Sealer } from '../../src/wire/seal.ts'
+import { Opener, Sealer } from '../../src/wire/seal.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 const random = seededBytes('seal')
@@ -29,7 +30,7 @@ function open(datagram: Buffer, keyring = ring): Buffer | undefined {
   const header = readHeader(datagram)
   if (header === undefined) return undefined
   const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
-  return key === undefined ? undefined : openDatagram(datagram, header, key)
+  return key === undefined ? undefined : new Opener(key).open(datagram, header)
 }
 
 test('what was sealed opens, is as much longer as the constant says, and counts per channel', () => {
@@ -61,6 +62,43 @@ test('the message is not to be seen in the datagram, and equal messages look dif
   assert.ok(!first.includes(message.subarray(0, 6)))
   assert.notDeepEqual(first.subarray(32), second.subarray(32))
   assert.notDeepEqual(first.subarray(32), onControl.subarray(32))
+})
+
+test('what was made ready beforehand gives the same bytes, and goes with the key it was made for', () => {
+  const next = new Keyring([random(32)])
+  const [plain, ready] = [new Sealer(identity, ring), new Sealer(identity, ring)]
+  const steps = ['changes', 'control', 'changes', 'changes', 'control', 'changes'] as const
+  for (const [index, channel] of steps.entries()) {
+    ready.prepare()
+    ready.prepare()
+    if (index === 3) for (const sealer of [plain, ready]) sealer.setKeyring(next)
+    const message = random(20)
+    assert.deepEqual(ready.seal(channel, message), plain.seal(channel, message))
+  }
+})
+
+test('an opener that was made ready opens the same, once, and nothing else by it', () => {
+  const sealer = new Sealer(identity, ring)
+  const key = ring.senderKey(ring.primaryKeyId, identity.senderId, identity.bootId)
+  assert.ok(key !== undefined)
+  const opener = new Opener(key)
+  const openWith = (datagram: Buffer) => opener.open(datagram, headerOf(datagram))
+  const messages = [random(10), random(20), random(30)]
+  const [first, second, third] = messages.map((message) => sealer.seal('changes', message))
+  assert.ok(first !== undefined && second !== undefined && third !== undefined)
+  const control = sealer.seal('control', Buffer.from('the first on its channel'))
+  opener.prepare(1)
+  assert.deepEqual(openWith(control), Buffer.from('the first on its channel'))
+  const forged = Buffer.from(first)
+  forged.writeUInt8(forged.readUInt8(40) ^ 1, 40)
+  assert.equal(openWith(forged), undefined)
+  assert.deepEqual(openWith(first), messages[0])
+  opener.prepare(2)
+  assert.deepEqual(openWith(third), messages[2], 'one that came too early')
+  assert.deepEqual(openWith(second), messages[1])
+  assert.deepEqual(openWith(second), messages[1], 'once more: that is for the replay window to see')
+  opener.prepare(MAX_SEQUENCE + 1)
+  opener.prepare(MAX_SEQUENCE)
 })
 
 test('no nonce comes twice', () => {

@@ -19,7 +19,7 @@ import {
   encodeRoster,
   type Message,
 } from '../../src/wire/message.ts'
-import { openDatagram, Sealer } from '../../src/wire/seal.ts'
+import { Opener, Sealer } from '../../src/wire/seal.ts'
 
 interface Vector {
   readonly name: string
@@ -69,7 +69,7 @@ for (const vector of [...frozen.vectors, ...repair.vectors, ...repeater.vectors]
     assert.equal(header.sequence, vector.sequence)
     const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
     assert.ok(key !== undefined)
-    const message = openDatagram(datagram, header, key)
+    const message = new Opener(key).open(datagram, header)
     assert.equal(message?.toString('hex'), vector.message)
     const decoded = decodeMessage(Buffer.from(vector.message, 'hex'), frozen.origin)
     assert.deepEqual(JSON.parse(JSON.stringify(decoded, withHex)), vector.decoded)

@@ -46,7 +46,7 @@ export class LocalHooks implements SessionHooks {
   get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
     checkContext(context)
     const startMs = this.#clock.monotonicMs()
-    const found = this.#get(context, id, serverName)
+    const found = this.#get(context, id, serverName, startMs)
     this.stats.getDurations.observe(this.#clock.monotonicMs() - startMs)
     return found
   }
@@ -75,7 +75,7 @@ export class LocalHooks implements SessionHooks {
   /** For protocols that know no session ID context: the session, whatever it was made under. */
   getAny(id: Uint8Array): VersionedSession | undefined {
     const startMs = this.#clock.monotonicMs()
-    const found = this.#store.getAny(id)
+    const found = this.#store.getAny(id, startMs)
     const session = typeof found === 'string' ? undefined : found
     if (this.#isSingleUse && session !== undefined && isTls13(session.session)) this.removeAny(id)
     this.stats.getDurations.observe(this.#clock.monotonicMs() - startMs)
@@ -133,8 +133,13 @@ export class LocalHooks implements SessionHooks {
     return this.#store.limits
   }
 
-  #get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
-    const found = this.#store.get(id, context, serverName)
+  #get(
+    context: Uint8Array,
+    id: Uint8Array,
+    serverName: string | undefined,
+    nowMs: number,
+  ): FoundSession | undefined {
+    const found = this.#store.get(id, context, serverName, nowMs)
     if (found === 'context_mismatch') this.#reportMismatch(id)
     if (typeof found === 'string') return undefined
     if (this.#isSingleUse && isTls13(found.session)) this.#store.remove(id, context)

@@ -97,14 +97,16 @@ export class SessionStore {
 
   /**
    * The session with this ID, made under this session ID context and server name (undefined: not asked).
-   * Counts the result. The session asked for becomes the most recently used.
+   * Counts the result. The session asked for becomes the most recently used. `nowMs`: of the store's clock,
+   * from a caller who read it already.
    */
   get(
     id: Uint8Array,
     context: Uint8Array,
     serverName?: string,
+    nowMs = this.#clock.monotonicMs(),
   ): StoredSession | Exclude<GetResult, 'hit'> {
-    const found = this.#find(id, context, serverName)
+    const found = this.#find(id, context, serverName, nowMs)
     if (typeof found === 'string') {
       this.stats.gets[found] += 1
       return found
@@ -194,9 +196,8 @@ export class SessionStore {
     id: Uint8Array,
     context: Uint8Array,
     serverName: string | undefined,
+    nowMs: number,
   ): StoredSession | Exclude<GetResult, 'hit'> {
-    // Reading the clock makes the processor wait for all memory it asked for: not between two lookups.
-    const nowMs = this.#clock.monotonicMs()
     const slot = this.#index.use(id)
     if (slot === undefined) return 'miss'
     const record = this.#record.open(slot)
@@ -332,8 +333,7 @@ export class SessionStore {
   }
 
   /** As `get`, whoever may have it: for protocols that know no session ID context. */
-  getAny(id: Uint8Array): VersionedSession | 'miss' | 'expired' {
-    const nowMs = this.#clock.monotonicMs()
+  getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): VersionedSession | 'miss' | 'expired' {
     const slot = this.#index.use(id)
     const record = slot === undefined ? undefined : this.#record.open(slot)
     const ttlMs = record === undefined ? 0 : record.expiresAtMs - nowMs

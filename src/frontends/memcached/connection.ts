@@ -6,7 +6,7 @@ import type { Clock } from '../../base/clock.ts'
 import { REQUEST_MAGIC } from './binary-parser.ts'
 import { BinaryProtocol } from './binary-protocol.ts'
 import { InputBuffer } from './input-buffer.ts'
-import type { Protocol, ProtocolParts } from './protocol.ts'
+import type { Protocol, ProtocolParts, Resume } from './protocol.ts'
 import { ReplyBuffer, type ReplyMemory } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
 
@@ -80,9 +80,10 @@ export class Connection {
   #run(): void {
     const { clock } = this.#options
     const protocol = this.#protocolOf(this.#input.at(0))
+    const resume: Resume = (answer) => this.#resume(answer)
     let hasAnswered = false
     while (this.#state === 'open') {
-      const step = protocol.step((answer) => this.#resume(answer))
+      const step = protocol.step(resume)
       if (step === 'answered') {
         hasAnswered = true
         if (this.#output.length >= FLUSH_BYTES) this.#send()

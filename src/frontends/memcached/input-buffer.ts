@@ -17,6 +17,15 @@ export class InputBuffer {
     return this.#end - this.#start
   }
 
+  /** Where what is not yet read lies, from `start` on: stays as it is when it has been skipped. */
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
+  get start(): number {
+    return this.#start
+  }
+
   append(chunk: Buffer): void {
     if (this.#start === this.#end) {
       this.#bytes = chunk
@@ -62,11 +71,13 @@ export class InputBuffer {
 
   /** Where the first newline is, or -1. */
   findNewline(): number {
-    const from = this.#start + this.#scanned
-    const found = this.#bytes.indexOf(NEWLINE, from)
-    const isFound = found !== -1 && found < this.#end
-    this.#scanned = isFound ? found - this.#start : this.length
-    return isFound ? this.#scanned : -1
+    const bytes = this.#bytes
+    const end = this.#end
+    let at = this.#start + this.#scanned
+    // Lines are short: a loop finds their end sooner than indexOf.
+    while (at < end && bytes[at] !== NEWLINE) at += 1
+    this.#scanned = at - this.#start
+    return at < end ? this.#scanned : -1
   }
 
   #grow(extra: number): void {

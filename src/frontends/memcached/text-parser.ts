@@ -26,10 +26,11 @@ const CARRIAGE_RETURN = 0x0d
 const NEWLINE = 0x0a
 const LINE_END_BYTES = 2
 
-/** The rest of a line that names keys, given out one by one. */
+/** The rest of a line that names keys, given out one by one: `bytes` from `position` to `end`. */
 interface KeyList {
-  readonly line: Buffer
+  readonly bytes: Buffer
   position: number
+  readonly end: number
   readonly withCas: boolean
   readonly expirySec: number | undefined
 }
@@ -71,17 +72,18 @@ export class TextParser {
   }
 
   #readLine(): TextCommand | undefined {
-    const end = this.#input.findNewline()
-    const lineBytes = end === -1 ? this.#input.length : end
+    const newline = this.#input.findNewline()
+    const lineBytes = newline === -1 ? this.#input.length : newline
     if (lineBytes > MAX_LINE_BYTES && lineBytes > this.#longestLine()) {
       this.#isBroken = true
       return malformed(TOO_LONG, true)
     }
-    if (end === -1) return undefined
-    const isReturn = end > 0 && this.#input.at(end - 1) === CARRIAGE_RETURN
-    const line = this.#input.take(isReturn ? end - 1 : end)
-    this.#input.skip(isReturn ? 2 : 1)
-    return this.#beginGet(line) ?? this.#beginCommand(line)
+    if (newline === -1) return undefined
+    const isReturn = newline > 0 && this.#input.at(newline - 1) === CARRIAGE_RETURN
+    const { bytes, start } = this.#input
+    const end = start + newline - (isReturn ? 1 : 0)
+    this.#input.skip(newline + 1)
+    return this.#beginGet(bytes, start, end) ?? this.#beginCommand(bytes.subarray(start, end))
   }
 
   #longestLine(): number {
@@ -89,34 +91,34 @@ export class TextParser {
     return /^(?:gets?|gats?) /.test(verb) ? MAX_GET_LINE_BYTES : MAX_LINE_BYTES
   }
 
-  /** Undefined when it is another command. */
-  #beginGet(line: Buffer): TextCommand | undefined {
-    if (line[0] !== 0x67) return undefined
-    const verbEnd = endOfWord(line, 0)
-    const verb = isGet(line, verbEnd) ? 'get' : line.toString('latin1', 0, verbEnd)
+  /** Of the line from `start` to `end`; undefined when it is another command. Nearly every line is a get: no view is made. */
+  #beginGet(bytes: Buffer, start: number, end: number): TextCommand | undefined {
+    if (start === end || bytes[start] !== 0x67) return undefined
+    const verbEnd = endOfWord(bytes, start, end)
+    const verb = isGet(bytes, start, verbEnd) ? 'get' : bytes.toString('latin1', start, verbEnd)
     const isGat = verb === 'gat' || verb === 'gats'
     if (!isGat && verb !== 'get' && verb !== 'gets') return undefined
-    let position = skipSpaces(line, verbEnd)
+    let position = skipSpaces(bytes, verbEnd, end)
     let expirySec: number | undefined
     if (isGat) {
-      const wordEnd = endOfWord(line, position)
-      expirySec = readExpiry(line.toString('latin1', position, wordEnd))
-      position = skipSpaces(line, wordEnd)
+      const wordEnd = endOfWord(bytes, position, end)
+      expirySec = readExpiry(bytes.toString('latin1', position, wordEnd))
+      position = skipSpaces(bytes, wordEnd, end)
     }
-    if (position === line.length) return malformed(UNKNOWN)
+    if (position === end) return malformed(UNKNOWN)
     if (isGat && expirySec === undefined) {
       return malformed('CLIENT_ERROR invalid exptime argument\r\n')
     }
-    this.#keys = { line, position, withCas: verb.endsWith('s'), expirySec }
+    this.#keys = { bytes, position, end, withCas: verb.endsWith('s'), expirySec }
     return this.#nextKey(this.#keys)
   }
 
   #nextKey(keys: KeyList): TextCommand {
-    const { line, position, withCas, expirySec } = keys
-    const end = endOfWord(line, position)
-    const key = line.subarray(position, end)
-    keys.position = skipSpaces(line, end)
-    const isLast = keys.position === line.length
+    const { bytes, position, withCas, expirySec } = keys
+    const end = endOfWord(bytes, position, keys.end)
+    const key = bytes.subarray(position, end)
+    keys.position = skipSpaces(bytes, end, keys.end)
+    const isLast = keys.position === keys.end
     const isLong = key.length > MAX_KEY_BYTES
     if (isLast || isLong) this.#keys = undefined
     return isLong ? malformed(BAD_FORMAT) : { type: 'get', key, withCas, expirySec, isLast }
@@ -169,20 +171,21 @@ export class TextParser {
   }
 }
 
-/** Nearly every command is one: no string is made of its first word. */
-function isGet(line: Buffer, verbEnd: number): boolean {
-  return verbEnd === 3 && line[0] === 0x67 && line[1] === 0x65 && line[2] === 0x74
+/** Most common: no string is made of its first word. */
+function isGet(bytes: Buffer, start: number, end: number): boolean {
+  const isAsLong = end - start === 3
+  return isAsLong && bytes[start] === 0x67 && bytes[start + 1] === 0x65 && bytes[start + 2] === 0x74
 }
 
 /** Words are short: a loop finds the end sooner than indexOf. */
-function endOfWord(line: Buffer, start: number): number {
-  let end = start
-  while (end < line.length && line[end] !== SPACE) end += 1
-  return end
+function endOfWord(bytes: Buffer, start: number, end: number): number {
+  let at = start
+  while (at < end && bytes[at] !== SPACE) at += 1
+  return at
 }
 
-function skipSpaces(line: Buffer, start: number): number {
-  let position = start
-  while (line[position] === SPACE) position += 1
-  return position
+function skipSpaces(bytes: Buffer, start: number, end: number): number {
+  let at = start
+  while (at < end && bytes[at] === SPACE) at += 1
+  return at
 }

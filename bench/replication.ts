@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { systemRandom } from '../src/base/random.ts'
 import { type CacheNode, createNode } from '../src/node/node.ts'
 import { generateKey } from '../src/wire/keyring.ts'
+import { GENERATOR_CPU, pin } from './pinned.ts'
 import type { ReceiverOrder, ReceiverReport } from './replication-receiver.ts'
 import { type Row, rowOf } from './table.ts'
 import { quantileOf } from './versus.ts'
@@ -59,9 +60,11 @@ async function benchWith(datagramBytes: number, isQuick: boolean): Promise<Row[]
   ])
   // Each of these with nodes that hold nothing yet: the next sessions find the memory as the first ones did.
   rows.push(...(await between('c', (sender, c) => sustained(sender, c, seconds, TARGET_PER_SEC))))
-  const puts = await withReceivers(shared, ['d', 'e'], (receivers) =>
-    withSender(shared, receivers, (sender) => putRate(sender, isQuick)),
-  )
+  const puts = await withReceivers(shared, ['d', 'e'], (receivers) => {
+    // What a put takes of its caller's time: on machines of their own peers would take none of it.
+    for (const { child } of receivers) pin(GENERATOR_CPU, child.pid)
+    return withSender(shared, receivers, (sender) => putRate(sender, isQuick))
+  })
   return [...rows, puts]
 }
 

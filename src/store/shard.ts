@@ -69,10 +69,12 @@ export class Shard<Key extends number | string> {
     return undefined
   }
 
+  /** Undefined when the key is not here. */
   protected placeOf(key: Key): number | undefined {
     return this.#places.get(key)
   }
 
+  /** Called before the key loses its place. */
   protected leaves(_key: Key): void {}
 
   #slotOf(key: Key): number {

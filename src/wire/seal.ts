@@ -1,7 +1,8 @@
 // Sealing and opening datagrams: AES-256-GCM under a key per sender and boot, the sequence as nonce.
 //
-// OpenSSL takes longer to make a cipher than to use it. Both ends know the next nonce beforehand, so what
-// the next datagram with changes needs is made while there is nothing else to do.
+// OpenSSL takes longer to make a cipher than to use it. Both ends know the next nonce beforehand, so what the
+// next datagram with changes needs is made before it is there: by an idle sender, and by a receiver that is
+// done with the one before.
 
 import {
   type CipherGCM,

@@ -1,5 +1,8 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --no-memory-reducer
 // The command line `tlscached`: one command per file, and one place that turns errors into exit codes.
+//
+// Its first line: when a process is idle, V8 collects garbage twice more to give memory back to the system, with some
+// 10 ms each, and stunnel waits 5. V8 reads that option only when it starts.
 
 import { Command, CommanderError } from 'commander'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'

@@ -4,7 +4,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer, type Server } from 'node:net'
-import { setPriority } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
@@ -14,9 +13,17 @@ import { generateKey } from '../../src/wire/keyring.ts'
 import { adapt, type Replacement } from '../support/adapt.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
-import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
+import {
+  CLI_ARGS,
+  type NodeProcess,
+  type Spawner,
+  startServe,
+  stopProcess,
+} from '../support/node-processes.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/', import.meta.url))
+/** Its first line says how Node.js runs it. */
+const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const KEYS_FILE = '/run/secrets/tlscached.keys'
 const PAGE = 'hello\n'
 /** Free ports for both hosts of a pair. */
@@ -25,6 +32,8 @@ const PORTS = 24
 /** A process with a node in it, that can go away and come back. */
 export interface NodeHolder {
   readonly http: Address
+  /** Undefined while it is away. */
+  readonly pid: number | undefined
   start(): Promise<void>
   /** It is there, and does nothing, until it is resumed. */
   pause(): void
@@ -115,11 +124,9 @@ export class Host {
     const config: { node: { name: string }; frontends: object } = parse(readFileSync(file, 'utf8'))
     const http = { path: join(this.folder, `${config.node.name}.sock`) }
     const frontends = { ...config.frontends, http: `unix:${http.path}` }
-    const holder = new ServedNode(http, async () => {
-      const started = await startServe(this.folder, { ...config, frontends })
-      if (nice !== 0) prefer(started.child, nice)
-      return started
-    })
+    const holder = new ServedNode(http, () =>
+      startServe(this.folder, { ...config, frontends }, spawnNice(nice)),
+    )
     await holder.start()
     return holder
   }
@@ -161,6 +168,10 @@ class ServedNode implements NodeHolder {
     this.#spawn = spawnNode
   }
 
+  get pid(): number | undefined {
+    return pidOf(this.#node?.child)
+  }
+
   async start(): Promise<void> {
     this.#node = await this.#spawn()
   }
@@ -182,12 +193,19 @@ class ServedNode implements NodeHolder {
   }
 }
 
-function prefer({ pid }: ChildProcess, nice: number): void {
-  try {
-    if (pid !== undefined) setPriority(pid, nice)
-  } catch {
-    // Only root may: then it shares the processor like everybody.
-  }
+/**
+ * The program as it is installed. All its threads have that precedence, as under systemd; only root may give more, and
+ * nice(1) goes on without.
+ */
+function spawnNice(nice: number): Spawner {
+  return (args) =>
+    spawn('nice', ['-n', String(nice), PROGRAM, ...args.slice(CLI_ARGS.length)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+}
+
+export function pidOf(child: ChildProcess | undefined): number | undefined {
+  return child?.exitCode === null && child.signalCode === null ? child.pid : undefined
 }
 
 export async function killProcess(child: ChildProcess): Promise<void> {

@@ -34,8 +34,11 @@ export interface TerminatorKind {
   readonly sessions: number
   /** Share of the sessions that must resume. */
   readonly bar: number
-  /** The same while others keep the processors busy, where that matters. */
-  readonly busyBar?: number
+  /**
+   * It waits less than this for its node. A session is not counted that it did not find while the machine kept the
+   * node waiting for a processor so long.
+   */
+  readonly deadlineMs?: number
   /** False where the node lives in the process of the terminator: it never is without. */
   readonly outlivesNode: boolean
   /** True where a node that is there but never answers holds up nobody for long. */

@@ -16,7 +16,8 @@ export const nghttpx: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
-  busyBar: 0.9,
+  // Of the relay.
+  deadlineMs: 150,
   outlivesNode: true,
   outlivesHang: true,
   start: async (host: Host): Promise<Services> => {

@@ -18,7 +18,8 @@ export const nginx: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
-  busyBar: 0.9,
+  // timeout_ms of tlscached.lua.
+  deadlineMs: 50,
   outlivesNode: true,
   outlivesHang: true,
   start,

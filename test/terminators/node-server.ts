@@ -6,7 +6,7 @@ import type { Address } from '../../src/base/address.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import { stopProcess } from '../support/node-processes.ts'
-import { type Host, killProcess, type NodeHolder } from './host.ts'
+import { type Host, killProcess, type NodeHolder, pidOf } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
@@ -54,6 +54,10 @@ class NodeInside implements NodeHolder {
   constructor(http: Address, run: () => Promise<ChildProcess>) {
     this.http = http
     this.#run = run
+  }
+
+  get pid(): number | undefined {
+    return pidOf(this.#child)
   }
 
   async start(): Promise<void> {

@@ -7,10 +7,16 @@ import { until } from '../support/latch.ts'
 import { clientCertificateArgs } from './certificates.ts'
 import type { NodeHolder } from './host.ts'
 import type { SharingService, TerminatorKind } from './kind.ts'
-import { connect, type Handshake, type Service, type TlsVersion } from './s-client.ts'
+import { connect, type Handshake, type TlsVersion } from './s-client.ts'
+import { waitedMs } from './waiting.ts'
 
 /** OpenSSL's servers hand out one session in TLS 1.2 and two in TLS 1.3. */
 const MADE_PER_HANDSHAKE: Record<TlsVersion, number> = { tls1_2: 1, tls1_3: 2 }
+
+export interface Offer extends Handshake {
+  /** How long the machine kept the node from running, of the time that it took. */
+  readonly waitedMs: number
+}
 
 /** Files of sessions that a client has. */
 export type Sessions = readonly string[]
@@ -55,13 +61,13 @@ export class Client {
   }
 
   /** One handshake with each of the sessions. */
-  offer(service: Service, sessions: Sessions, certified: boolean): Promise<Handshake[]> {
+  offer(service: SharingService, sessions: Sessions, certified: boolean): Promise<Offer[]> {
     const args = sessions.map((file) => ['-sess_in', file])
     return this.#connectAll(service, args, certified)
   }
 
   /** Handshakes without a session, for comparison. */
-  greet(service: Service): Promise<Handshake[]> {
+  greet(service: SharingService): Promise<Offer[]> {
     return this.#connectAll(
       service,
       Array.from({ length: this.#kind.sessions }, () => []),
@@ -70,18 +76,22 @@ export class Client {
   }
 
   async #connectAll(
-    service: Service,
+    service: SharingService,
     all: readonly (readonly string[])[],
     certified: boolean,
-  ): Promise<Handshake[]> {
+  ): Promise<Offer[]> {
     const { clientArgs = [], clientCertificate = 'usual', concurrency } = this.#kind
     const certificate = certified ? clientCertificateArgs(this.#folder, clientCertificate) : []
-    const results: Handshake[] = []
+    const results: Offer[] = []
     const left = all.entries()
     const work = async () => {
       for (const [index, args] of left) {
         const whole = [...clientArgs, ...certificate, ...args]
-        results[index] = await connect(service, this.#version, whole)
+        const { pid } = service.node
+        const beforeMs = pid === undefined ? 0 : waitedMs(pid)
+        const handshake = await connect(service, this.#version, whole)
+        const afterMs = pid === undefined ? 0 : waitedMs(pid)
+        results[index] = { ...handshake, waitedMs: afterMs - beforeMs }
       }
     }
     await Promise.all(Array.from({ length: concurrency }, work))

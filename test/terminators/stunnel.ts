@@ -6,7 +6,7 @@ import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
 const PROGRAM = 'stunnel'
-/** As stunnel.conf advises. */
+/** As stunnel.conf advises, for every thread of the node. */
 const NICE = -10
 
 export const stunnel: TerminatorKind = {
@@ -14,12 +14,13 @@ export const stunnel: TerminatorKind = {
   skip: whyWithout(PROGRAM, '-version'),
   versions: TLS_VERSIONS,
   clientCertificate: 'small',
-  // It waits for an answer less than 5 ms: one after the other, so that nothing else keeps the node waiting.
+  // One after the other, so that nothing else keeps the node waiting.
   concurrency: 1,
   // One of them may meet a pause of the node.
   sessions: 100,
   bar: 0.99,
-  busyBar: 0.9,
+  // An answer after 3 ms is in time, one after 4 ms is not.
+  deadlineMs: 3,
   outlivesNode: true,
   outlivesHang: true,
   start,

@@ -19,7 +19,8 @@ export const terminate: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
-  busyBar: 0.9,
+  // Of a call over rpc.
+  deadlineMs: 50,
   outlivesNode: true,
   outlivesHang: true,
   start,

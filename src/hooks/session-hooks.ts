@@ -7,7 +7,8 @@ import { checkContext, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
-import type { SessionStore, VersionedSession } from '../store/session-store.ts'
+import type { PeekedSession, SessionStore } from '../store/session-store.ts'
+import type { SessionView } from '../store/session-view.ts'
 import type { CacheStats, PutResult } from '../store/stats.ts'
 import type { FoundSession, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
@@ -72,18 +73,21 @@ export class LocalHooks implements SessionHooks {
     return this.#store.remove(id, context)
   }
 
-  /** For protocols that know no session ID context: the session, whatever it was made under. */
-  getAny(id: Uint8Array): VersionedSession | undefined {
+  /**
+   * For protocols that know no session ID context: the session, whatever it was made under. Not copied, it
+   * holds until the store changes.
+   */
+  getAny(id: Uint8Array): SessionView | undefined {
     const startMs = this.#clock.monotonicMs()
     const found = this.#store.getAny(id, startMs)
-    const session = typeof found === 'string' ? undefined : found
-    if (this.#isSingleUse && session !== undefined && isTls13(session.session)) this.removeAny(id)
+    const view = typeof found === 'string' ? undefined : found
+    const whole = this.#isSingleUse && view !== undefined ? this.#consume(id, view) : view
     this.stats.getDurations.observe(this.#clock.monotonicMs() - startMs)
-    return session
+    return whole
   }
 
   /** The same for whoever is going to change it: not counted, not consumed, recency as it was. */
-  peekAny(id: Uint8Array): VersionedSession | undefined {
+  peekAny(id: Uint8Array): PeekedSession | undefined {
     return this.#store.peek(id)
   }
 
@@ -144,6 +148,12 @@ export class LocalHooks implements SessionHooks {
     if (typeof found === 'string') return undefined
     if (this.#isSingleUse && isTls13(found.session)) this.#store.remove(id, context)
     return found
+  }
+
+  #consume(id: Uint8Array, view: SessionView): SessionView {
+    const whole = view.detached()
+    if (isTls13(whole.bytes)) this.removeAny(id)
+    return whole
   }
 
   /** What the session says about itself; undefined when the store is going to refuse it for its size. */

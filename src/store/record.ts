@@ -20,6 +20,7 @@ import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './are
 import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
 import { SessionCopies } from './session-copies.ts'
+import { SessionView } from './session-view.ts'
 
 const KIND = 4
 const ID_LENGTH = 5
@@ -32,6 +33,9 @@ const SESSION_LENGTH = 32
 const FIELDS_BYTES = 36
 
 const TOMBSTONE = 1
+
+/** Up to here a plain loop takes less time than a call into native code. */
+const MAX_LOOP_BYTES = 16
 
 export interface RecordFields {
   readonly id: Uint8Array
@@ -76,10 +80,11 @@ export function writeRecord(arena: Arena, slot: number, fields: RecordFields): v
   bytes.set(session, wholeWords(at))
 }
 
-/** Names are short: a loop takes less time than a call into native code. Returns where they end. */
+/** Returns where it ends. */
 function writeShort(target: Buffer, start: number, source: Uint8Array): number {
   const { length } = source
-  for (let index = 0; index < length; index += 1) target[start + index] = source[index] ?? 0
+  if (length > MAX_LOOP_BYTES) target.set(source, start)
+  else for (let index = 0; index < length; index += 1) target[start + index] = source[index] ?? 0
   return start + length
 }
 
@@ -154,8 +159,14 @@ export class RecordReader {
   }
 
   copySession(): Buffer {
-    const at = wholeWords(this.#nameAt + this.#byte(NAME_LENGTH))
-    return this.#copies.take(this.#at.page, at, this.sessionBytes)
+    return this.#copies.take(this.#at.page, this.#sessionAt, this.sessionBytes)
+  }
+
+  viewSession(ttlMs: number): SessionView {
+    const { page, start } = this.#at
+    const { bytes, doubles } = page
+    const versionAt = (start + CLOCK) >>> 3
+    return new SessionView(ttlMs, bytes, doubles, this.#sessionAt, this.sessionBytes, versionAt)
   }
 
   get #clock(): number {
@@ -172,6 +183,10 @@ export class RecordReader {
 
   get #nameAt(): number {
     return this.#contextAt + this.#byte(CONTEXT_LENGTH)
+  }
+
+  get #sessionAt(): number {
+    return wholeWords(this.#nameAt + this.#byte(NAME_LENGTH))
   }
 
   #byte(field: number): number {

@@ -9,6 +9,7 @@ import { Expiry } from './expiry.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
 import { RecordReader, recordBytes, writeRecord } from './record.ts'
 import { SessionIndex } from './session-index.ts'
+import type { SessionView } from './session-view.ts'
 import { Sharding } from './sharding.ts'
 import {
   type ApplyResult,
@@ -27,11 +28,8 @@ export interface StoredSession {
   readonly ttlMs: number
 }
 
-export interface VersionedSession extends StoredSession {
+export interface PeekedSession extends StoredSession {
   readonly version: Version
-}
-
-export interface PeekedSession extends VersionedSession {
   readonly context: Buffer
   readonly serverName: string
 }
@@ -332,14 +330,14 @@ export class SessionStore {
     this.stats.arenaBytes = this.#arena.pageBytes
   }
 
-  /** As `get`, whoever may have it: for protocols that know no session ID context. */
-  getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): VersionedSession | 'miss' | 'expired' {
+  /** As `get`, whoever may have it: for protocols that know no session ID context. The session is not copied. */
+  getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): SessionView | 'miss' | 'expired' {
     const slot = this.#index.use(id)
     const record = slot === undefined ? undefined : this.#record.open(slot)
     const ttlMs = record === undefined ? 0 : record.expiresAtMs - nowMs
     if (record !== undefined && ttlMs > 0) {
       this.stats.gets.hit += 1
-      return { session: record.copySession(), ttlMs, version: record.version }
+      return record.viewSession(ttlMs)
     }
     const result = record === undefined ? 'miss' : 'expired'
     if (record !== undefined) this.#expire(id)

@@ -91,8 +91,9 @@ const CONVERSATIONS: readonly Conversation[] = [
   },
   {
     name: 'a lifetime that is past',
-    says: 'set a 0 0 1\r\n1\r\nset a 0 -1 1\r\n2\r\nget a\r\nset a 0 0 1\r\n1\r\ntouch a -1\r\nget a\r\nset a 0 2592001 1\r\n1\r\nget a\r\n',
-    answers: 'STORED\r\nSTORED\r\nEND\r\nSTORED\r\nTOUCHED\r\nEND\r\nSTORED\r\nEND\r\n',
+    says: 'set a 0 0 1\r\n1\r\nset a 0 -1 1\r\n2\r\nget a\r\nset a 0 0 1\r\n1\r\ntouch a -1\r\nget a\r\nset a 0 2592001 1\r\n1\r\nget a\r\nset a 0 0 1\r\n1\r\ngat -1 a\r\nget a\r\n',
+    answers:
+      'STORED\r\nSTORED\r\nEND\r\nSTORED\r\nTOUCHED\r\nEND\r\nSTORED\r\nEND\r\nSTORED\r\nVALUE a 0 1\r\n1\r\nEND\r\nEND\r\n',
   },
   {
     name: 'delete, with the 0 that Apache appends',

@@ -18,7 +18,7 @@ test('what was gathered is what was written, in the order of writing', () => {
       for (const one of pieces) {
         if (typeof one === 'number') output.number(one)
         else if (typeof one === 'string') output.text(one)
-        else output.bytes(one)
+        else output.bytes(Buffer.from(one))
       }
       const expected = pieces.map((one) => Buffer.from(typeof one === 'number' ? `${one}` : one))
       assert.deepEqual(output.gathered(), Buffer.concat(expected))

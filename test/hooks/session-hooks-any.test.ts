@@ -33,9 +33,10 @@ test('for single use, a get consumes a session of TLS 1.3 and only that; a peek 
   hooks.getAny(id)
   assert.notEqual(hooks.getAny(id), undefined)
   hooks.removeAny(id)
-  hooks.putOwn(id, encode({ protocolVersion: TLS_1_3 }))
+  const session = encode({ protocolVersion: TLS_1_3 })
+  hooks.putOwn(id, session)
   hooks.peekAny(id)
-  assert.notEqual(hooks.getAny(id), undefined)
+  assert.deepEqual(hooks.getAny(id)?.session, session)
   assert.equal(hooks.getAny(id), undefined)
 })
 

@@ -38,6 +38,26 @@ test('getAny gives a session whatever its context, and counts as get does', () =
   assert.deepEqual(store.stats.gets, { hit: 1, miss: 1, expired: 1, context_mismatch: 0 })
 })
 
+test('what getAny gives is a view, and stays as it is once it is detached', () => {
+  const { store, put } = setup()
+  put(1)
+  const found = store.getAny(idOf(1))
+  assert.ok(typeof found !== 'string')
+  const version = store.versionOf(idOf(1))
+  const own = found.detached()
+  const other = found.detached(Buffer.from('other'))
+  store.remove(idOf(1), shop)
+  assert.deepEqual(
+    [own.session, own.version, own.ttlMs],
+    [Buffer.from('session 1'), version, 60_000],
+  )
+  assert.deepEqual(
+    [other.session, other.version, other.ttlMs],
+    [Buffer.from('other'), version, 60_000],
+  )
+  assert.notDeepEqual(found.session, own.session)
+})
+
 test('getAny makes a session the most recently used, versionOf does not', () => {
   const { store, put } = setup(2)
   put(1)

@@ -124,8 +124,8 @@ export class BinaryProtocol implements Protocol {
       else this.#fail(frame, NOT_FOUND)
       return
     }
-    const { data, version } = entry
-    this.#reply(frame, { extras: u32(entry.flags), key, value: data, cas: casTokenOf(version) })
+    const { session: value, version } = entry.value
+    this.#reply(frame, { extras: u32(entry.flags), key, value, cas: casTokenOf(version) })
   }
 
   #write(mode: WriteMode, frame: Frame, isQuiet: boolean): void {

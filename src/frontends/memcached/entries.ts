@@ -3,14 +3,15 @@
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { Version } from '../../store/change.ts'
-import type { VersionedSession } from '../../store/session-store.ts'
+import type { PeekedSession } from '../../store/session-store.ts'
 import type { PutResult } from '../../store/stats.ts'
 import { toTtlMs } from './expiry.ts'
 import { type EntryKey, toEntryKey } from './keys.ts'
 import type { MemcachedStats } from './stats.ts'
-import { fromStored, toStored, type Value } from './values.ts'
+import { type Entry, fromStored, fromView, toStored, type Value } from './values.ts'
 
-export interface Entry extends Value {
+/** What is there already, for a command that changes it. */
+export interface OldEntry extends Value {
   readonly ttlMs: number
   readonly version: Version
 }
@@ -72,7 +73,7 @@ export class Entries {
     const found = this.#hooks.getAny(id)
     if (found === undefined) return undefined
     this.#stats.getHits += 1
-    return toEntry(form, found)
+    return fromView(form, found)
   }
 
   getAndTouch(key: Buffer, expirySec: number): Entry | undefined {
@@ -81,8 +82,10 @@ export class Entries {
     const isPast = ttlMs !== undefined && ttlMs <= 0
     if (!isPast) this.touch(key, expirySec)
     const entry = this.get(key)
-    if (isPast) this.touch(key, expirySec)
-    return entry
+    if (entry === undefined || !isPast) return entry
+    const last = { flags: entry.flags, value: entry.value.detached() }
+    this.touch(key, expirySec)
+    return last
   }
 
   touch(key: Buffer, expirySec: number): boolean {
@@ -137,7 +140,7 @@ export class Entries {
   }
 
   /** What is stored under this key, without having asked for it. */
-  peek(key: Buffer): Entry | undefined {
+  peek(key: Buffer): OldEntry | undefined {
     return this.#peek(toEntryKey(key))
   }
 
@@ -216,9 +219,9 @@ export class Entries {
     return 'stored'
   }
 
-  #peek({ id, form }: EntryKey): Entry | undefined {
+  #peek({ id, form }: EntryKey): OldEntry | undefined {
     const found = this.#hooks.peekAny(id)
-    return found === undefined ? undefined : toEntry(form, found)
+    return found === undefined ? undefined : toOldEntry(form, found)
   }
 
   #ttlMs(expirySec: number): number | undefined {
@@ -226,7 +229,7 @@ export class Entries {
   }
 }
 
-function toEntry(form: EntryKey['form'], found: VersionedSession): Entry {
+function toOldEntry(form: EntryKey['form'], found: PeekedSession): OldEntry {
   const { flags, data } = fromStored(form, found.session)
   return { flags, data, ttlMs: found.ttlMs, version: found.version }
 }

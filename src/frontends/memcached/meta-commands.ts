@@ -89,12 +89,12 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
       if (!wish.isQuiet) output.text('EN\r\n')
       return undefined
     }
-    const { data } = entry
+    const { ttlMs, version, session: data } = entry.value
     const facts: Facts = {
       s: () => data.length,
       f: () => entry.flags,
-      t: () => Math.ceil(entry.ttlMs / 1000),
-      c: () => casTokenOf(entry.version),
+      t: () => Math.ceil(ttlMs / 1000),
+      c: () => casTokenOf(version),
     }
     answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', wish, facts, data)
     return undefined

@@ -7,7 +7,7 @@ const NOTHING = Buffer.alloc(0)
 const PIECE_BYTES = 65_536
 const ZERO = 0x30
 /** Up to here a plain loop is faster than a call into Node's native code. */
-const MAX_LOOP_BYTES = 64
+const MAX_LOOP_BYTES = 32
 
 /** The memory that the connections of one frontend gather their answers in, one after the other. */
 export class ReplyMemory {
@@ -64,14 +64,14 @@ export class ReplyBuffer {
     }
   }
 
-  bytes(bytes: Uint8Array): void {
-    const { length } = bytes
+  /** `length` of the bytes, from `from` on. */
+  bytes(bytes: Buffer, from = 0, length = bytes.length): void {
     this.#reserve(length)
     const target = this.#bytes
     const start = this.#length
     this.#length += length
-    if (length > MAX_LOOP_BYTES) target.set(bytes, start)
-    else for (let at = 0; at < length; at += 1) target[start + at] = bytes[at] ?? 0
+    if (length > MAX_LOOP_BYTES) bytes.copy(target, start, from, from + length)
+    else for (let at = 0; at < length; at += 1) target[start + at] = bytes[from + at] ?? 0
   }
 
   /** Room for `length` bytes, all zero, for the caller to write before anything else happens here. */

@@ -1,11 +1,12 @@
 // Answers the commands of memcached's text protocol, one at a time.
 
-import { casTokenOf, type Entry, type WriteResult } from './entries.ts'
+import { casTokenOf, type WriteResult } from './entries.ts'
 import { answerMeta } from './meta-commands.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
 import type { TextCommand } from './text-commands.ts'
 import { TextParser } from './text-parser.ts'
+import type { Entry } from './values.ts'
 
 /** What a cache's refusal is called. Apache tells them apart from STORED and NOT_STORED only. */
 const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
@@ -97,16 +98,17 @@ export class TextProtocol implements Protocol {
     if (command.isLast) output.text('END\r\n')
   }
 
-  #value(key: Buffer, entry: Entry, withCas: boolean): void {
+  #value(key: Buffer, { flags, value }: Entry, withCas: boolean): void {
     const { output } = this.#parts
+    const { bytes, start, length } = value
     output.text('VALUE ')
     output.bytes(key)
     output.text(' ')
-    output.number(entry.flags)
+    output.number(flags)
     output.text(' ')
-    output.number(entry.data.length)
-    output.text(withCas ? ` ${casTokenOf(entry.version)}\r\n` : '\r\n')
-    output.bytes(entry.data)
+    output.number(length)
+    output.text(withCas ? ` ${casTokenOf(value.version)}\r\n` : '\r\n')
+    output.bytes(bytes, start, length)
     output.text('\r\n')
   }
 

@@ -9,6 +9,7 @@
 // The head is there when flags are set, when the value is empty and when it begins with the mark itself.
 
 import { tryReadEncodedSession } from '../../session/encoded-session.ts'
+import type { SessionView } from '../../store/session-view.ts'
 import { type KeyForm, readBase64url } from './keys.ts'
 
 const MARK = Buffer.from('006d6366', 'hex')
@@ -17,6 +18,13 @@ export const HEAD_BYTES = 8
 export interface Value {
   readonly flags: number
   readonly data: Buffer
+}
+
+/** What a get found. */
+export interface Entry {
+  readonly flags: number
+  /** Holds until the cache changes. */
+  readonly value: SessionView
 }
 
 /** The largest value text that could still be a session of `blocksize` bytes: base64url of it. */
@@ -47,6 +55,14 @@ export function fromStored(form: KeyForm, stored: Buffer): Value {
     return { flags: 0, data: Buffer.from(stored.toString('base64url'), 'latin1') }
   }
   return { flags: 0, data: stored }
+}
+
+/** Without a copy of what lies in the cache as it was given. */
+export function fromView(form: KeyForm, stored: SessionView): Entry {
+  const isAsGiven = form !== 'base64url_session' && stored.bytes[stored.start] !== MARK[0]
+  if (isAsGiven) return { flags: 0, value: stored }
+  const { flags, data } = fromStored(form, stored.session)
+  return { flags, value: stored.detached(data) }
 }
 
 function hasMark(bytes: Buffer): boolean {

@@ -7,6 +7,8 @@
 //        4    32  session ID; shorter ones are filled up with zeros
 //       36     n  encoded session, 0..512 bytes: of new, and of an answer that found it
 
+import type { SessionView } from '../../store/session-view.ts'
+
 export type SessiondKind = 'new' | 'get' | 'remove'
 
 export interface SessiondRequest {
@@ -45,11 +47,14 @@ export function parseRequest(datagram: Buffer): SessiondRequest | undefined {
 }
 
 /** The answer to a get: `session` at most 512 bytes, undefined when there is none. */
-export function formatAnswer(id: Buffer, session: Buffer | undefined): Buffer {
+export function formatAnswer(id: Buffer, session: SessionView | undefined): Buffer {
   const answer = Buffer.alloc(HEADER_BYTES + (session?.length ?? 0))
   answer[0] = VERSION
   answer[1] = session === undefined ? NOT_FOUND : FOUND
   id.copy(answer, ID_AT)
-  session?.copy(answer, HEADER_BYTES)
+  if (session !== undefined) {
+    const { bytes, start, length } = session
+    bytes.copy(answer, HEADER_BYTES, start, start + length)
+  }
   return answer
 }

@@ -11,6 +11,7 @@ import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Logger, LogLimiter } from '../../base/logger.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import { tryReadEncodedSession } from '../../session/encoded-session.ts'
+import type { SessionView } from '../../store/session-view.ts'
 import { type Frontend, toListenError } from '../frontend.ts'
 import { formatAnswer, MAX_SESSION_BYTES, parseRequest, type SessiondRequest } from './packet.ts'
 import { createSessiondStats, type SessiondStats } from './stats.ts'
@@ -105,16 +106,16 @@ export class SessiondFrontend implements Frontend {
     this.#address = { host: this.#options.address.host, port: socket.address().port }
   }
 
-  #get(id: Buffer): Buffer | undefined {
+  #get(id: Buffer): SessionView | undefined {
     this.stats.gets += 1
-    const session = this.#options.hooks.getAny(id)?.session
-    if (session === undefined) return undefined
-    if (session.length > MAX_SESSION_BYTES) {
+    const found = this.#options.hooks.getAny(id)
+    if (found === undefined) return undefined
+    if (found.length > MAX_SESSION_BYTES) {
       this.stats.tooLarge += 1
       return undefined
     }
     this.stats.hits += 1
-    return session
+    return found
   }
 
   #put({ id, session, lifetimeSec }: SessiondRequest): void {

@@ -5,9 +5,13 @@ import type { Change } from '../store/change.ts'
 import {
   bytesFieldBytes,
   FIXED64_FIELD_BYTES,
-  FieldWriter,
   varintBytes,
   varintFieldBytes,
+  writeBytesField,
+  writeFixed64Field,
+  writeLengthField,
+  writeTextField,
+  writeVarintField,
 } from './field-writer.ts'
 
 /** Tag and length (up to 2 MiB) of Message.changes, in front of everything. */
@@ -29,7 +33,9 @@ const ENTRY = {
 
 export class ChangeBatch {
   readonly #ownOrigin: number
-  readonly #writer: FieldWriter
+  readonly #buffer: Buffer
+  /** Where the next change goes. */
+  #at = PREFIX_BYTES
   /** Index in the message's table, by name of the cache. */
   readonly #caches = new Map<string, number>()
   #count = 0
@@ -37,7 +43,7 @@ export class ChangeBatch {
   /** `maxBytes` is the largest message it may become; changes of `ownOrigin` go without an origin. */
   constructor(maxBytes: number, ownOrigin: number) {
     this.#ownOrigin = ownOrigin
-    this.#writer = new FieldWriter(Buffer.allocUnsafe(maxBytes), PREFIX_BYTES)
+    this.#buffer = Buffer.allocUnsafe(maxBytes)
   }
 
   /** Changes now in the batch. */
@@ -50,37 +56,37 @@ export class ChangeBatch {
     const knownIndex = this.#caches.get(change.cache)
     const cache = knownIndex ?? this.#caches.size
     const ttlMs = Math.max(1, Math.floor(change.ttlMs))
-    const nameBytes = change.kind === 'put' ? Buffer.byteLength(change.serverName) : 0
+    const nameBytes = change.kind === 'put' ? utf8Bytes(change.serverName) : 0
     const entryBytes = this.#entryBytes(change, cache, ttlMs, nameBytes)
     const tableBytes = knownIndex === undefined ? bytesFieldBytes(change.cache.length) : 0
-    const writer = this.#writer
+    const buffer = this.#buffer
     const addedBytes = tableBytes + bytesFieldBytes(entryBytes)
-    if (writer.at + addedBytes + FIXED64_FIELD_BYTES > writer.buffer.length) return false
+    let at = this.#at
+    if (at + addedBytes + FIXED64_FIELD_BYTES > buffer.length) return false
     if (knownIndex === undefined) {
       // Names of caches are ASCII.
-      writer.textField(CHANGES.caches, change.cache, change.cache.length)
+      at = writeTextField(buffer, at, CHANGES.caches, change.cache, change.cache.length)
       this.#caches.set(change.cache, cache)
     }
-    writer.lengthField(change.kind === 'put' ? CHANGES.puts : CHANGES.removes, entryBytes)
-    this.#writeEntry(change, cache, ttlMs, nameBytes)
+    const field = change.kind === 'put' ? CHANGES.puts : CHANGES.removes
+    at = writeLengthField(buffer, at, field, entryBytes)
+    this.#at = this.#writeEntry(at, change, cache, ttlMs, nameBytes)
     this.#count += 1
     return true
   }
 
   /** The message with all that was added, valid until the next `add`; the batch is empty after it. */
   take(sentWallMs: number): Buffer {
-    const writer = this.#writer
-    writer.fixed64Field(CHANGES.sentWallMs, sentWallMs)
-    const end = writer.at
+    const buffer = this.#buffer
+    const end = writeFixed64Field(buffer, this.#at, CHANGES.sentWallMs, sentWallMs)
     const bodyBytes = end - PREFIX_BYTES
     // Tag and length end where the body begins.
     const start = PREFIX_BYTES - 1 - varintBytes(bodyBytes)
-    writer.at = start
-    writer.lengthField(MESSAGE_CHANGES, bodyBytes)
-    writer.at = PREFIX_BYTES
+    writeLengthField(buffer, start, MESSAGE_CHANGES, bodyBytes)
+    this.#at = PREFIX_BYTES
     this.#count = 0
     this.#caches.clear()
-    return writer.buffer.subarray(start, end)
+    return buffer.subarray(start, end)
   }
 
   #entryBytes(change: Change, cache: number, ttlMs: number, nameBytes: number): number {
@@ -99,18 +105,30 @@ export class ChangeBatch {
     )
   }
 
-  #writeEntry(change: Change, cache: number, ttlMs: number, nameBytes: number): void {
-    const writer = this.#writer
-    writer.varintField(ENTRY.cache, cache)
-    writer.bytesField(ENTRY.id, change.id)
+  /** Where it ends. */
+  #writeEntry(
+    start: number,
+    change: Change,
+    cache: number,
+    ttlMs: number,
+    nameBytes: number,
+  ): number {
+    const buffer = this.#buffer
+    let at = writeVarintField(buffer, start, ENTRY.cache, cache)
+    at = writeBytesField(buffer, at, ENTRY.id, change.id)
     if (change.kind === 'put') {
-      writer.bytesField(ENTRY.context, change.context)
-      writer.textField(ENTRY.serverName, change.serverName, nameBytes)
-      writer.bytesField(ENTRY.session, change.session)
+      at = writeBytesField(buffer, at, ENTRY.context, change.context)
+      at = writeTextField(buffer, at, ENTRY.serverName, change.serverName, nameBytes)
+      at = writeBytesField(buffer, at, ENTRY.session, change.session)
     }
     const { clock, origin } = change.version
-    writer.varintField(ENTRY.ttlMs, ttlMs)
-    writer.fixed64Field(ENTRY.clock, clock)
-    if (origin !== this.#ownOrigin) writer.fixed64Field(ENTRY.origin, origin)
+    at = writeVarintField(buffer, at, ENTRY.ttlMs, ttlMs)
+    at = writeFixed64Field(buffer, at, ENTRY.clock, clock)
+    return origin === this.#ownOrigin ? at : writeFixed64Field(buffer, at, ENTRY.origin, origin)
   }
+}
+
+/** Most have no server name: then no native code is called. */
+function utf8Bytes(text: string): number {
+  return text === '' ? 0 : Buffer.byteLength(text)
 }

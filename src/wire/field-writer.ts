@@ -1,15 +1,20 @@
 // Protobuf fields written straight into a buffer, for what is encoded at every put: no object and no
 // copy a field. The bytes are the same as protobufjs writes from the schema: fields that are zero or empty
 // are left out.
+//
+// Each function writes at `at` and returns where the next byte goes: a number that the compiler keeps in a
+// register (measured: half the time of a writer that keeps it in a field). Its caller made sure that there is
+// room.
 
-/** Most bytes of a 32-bit varint. */
-const VARINT_BYTES = 5
 /** Tag of one byte and value of a fixed64. */
 export const FIXED64_FIELD_BYTES = 9
 
 const WIRE_VARINT = 0
 const WIRE_FIXED64 = 1
 const WIRE_BYTES = 2
+
+/** Up to here a plain loop is faster than a call into native code. */
+const MAX_LOOP_BYTES = 16
 
 /** Bytes of an unsigned 32-bit number as a varint. */
 export function varintBytes(value: number): number {
@@ -27,74 +32,79 @@ export function varintFieldBytes(value: number): number {
   return value === 0 ? 0 : 1 + varintBytes(value)
 }
 
-/** Writes one field behind the other; who uses it made sure that there is room. */
-export class FieldWriter {
-  readonly buffer: Buffer
-  /** Where the next byte goes. */
-  at: number
+export function writeVarintField(buffer: Buffer, at: number, field: number, value: number): number {
+  if (value === 0) return at
+  buffer[at] = (field << 3) | WIRE_VARINT
+  return writeVarint(buffer, at + 1, value)
+}
 
-  constructor(buffer: Buffer, at: number) {
-    this.buffer = buffer
-    this.at = at
-  }
+/** `value` is a safe integer of 0 or more; written also when it is zero. Little endian, as in all of protobuf. */
+export function writeFixed64Field(
+  buffer: Buffer,
+  at: number,
+  field: number,
+  value: number,
+): number {
+  const low = value >>> 0
+  const high = (value - low) / 2 ** 32
+  buffer[at] = (field << 3) | WIRE_FIXED64
+  buffer[at + 1] = low
+  buffer[at + 2] = low >>> 8
+  buffer[at + 3] = low >>> 16
+  buffer[at + 4] = low >>> 24
+  buffer[at + 5] = high
+  buffer[at + 6] = high >>> 8
+  buffer[at + 7] = high >>> 16
+  buffer[at + 8] = high >>> 24
+  return at + FIXED64_FIELD_BYTES
+}
 
-  varintField(field: number, value: number): void {
-    if (value === 0) return
-    this.#tag(field, WIRE_VARINT)
-    this.varint(value)
-  }
+export function writeBytesField(
+  buffer: Buffer,
+  at: number,
+  field: number,
+  bytes: Uint8Array,
+): number {
+  const { length } = bytes
+  if (length === 0) return at
+  const start = writeLengthField(buffer, at, field, length)
+  if (length > MAX_LOOP_BYTES) buffer.set(bytes, start)
+  else for (let index = 0; index < length; index += 1) buffer[start + index] = bytes[index] ?? 0
+  return start + length
+}
 
-  /** `value` is a safe integer of 0 or more; written also when it is zero. */
-  fixed64Field(field: number, value: number): void {
-    this.#tag(field, WIRE_FIXED64)
-    const low = value >>> 0
-    this.#word(low)
-    this.#word((value - low) / 2 ** 32)
-  }
+/** `length` is that of the text in UTF-8. */
+export function writeTextField(
+  buffer: Buffer,
+  at: number,
+  field: number,
+  text: string,
+  length: number,
+): number {
+  if (length === 0) return at
+  const start = writeLengthField(buffer, at, field, length)
+  return start + buffer.write(text, start, 'utf8')
+}
 
-  bytesField(field: number, bytes: Uint8Array): void {
-    if (bytes.length === 0) return
-    this.lengthField(field, bytes.length)
-    this.buffer.set(bytes, this.at)
-    this.at += bytes.length
-  }
+/** Tag and length of what is written next: bytes, text or a message. */
+export function writeLengthField(
+  buffer: Buffer,
+  at: number,
+  field: number,
+  length: number,
+): number {
+  buffer[at] = (field << 3) | WIRE_BYTES
+  return writeVarint(buffer, at + 1, length)
+}
 
-  /** `length` is that of the text in UTF-8. */
-  textField(field: number, text: string, length: number): void {
-    if (length === 0) return
-    this.lengthField(field, length)
-    this.at += this.buffer.write(text, this.at, 'utf8')
+function writeVarint(buffer: Buffer, start: number, value: number): number {
+  let at = start
+  let left = value
+  while (left > 0x7f) {
+    buffer[at] = (left & 0x7f) | 0x80
+    at += 1
+    left >>>= 7
   }
-
-  /** Tag and length of what is written next: bytes, text or a message. */
-  lengthField(field: number, length: number): void {
-    this.#tag(field, WIRE_BYTES)
-    this.varint(length)
-  }
-
-  varint(value: number): void {
-    let left = value
-    for (let count = 1; left > 0x7f && count < VARINT_BYTES; count += 1) {
-      this.buffer[this.at] = (left & 0x7f) | 0x80
-      this.at += 1
-      left >>>= 7
-    }
-    this.buffer[this.at] = left
-    this.at += 1
-  }
-
-  #tag(field: number, wireType: number): void {
-    this.buffer[this.at] = (field << 3) | wireType
-    this.at += 1
-  }
-
-  /** Little endian, as in all of protobuf. */
-  #word(value: number): void {
-    const { buffer, at } = this
-    buffer[at] = value
-    buffer[at + 1] = value >>> 8
-    buffer[at + 2] = value >>> 16
-    buffer[at + 3] = value >>> 24
-    this.at = at + 4
-  }
+  buffer[at] = left
+  return at + 1
 }

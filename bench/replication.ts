@@ -8,6 +8,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import { fileURLToPath } from 'node:url'
 import { systemRandom } from '../src/base/random.ts'
 import { type CacheNode, createNode } from '../src/node/node.ts'
+import { MAX_DATAGRAM_BYTES } from '../src/wire/datagram.ts'
 import { generateKey } from '../src/wire/keyring.ts'
 import { GENERATOR_CPU, pin } from './pinned.ts'
 import type { ReceiverOrder, ReceiverReport } from './replication-receiver.ts'
@@ -26,8 +27,8 @@ export const PEERS_TURN_MS = 6
 /** Puts before anything is measured, of those there is room for: a node that has been running is compiled. */
 const WARM_UP_SHARE = 1 / 40
 const WARM_UP_PER_TURN = 50
-/** The default crosses every network; loopback and jumbo frames carry more. */
-const DATAGRAM_SIZES = [1400, 8192] as const
+/** The default crosses every network, jumbo frames carry more, and loopback all that UDP has. */
+const DATAGRAM_SIZES = [1400, 8192, MAX_DATAGRAM_BYTES] as const
 const ID_BYTES = 32
 /** Puts in one turn of the event loop, at most: what a busy terminator does between two looks at I/O. */
 export const PUTS_PER_TURN = 500

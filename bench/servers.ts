@@ -9,9 +9,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { endWithUs } from './children.ts'
 import { pinned, SERVER_CPU } from './pinned.ts'
 
-const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+/** The program as it is installed. */
+const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 /** For programs that Node runs from their TypeScript. */
 export const WITH_TYPESCRIPT = ['--import', import.meta.resolve('tsx')]
 const HOST = '127.0.0.1'
@@ -37,6 +39,7 @@ export async function startProgram(
   const [command, allArgs] = pinned(cpu, program, args)
   // A program that is not there is an error event, reported below as an early end.
   const child = spawn(command, allArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
+  endWithUs(child)
   let hasEnded = false
   child.on('error', () => {
     hasEnded = true
@@ -72,7 +75,7 @@ export function startCli(
   args: readonly string[],
   execArgs: readonly string[] = [],
 ): Promise<Server> {
-  const allArgs = [...execArgs, ...WITH_TYPESCRIPT, MAIN, ...args]
+  const allArgs = [...execArgs, MAIN, ...args]
   return startProgram(name, port, process.execPath, allArgs)
 }
 

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseHostAddress } from '../src/base/address.ts'
 import { freeAddresses } from '../test/support/free-ports.ts'
+import { endWithUs } from './children.ts'
 import type { Row } from './table.ts'
 import { benchUwsgiApi } from './uwsgi-api.ts'
 import type { UwsgiOrder, UwsgiReport } from './uwsgi-receiver.ts'
@@ -108,6 +109,7 @@ async function theirMemory(): Promise<number | undefined> {
   }
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value])
   const child = spawn(PROGRAM, ['--master', ...args], { stdio: 'ignore' })
+  endWithUs(child, 'SIGINT')
   const missing = once(child, 'error').then(() => true)
   const isMissing = await Promise.race([missing, once(child, 'spawn').then(() => false)])
   if (isMissing) return undefined

@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
+import type { Answerer, AnswerTurn } from './answer-turn.ts'
 import { REQUEST_MAGIC } from './binary-parser.ts'
 import { BinaryProtocol } from './binary-protocol.ts'
 import { InputBuffer } from './input-buffer.ts'
@@ -18,6 +19,7 @@ const MAX_UNREAD_BYTES = 262_144
 export interface ConnectionOptions {
   readonly clock: Clock
   readonly replyMemory: ReplyMemory
+  readonly answerTurn: AnswerTurn
   /** Longest silence between two commands. */
   readonly idleTimeoutMs: number
   /** Longest time for the rest of a command to come, and for answers to be read. */
@@ -27,7 +29,7 @@ export interface ConnectionOptions {
 
 export type ConnectionParts = Omit<ProtocolParts, 'input' | 'output'>
 
-export class Connection {
+export class Connection implements Answerer {
   readonly #socket: Socket
   readonly #parts: ConnectionParts
   readonly #options: ConnectionOptions
@@ -37,6 +39,8 @@ export class Connection {
   #protocol: Protocol | undefined
   /** `blocked`: the peer must read first. `waiting`: a command of its own is not done. */
   #state: 'open' | 'blocked' | 'waiting' | 'ending' | 'closed' = 'open'
+  /** Whether its answers are sent at the end of this turn. */
+  #isInTurn = false
   /** When the last command ended, or answers were read. */
   #progressMs: number
   /** When the command began that is not complete yet. */
@@ -65,6 +69,13 @@ export class Connection {
     return nowMs - this.#progressMs >= idleTimeoutMs
   }
 
+  /** At the end of a turn in which it had answers. */
+  sendAnswers(): void {
+    this.#isInTurn = false
+    if (this.#state === 'closed') this.#output.clear(true)
+    else this.#send()
+  }
+
   close(): void {
     this.#socket.destroy()
     this.#closed()
@@ -89,10 +100,13 @@ export class Connection {
         if (this.#output.length >= FLUSH_BYTES) this.#send()
         continue
       }
+      if (step === 'starved') {
+        this.#sendLater()
+        break
+      }
       this.#send()
       if (step === 'close') this.#end()
       if (step === 'waiting') this.#wait('waiting')
-      if (step === 'starved') break
     }
     const nowMs = clock.monotonicMs()
     if (hasAnswered) this.#progressMs = nowMs
@@ -107,6 +121,12 @@ export class Connection {
       this.#protocol = isBinary ? new BinaryProtocol(parts) : new TextProtocol(parts)
     }
     return this.#protocol
+  }
+
+  #sendLater(): void {
+    if (this.#output.length === 0 || this.#isInTurn) return
+    this.#isInTurn = true
+    this.#options.answerTurn.add(this)
   }
 
   #send(): void {

@@ -5,6 +5,7 @@ import type { Address } from '../../base/address.ts'
 import { type Clock, every, type Timer } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import { type Frontend, listenOn } from '../frontend.ts'
+import { AnswerTurn } from './answer-turn.ts'
 import { Connection } from './connection.ts'
 import { Entries } from './entries.ts'
 import { toTtlMs } from './expiry.ts'
@@ -48,6 +49,7 @@ export class MemcachedFrontend implements Frontend {
   readonly #flusher: Flusher
   readonly #status: ServerStatus
   readonly #replyMemory = new ReplyMemory()
+  readonly #answerTurn = new AnswerTurn()
   readonly #connections = new Set<Connection>()
   #address: Address
   #server: Server | undefined
@@ -127,6 +129,7 @@ export class MemcachedFrontend implements Frontend {
     const connection = new Connection(socket, parts, {
       clock,
       replyMemory: this.#replyMemory,
+      answerTurn: this.#answerTurn,
       idleTimeoutMs: this.#idleTimeoutMs,
       stallTimeoutMs: this.#stallTimeoutMs,
       onClose: () => {

@@ -1,28 +1,28 @@
 // Answers of one connection on their way out: gathered in one piece of memory, which then goes to the
 // socket as it is. Between two times a connection holds none: whose answers the kernel took at once, as it
-// nearly always does, leaves the memory to the next one.
+// nearly always does, leaves the memory to another one.
 
 const NOTHING = Buffer.alloc(0)
 /** The answers to a few hundred commands. */
 const PIECE_BYTES = 65_536
+/** Pieces kept for connections that have answers in the same turn of the event loop. */
+const MAX_SPARE_PIECES = 64
 const ZERO = 0x30
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 32
 
-/** The memory that the connections of one frontend gather their answers in, one after the other. */
+/** The memory that the connections of one frontend gather their answers in. */
 export class ReplyMemory {
-  #spare: Buffer | undefined
+  readonly #spare: Buffer[] = []
 
   take(bytes: number): Buffer {
-    const spare = this.#spare
-    if (spare === undefined || bytes > PIECE_BYTES)
-      return Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
-    this.#spare = undefined
-    return spare
+    const spare = bytes > PIECE_BYTES ? undefined : this.#spare.pop()
+    return spare ?? Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
   }
 
   giveBack(memory: Buffer): void {
-    if (memory.length === PIECE_BYTES) this.#spare = memory
+    const isWanted = memory.length === PIECE_BYTES && this.#spare.length < MAX_SPARE_PIECES
+    if (isWanted) this.#spare.push(memory)
   }
 }
 

@@ -48,9 +48,11 @@ export function parseRequest(datagram: Buffer): SessiondRequest | undefined {
 
 /** The answer to a get: `session` at most 512 bytes, undefined when there is none. */
 export function formatAnswer(id: Buffer, session: SessionView | undefined): Buffer {
-  const answer = Buffer.alloc(HEADER_BYTES + (session?.length ?? 0))
+  // From the pool, and so all of it is written here.
+  const answer = Buffer.allocUnsafe(HEADER_BYTES + (session?.length ?? 0))
   answer[0] = VERSION
   answer[1] = session === undefined ? NOT_FOUND : FOUND
+  answer.writeUInt16BE(0, LIFETIME_AT)
   id.copy(answer, ID_AT)
   if (session !== undefined) {
     const { bytes, start, length } = session

@@ -2,7 +2,7 @@
 
 import type { ClientCertificate } from './certificates.ts'
 import type { Host, NodeHolder } from './host.ts'
-import type { Service, TlsVersion } from './s-client.ts'
+import type { Handshake, Service, TlsVersion } from './s-client.ts'
 
 export interface SharingService extends Service {
   /** The node that it shares sessions through. */
@@ -15,8 +15,8 @@ export interface Services {
   readonly other: SharingService
   /** Asks for client certificates. */
   readonly admin?: SharingService
-  /** Whether every process of it has found its node, for those that can tell. */
-  readonly isConnected?: () => Promise<boolean>
+  /** Whether every process of it has found its node, given the latest handshakes, for those that can tell. */
+  readonly isConnected?: (latest: readonly Handshake[]) => boolean | Promise<boolean>
 }
 
 export interface TerminatorKind {

@@ -5,9 +5,11 @@ import { join } from 'node:path'
 import { whyWithout, whyWithoutFile } from '../support/programs.ts'
 import type { Host } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
+import type { Handshake } from './s-client.ts'
 
 const PROGRAM = '/usr/sbin/nginx'
 const MODULES = '/usr/lib/nginx/modules'
+const WORKERS = 2
 const LUA_MODULE = `${MODULES}/ngx_http_lua_module.so`
 
 export const nginx: TerminatorKind = {
@@ -43,19 +45,30 @@ async function start(host: Host): Promise<Services> {
     `load_module ${MODULES}/ndk_http_module.so;`,
     `load_module ${LUA_MODULE};`,
     'daemon off;',
-    'worker_processes 2;',
+    `worker_processes ${WORKERS};`,
     // The socket is for the user that runs the node.
     `user ${userInfo().username};`,
     `pid ${join(host.folder, 'pid')};`,
     `error_log ${join(host.folder, 'error.log')} warn;`,
     'events {}',
-    `http { access_log off; include ${site}; }`,
+    `http { access_log off; add_header Worker $pid; include ${site}; }`,
   ]
   const file = host.write('nginx.conf', `${main.join('\n')}\n`)
   await host.run(PROGRAM, ['-p', host.folder, '-c', file], port)
+  const askedBy = new Set<string>()
   return {
     shop: { port, serverName: 'shop.example', node },
     other: { port, serverName: 'mail.example', node },
     admin: { port, serverName: 'admin.example', node },
+    isConnected: (latest) => {
+      for (const worker of latest.flatMap(workerThatAsked)) askedBy.add(worker)
+      return askedBy.size === WORKERS
+    },
   }
+}
+
+/** The worker that resumed a session, so that it does ask the node. */
+function workerThatAsked({ verdict, said }: Handshake): string[] {
+  const [, pid] = /^Worker: (\d+)/m.exec(said) ?? []
+  return verdict === 'Reused' && pid !== undefined ? [pid] : []
 }

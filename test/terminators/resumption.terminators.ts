@@ -193,10 +193,12 @@ function testVersion(
     await b.shop.node.kill()
     if (kind.outlivesNode) noteFull('node away', await client.offer(b.shop, made, false), usualMs)
     await b.shop.node.start()
-    // A terminator that met nobody asks again after some seconds: Apache after five.
+    // A terminator that met nobody asks again after some seconds: Apache after five, each worker of nginx after one.
+    const probes = Array.from({ length: kind.concurrency }, () => probe)
     await until(`${kind.name} asks its node again`, async () => {
-      if (countOf(await client.offer(b.shop, [probe], false), 'Reused') === 0) return false
-      return (await b.isConnected?.()) ?? true
+      const probed = await client.offer(b.shop, probes, false)
+      if (countOf(probed, 'Reused') === 0) return false
+      return (await b.isConnected?.(probed)) ?? true
     })
     noteShare('node back', await client.offer(b.shop, made, false))
   })

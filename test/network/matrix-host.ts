@@ -1,7 +1,7 @@
 // One host of the network matrix: a node in this process that puts and reads by a schedule all hosts know,
 // and answers questions, one JSON document a line each way.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { silentLogger } from '../../src/base/logger.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
@@ -36,8 +36,7 @@ async function runHost(setup: HostSetup): Promise<void> {
   )
   const hooks = node.hooks('ssl')
   const randomBytes = seededBytes(`sessions of ${number}`)
-  const idOf = (row: string, session: number) =>
-    createHash('sha256').update(`${row} ${session}`).digest()
+  const idOf = (row: string, session: number) => hash('sha256', `${row} ${session}`, 'buffer')
   const isHere = (row: string, session: number) =>
     hooks.get(CONTEXT, idOf(row, session)) !== undefined
 

@@ -1,7 +1,7 @@
 // One host of the partition test: a node in this process that puts and removes what it is told to, and
 // shows what it holds.
 
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import { silentLogger } from '../../src/base/logger.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
@@ -38,7 +38,7 @@ async function runHost(setup: PartitionSetup): Promise<void> {
   const store = node.caches.get('ssl')?.store
   if (store === undefined) throw new Error('no such cache')
   const randomBytes = seededBytes(name)
-  const idOf = (label: string) => createHash('sha256').update(label).digest()
+  const idOf = (label: string) => hash('sha256', label, 'buffer')
 
   function entries(): EntriesAnswer {
     const lines: string[] = []

@@ -1,7 +1,7 @@
 // One host of the restart test: a node in this process that says when it had copied its peers, puts live
 // sessions, and notes when those of the others arrive.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { silentLogger } from '../../src/base/logger.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
@@ -24,7 +24,7 @@ const KINDS = { fill: 0, live: 1 } as const
 
 /** Spread like real ones; the first bytes tell which one it is. */
 function idOf(kind: keyof typeof KINDS, session: number): Buffer {
-  const id = createHash('sha256').update(`${kind} ${session}`).digest()
+  const id = hash('sha256', `${kind} ${session}`, 'buffer')
   id.writeUInt8(KINDS[kind], 0)
   id.writeUInt32LE(session, 1)
   return id

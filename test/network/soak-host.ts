@@ -1,7 +1,7 @@
 // One host of the soak test: a node in this process that puts and removes until it is told to rest, tells
 // how much memory it takes, and what is still open after it stopped. Needs --expose-gc.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { silentLogger } from '../../src/base/logger.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
@@ -42,7 +42,7 @@ async function runHost(setup: SoakSetup): Promise<void> {
   let timer: NodeJS.Timeout | undefined
 
   const put = (id: Buffer) => hooks.put(CONTEXT, id, session, ttlSec * 1000)
-  const idOf = (label: string) => createHash('sha256').update(label).digest()
+  const idOf = (label: string) => hash('sha256', label, 'buffer')
 
   function workOnce(): void {
     count += 1

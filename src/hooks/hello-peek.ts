@@ -12,8 +12,8 @@ import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
 import {
   type ClientHello,
+  ClientHelloReader,
   MAX_CLIENT_HELLO_BYTES,
-  readClientHello,
 } from '../session/client-hello.ts'
 
 /** A client slower than this gets a full handshake, if it gets through at all. */
@@ -78,6 +78,7 @@ export function readHello(
   done: (hello: ClientHello | undefined) => void,
 ): void {
   let bytes = Buffer.alloc(0)
+  const reader = new ClientHelloReader()
   const handOver = (hello: ClientHello | undefined) => {
     stopReading()
     if (socket.destroyed) return
@@ -87,7 +88,7 @@ export function readHello(
   const onReadable = () => {
     for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
       bytes = Buffer.concat([bytes, chunk])
-      const hello = readClientHello(bytes)
+      const hello = reader.read(bytes)
       const isMoreAllowed = bytes.length < MAX_CLIENT_HELLO_BYTES
       if (hello === 'incomplete' && isMoreAllowed) continue
       handOver(hello === 'incomplete' ? undefined : hello)

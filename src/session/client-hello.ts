@@ -38,40 +38,58 @@ const TLS_1_3 = 0x0304
 
 /** The ClientHello that these bytes begin with; `incomplete` when more may make it one, else undefined. */
 export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
-  const message = joinRecords(asBuffer(bytes))
-  if (!Buffer.isBuffer(message)) return message
-  try {
-    return readMessage(message)
-  } catch (error) {
-    if (error instanceof EndOfBytes) return undefined
-    throw error
-  }
+  return new ClientHelloReader().read(asBuffer(bytes))
 }
 
-/** The handshake message without its header. */
-function joinRecords(bytes: Buffer): Buffer | 'incomplete' | undefined {
-  const pieces: Buffer[] = []
-  let gathered = 0
-  for (let at = 0; ; ) {
+/** Reads a ClientHello that comes in pieces, however small they and its records are: each byte is looked at once. */
+export class ClientHelloReader {
+  /** Where in the bytes to go on, and how much of the record there is still to come. */
+  #at = 0
+  #recordLeft = 0
+  /** First the header of the handshake message, then what it announces; `#filled` bytes of it are there. */
+  #part = Buffer.alloc(HANDSHAKE_HEADER_BYTES)
+  #filled = 0
+  #isBody = false
+
+  /** `bytes`: all that came so far. The same answers as `readClientHello`; after another than `incomplete` it is done. */
+  read(bytes: Buffer): ClientHello | 'incomplete' | undefined {
+    while (this.#filled < this.#part.length || !this.#isBody) {
+      const found = this.#recordLeft === 0 ? this.#beginRecord(bytes) : this.#takePiece(bytes)
+      if (found !== 'more') return found
+    }
+    try {
+      return readMessage(this.#part)
+    } catch (error) {
+      if (error instanceof EndOfBytes) return undefined
+      throw error
+    }
+  }
+
+  #beginRecord(bytes: Buffer): 'more' | 'incomplete' | undefined {
+    const at = this.#at
     if (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD) return undefined
     if (bytes.length > at + 1 && bytes[at + 1] !== TLS_MAJOR) return undefined
     if (bytes.length < at + RECORD_HEADER_BYTES) return 'incomplete'
-    const length = bytes.readUInt16BE(at + 3)
-    if (length === 0) return undefined
-    const piece = bytes.subarray(at + RECORD_HEADER_BYTES, at + RECORD_HEADER_BYTES + length)
-    pieces.push(piece)
-    gathered += piece.length
-    const isRecordWhole = piece.length === length
-    const first = pieces[0] ?? piece
-    if (first.length > 0 && first[0] !== CLIENT_HELLO) return undefined
-    if (gathered >= HANDSHAKE_HEADER_BYTES) {
-      const joined = Buffer.concat(pieces)
-      const end = HANDSHAKE_HEADER_BYTES + joined.readUIntBE(1, 3)
-      if (end > MAX_CLIENT_HELLO_BYTES) return undefined
-      if (gathered >= end) return joined.subarray(HANDSHAKE_HEADER_BYTES, end)
-    }
-    if (!isRecordWhole) return 'incomplete'
-    at += RECORD_HEADER_BYTES + length
+    this.#recordLeft = bytes.readUInt16BE(at + 3)
+    this.#at += RECORD_HEADER_BYTES
+    return this.#recordLeft === 0 ? undefined : 'more'
+  }
+
+  #takePiece(bytes: Buffer): 'more' | 'incomplete' | undefined {
+    const wanted = Math.min(this.#recordLeft, this.#part.length - this.#filled)
+    const copied = bytes.copy(this.#part, this.#filled, this.#at, this.#at + wanted)
+    this.#at += copied
+    this.#recordLeft -= copied
+    this.#filled += copied
+    if (!this.#isBody && this.#filled > 0 && this.#part[0] !== CLIENT_HELLO) return undefined
+    if (copied < wanted) return 'incomplete'
+    if (this.#isBody || this.#filled < HANDSHAKE_HEADER_BYTES) return 'more'
+    const length = this.#part.readUIntBE(1, 3)
+    if (HANDSHAKE_HEADER_BYTES + length > MAX_CLIENT_HELLO_BYTES) return undefined
+    this.#part = Buffer.alloc(length)
+    this.#filled = 0
+    this.#isBody = true
+    return 'more'
   }
 }
 

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   type ClientHello,
+  ClientHelloReader,
   MAX_CLIENT_HELLO_BYTES,
   readClientHello,
 } from '../../src/session/client-hello.ts'
@@ -16,8 +17,9 @@ const SEED = 0x68_65_6c_6f
 
 /** Pieces one after the other, until it is decided what they are. */
 function readInPieces(bytes: Buffer, dice: Dice): ClientHello | 'incomplete' | undefined {
+  const reader = new ClientHelloReader()
   for (const end of [...cuts(bytes.length, dice), bytes.length]) {
-    const hello = readClientHello(bytes.subarray(0, end))
+    const hello = reader.read(bytes.subarray(0, end))
     if (hello !== 'incomplete') return hello
   }
   return 'incomplete'

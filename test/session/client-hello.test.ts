@@ -6,6 +6,7 @@ import type { ConnectionOptions } from 'node:tls'
 import fc from 'fast-check'
 import {
   type ClientHello,
+  ClientHelloReader,
   MAX_CLIENT_HELLO_BYTES,
   readClientHello,
 } from '../../src/session/client-hello.ts'
@@ -53,6 +54,20 @@ test('records and what follows make no difference', async () => {
     assert.deepEqual(read(inRecordsOf(size, hello)), expected)
   }
   assert.deepEqual(read(Buffer.concat([hello, Buffer.from('early data')])), expected)
+})
+
+test('as many records as fit, a byte at a time: each byte is looked at once', () => {
+  const body = Buffer.alloc(MAX_CLIENT_HELLO_BYTES / 8)
+  const header = Buffer.from([1, 0, body.length >> 8, body.length & 0xff])
+  const bytes = Buffer.concat(
+    [...header, ...body].map((byte) => Buffer.from([22, 3, 1, 0, 1, byte])),
+  )
+  const reader = new ClientHelloReader()
+  // Looking at everything again for each byte would take a quarter of an hour.
+  for (let end = 1; end < bytes.length; end += 1) {
+    assert.equal(reader.read(bytes.subarray(0, end)), 'incomplete')
+  }
+  assert.deepEqual(reader.read(bytes), readClientHello(bytes))
 })
 
 const notHellos: readonly { readonly what: string; readonly bytes: Buffer }[] = [

@@ -12,11 +12,15 @@ const NONE = 0
 
 export class Expiry {
   readonly #heads: Uint32Array
+  readonly #tails: Uint32Array
   readonly #next: Uint32Array
   readonly #previous: Uint32Array
   readonly #expiresAtMs: (slot: number) => number
   /** Every bucket before this one is empty. */
   #sweptBucket: number
+  /** The bucket that was last looked through in vain, and when the first in it expires: not looked into before. */
+  #lookedInto = -1
+  #firstDueMs = 0
 
   /**
    * `longestMs`: no slot is ever set further ahead than this. `expiresAtMs`: the exact moment, on the
@@ -29,27 +33,33 @@ export class Expiry {
     expiresAtMs: (slot: number) => number,
   ) {
     this.#heads = new Uint32Array(Math.ceil(longestMs / BUCKET_MS) + 2 + SLACK_BUCKETS)
+    this.#tails = new Uint32Array(this.#heads.length)
     this.#next = new Uint32Array(slots)
     this.#previous = new Uint32Array(slots)
     this.#expiresAtMs = expiresAtMs
     this.#sweptBucket = Math.floor(nowMs / BUCKET_MS)
   }
 
+  /** Behind the others of its bucket: most have the same lifetime, so that the first one expires first. */
   add(slot: number): void {
-    const head = this.#headOf(slot)
-    const first = this.#heads[head] ?? NONE
-    this.#next[slot] = first
-    this.#previous[slot] = NONE
-    if (first !== NONE) this.#previous[first - 1] = slot + 1
-    this.#heads[head] = slot + 1
+    const list = this.#listOf(slot)
+    const last = this.#tails[list] ?? NONE
+    this.#previous[slot] = last
+    this.#next[slot] = NONE
+    if (last !== NONE) this.#next[last - 1] = slot + 1
+    else this.#heads[list] = slot + 1
+    this.#tails[list] = slot + 1
+    if (list !== this.#lookedInto % this.#heads.length) return
+    this.#firstDueMs = Math.min(this.#firstDueMs, this.#expiresAtMs(slot))
   }
 
   delete(slot: number): void {
     const next = this.#next[slot] ?? NONE
     const previous = this.#previous[slot] ?? NONE
     if (next !== NONE) this.#previous[next - 1] = previous
+    else this.#tails[this.#listOf(slot)] = previous
     if (previous !== NONE) this.#next[previous - 1] = next
-    else this.#heads[this.#headOf(slot)] = next
+    else this.#heads[this.#listOf(slot)] = next
   }
 
   /**
@@ -84,12 +94,21 @@ export class Expiry {
   }
 
   #expiredIn(bucket: number, nowMs: number): number | undefined {
+    if (bucket === this.#lookedInto && nowMs < this.#firstDueMs) return undefined
+    let firstDueMs = Number.POSITIVE_INFINITY
     let slot = this.#heads[bucket % this.#heads.length] ?? NONE
-    while (slot !== NONE && this.#expiresAtMs(slot - 1) > nowMs) slot = this.#next[slot - 1] ?? NONE
-    return slot === NONE ? undefined : slot - 1
+    while (slot !== NONE) {
+      const expiresAtMs = this.#expiresAtMs(slot - 1)
+      if (expiresAtMs <= nowMs) return slot - 1
+      firstDueMs = Math.min(firstDueMs, expiresAtMs)
+      slot = this.#next[slot - 1] ?? NONE
+    }
+    this.#lookedInto = bucket
+    this.#firstDueMs = firstDueMs
+    return undefined
   }
 
-  #headOf(slot: number): number {
+  #listOf(slot: number): number {
     return Math.floor(this.#expiresAtMs(slot) / BUCKET_MS) % this.#heads.length
   }
 }

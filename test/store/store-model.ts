@@ -133,7 +133,7 @@ export class StoreModel {
     return [...this.sessions, ...this.tombstones]
       .filter((one) => one.expiresAtMs <= nowMs)
       .filter((one) => isExact || bucketOf(one.expiresAtMs) < bucketOf(nowMs))
-      .sort((a, b) => bucketOf(a.expiresAtMs) - bucketOf(b.expiresAtMs) || b.written - a.written)
+      .sort((a, b) => bucketOf(a.expiresAtMs) - bucketOf(b.expiresAtMs) || a.written - b.written)
   }
 
   #sweepEntry(entry: ModelEntry): void {

@@ -21,7 +21,7 @@ export class Sharding {
   readonly keys: number
   readonly #seed: number
 
-  /** `seed`: 32 random bits, so that nobody can choose IDs that crowd one shard or one fingerprint. */
+  /** `seed`: 32 random bits, so that IDs crowd no shard by chance twice. Who may write may still choose IDs that do. */
   constructor(items: number, seed: number) {
     this.count = items <= ONE_SHARD_ITEMS ? 1 : Math.ceil(items / SHARD_ITEMS)
     const mean = items / this.count

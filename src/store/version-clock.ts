@@ -10,6 +10,8 @@ const TICKS_PER_MS = 4096
 
 /** Half of the safe integers, the year 2058: what a peer claims beyond it is malformed. */
 export const MAX_VERSION_CLOCK = 2 ** 52
+/** The year 2057: what is above it is not gone by, so that counting on never reaches the end. */
+const MAX_FOLLOWED = MAX_VERSION_CLOCK - 2 ** 47
 
 export class VersionClock {
   readonly #clock: Clock
@@ -22,12 +24,12 @@ export class VersionClock {
   /** A reading above every one given or observed before. */
   next(): number {
     const wall = Math.floor(this.#clock.wallMs() - EPOCH_MS) * TICKS_PER_MS
-    this.#last = Math.max(wall, this.#last + 1)
+    this.#last = Math.max(wall < MAX_FOLLOWED ? wall : 0, this.#last + 1)
     return this.#last
   }
 
   /** Takes note of a reading that another node gave, at most MAX_VERSION_CLOCK. */
   observe(reading: number): void {
-    if (reading > this.#last) this.#last = reading
+    if (reading > this.#last && reading < MAX_FOLLOWED) this.#last = reading
   }
 }

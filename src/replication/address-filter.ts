@@ -7,10 +7,18 @@ import { type HostAddress, isLoopback } from '../base/address.ts'
 /** The literal addresses of this machine. */
 export type InterfaceAddresses = () => readonly string[]
 
-export const systemInterfaceAddresses: InterfaceAddresses = () =>
-  Object.values(networkInterfaces()).flatMap((addresses) =>
-    (addresses ?? []).map((address) => address.address),
-  )
+let lastKnown: readonly string[] = []
+
+/** As last told, while the system tells nothing: it needs a file descriptor for that, and may have none left. */
+export const systemInterfaceAddresses: InterfaceAddresses = () => {
+  try {
+    const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+    lastKnown = all.map(({ address }) => address)
+  } catch {
+    return lastKnown
+  }
+  return lastKnown
+}
 
 /** `bound` is where this node receives; a wildcard address stands for all of the machine's. */
 export function isOwnAddress(

@@ -61,6 +61,7 @@ export class Discovery {
   readonly #failureLogs = new Map<string, LogLimiter>()
   #peers: readonly PeerSource[]
   #timer: Timer | undefined
+  #wasTried = false
 
   constructor(options: DiscoveryOptions) {
     this.#options = options
@@ -71,8 +72,14 @@ export class Discovery {
   async start(): Promise<void> {
     if (this.#timer !== undefined) return
     this.#timer = every(this.#options.clock, RESOLVE_PERIOD_MS, () => void this.refresh())
+    this.#wasTried = false
     this.#announce()
     await this.refresh()
+  }
+
+  /** Whether there are names that were not all tried since the start. */
+  get isWaiting(): boolean {
+    return !this.#wasTried && this.#serviceNames().size + this.#hostNames().size > 0
   }
 
   stop(): void {
@@ -89,22 +96,23 @@ export class Discovery {
   /** Resolves every service and every name once more. Never rejects. */
   async refresh(): Promise<void> {
     const { serviceResolver, resolver } = this.#options
-    const services = this.#peers.flatMap((peer) => ('service' in peer ? [peer.service] : []))
-    await this.#resolveAll(services, this.#services, serviceResolver)
-    const names = this.#targets()
-      .map(({ host }) => host)
-      .filter((host) => isIP(host) === 0)
-    await this.#resolveAll(names, this.#resolved, resolver)
-    if (services.length + names.length > 0 && this.#timer !== undefined) this.#announce()
+    await this.#resolveAll(this.#serviceNames(), this.#services, serviceResolver)
+    await this.#resolveAll(this.#hostNames(), this.#resolved, resolver)
+    this.#wasTried = true
+    // Other peers may have been set since: theirs are the names that count.
+    const services = this.#serviceNames()
+    keepOnly(this.#services, services)
+    const names = this.#hostNames()
+    keepOnly(this.#resolved, names)
+    if (services.size + names.size > 0 && this.#timer !== undefined) this.#announce()
   }
 
-  /** Keeps in `known` what was asked for, and of that the last answer that there was. */
+  /** Notes in `known` the last answer that there was. */
   async #resolveAll<Answer>(
-    asked: readonly string[],
+    names: ReadonlySet<string>,
     known: Map<string, readonly Answer[]>,
     resolve: (name: string) => Promise<readonly Answer[]>,
   ): Promise<void> {
-    const names = new Set(asked)
     await Promise.all(
       [...names].map(async (name) => {
         try {
@@ -117,7 +125,15 @@ export class Discovery {
         }
       }),
     )
-    for (const name of known.keys()) if (!names.has(name)) known.delete(name)
+  }
+
+  #serviceNames(): Set<string> {
+    return new Set(this.#peers.flatMap((peer) => ('service' in peer ? [peer.service] : [])))
+  }
+
+  #hostNames(): Set<string> {
+    const hosts = this.#targets().map(({ host }) => host)
+    return new Set(hosts.filter((host) => isIP(host) === 0))
   }
 
   /** Names and literal addresses, those of services among them. */
@@ -150,4 +166,8 @@ export class Discovery {
       ),
     )
   }
+}
+
+function keepOnly(known: Map<string, unknown>, names: ReadonlySet<string>): void {
+  for (const name of known.keys()) if (!names.has(name)) known.delete(name)
 }

@@ -38,6 +38,11 @@ export class RepeaterClient {
     return this.#hasRoster
   }
 
+  /** Whether the names of repeaters were not all tried since the start. */
+  get isWaiting(): boolean {
+    return this.#discovery.isWaiting
+  }
+
   start(): Promise<void> {
     this.#hasRoster = false
     return this.#discovery.start()

@@ -174,7 +174,7 @@ export class Replicator {
     })
   }
 
-  /** Resolves when datagrams are received and every peer's name was tried; rejects with ERR_LISTEN. */
+  /** Resolves when datagrams are received, while names are still being resolved; rejects with ERR_LISTEN. */
   async start(): Promise<void> {
     if (this.#startedMs !== undefined) return
     const { transport, clock } = this.#options
@@ -188,7 +188,8 @@ export class Replicator {
       throw error
     }
     this.#greeter.start()
-    await Promise.all([this.#discovery.start(), this.#repeaters.start()])
+    void this.#discovery.start()
+    void this.#repeaters.start()
   }
 
   /** Sends what is gathered and closes everything; idempotent. */
@@ -249,7 +250,8 @@ export class Replicator {
       return sender?.isVerified === true && Number.isFinite(sender.lastAnsweredMs)
     })
     const isOver = nowMs - this.#startedMs >= JOIN_TIMEOUT_MS
-    if (!this.#hasJoined && !isEverybodyThere && !isOver) return 'joining'
+    const isWaiting = this.#discovery.isWaiting || this.#repeaters.isWaiting
+    if (!this.#hasJoined && !isOver && (isWaiting || !isEverybodyThere)) return 'joining'
     this.#hasJoined = true
     return verified.length > 0 ? 'joined' : 'alone'
   }

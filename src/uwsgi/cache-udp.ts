@@ -94,7 +94,8 @@ export class CacheUdp {
       throw error
     }
     if (transport.group !== undefined) this.#destinations = [transport.group]
-    await this.#discovery.start()
+    // Names are being resolved while terminators are served.
+    void this.#discovery.start()
   }
 
   async stop(): Promise<void> {

@@ -1,10 +1,16 @@
 // Peers by address and by name: all addresses, asked again, kept when the name server fails.
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { syncBuiltinESMExports } from 'node:module'
+import os from 'node:os'
+import { mock, test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
 import { silentLogger } from '../../src/base/logger.ts'
-import { isOwnAddress, isReachable } from '../../src/replication/address-filter.ts'
+import {
+  isOwnAddress,
+  isReachable,
+  systemInterfaceAddresses,
+} from '../../src/replication/address-filter.ts'
 import {
   Discovery,
   RESOLVE_PERIOD_MS,
@@ -110,6 +116,42 @@ test('peers can be replaced, and addresses left out', async () => {
   await fixture.discovery.setPeers([{ host: '10.0.0.9', port: 1 }])
   assert.deepEqual(fixture.last, ['10.0.0.9 1'])
   fixture.discovery.stop()
+})
+
+test('an answer that comes when the peers are others by now changes nothing', async () => {
+  const answers = new Map<string, (addresses: readonly string[]) => void>()
+  const announced: string[][] = []
+  const discovery = new Discovery({
+    peers: [NAME],
+    resolver: (name) => new Promise((resolve) => answers.set(name, resolve)),
+    serviceResolver: () => Promise.resolve([]),
+    isExcluded: () => false,
+    clock: new FakeClock(),
+    logger: silentLogger,
+    onChange: (addresses) => announced.push(addresses.map(({ host }) => host)),
+  })
+  const started = discovery.start()
+  await new Promise((resolve) => setImmediate(resolve))
+  const set = discovery.setPeers([{ host: 'others.test', port: 7171 }])
+  await new Promise((resolve) => setImmediate(resolve))
+  answers.get('others.test')?.(['10.0.0.3'])
+  await set
+  answers.get('nodes.test')?.(['10.0.0.2'])
+  await started
+  assert.deepEqual(announced.at(-1), ['10.0.0.3'])
+  discovery.stop()
+})
+
+test('the addresses of this machine are those last known while it does not tell', () => {
+  const known = systemInterfaceAddresses()
+  const failing = mock.method(os, 'networkInterfaces', () => {
+    throw new Error('EMFILE')
+  })
+  syncBuiltinESMExports()
+  assert.deepEqual(systemInterfaceAddresses(), known)
+  assert.equal(failing.mock.callCount(), 1)
+  failing.mock.restore()
+  syncBuiltinESMExports()
 })
 
 const SERVICE = { service: '_tlscached._udp.test' }

@@ -3,6 +3,7 @@
 import type { HostAddress } from '../../src/base/address.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
+import type { Resolver } from '../../src/replication/discovery.ts'
 import { Replicator } from '../../src/replication/replicator.ts'
 import type { Transport } from '../../src/replication/transport.ts'
 import { type Change, compareVersions, type PutChange } from '../../src/store/change.ts'
@@ -23,6 +24,7 @@ export interface TestNodeOptions {
   /** Distinguishes boots of one node. */
   readonly boot?: number
   readonly resendLogBytes?: number
+  readonly resolver?: Resolver
 }
 
 export class TestNode {
@@ -56,7 +58,7 @@ export class TestNode {
       onVerified: (sender) => this.verified.push(sender.nodeName),
       onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
       resendLogBytes: options.resendLogBytes,
-      resolver: () => Promise.reject(new Error('this test has no names')),
+      resolver: options.resolver ?? (() => Promise.reject(new Error('this test has no names'))),
       interfaceAddresses: () => [],
     })
   }

@@ -43,7 +43,7 @@ export class NodeSync {
     this.synchronizer = new Synchronizer({
       ...shared,
       peers: () => senders().filter((sender) => sender.syncPort !== undefined),
-      connect: (sender) => connectSync(syncAddressOf(sender), keyring(), clock),
+      connect: (sender, signal) => connectSync(syncAddressOf(sender), keyring(), clock, signal),
     })
     const isComplete = () => this.synchronizer.isComplete
     const responder = new SyncResponder({ stores, isComplete, clock, stats: this.stats })
@@ -67,8 +67,7 @@ export class NodeSync {
   }
 
   async stop(): Promise<void> {
-    this.synchronizer.stop()
-    await this.#listener.stop()
+    await Promise.all([this.synchronizer.stop(), this.#listener.stop()])
   }
 }
 

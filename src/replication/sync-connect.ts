@@ -8,26 +8,33 @@ import { FrameStream } from './frame-stream.ts'
 import { SyncError } from './sync-stats.ts'
 import { clientOptions, HANDSHAKE_TIMEOUT_MS } from './sync-tls.ts'
 
-/** Resolves when both sides have proved it; rejects with a SyncError. */
+/** Resolves when both sides have proved it; rejects with a SyncError, at once when `signal` aborts. */
 export function connectSync(
   address: HostAddress,
   keyring: Keyring,
   clock: Clock,
+  signal?: AbortSignal,
 ): Promise<FrameStream> {
   return new Promise((resolve, reject) => {
     const { host, port } = address
     const socket = connect({ host, port, ...clientOptions(keyring) })
     socket.setNoDelay()
     const fail = (reason: string) => {
-      timer.cancel()
+      finish()
       socket.destroy()
       reject(new SyncError('handshake', reason))
     }
     const timer = clock.after(HANDSHAKE_TIMEOUT_MS, () => fail('no handshake in time'))
+    const abort = () => fail('stopped')
+    const finish = () => {
+      timer.cancel()
+      signal?.removeEventListener('abort', abort)
+    }
+    signal?.addEventListener('abort', abort)
     socket.on('error', (error) => fail(error.message))
     socket.on('close', () => fail('closed during the handshake'))
     socket.once('secureConnect', () => {
-      timer.cancel()
+      finish()
       socket.removeAllListeners('close')
       resolve(new FrameStream(socket, clock))
     })

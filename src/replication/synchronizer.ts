@@ -44,7 +44,8 @@ export interface SynchronizerOptions<Peer extends SyncPeer> extends SyncCallerOp
   /** Peers that proved to be alive. */
   readonly peers: () => readonly Peer[]
   readonly joinState: () => JoinState
-  readonly connect: (peer: Peer) => Promise<FrameStream>
+  /** Rejects at once when the signal aborts. */
+  readonly connect: (peer: Peer, signal: AbortSignal) => Promise<FrameStream>
   readonly digestIntervalMs: number
   readonly clock: Clock
   readonly logger: Logger
@@ -62,7 +63,10 @@ export class Synchronizer<Peer extends SyncPeer> {
   /** Of the last comparison, to take turns. */
   #lastPeerKey = ''
   #lastComparedMs = Number.NEGATIVE_INFINITY
+  #abort = new AbortController()
   #stream: FrameStream | undefined
+  /** The last copy or comparison; never rejects. */
+  #running: Promise<void> = Promise.resolve()
   #isBusy = false
   #isStarted = false
   #periodic: Timer | undefined
@@ -101,20 +105,23 @@ export class Synchronizer<Peer extends SyncPeer> {
   start(): void {
     if (this.#isStarted) return
     this.#isStarted = true
+    this.#abort = new AbortController()
     const { clock, digestIntervalMs } = this.#options
     this.#periodic = every(clock, digestIntervalMs, () => this.#compareNext())
-    void this.#join()
+    this.#running = this.#join()
   }
 
-  /** Breaks off what is on its way; idempotent. */
-  stop(): void {
+  /** Breaks off what is on its way, and resolves when it has ended; idempotent. */
+  async stop(): Promise<void> {
     this.#isStarted = false
     this.#periodic?.cancel()
     this.#soon?.cancel()
     this.#periodic = undefined
     this.#asked.clear()
+    this.#abort.abort()
     this.#stream?.close()
     this.#wake?.()
+    await this.#running
   }
 
   /**
@@ -188,7 +195,9 @@ export class Synchronizer<Peer extends SyncPeer> {
     const isRepeat = peer.key === this.#lastPeerKey
     const waitMs = isRepeat ? this.#lastComparedMs + MIN_REPEAT_MS - clock.monotonicMs() : 0
     this.#isBusy = true
-    this.#soon = clock.after(Math.max(0, waitMs), () => void this.#compare(peer))
+    this.#soon = clock.after(Math.max(0, waitMs), () => {
+      this.#running = this.#compare(peer)
+    })
   }
 
   async #compare(peer: Peer): Promise<void> {
@@ -215,7 +224,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     this.#peerName = peer.nodeName
     this.#notePeer(peer, state)
     try {
-      const stream = await connect(peer)
+      const stream = await connect(peer, this.#abort.signal)
       this.#stream = stream
       if (!this.#isStarted) throw new Error('stopped')
       const result = await work(new SyncCaller(this.#options, stream))

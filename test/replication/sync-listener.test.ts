@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, test } from 'node:test'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
@@ -80,6 +80,28 @@ test('another cluster’s key is refused and counted', async () => {
   }
   await until('both were counted', () => stats.failures.handshake === 2)
   assert.ok(await isServed(address, new Keyring([newKey])))
+})
+
+test('a call that nobody answers can be broken off', async () => {
+  const mute = createServer()
+  mute.listen(0, '127.0.0.1')
+  await once(mute, 'listening')
+  const { port } = mute.address() as AddressInfo
+  const accepted = once(mute, 'connection')
+  const stopping = new AbortController()
+  const call = connectSync(
+    { host: '127.0.0.1', port },
+    new Keyring([newKey]),
+    new TurningClock(),
+    stopping.signal,
+  )
+  const [socket] = await accepted
+  const closed = once(socket, 'close')
+  socket.resume()
+  stopping.abort()
+  await assert.rejects(call, { failure: 'handshake' })
+  await closed
+  mute.close()
 })
 
 test('a handshake that is cut off, or is none, is counted and leaves nothing behind', async () => {

@@ -64,14 +64,43 @@ async function settle(clock: TurningClock): Promise<void> {
 
 const refuses = (far: Duplex) => void far.destroy()
 
-test('a node that has no peers is alone at once', () => {
+test('stopping breaks off a call that nobody takes, and waits for its end', async () => {
+  const own = new SyncNode(new TurningClock(), 99)
+  const clock = new TurningClock()
+  const signals: AbortSignal[] = []
+  const synchronizer = new Synchronizer<SyncPeer>({
+    stores: own.stores,
+    stats: own.stats,
+    clock,
+    random: seededBytes('synchronizer'),
+    logger: silentLogger,
+    digestIntervalMs: INTERVAL_MS,
+    peers: () => [{ key: 'a', nodeName: 'a' }],
+    joinState: () => 'joined',
+    connect: (_peer, signal) => {
+      signals.push(signal)
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(new SyncError('handshake', 'stopped')))
+      })
+    },
+  })
+  synchronizer.start()
+  await synchronizer.stop()
+  assert.deepEqual(
+    signals.map(({ aborted }) => aborted),
+    [true],
+  )
+  assert.equal(clock.pendingCount, 0)
+})
+
+test('a node that has no peers is alone at once', async () => {
   const { synchronizer, state } = setUp([])
   state.joinState = 'alone'
   assert.equal(synchronizer.isComplete, false)
   synchronizer.start()
   assert.equal(synchronizer.status.state, 'alone')
   assert.equal(synchronizer.isComplete, true)
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('of each peer it is known what the last copy or comparison came to, as long as it is there', async () => {
@@ -95,7 +124,7 @@ test('of each peer it is known what the last copy or comparison came to, as long
   clock.advance(INTERVAL_MS)
   await settle(clock)
   assert.deepEqual(known(), [never, { state: 'synced', lastSyncedMs: 0 }])
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('the first peer found is copied, and said to be', async () => {
@@ -111,7 +140,7 @@ test('the first peer found is copied, and said to be', async () => {
   await settle(clock)
   assert.deepEqual(synchronizer.status, { state: 'synced', peer: 'a', lastSyncedMs: 0 })
   assert.equal(own.sessionOf('x'), 'session of x')
-  synchronizer.stop()
+  await synchronizer.stop()
   assert.equal(clock.pendingCount, 0)
 })
 
@@ -140,7 +169,7 @@ test('a peer that breaks off in the middle is followed by the next one', async (
   assert.equal(synchronizer.status.peer, 'b')
   assert.equal(own.stats.failures.broken, 1)
   assert.deepEqual(own.contents, b.contents)
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('when every peer breaks off it says so, and a comparison later mends it', async () => {
@@ -160,7 +189,7 @@ test('when every peer breaks off it says so, and a comparison later mends it', a
   assert.equal(synchronizer.status.state, 'synced')
   assert.deepEqual(own.contents, a.contents)
   assert.deepEqual(called, ['a', 'a'])
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('a peer that is joining itself does not count as a copy while another may be there', async () => {
@@ -179,7 +208,7 @@ test('a peer that is joining itself does not count as a copy while another may b
   assert.deepEqual(called, ['a', 'b'])
   assert.equal(synchronizer.status.state, 'synced')
   assert.equal(own.sessionOf('x'), 'session of x')
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('peers are compared with in turn, and at once on request, but not again within a second', async () => {
@@ -207,7 +236,7 @@ test('peers are compared with in turn, and at once on request, but not again wit
   await settle(clock)
   assert.equal(called.length, 6)
   assert.equal(own.sessionOf('dropped on its way here'), undefined)
-  synchronizer.stop()
+  await synchronizer.stop()
   assert.equal(clock.pendingCount, 0)
 })
 
@@ -229,7 +258,7 @@ test('a peer that comes back after it was forgotten is compared with at once, a 
   await settle(clock)
   assert.deepEqual(called, ['a', 'b'])
   assert.equal(own.sessionOf('made while it was cut off'), 'session of made while it was cut off')
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('a peer that falls silent within its copy is cut off, counted and followed by the next', async () => {
@@ -258,7 +287,7 @@ test('a peer that falls silent within its copy is cut off, counted and followed 
   assert.deepEqual(synchronizer.status, { state: 'synced', peer: 'b', lastSyncedMs: 0 })
   assert.equal(own.stats.failures.stalled, 1)
   assert.deepEqual(own.contents, b.contents)
-  synchronizer.stop()
+  await synchronizer.stop()
 })
 
 test('a connection that cannot be made is counted under its reason', async () => {
@@ -277,5 +306,5 @@ test('a connection that cannot be made is counted under its reason', async () =>
   await settle(clock)
   assert.equal(own.stats.failures.handshake, 1)
   assert.equal(synchronizer.status.state, 'failed')
-  synchronizer.stop()
+  await synchronizer.stop()
 })

@@ -24,6 +24,7 @@ export interface ReplicationSource {
   syncState(): SyncState
   peers(): readonly PeerStatus[]
   /** Changes of other nodes for a cache that this one does not have. */
+  sendErrors(): number
   unknownCaches(): number
   /** Age of the keyring file; undefined when there is none. */
   keyAgeSec(): number | undefined
@@ -107,6 +108,11 @@ export function collectReplication(registry: Registry, source: ReplicationSource
     help: 'Datagrams that went no further, by reason.',
     labelNames: ['reason'],
     read: () => readingsOf('reason', stats.dropped, {}),
+  })
+  addCounter(registry, {
+    name: 'replication_send_errors_total',
+    help: 'Datagrams that the network refused to send.',
+    read: () => [{ value: source.sendErrors() }],
   })
   addCounter(registry, {
     name: 'replication_lost_total',

@@ -103,13 +103,15 @@ export class NodeReplication {
 
   /** Takes over keys and peers. Throws like the constructor, and then nothing has changed. */
   async reload(config: ReplicationConfig): Promise<void> {
-    const keyring = keyringOf(config)
+    // The sockets stay where they are until a restart, whatever the new configuration says.
+    const keyring = keyringOf(config, this.#options.config.listen)
     this.#config = config
     this.#keyring = keyring
     this.replicator.setKeyring(keyring)
+    // Repeaters first: what still is one is not taken for a peer.
     await Promise.all([
-      this.replicator.setPeers(config.peers),
       this.replicator.setRepeaters(config.repeaters),
+      this.replicator.setPeers(config.peers),
     ])
   }
 

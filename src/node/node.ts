@@ -269,6 +269,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         peers: () => replication.replicator.peers(),
         sync: replication.sync.stats,
         syncState: () => replication.sync.synchronizer.status.state,
+        sendErrors: () => replication.transport.stats.sendErrors,
         unknownCaches: () => replication.unknownCaches,
         keyAgeSec: () => replication.keyAgeSec(),
       })

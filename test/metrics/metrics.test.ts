@@ -47,6 +47,7 @@ function setUp() {
     peers: () => peers,
     sync: createSyncStats(),
     syncState: () => 'synced',
+    sendErrors: () => 3,
     unknownCaches: () => state.unknownCaches,
     keyAgeSec: () => state.keyAgeSec,
   })
@@ -88,6 +89,7 @@ test('there are these metrics and no others', async () => {
     'replication_lag_seconds histogram',
     'replication_lost_total counter',
     'replication_repaired_total counter',
+    'replication_send_errors_total counter',
     'replication_unknown_cache_total counter',
     'stored_bytes gauge',
     'sweep_duration_seconds histogram',
@@ -115,6 +117,7 @@ test('values are those of the stats at each scrape', async () => {
   assert.equal(first.get('tlscached_stored_bytes{cache="ssl"}'), 300)
   assert.equal(first.get('tlscached_replication_dropped_total{reason="replay"}'), 4)
   assert.equal(first.get('tlscached_replication_entries_total{direction="sent"}'), 5)
+  assert.equal(first.get('tlscached_replication_send_errors_total'), 3)
   assert.equal(first.get('tlscached_replication_unknown_cache_total'), 2)
   stats.gets.hit = 4
   stats.items = 1

@@ -204,6 +204,23 @@ describe('reload', () => {
     await node.reload(nodeConfig(config))
   })
 
+  test('a node that the network reaches keeps its keys, whatever its new address is', async () => {
+    const replication = { listen: '0.0.0.0:0', keys: [KEY] }
+    const node = await startNode({ node: { name: 'a' }, replication })
+    const onLoopback = nodeConfig({ node: { name: 'a' }, replication: { listen: '127.0.0.1:0' } })
+    await assert.rejects(node.reload(onLoopback), { code: 'ERR_INSECURE' })
+  })
+
+  test('an address may become a peer that was a repeater', async () => {
+    const there = '127.0.0.1:9'
+    const node = await startNode(replicating('a', { replication: { repeaters: [there] } }))
+    await node.reload(nodeConfig(replicating('a', { replication: { peers: [there] } })))
+    assert.deepEqual(
+      node.peers().map(({ role, address }) => [role, address]),
+      [['node', there]],
+    )
+  })
+
   test('says when something else changed, which needs a restart', async () => {
     writeKeys(`${KEY}\n`)
     const logger = new RecordingLogger()

@@ -41,8 +41,8 @@ export interface GreeterOptions {
    * sent to: a repeater sends much to whoever proves to be at an address.
    */
   readonly mustProveAddress?: boolean
-  /** A sender answered a challenge, from its `provenAddress`. */
-  readonly onProven?: ((sender: Sender) => void) | undefined
+  /** A sender answered a challenge, from its `provenAddress`: `isThere` when that is where it was challenged. */
+  readonly onProven?: ((sender: Sender, isThere: boolean) => void) | undefined
   /** A sender proved to be alive for the first time; what it sent up to here is stale. */
   readonly onVerified: (sender: Sender, changesSequence: number) => void
   /** Runs after each round of greetings, every GREETING_PERIOD_MS. */
@@ -123,7 +123,8 @@ export class Greeter {
     const { clock, addresses, mustProveAddress, onVerified, onProven } = this.#options
     const challenge = this.#challenges.find(answer)
     if (challenge === undefined) return false
-    if (mustProveAddress && formatAddress(from) !== formatAddress(challenge.to)) return false
+    const isThere = formatAddress(from) === formatAddress(challenge.to)
+    if (mustProveAddress && !isThere) return false
     const nowMs = clock.monotonicMs()
     const roundTripMs = nowMs - challenge.sentMs
     sender.provenAddress = from
@@ -133,7 +134,7 @@ export class Greeter {
       addresses.refresh(nowMs)
     }
     if (!sender.isVerified) onVerified(sender, greeting.changesSequence)
-    onProven?.(sender)
+    onProven?.(sender, isThere)
     return true
   }
 

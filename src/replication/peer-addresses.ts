@@ -15,12 +15,12 @@ export const SILENCE_MS = 7000
  * it passes on, and is sent to directly: at worst it has something twice.
  */
 export const LISTED_LIFETIME_MS = 3500
-/** An address that a repeater told is forgotten when neither it nor a repeater was heard for this long. */
+/** An address that no list has is forgotten when neither it nor a repeater was heard for this long. */
 const CONTACT_LIFETIME_MS = 300_000
-/** Told by repeaters; more are left out. */
+/** More are left out. */
 export const MAX_CONTACTS = 1024
 
-/** `contact`: a peer that a repeater told of. */
+/** `contact`: a peer that a repeater told of, or that came by itself. */
 export type AddressKind = 'peer' | 'group' | 'repeater' | 'contact'
 
 export class PeerAddress {
@@ -148,7 +148,7 @@ export class PeerAddresses {
     this.refresh(nowMs)
   }
 
-  /** A node behind the same repeaters proved to be there: it may know of us what we were not told of it. */
+  /** A node proved to be there: it knows of us what nobody told us of it. */
   meet(sender: Sender, address: HostAddress, nowMs: number): void {
     this.#contact(address)?.answer(sender, address, nowMs)
     this.refresh(nowMs)

@@ -69,15 +69,6 @@ export class RepeaterClient {
     greeter.greetAddresses()
   }
 
-  /** A node proved to be where no list told of it: the list may have been lost. */
-  meetUnlisted(sender: Sender): void {
-    const { addresses, clock } = this.#options
-    const { provenAddress } = sender
-    if (provenAddress === undefined || sender.isRepeater || !addresses.hasRepeaters) return
-    if (addresses.kindOf(provenAddress) !== undefined) return
-    addresses.meet(sender, provenAddress, clock.monotonicMs())
-  }
-
   /** Warns of a repeater that is none, and of a peer that is one. */
   checkRole({ nodeName, provenAddress, isRepeater }: Sender): void {
     if (provenAddress === undefined) return

@@ -136,7 +136,9 @@ export class Replicator {
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),
-      onProven: (sender) => this.#repeaters.meetUnlisted(sender),
+      onProven: (sender, isThere) => {
+        if (isThere) this.#meet(sender)
+      },
       onRound: () => this.#round(),
     })
     this.#inbox = new Inbox({
@@ -279,6 +281,16 @@ export class Replicator {
       !isReachable(address, transport.address) ||
       isOwnAddress(address, transport.address, interfaceAddresses)
     )
+  }
+
+  /** A node proved to be where nobody told of it: it knows of us, and wants what we have. */
+  #meet(sender: Sender): void {
+    const { transport, clock } = this.#options
+    const { provenAddress, isRepeater } = sender
+    // Who is in a group gets what goes to the group.
+    if (provenAddress === undefined || isRepeater || transport.group !== undefined) return
+    if (this.#addresses.kindOf(provenAddress) !== undefined) return
+    this.#addresses.meet(sender, provenAddress, clock.monotonicMs())
   }
 
   #verify(sender: Sender, changesSequence: number): void {

@@ -145,8 +145,9 @@ test('a NACK is answered once, to a verified peer only, where it proved to be al
     [1, 1],
   )
   // Captured and sent under another source: the answer goes to the peer all the same.
+  const heardBefore = inbox.length
   say(nack, 1, { host: '10.6.6.6', port: 53 })
-  assert.equal(inbox.length, 2)
+  assert.equal(inbox.length - heardBefore, 1)
   assert.ok(cluster.network.sent.every(({ to }) => to.host !== '10.6.6.6'))
   await cluster.stop(members)
 })

@@ -325,24 +325,6 @@ test('a node that is reached at two addresses gets every change once', async () 
   await cluster.stop([first, second])
 })
 
-test('a name server that does not answer holds no start up', async () => {
-  const cluster = new MemoryCluster()
-  const peers = [{ host: 'nodes.test', port: 7171 }]
-  let answer: (addresses: readonly string[]) => void = () => {}
-  const resolver = () => new Promise<readonly string[]>((resolve) => (answer = resolve))
-  const [waiting, there] = [
-    cluster.member(1, 2, { peers, resolver }),
-    cluster.member(2, 2, { peers: [] }),
-  ]
-  await Promise.all([waiting.replicator.start(), there.replicator.start()])
-  assert.equal(waiting.replicator.joinState(), 'joining')
-  answer([addressOf(2).host])
-  await new Promise((resolve) => setImmediate(resolve))
-  cluster.clock.advance(10)
-  assert.equal(waiting.replicator.joinState(), 'joined')
-  await cluster.stop([waiting, there])
-})
-
 test('it says when it joined, and when nobody was there', async () => {
   const cluster = new MemoryCluster({ delayMs: 10 })
   const lonely = cluster.member(3, 3)

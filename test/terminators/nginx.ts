@@ -7,10 +7,10 @@ import type { Host } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import type { Handshake } from './s-client.ts'
 
-const PROGRAM = '/usr/sbin/nginx'
-const MODULES = '/usr/lib/nginx/modules'
+export const PROGRAM = '/usr/sbin/nginx'
+export const MODULES = '/usr/lib/nginx/modules'
 const WORKERS = 2
-const LUA_MODULE = `${MODULES}/ngx_http_lua_module.so`
+export const LUA_MODULE = `${MODULES}/ngx_http_lua_module.so`
 
 export const nginx: TerminatorKind = {
   name: 'nginx + lua',

@@ -51,6 +51,8 @@ local function disconnect()
   connection = nil
 end
 
+-- Whether it is connected; the second result says whether it took too long, as it does when the backlog of a node that
+-- hangs is full.
 local function connect()
   local fd = ffi.C.socket(AF_UNIX, SOCK_STREAM + SOCK_CLOEXEC, 0)
   if fd < 0 then return false end
@@ -58,7 +60,8 @@ local function connect()
   ffi.C.setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, time, ffi.sizeof(time))
   ffi.C.setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, time, ffi.sizeof(time))
   connection = fd
-  return ffi.C.connect(fd, address, ffi.sizeof(address)) == 0
+  if ffi.C.connect(fd, address, ffi.sizeof(address)) == 0 then return true end
+  return false, ffi.errno() == EAGAIN
 end
 
 -- The value, false for a miss, nil when the connection is of no more use: closed, not an answer to `key`, or too late,
@@ -86,15 +89,23 @@ local function ask(key)
   return nil
 end
 
+-- As `ask`, over a new connection when there is none.
+local function connect_and_ask(key)
+  if not connection then
+    local is_connected, is_late = connect()
+    if not is_connected then return nil, is_late end
+  end
+  return ask(key)
+end
+
 local function lookup(key)
   if ngx.now() < retry_at then return nil end
   local was_connected = connection ~= nil
-  local value, is_late
-  if was_connected or connect() then value, is_late = ask(key) end
+  local value, is_late = connect_and_ask(key)
   if value == nil and was_connected and not is_late then
     -- The node may have been started again since.
     disconnect()
-    if connect() then value, is_late = ask(key) end
+    value, is_late = connect_and_ask(key)
   end
   if value == nil then disconnect() end
   late_in_a_row = is_late and late_in_a_row + 1 or 0

@@ -16,6 +16,15 @@ import { nearest } from './nearest.ts'
 /** A configuration of a whole cluster has a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024
 
+/**
+ * What Kubernetes sets in every container of a namespace that has a Service called tlscached: where it is, for programs
+ * that look there. The older form has a port for each protocol of its own.
+ */
+const KUBERNETES_SERVICE = new RegExp(
+  `^${ENVIRONMENT_PREFIX}(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|` +
+    'PORT(?:_\\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)?)$',
+)
+
 /** A configuration that was made of another program's file. */
 export interface ConvertedConfig {
   /** As in our own file. */
@@ -55,7 +64,10 @@ export function addObject(tree: ConfigTree, value: Readonly<Record<string, unkno
   }
 }
 
-/** Takes over the variables that start with TLSCACHED_; one that names no setting is a problem. */
+/**
+ * Takes over the variables that start with TLSCACHED_; one that names no setting is a problem, unless Kubernetes set it,
+ * as nobody has a say in that.
+ */
 export function addEnvironment(
   tree: ConfigTree,
   environment: Readonly<Record<string, string | undefined>>,
@@ -66,7 +78,7 @@ export function addEnvironment(
     if (name === CONFIG_VARIABLE) continue
     const setting = byVariable.get(name)
     if (setting !== undefined) addText(tree, setting, value, name)
-    else {
+    else if (!KUBERNETES_SERVICE.test(name)) {
       const known = nearest(name, [...byVariable.keys(), CONFIG_VARIABLE])
       tree.report([], `unknown variable; the nearest known one is ${known}`, name)
     }

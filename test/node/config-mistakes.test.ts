@@ -351,3 +351,34 @@ test('mistakes in an object are found like those in a file', () => {
   )
   assert.deepEqual(input, { caches: [{ name: 'a', items: 0 }] })
 })
+
+test('what Kubernetes sets for a Service called tlscached is no mistake, and no more than that', () => {
+  const problemsWith = (name: string) =>
+    problemsOf(() => readConfig({ hostName: 'host', environment: { [name]: '10.96.0.7' } }))
+  const ofService = [
+    'TLSCACHED_SERVICE_HOST',
+    'TLSCACHED_SERVICE_PORT',
+    'TLSCACHED_SERVICE_PORT_HTTP',
+    'TLSCACHED_SERVICE_PORT_METRICS_2',
+    'TLSCACHED_PORT',
+    'TLSCACHED_PORT_5080_TCP',
+    'TLSCACHED_PORT_5080_TCP_PROTO',
+    'TLSCACHED_PORT_5080_TCP_PORT',
+    'TLSCACHED_PORT_7171_UDP_ADDR',
+  ]
+  assert.deepEqual(ofService.flatMap(problemsWith), [])
+  const ofNobody = [
+    'TLSCACHED_SERVICE',
+    'TLSCACHED_SERVICE_HOSTS',
+    'TLSCACHED_SERVICE_PORTS',
+    'TLSCACHED_PORTS',
+    'TLSCACHED_PORT_HTTP',
+    'TLSCACHED_PORT_5080',
+    'TLSCACHED_PORT_5080_TCP_HOST',
+    'TLSCACHED_EDGE_SERVICE_HOST',
+  ]
+  for (const name of ofNobody) {
+    const [problem = ''] = problemsWith(name)
+    assert.ok(problem.startsWith(`${name}: unknown variable`), `${name}: ${problem}`)
+  }
+})

@@ -129,7 +129,7 @@ const replication = z.strictObject({
   listen: hostAddress().optional().register(notes, {
     description: 'where this node receives from its peers (UDP), or the multicast group it joins',
     form: 'host:port',
-    fallback: 'required',
+    fallback: 'required to replicate',
   }),
   peers: list(peerSource(), 0, MAX_PEERS).optional().register(notes, {
     description: 'the other nodes; own addresses may be among them, names are looked up again',

@@ -53,6 +53,13 @@ test('every metric is explained, and none that does not exist', async () => {
   assert.deepEqual([...explained].sort(), [...existing].sort())
 })
 
+test('every metric of the alerts is explained', () => {
+  const alerts = readFileSync(new URL('../deploy/prometheus/rules.yml', import.meta.url), 'utf8')
+  const named = new Set([...alerts.matchAll(/\btlscached_\w+/g)].map(([name]) => name))
+  assert.ok(named.size >= 4)
+  for (const name of named) assert.ok(README.includes(`\`${name}\``), name)
+})
+
 test('every dependency has its reason', () => {
   for (const name of Object.keys(PACKAGE.dependencies)) {
     assert.match(README, new RegExp(`^\\| .*\`${name}\`.* \\| \\w`, 'm'))

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import type { Registry } from 'prom-client'
 import { DurationHistogram } from '../../src/base/histogram.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../../src/metrics/collectors.ts'
@@ -168,5 +169,12 @@ describe('promtool', { skip: whyWithout('promtool') }, () => {
     assert.match(input, /^process_cpu_seconds_total /m)
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input })
     assert.deepEqual([status, stdout.toString(), stderr.toString()], [0, '', ''])
+  })
+
+  test('takes the example and its alerts', () => {
+    const example = new URL('../../deploy/prometheus/prometheus.yml', import.meta.url)
+    const { status, stdout } = spawnSync('promtool', ['check', 'config', fileURLToPath(example)])
+    assert.equal(status, 0, stdout.toString())
+    assert.match(stdout.toString(), /\d rules found/)
   })
 })

@@ -42,9 +42,11 @@ async function serve(
   const node = new CacheNode(config, { logger, hasProcessMetrics: true })
   process.title = `tlscached serve ${config.nodeName}`
   let terminator: UwsgiTerminator | undefined
+  let isStopping = false
   const running = {
     // The terminator first: its connections may still ask the node.
     stop: async () => {
+      isStopping = true
       await terminator?.stop()
       await node.stop()
     },
@@ -57,6 +59,8 @@ async function serve(
     logger.warn({ option, where }, `uwsgi: ${why}`)
   }
   await node.start()
+  // A signal may have come meanwhile: what starts from here on would outlive this process.
+  if (isStopping) return
   for (const { name, address } of node.listening()) {
     console.log(options.json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
   }

@@ -1,13 +1,14 @@
 // Files of uWSGI on the command line: what convert prints, what serve and check refuse, and how serve ends.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
 import { freePorts } from '../support/free-ports.ts'
-import { runCli } from '../support/node-processes.ts'
+import { CLI_ARGS, finish, runCli } from '../support/node-processes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-uwsgi-cli-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -120,4 +121,37 @@ test('a terminator that cannot run ends the node, and leaves no socket behind', 
     readdirSync(temporary).filter((name) => name.startsWith('tlscached-')),
     [],
   )
+})
+
+/** Names resolve only once a signal came, after everybody else heard of it. */
+const SLOW_NAMES = `
+import dns from 'node:dns/promises'
+import { syncBuiltinESMExports } from 'node:module'
+dns.lookup = () =>
+  new Promise((resolve) => {
+    process.once('SIGTERM', () => resolve([{ address: '127.0.0.1', family: 4 }]))
+    console.log('looking for a name')
+  })
+syncBuiltinESMExports()
+`
+
+test('SIGTERM while the node starts: no terminator is started after it', async () => {
+  const preload = join(folder, 'slow-names.mjs')
+  writeFileSync(preload, SLOW_NAMES)
+  const [tls = 0, udp = 0] = await freePorts(2)
+  const file = write(
+    'slow-start.ini',
+    `cache2 = name=ssl,items=10,udp=127.0.0.1:${udp},node=peer.test:7171`,
+    'ssl-sessions-use-cache = ssl',
+    'https-session-context = foobar',
+    // A terminator would say so: these are not there.
+    `https = 127.0.0.1:${tls},/no/such.crt,/no/such.key`,
+    'http-to = 127.0.0.1:1',
+  )
+  const args = ['--import', preload, ...CLI_ARGS, 'serve', '--uwsgi', file, '--insecure']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.once('data', () => child.kill('SIGTERM'))
+  const { code, stdout, stderr } = await finish(child)
+  assert.deepEqual([code, stdout], [0, 'looking for a name\n'])
+  assert.doesNotMatch(stderr, /--cert/)
 })

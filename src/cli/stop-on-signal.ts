@@ -14,7 +14,7 @@ export interface Running {
   kill?(): void
 }
 
-/** Stops the command without a signal; `exitCode` is its own reason to end. */
+/** Stops the command without a signal, unless it is about to stop; `exitCode` is its own reason to end. */
 export type Stop = (why: string, exitCode: number) => void
 
 /** `timeoutMs`: longest time that `stop` may take; Infinity when it has a limit of its own. */
@@ -29,7 +29,7 @@ export function stopOnSignal(
     process.exit(FAILED)
   }
   const stop = (why: string, exitCode: number) => {
-    if (isStopping) endAtOnce()
+    if (isStopping) return
     isStopping = true
     logger.info({ signal: why }, 'stopping')
     if (Number.isFinite(timeoutMs)) systemClock.after(timeoutMs, endAtOnce)
@@ -38,7 +38,11 @@ export function stopOnSignal(
       () => process.exit(FAILED),
     )
   }
-  process.on('SIGTERM', (signal) => stop(signal, 0))
-  process.on('SIGINT', (signal) => stop(signal, 0))
+  const heed = (signal: string) => {
+    if (isStopping) endAtOnce()
+    stop(signal, 0)
+  }
+  process.on('SIGTERM', heed)
+  process.on('SIGINT', heed)
   return stop
 }

@@ -16,7 +16,7 @@ import {
 } from '../terminator/terminator-process.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
-import { stopOnSignal } from './stop-on-signal.ts'
+import { type Stop, stopOnSignal } from './stop-on-signal.ts'
 import {
   addTerminateOptions,
   readTerminatorConfig,
@@ -55,7 +55,8 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
     kill: () => pool.kill(),
   }
   // The pool waits no longer than its processes may drain.
-  stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
+  const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
+  if (process.send !== undefined) stopWithParent(stop)
   process.on('SIGHUP', () => void replaceWorkers(pool, options, logger))
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
@@ -65,6 +66,16 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
     throw error
   }
   if (metricsAddress) sayListening('metrics', formatAddress(metricsAddress), options)
+}
+
+/** Who is started with a channel ends with the process at its other end: a node that is gone has no use for it. */
+function stopWithParent(stop: Stop): void {
+  const end = () => stop('the end of the parent process', 0)
+  // It may have ended while this one started.
+  if (!process.connected) end()
+  process.once('disconnect', end)
+  // Waiting for that keeps no process that has nothing else to do.
+  process.channel?.unref()
 }
 
 /** Whatever is wrong with files and options shows here, once. Opens nothing. */

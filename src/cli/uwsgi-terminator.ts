@@ -47,7 +47,8 @@ export class UwsgiTerminator {
     const logging = ['--log-level', log.level, '--log-format', log.format]
     const args = [...terminateArguments(plan, formatAddress(node)), ...logging]
     this.#child = spawn(process.execPath, [...process.execArgv, MAIN, 'terminate', ...args], {
-      stdio: ['ignore', 'inherit', 'inherit'],
+      // The channel says nothing. Its end tells the terminator that this process ended, however it did.
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     this.#ended = once(this.#child, 'exit').then(([code]) => (typeof code === 'number' ? code : 1))
     void this.#ended.then((code) => {

@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
+import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 import { freePorts } from '../support/free-ports.ts'
-import { CLI_ARGS, finish, runCli } from '../support/node-processes.ts'
+import { CLI_ARGS, finish, runCli, stopProcess } from '../support/node-processes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-uwsgi-cli-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -154,4 +157,37 @@ test('SIGTERM while the node starts: no terminator is started after it', async (
   const { code, stdout, stderr } = await finish(child)
   assert.deepEqual([code, stdout], [0, 'looking for a name\n'])
   assert.doesNotMatch(stderr, /--cert/)
+})
+
+test('the terminator of a node that is killed ends, and makes room', {
+  timeout: 60_000,
+}, async (t) => {
+  const [port = 0] = await freePorts(1)
+  const [cert, key] = [join(folder, 'demo.crt'), join(folder, 'demo.key')]
+  writeFileSync(cert, DEMO_CERTIFICATE.cert)
+  writeFileSync(key, DEMO_CERTIFICATE.key)
+  const file = write(
+    'killed.ini',
+    'cache = 10',
+    'ssl-sessions-use-cache',
+    'https-session-context = foobar',
+    `https = 127.0.0.1:${port},${cert},${key}`,
+    'http-to = 127.0.0.1:1',
+    'http-processes = 2',
+  )
+  const start = async () => {
+    const args = [...CLI_ARGS, 'serve', '--uwsgi', file, '--log-level', 'error']
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+    t.after(() => stopProcess(child))
+    const lines = createInterface({ input: child.stdout })
+    for await (const line of lines) if (line.startsWith('tls listens on')) return child
+    throw new Error('it ended before its terminator listened')
+  }
+  const killed = await start()
+  // Its output is that of the terminator, too: it closes when all have ended.
+  const allEnded = once(killed.stdout, 'close')
+  killed.stdout.resume()
+  killed.kill('SIGKILL')
+  await allEnded
+  await start()
 })

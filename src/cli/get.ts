@@ -1,9 +1,11 @@
 // `tlscached get`: reads a session from a node.
 
-import { writeFileSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { askNode, sessionPath } from './node-client.ts'
 import { contextQuery, type SessionOptions, sessionCommand } from './session-options.ts'
+
+const OWNER_ONLY = 0o600
 
 interface GetOptions extends SessionOptions {
   readonly serverName?: string
@@ -25,10 +27,22 @@ async function get(id: string, options: GetOptions): Promise<void> {
     path: sessionPath(cache, id),
     query: { ...contextQuery(options), server_name: serverName },
   })
-  if (options.out !== undefined) writeFileSync(options.out, body, { mode: 0o600 })
+  if (options.out !== undefined) writeForOwner(options.out, body)
   if (options.json) {
     const session = options.out === undefined ? { session: body.toString('base64') } : {}
     const ttlSeconds = Number(headers['x-session-ttl'])
     console.log(JSON.stringify({ id, cache, ttl_seconds: ttlSeconds, ...session }))
   } else if (options.out === undefined) process.stdout.write(body)
+}
+
+/** A file that is there already may be open to others: it is tightened before anything is in it. */
+function writeForOwner(path: string, octets: Buffer): void {
+  const descriptor = openSync(path, 'w', OWNER_ONLY)
+  try {
+    // Not of a device, as /dev/null: everybody needs that.
+    if (fstatSync(descriptor).isFile()) fchmodSync(descriptor, OWNER_ONLY)
+    writeFileSync(descriptor, octets)
+  } finally {
+    closeSync(descriptor)
+  }
 }

@@ -3,7 +3,15 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -202,6 +210,11 @@ describe('a running node', () => {
     assert.ok(ttl_seconds > 0 && ttl_seconds <= 60, String(ttl_seconds))
     const written = await on('get', 'a1', '--context', 'shop', '--out', out)
     assert.deepEqual([written.code, written.stdout], [0, ''])
+    assert.deepEqual(readFileSync(out), Buffer.from([0, 255, 10]))
+    assert.equal(statSync(out).mode & 0o777, 0o600)
+    writeFileSync(out, 'something longer from before')
+    chmodSync(out, 0o644)
+    assert.equal((await on('get', 'a1', '--context', 'shop', '--out', out)).code, 0)
     assert.deepEqual(readFileSync(out), Buffer.from([0, 255, 10]))
     assert.equal(statSync(out).mode & 0o777, 0o600)
     const removed = await on('remove', 'a1', '--context', 'shop', '--json')

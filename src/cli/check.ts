@@ -7,7 +7,7 @@ import { ConfigError, type ConfigProblem, formatProblem } from '../node/config-e
 import { formatReference } from '../node/config-reference.ts'
 import { keyringOf } from '../node/keys.ts'
 import { addConfigOptions, configPath, readCommandConfig } from './config-options.ts'
-import { FAILED } from './exit-codes.ts'
+import { INVALID } from './exit-codes.ts'
 
 interface CheckOptions {
   readonly json?: boolean
@@ -33,7 +33,7 @@ function check(file: string | undefined, options: CheckOptions, command: Command
   if (options.json) console.log(JSON.stringify({ ok: isOk, problems }))
   else if (isOk) console.log(`${path ?? 'the configuration'} is valid`)
   else for (const problem of problems) console.error(formatProblem(problem))
-  if (!isOk) process.exitCode = FAILED
+  if (!isOk) process.exitCode = INVALID
 }
 
 function findProblems(where: string, read: () => NodeConfig): readonly ConfigProblem[] {

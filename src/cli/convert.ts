@@ -5,7 +5,7 @@ import { stringify } from 'yaml'
 import { checkConverted } from '../node/config.ts'
 import { ConfigError, formatProblem } from '../node/config-error.ts'
 import type { Conversion } from '../uwsgi/conversion.ts'
-import { FAILED } from './exit-codes.ts'
+import { INVALID } from './exit-codes.ts'
 import { convertFile, toConvertedConfig, type UwsgiOptions, wireOption } from './uwsgi-options.ts'
 import { terminateArguments } from './uwsgi-terminator.ts'
 
@@ -27,7 +27,7 @@ function run(file: string, options: UwsgiOptions & { readonly json?: boolean }):
     console.log(JSON.stringify({ ok: isOk, config, terminate, notes, problems }))
   } else if (isOk) console.log(formatConversion(conversion).trimEnd())
   else for (const problem of problems) console.error(formatProblem(problem))
-  if (!isOk) process.exitCode = FAILED
+  if (!isOk) process.exitCode = INVALID
 }
 
 /** Of the file, and of what it comes to. */

@@ -127,21 +127,21 @@ describe('check', () => {
     assert.deepEqual([code, stdout, stderr], [0, `${file} is valid\n`, ''])
   })
 
-  test('every mistake with its place: exit code 1', async () => {
+  test('every mistake with its place: exit code 2', async () => {
     const { code, stdout, stderr } = await runCli(['check', '--config', wrong])
     const lines = problems.map(({ where, key, message }) => `${where}: ${key}: ${message}\n`)
-    assert.deepEqual([code, stdout, stderr], [1, '', lines.join('')])
+    assert.deepEqual([code, stdout, stderr], [2, '', lines.join('')])
   })
 
   test('as a document', async () => {
     const { code, stdout } = await runCli(['check', wrong, '--json'])
-    assert.equal(code, 1)
+    assert.equal(code, 2)
     assert.deepEqual(JSON.parse(stdout), { ok: false, problems })
   })
 
   test('flags are checked, too', async () => {
     const { code, stderr } = await runCli(['check', '--caches', '[{name: a, items: 0}]'])
-    assert.equal(code, 1)
+    assert.equal(code, 2)
     assertOneLine(stderr, /^--caches: caches\[0\]\.items: must be/)
   })
 
@@ -150,10 +150,10 @@ describe('check', () => {
     writeFileSync(file, generateKey(systemRandom), { mode: 0o644 })
     const listen = ['--replication-listen', '0.0.0.0:7171']
     const open = await runCli(['check', ...listen, '--replication-keys-file', file])
-    assert.equal(open.code, 1)
+    assert.equal(open.code, 2)
     assertOneLine(open.stderr, /group or others have access/)
     const none = await runCli(['check', ...listen])
-    assert.equal(none.code, 1)
+    assert.equal(none.code, 2)
     assertOneLine(none.stderr, /0\.0\.0\.0:7171 needs keys/)
   })
 })

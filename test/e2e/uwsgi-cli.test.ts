@@ -65,13 +65,13 @@ test('every mistake is printed with its line', async () => {
     `${file}:3: ssl-session-timeout: unknown option; the nearest known one is ssl-sessions-timeout`,
     `${file}:4: mastr: unknown option; the nearest known one is master`,
   ]
-  for (const [args, exitCode] of [
-    [['convert', file], 1],
-    [['check', '--uwsgi', file], 1],
-    [['serve', '--uwsgi', file], 2],
-  ] as const) {
+  for (const args of [
+    ['convert', file],
+    ['check', '--uwsgi', file],
+    ['serve', '--uwsgi', file],
+  ]) {
     const { code, stdout, stderr } = await runCli(args)
-    assert.deepEqual([code, stdout], [exitCode, ''], args[0])
+    assert.deepEqual([code, stdout], [2, ''], args[0])
     assert.deepEqual(stderr.trimEnd().split('\n'), expected, args[0])
   }
 })

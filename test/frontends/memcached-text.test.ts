@@ -190,6 +190,11 @@ const CONVERSATIONS: readonly Conversation[] = [
       'EN\r\nSTORED\r\nHD\r\nVA 2\r\nhi\r\nVA 2 t100 f7 s2 ka Oxyz cTOKEN\r\nhi\r\nVA 2 s2\r\nhi\r\n',
   },
   {
+    name: 'meta: a missed get repeats opaque and key, as memcached 1.6.18',
+    says: 'mg none k O1\r\nmg none O1 k v t\r\nmg none k O1 q\r\nmg bm9uZQ== b k O1\r\nmg bm9uZQ== b O1\r\n',
+    answers: 'EN knone O1\r\nEN O1 knone\r\nEN kbm9uZQ== b O1\r\nEN O1\r\n',
+  },
+  {
     name: 'meta: get with a new lifetime',
     says: 'set a 0 100 1\r\n1\r\nmg a T50 t\r\nmg a t\r\nmg a T-1 v\r\nmg a v\r\n',
     answers: 'STORED\r\nHD t50\r\nHD t50\r\nVA 1\r\n1\r\nEN\r\n',
@@ -218,7 +223,7 @@ const CONVERSATIONS: readonly Conversation[] = [
   {
     name: 'meta: a key in base64',
     says: 'ms AAEg/w== 2 b k\r\nhi\r\nmg AAEg/w== b k v\r\nmg AAEg/w b v\r\n',
-    answers: 'HD b kAAEg/w==\r\nVA 2 b kAAEg/w==\r\nhi\r\nCLIENT_ERROR bad command line format\r\n',
+    answers: 'HD kAAEg/w== b\r\nVA 2 kAAEg/w== b\r\nhi\r\nCLIENT_ERROR bad command line format\r\n',
   },
   {
     name: 'meta: mistakes',

@@ -86,7 +86,7 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
     const { key, flags, expirySec } = wish
     const entry = expirySec === undefined ? entries.get(key) : entries.getAndTouch(key, expirySec)
     if (entry === undefined) {
-      if (!wish.isQuiet) output.text('EN\r\n')
+      if (!wish.isQuiet) answerWith(output, 'EN', wish, {})
       return undefined
     }
     const { ttlMs, version, session: data } = entry.value
@@ -167,8 +167,8 @@ function answerWith(
     for (const [letter, token] of flags) {
       const fact = facts[letter]
       if (letter === 'O') output.text(` O${token}`)
-      else if (letter === 'k') output.text(` k${command.key}`)
-      else if (letter === 'b') output.text(' b')
+      // As memcached has it: with a key it says how that is written, and nothing of it without.
+      else if (letter === 'k') output.text(` k${command.key}${flags.has('b') ? ' b' : ''}`)
       else if (fact !== undefined) output.text(` ${letter}${fact()}`)
     }
   }

@@ -33,8 +33,13 @@ export class MetricsServer {
   }
 
   /** Where it listens. Rejects with ERR_LISTEN. */
-  start(address: HostAddress): Promise<HostAddress> {
-    return listen(this.#server, address)
+  async start(address: HostAddress): Promise<HostAddress> {
+    const bound = await listen(this.#server, address)
+    this.#server.on('error', (error) => {
+      const reason = messageOf(error)
+      this.#logger.warn({ reason }, 'metrics: a connection could not be accepted')
+    })
+    return bound
   }
 
   async stop(): Promise<void> {

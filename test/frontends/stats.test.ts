@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { Server } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { parseAddress } from '../../src/base/address.ts'
 import { silentLogger } from '../../src/base/logger.ts'
@@ -187,4 +188,13 @@ test('a node serves it where the configuration says', async (t) => {
     (await node.metrics()).text,
     /frontend_events_total\{frontend="stats",event="documents"\} 1/,
   )
+})
+
+test('a connection that could not be accepted is counted, and does not end the process', async (t) => {
+  const listens = t.mock.method(Server.prototype, 'listen')
+  const { frontend } = await setup(t)
+  const server = listens.mock.calls[0]?.this
+  assert.ok(server instanceof Server)
+  server.emit('error', new Error('accept EMFILE'))
+  assert.equal(frontend.stats.rejectedConnections, 1)
 })

@@ -1,6 +1,7 @@
 // uWSGI's cache commands over TCP: each with its answer, whole and byte by byte, and what is refused.
 
 import assert from 'node:assert/strict'
+import { Server } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { CONNECTION_MS, UwsgiFrontend } from '../../src/frontends/uwsgi/uwsgi-frontend.ts'
 import { formatDictionary, parseDictionary } from '../../src/uwsgi/packet.ts'
@@ -257,4 +258,13 @@ test('more connections than allowed are closed as they come', async (t) => {
   await second.closed
   assert.equal(counts()['rejectedConnections'], 1)
   first.close()
+})
+
+test('a connection that could not be accepted is counted, and does not end the process', async (t) => {
+  const listens = t.mock.method(Server.prototype, 'listen')
+  const { frontend } = await setup(t)
+  const server = listens.mock.calls[0]?.this
+  assert.ok(server instanceof Server)
+  server.emit('error', new Error('accept EMFILE'))
+  assert.equal(frontend.stats.rejectedConnections, 1)
 })

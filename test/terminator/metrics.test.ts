@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { Server } from 'node:net'
 import { describe, test } from 'node:test'
 import { silentLogger } from '../../src/base/logger.ts'
 import { TerminatorMetrics } from '../../src/terminator/metrics.ts'
@@ -10,6 +11,7 @@ import { createBackendStats, createTerminatorStats } from '../../src/terminator/
 import type { PoolStats } from '../../src/terminator/worker-pool.ts'
 import { ask } from '../support/http.ts'
 import { whyWithout } from '../support/programs.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
 
 function sample(): PoolStats {
   const one = createTerminatorStats()
@@ -68,6 +70,18 @@ test('over HTTP: /metrics, and nothing else', async () => {
   } finally {
     await server.stop()
   }
+})
+
+test('a connection that could not be accepted is logged, and does not end the process', async (t) => {
+  const listens = t.mock.method(Server.prototype, 'listen')
+  const logger = new RecordingLogger()
+  const metrics = new MetricsServer(new TerminatorMetrics('', async () => sample()), logger)
+  await metrics.start({ host: '127.0.0.1', port: 0 })
+  t.after(() => metrics.stop())
+  const server = listens.mock.calls[0]?.this
+  assert.ok(server instanceof Server)
+  server.emit('error', new Error('accept EMFILE'))
+  assert.deepEqual(logger.lines[0]?.fields, { reason: 'accept EMFILE' })
 })
 
 describe('promtool', { skip: whyWithout('promtool') }, () => {

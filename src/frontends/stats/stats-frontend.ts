@@ -52,9 +52,10 @@ export class StatsFrontend implements Frontend {
     const server = createServer({ allowHalfOpen: true })
     server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
     server.on('connection', (socket) => this.#accept(socket))
-    server.on('drop', () => {
+    const reject = () => {
       this.stats.rejectedConnections += 1
-    })
+    }
+    server.on('drop', reject)
     this.#server = server
     try {
       this.#address = await listenOn(server, this.#options.address, 'frontends.stats')
@@ -62,6 +63,8 @@ export class StatsFrontend implements Frontend {
       this.#server = undefined
       throw error
     }
+    // One that could not be accepted, for want of file descriptors.
+    server.on('error', reject)
   }
 
   async stop(): Promise<void> {

@@ -50,9 +50,10 @@ export class UwsgiFrontend implements Frontend {
     const server = createServer({ allowHalfOpen: true, noDelay: true })
     server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
     server.on('connection', (socket) => this.#accept(socket))
-    server.on('drop', () => {
+    const reject = () => {
       this.stats.rejectedConnections += 1
-    })
+    }
+    server.on('drop', reject)
     this.#server = server
     try {
       this.#address = await listenOn(server, this.#options.address, 'frontends.uwsgi')
@@ -60,6 +61,8 @@ export class UwsgiFrontend implements Frontend {
       this.#server = undefined
       throw error
     }
+    // One that could not be accepted, for want of file descriptors.
+    server.on('error', reject)
   }
 
   async stop(): Promise<void> {

@@ -187,14 +187,14 @@ export class Repeater {
     const { provenAddress } = sender
     if (sender.role !== 'subscriber' || provenAddress === undefined) return
     const { clock, logger } = this.#options
-    const node = { node: sender.nodeName, address: formatAddress(provenAddress) }
+    const peer = { peer: sender.nodeName, address: formatAddress(provenAddress) }
     const isNew = !this.#subscribers.has(sender)
     if (!this.#subscribers.renew(sender, provenAddress, clock.monotonicMs())) {
       this.stats.dropped.full += 1
-      this.#logFault(node, 'repeater: no room for another subscriber')
+      this.#logFault(peer, 'repeater: no room for another subscriber')
       return
     }
-    if (isNew) logger.info(node, 'repeater: node subscribed')
+    if (isNew) logger.info(peer, 'repeater: node subscribed')
     for (const roster of this.#subscribers.rostersFor(sender)) {
       this.#send(this.#sealer.seal('control', encodeRoster(roster)), provenAddress)
     }
@@ -202,7 +202,7 @@ export class Repeater {
 
   #end(sender: Sender, reason: 'left' | 'silent' | 'forgotten'): void {
     if (!this.#subscribers.remove(sender)) return
-    this.#options.logger.info({ node: sender.nodeName, reason }, 'repeater: node is gone')
+    this.#options.logger.info({ peer: sender.nodeName, reason }, 'repeater: node is gone')
   }
 
   #send(datagram: Buffer, to: HostAddress): void {

@@ -1,7 +1,7 @@
 // Nodes that know nothing but repeaters, over a memory network.
 
 import type { HostAddress } from '../../src/base/address.ts'
-import { silentLogger } from '../../src/base/logger.ts'
+import { type Logger, silentLogger } from '../../src/base/logger.ts'
 import { Repeater } from '../../src/replication/repeater.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import type { Keyring } from '../../src/wire/keyring.ts'
@@ -19,6 +19,7 @@ export interface RepeaterChoice {
   /** Distinguishes boots of one repeater. */
   readonly boot?: number
   readonly keyring?: Keyring
+  readonly logger?: Logger
 }
 
 export function repeaterAddressOf(number: number): HostAddress {
@@ -36,7 +37,7 @@ export class RepeatedCluster extends MemoryCluster {
       keyring: choice.keyring ?? TEST_KEYRING,
       clock: this.clock,
       random,
-      logger: silentLogger,
+      logger: choice.logger ?? silentLogger,
     })
     await repeater.start()
     return { repeater, transport }

@@ -1,6 +1,7 @@
 // Ends a command that runs until it is told to stop: cleanly, and at once when told twice.
 
-import { systemClock } from '../base/clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { FAILED } from './exit-codes.ts'
 
@@ -22,6 +23,7 @@ export function stopOnSignal(
   running: Running,
   logger: Logger,
   timeoutMs: number = STOP_TIMEOUT_MS,
+  clock: Clock = systemClock,
 ): Stop {
   let isStopping = false
   const endAtOnce = () => {
@@ -32,10 +34,18 @@ export function stopOnSignal(
     if (isStopping) return
     isStopping = true
     logger.info({ signal: why }, 'stopping')
-    if (Number.isFinite(timeoutMs)) systemClock.after(timeoutMs, endAtOnce)
+    if (Number.isFinite(timeoutMs)) {
+      clock.after(timeoutMs, () => {
+        logger.error({ timeoutMs }, 'stopping took too long, what was left is cut off')
+        endAtOnce()
+      })
+    }
     void running.stop().then(
       () => process.exit(exitCode),
-      () => process.exit(FAILED),
+      (error) => {
+        logger.error({ reason: messageOf(error) }, 'not everything stopped cleanly')
+        process.exit(FAILED)
+      },
     )
   }
   const heed = (signal: string) => {

@@ -5,7 +5,7 @@ import cluster from 'node:cluster'
 import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { systemClock } from '../base/clock.ts'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { TlscachedError } from '../base/errors.ts'
 import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
 import { readVersion } from '../base/version.ts'
 import { TerminatorMetrics } from '../terminator/metrics.ts'
@@ -16,6 +16,7 @@ import {
 } from '../terminator/terminator-process.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
+import { WorkerReplacement } from '../terminator/worker-replacement.ts'
 import { type Stop, stopOnSignal } from './stop-on-signal.ts'
 import {
   addTerminateOptions,
@@ -57,7 +58,9 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
   // The pool waits no longer than its processes may drain.
   const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   if (process.send !== undefined) stopWithParent(stop)
-  process.on('SIGHUP', () => void replaceWorkers(pool, options, logger))
+  const check = () => checkOptions(options)
+  const replacement = new WorkerReplacement({ check, replace: () => pool.replace(), logger })
+  process.on('SIGHUP', () => void replacement.ask())
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
     for (const address of await pool.start()) sayListening('tls', address, options)
@@ -127,21 +130,6 @@ function fork(): WorkerHandle {
     kill: () => worker.process.kill('SIGKILL'),
     onMessage: (listener) => worker.on('message', listener),
     onExit: (listener) => worker.on('exit', (code, signal) => listener(signal || `code ${code}`)),
-  }
-}
-
-/** Certificates and keys are read again. An error keeps the processes that run. */
-async function replaceWorkers(
-  pool: WorkerPool,
-  options: TerminateOptions,
-  logger: Logger,
-): Promise<void> {
-  try {
-    checkOptions(options)
-    await pool.replace()
-    logger.info({}, 'all processes were replaced')
-  } catch (error) {
-    logger.error({ reason: messageOf(error) }, 'reload failed, the processes stay as they were')
   }
 }
 

@@ -72,7 +72,6 @@ export class WorkerPool {
   readonly #listeners = new Set<(running: Running, heard: Heard) => void>()
   #restarts = 0
   #isStopping = false
-  #isReplacing = false
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
@@ -113,16 +112,10 @@ export class WorkerPool {
 
   /**
    * Puts a fresh worker in each place, one after the other, and has the old one drain once that listens.
-   * Rejects when one cannot start: the old ones that are left stay.
+   * Rejects when one cannot start: the old ones that are left stay. One at a time: see WorkerReplacement.
    */
   async replace(): Promise<void> {
-    if (this.#isStopping || this.#isReplacing) return
-    this.#isReplacing = true
-    try {
-      for (const place of this.#places) await this.#replaceIn(place)
-    } finally {
-      this.#isReplacing = false
-    }
+    for (const place of this.#places) await this.#replaceIn(place)
   }
 
   /** Has all workers drain, and ends those that take too long. Whether all ended by themselves. */

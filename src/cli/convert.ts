@@ -2,11 +2,20 @@
 
 import { Command } from 'commander'
 import { stringify } from 'yaml'
+import { codeOf } from '../base/errors.ts'
 import { checkConverted } from '../node/config.ts'
 import { ConfigError, formatProblem } from '../node/config-error.ts'
+import { keyringOf } from '../node/keys.ts'
+import type { Note } from '../uwsgi/cache-spec.ts'
 import type { Conversion } from '../uwsgi/conversion.ts'
 import { INVALID } from './exit-codes.ts'
-import { convertFile, toConvertedConfig, type UwsgiOptions, wireOption } from './uwsgi-options.ts'
+import {
+  convertFile,
+  insecureOption,
+  toConvertedConfig,
+  type UwsgiOptions,
+  wireOption,
+} from './uwsgi-options.ts'
 import { terminateArguments } from './uwsgi-terminator.ts'
 
 export function convertCommand(): Command {
@@ -14,31 +23,42 @@ export function convertCommand(): Command {
     .description('Print the configuration that a file of uWSGI comes to.')
     .argument('<file>', 'ini file of uWSGI')
     .option('--json', 'print {"ok":..,"config":..,"terminate":..,"notes":..,"problems":..}')
-  return command.addOption(wireOption()).action(run)
+  return command.addOption(insecureOption()).addOption(wireOption()).action(run)
 }
 
 function run(file: string, options: UwsgiOptions & { readonly json?: boolean }): void {
   const conversion = convertFile(file, options)
-  const problems = problemsOf(conversion)
+  const { problems, needsKeys } = examine(conversion)
   const isOk = problems.length === 0
-  const { config, notes, terminator } = conversion
+  const { config, terminator } = conversion
+  const notes = needsKeys ? [...conversion.notes, keysNote(conversion, file)] : conversion.notes
   if (options.json) {
     const terminate = terminator === undefined ? null : terminateArguments(terminator)
     console.log(JSON.stringify({ ok: isOk, config, terminate, notes, problems }))
-  } else if (isOk) console.log(formatConversion(conversion).trimEnd())
+  } else if (isOk) console.log(formatConversion({ ...conversion, notes }).trimEnd())
   else for (const problem of problems) console.error(formatProblem(problem))
   if (!isOk) process.exitCode = INVALID
 }
 
-/** Of the file, and of what it comes to. */
-function problemsOf(conversion: Conversion) {
+/** The problems of the file and of what it comes to, and whether that is no configuration without keys. */
+function examine(conversion: Conversion) {
   try {
-    checkConverted(toConvertedConfig(conversion))
-    return []
+    const { replication } = checkConverted(toConvertedConfig(conversion))
+    if (replication !== undefined) keyringOf(replication)
+    return { problems: [], needsKeys: false }
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems
+    if (codeOf(error) === 'ERR_INSECURE') return { problems: [], needsKeys: true }
+    if (error instanceof ConfigError) return { problems: error.problems, needsKeys: false }
     throw error
   }
+}
+
+/** A file of uWSGI has no keys. */
+function keysNote({ places }: Conversion, file: string): Note {
+  const where = places.find(({ path }) => path.join('.') === 'replication')?.where ?? file
+  const why =
+    'must be added, a file of "tlscached keygen", the same on every node: they are not all on loopback'
+  return { option: 'replication.keys_file', where, why }
 }
 
 function formatConversion({ config, notes, terminator }: Conversion): string {

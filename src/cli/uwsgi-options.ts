@@ -34,12 +34,12 @@ export function addUwsgiOptions(command: Command): Command {
         'file of keys for its nodes; needed beyond loopback (replication.keys_file)',
       ).helpGroup(GROUP),
     )
-    .addOption(
-      new Option('--insecure', 'send sessions in clear beyond loopback all the same').helpGroup(
-        GROUP,
-      ),
-    )
+    .addOption(insecureOption().helpGroup(GROUP))
     .addOption(wireOption().helpGroup(GROUP))
+}
+
+export function insecureOption(): Option {
+  return new Option('--insecure', 'send sessions in clear beyond loopback all the same')
 }
 
 export function wireOption(): Option {

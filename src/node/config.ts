@@ -110,8 +110,8 @@ export function checkConfig(input: ConfigInput, hostName: string): NodeConfig {
 }
 
 /** Checks what another program's file comes to by itself. Throws a ConfigError likewise. */
-export function checkConverted(converted: ConvertedConfig): void {
-  readConfig({ converted, hostName: 'localhost' })
+export function checkConverted(converted: ConvertedConfig): NodeConfig {
+  return readConfig({ converted, hostName: 'localhost' })
 }
 
 function checkTree(tree: ConfigTree, hostName: string): NodeConfig {

@@ -34,7 +34,7 @@ export interface Conversion {
 export interface ConversionOptions {
   /** Between the nodes: our own wire, or theirs. */
   readonly wire: Wire
-  /** Their wire also beyond loopback. */
+  /** In clear also beyond loopback: their wire, ours without keys, and frontends. */
   readonly isInsecure: boolean
   /** Of this machine. */
   readonly hostName: string
@@ -105,7 +105,12 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
   }
   const terminator = convertTerminator(draft, caches)
   const replication = convertReplication(draft, caches, options)
-  const frontends = convertFrontends(draft, caches, terminator && options.rpcAddress)
+  const frontends = convertFrontends(
+    draft,
+    caches,
+    options.isInsecure,
+    terminator && options.rpcAddress,
+  )
   const address = ownAddressOf(draft, caches, terminator)
   return {
     config: {
@@ -135,6 +140,7 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
 function convertFrontends(
   draft: ConversionDraft,
   caches: ReturnType<typeof convertCaches>,
+  isInsecure: boolean,
   rpc: string | undefined,
 ) {
   const stats = draft.one('stats')
@@ -149,6 +155,8 @@ function convertFrontends(
     http: 'none',
     ...(stats !== undefined && { stats: toAddressText(stats.value) }),
     ...(socket !== undefined && { uwsgi: toAddressText(socket.value) }),
+    // The others are on a socket of this machine, or tell no session.
+    ...(socket !== undefined && isInsecure && { insecure: true }),
     ...(rpc !== undefined && { rpc }),
     ...(first !== undefined && { cache: first }),
   }

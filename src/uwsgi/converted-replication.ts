@@ -47,7 +47,7 @@ export function convertReplication(
   if (first === undefined) return undefined
   checkOthers(draft, first, others)
   draft.place(['replication'], first.spec.where)
-  return sealed(draft, first, hops)
+  return { ...sealed(draft, first, hops), ...(isInsecure && { insecure: true }) }
 }
 
 function sealed(draft: ConversionDraft, joined: Joined, hops: object | undefined) {

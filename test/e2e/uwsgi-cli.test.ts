@@ -58,6 +58,41 @@ test('convert to the wire of uWSGI, and as JSON', async () => {
   )
 })
 
+test('convert says when keys must be added, and with them it is a configuration', async () => {
+  const { code, stdout } = await runCli(['convert', MULTICAST])
+  assert.equal(code, 0)
+  assert.match(stdout, /^# .*multicast-1\.ini:\d+: replication\.keys_file: must be added, /m)
+  const json = JSON.parse((await runCli(['convert', MULTICAST, '--json'])).stdout)
+  assert.equal(json.notes.at(-1).option, 'replication.keys_file')
+  const keys = join(folder, 'added.keys')
+  await runCli(['keygen', '--out', keys])
+  const file = join(folder, 'needs-keys.yaml')
+  writeFileSync(file, stdout)
+  assert.equal((await runCli(['check', file])).code, 2)
+  assert.equal((await runCli(['check', file, '--replication-keys-file', keys])).code, 0)
+})
+
+for (const wire of ['sealed', 'uwsgi']) {
+  test(`convert --insecure prints a configuration that may send in clear, wire ${wire}`, async () => {
+    const ini = write(
+      `insecure-${wire}.ini`,
+      'cache2 = name=ssl,items=10,udp=10.0.0.1:7171,node=10.0.0.2:7171',
+      'socket = 10.0.0.1:3031',
+    )
+    const refused = await runCli(['convert', ini, '--wire', wire])
+    assert.equal(refused.code, 2)
+    const { code, stdout, stderr } = await runCli(['convert', ini, '--wire', wire, '--insecure'])
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.doesNotMatch(stdout, /keys_file/)
+    const { frontends, replication } = parse(stdout)
+    assert.equal(frontends.insecure, true)
+    assert.equal((wire === 'sealed' ? replication : replication.listeners[0]).insecure, true)
+    const file = join(folder, `insecure-${wire}.yaml`)
+    writeFileSync(file, stdout)
+    assert.equal((await runCli(['check', file])).code, 0)
+  })
+}
+
 test('every mistake is printed with its line', async () => {
   const file = write('wrong.ini', 'cache = 0', 'ssl-session-timeout = 5', 'mastr')
   const expected = [

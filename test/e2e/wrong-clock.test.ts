@@ -151,6 +151,8 @@ test('clocks an hour wrong lose nothing and resurrect nothing', {
   // Otherwise this test proves nothing.
   for (const [number, { http }] of cluster.nodes.entries()) {
     for (const peer of (await askPeers(http)).peers) {
+      // A node is known by its own greeting before it answered at its address, which is a line of its own until then.
+      if (!peer.verified) continue
       const skewMs = SKEWS_MS[Number(peer.name.split('-')[1])] ?? 0
       const error = (peer.clock_difference_ms ?? 0) - (skewMs - (SKEWS_MS[number] ?? 0))
       assert.ok(Math.abs(error) < MAX_DIFFERENCE_ERROR_MS, `${number} sees ${peer.name}: ${error}`)

@@ -59,8 +59,8 @@ export class UwsgiTerminator {
   /** Lets open connections end, and resolves when it has ended. */
   async stop(): Promise<void> {
     this.#isStopping = true
-    if (this.#child.exitCode === null && this.#child.signalCode === null)
-      this.#child.kill('SIGTERM')
+    // No signal: after a Ctrl-C, which both were sent, it would be the second one and cut connections off.
+    if (this.#child.connected) this.#child.disconnect()
     await this.#ended
   }
 

@@ -167,7 +167,11 @@ import dns from 'node:dns/promises'
 import { syncBuiltinESMExports } from 'node:module'
 dns.lookup = () =>
   new Promise((resolve) => {
-    process.once('SIGTERM', () => resolve([{ address: '127.0.0.1', family: 4 }]))
+    const lookup = setInterval(() => {}, 1000)
+    process.once('SIGTERM', () => {
+      clearInterval(lookup)
+      resolve({ address: '127.0.0.1', family: 4 })
+    })
     console.log('looking for a name')
   })
 syncBuiltinESMExports()
@@ -179,7 +183,8 @@ test('SIGTERM while the node starts: no terminator is started after it', async (
   const [tls = 0, udp = 0] = await freePorts(2)
   const file = write(
     'slow-start.ini',
-    `cache2 = name=ssl,items=10,udp=127.0.0.1:${udp},node=peer.test:7171`,
+    // Where it listens: nothing else is waited for.
+    `cache2 = name=ssl,items=10,udp=own.test:${udp},node=127.0.0.1:7171`,
     'ssl-sessions-use-cache = ssl',
     'https-session-context = foobar',
     // A terminator would say so: these are not there.

@@ -29,7 +29,10 @@ function peerOf(nodeName: string, node: SyncNode, serve?: TestPeer['serve']): Te
   }
 }
 
-function setUp(origins: readonly number[]) {
+type Connect = (peer: TestPeer, signal: AbortSignal) => Promise<FrameStream>
+
+/** `connect`: instead of a connection in memory. */
+function setUp(origins: readonly number[], connect?: Connect) {
   const clock = new TurningClock()
   const nodes = origins.map((origin) => new SyncNode(clock, origin))
   const own = new SyncNode(clock, 99)
@@ -44,8 +47,9 @@ function setUp(origins: readonly number[]) {
     digestIntervalMs: INTERVAL_MS,
     peers: () => state.peers,
     joinState: () => state.joinState,
-    connect: (peer) => {
+    connect: (peer, signal) => {
       called.push(peer.nodeName)
+      if (connect !== undefined) return connect(peer, signal)
       const [near, far] = duplexPair()
       peer.serve(far)
       return Promise.resolve(new FrameStream(near, clock))
@@ -65,31 +69,16 @@ async function settle(clock: TurningClock): Promise<void> {
 const refuses = (far: Duplex) => void far.destroy()
 
 test('stopping breaks off a call that nobody takes, and waits for its end', async () => {
-  const own = new SyncNode(new TurningClock(), 99)
-  const clock = new TurningClock()
-  const signals: AbortSignal[] = []
-  const synchronizer = new Synchronizer<SyncPeer>({
-    stores: own.stores,
-    stats: own.stats,
-    clock,
-    random: seededBytes('synchronizer'),
-    logger: silentLogger,
-    digestIntervalMs: INTERVAL_MS,
-    peers: () => [{ key: 'a', nodeName: 'a' }],
-    joinState: () => 'joined',
-    connect: (_peer, signal) => {
-      signals.push(signal)
-      return new Promise((_resolve, reject) => {
-        signal.addEventListener('abort', () => reject(new SyncError('handshake', 'stopped')))
-      })
-    },
+  const { synchronizer, state, nodes, called, clock } = setUp([1], (_peer, signal) => {
+    const stopped = new SyncError('handshake', 'stopped')
+    return new Promise((_resolve, reject) =>
+      signal.addEventListener('abort', () => reject(stopped)),
+    )
   })
+  state.peers = nodes.map((node) => peerOf('a', node))
   synchronizer.start()
   await synchronizer.stop()
-  assert.deepEqual(
-    signals.map(({ aborted }) => aborted),
-    [true],
-  )
+  assert.deepEqual(called, ['a'])
   assert.equal(clock.pendingCount, 0)
 })
 

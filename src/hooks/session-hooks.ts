@@ -151,8 +151,10 @@ export class LocalHooks implements SessionHooks {
   }
 
   #consume(id: Uint8Array, view: SessionView): SessionView {
-    const whole = view.detached()
-    if (isTls13(whole.bytes)) this.removeAny(id)
+    const { session } = view
+    if (!isTls13(session)) return view
+    const whole = view.detached(session)
+    this.removeAny(id)
     return whole
   }
 

@@ -57,6 +57,7 @@ export class Arena {
   /** One empty page kept, so that a block freed and taken again at a page's edge costs no new page. */
   #spare: Page | undefined
   #pageCount = 0
+  #changes = 0
   readonly #allocated: BlockCursor = { page: NO_PAGE, start: 0 }
 
   /** `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. */
@@ -71,6 +72,11 @@ export class Arena {
     return this.#pageCount * PAGE_BYTES
   }
 
+  /** How often blocks were given or taken: as long as it is the same, each slot's block is where it was. */
+  get changes(): number {
+    return this.#changes
+  }
+
   /** Gives a slot that has none a block of at least `bytes` after its header, all zero. Valid until the next call. */
   allocate(slot: number, bytes: number): BlockCursor {
     const classNumber = this.#classFor(bytes + BLOCK_HEADER_BYTES)
@@ -79,6 +85,7 @@ export class Arena {
     if (position === sizeClass.pages.length * sizeClass.perPage)
       sizeClass.pages.push(this.#takePage())
     sizeClass.used += 1
+    this.#changes += 1
     this.#location[slot] = locationOf(classNumber, position)
     const block = this.#allocated
     block.page = pageAt(sizeClass, position)
@@ -104,6 +111,7 @@ export class Arena {
     }
     lastPage.bytes.fill(0, lastOffset, lastOffset + sizeClass.blockBytes)
     sizeClass.used = last
+    this.#changes += 1
     if (last % sizeClass.perPage === 0) this.#givePage(sizeClass)
     this.#location[slot] = NOWHERE
   }
@@ -117,7 +125,7 @@ export class Arena {
     const location = this.#location[slot] ?? 0
     const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)
     const position = location & POSITION_MASK
-    const pageNumber = Math.floor(position / sizeClass.perPage)
+    const pageNumber = (position / sizeClass.perPage) | 0
     cursor.page = sizeClass.pages[pageNumber] ?? NO_PAGE
     cursor.start = (position - pageNumber * sizeClass.perPage) * sizeClass.blockBytes
   }
@@ -144,18 +152,23 @@ export class Arena {
     this.#spare = undefined
     if (spare !== undefined) return spare
     this.#pageCount += 1
-    const bytes = Buffer.alloc(PAGE_BYTES)
-    return {
-      bytes,
-      words: new Uint32Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 4),
-      doubles: new Float64Array(bytes.buffer, bytes.byteOffset, PAGE_BYTES / 8),
-    }
+    return createPage(PAGE_BYTES)
   }
 
   #givePage(sizeClass: SizeClass): void {
     const page = sizeClass.pages.pop()
     if (this.#spare === undefined) this.#spare = page
     else this.#pageCount -= 1
+  }
+}
+
+/** All zero, of at least so many bytes. */
+export function createPage(bytes: number): Page {
+  const buffer = new ArrayBuffer(Math.ceil(bytes / 8) * 8)
+  return {
+    bytes: Buffer.from(buffer),
+    words: new Uint32Array(buffer),
+    doubles: new Float64Array(buffer),
   }
 }
 

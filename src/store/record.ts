@@ -92,6 +92,9 @@ function writeShort(target: Buffer, start: number, source: Uint8Array): number {
 export class RecordReader {
   readonly #arena: Arena
   readonly #at: BlockCursor = { page: NO_PAGE, start: 0 }
+  #slot = -1
+  /** Of the arena, when it was set onto this slot. */
+  #changes = 0
   readonly #copies = new SessionCopies()
 
   constructor(arena: Arena) {
@@ -100,7 +103,12 @@ export class RecordReader {
 
   /** What it returns afterwards holds until the arena frees a block. */
   open(slot: number): this {
-    this.#arena.seek(slot, this.#at)
+    const { changes } = this.#arena
+    if (slot !== this.#slot || changes !== this.#changes) {
+      this.#arena.seek(slot, this.#at)
+      this.#slot = slot
+      this.#changes = changes
+    }
     return this
   }
 
@@ -164,9 +172,8 @@ export class RecordReader {
 
   viewSession(ttlMs: number): SessionView {
     const { page, start } = this.#at
-    const { bytes, doubles } = page
     const versionAt = (start + CLOCK) >>> 3
-    return new SessionView(ttlMs, bytes, doubles, this.#sessionAt, this.sessionBytes, versionAt)
+    return new SessionView(ttlMs, page, this.#sessionAt, this.sessionBytes, versionAt)
   }
 
   get #clock(): number {

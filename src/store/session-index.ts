@@ -1,12 +1,12 @@
 // Which slot a session ID lies in, and which session was used least recently: exactly so in an index of
 // one shard, per shard in a larger one.
 //
-// The shards go by the ID's 32-bit fingerprint: a small integer is found in half the time of a string and
+// The shards go by the ID's fingerprint: a small integer is found in half the time of a string and
 // takes no memory of its own. Whoever finds a slot makes sure that it holds the ID asked for. The few IDs
 // whose fingerprint is another one's already (116 pairs in a million) are kept by their full bytes.
 
 import { asBuffer } from '../base/bytes.ts'
-import { LargeShard, Shard } from './shard.ts'
+import { FingerprintShard, Shard } from './shard.ts'
 import type { Sharding } from './sharding.ts'
 
 /** Most IDs that share a fingerprint with another one; the least recently used of them gives way. */
@@ -38,9 +38,7 @@ export class SessionIndex {
     const { count, itemsPerShard, keys } = sharding
     this.#shards = Array.from({ length: count }, (_, number) => {
       const firstSlot = number * itemsPerShard
-      return count === 1
-        ? new Shard(firstSlot, itemsPerShard, onLeave)
-        : new LargeShard(firstSlot, itemsPerShard, keys, onLeave)
+      return new FingerprintShard(firstSlot, itemsPerShard, keys, onLeave)
     })
     const doubles = Math.min(items, MAX_DOUBLES)
     this.#doubles = new Shard(count * itemsPerShard, doubles, onLeave)

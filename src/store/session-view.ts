@@ -1,37 +1,39 @@
 // Where a session lies in the store, for callers that copy it to where they want it.
 
+import { endianness } from 'node:os'
+import { createPage, type Page } from './arena.ts'
 import type { Version } from './change.ts'
+
+const IS_LITTLE_ENDIAN = endianness() === 'LE'
+/** Up to here a loop over words takes less time than a call into Node's native code. */
+const MAX_LOOP_BYTES = 512
 
 /** Holds until the store changes. */
 export class SessionView {
   readonly ttlMs: number
-  /** `length` bytes from `start` on are the session's. */
-  readonly bytes: Buffer
+  /** `length` bytes from `start` on, a multiple of 4, are the session's. */
   readonly start: number
   readonly length: number
-  /** Where clock and origin of its version are. */
-  readonly #doubles: Float64Array
+  readonly #page: Page
+  /** Where clock and origin of its version are, in doubles. */
   readonly #versionAt: number
 
-  constructor(
-    ttlMs: number,
-    bytes: Buffer,
-    doubles: Float64Array,
-    start: number,
-    length: number,
-    versionAt: number,
-  ) {
+  constructor(ttlMs: number, page: Page, start: number, length: number, versionAt: number) {
     this.ttlMs = ttlMs
-    this.bytes = bytes
     this.start = start
     this.length = length
-    this.#doubles = doubles
+    this.#page = page
     this.#versionAt = versionAt
   }
 
+  get bytes(): Buffer {
+    return this.#page.bytes
+  }
+
   get version(): Version {
-    const clock = this.#doubles[this.#versionAt] ?? 0
-    return { clock, origin: this.#doubles[this.#versionAt + 1] ?? 0 }
+    const { doubles } = this.#page
+    const clock = doubles[this.#versionAt] ?? 0
+    return { clock, origin: doubles[this.#versionAt + 1] ?? 0 }
   }
 
   /** The caller's own copy. */
@@ -39,10 +41,27 @@ export class SessionView {
     return Buffer.from(this.bytes.subarray(this.start, this.start + this.length))
   }
 
+  /** Writes the session to byte `at`, and up to three bytes behind it. `view`: of the same memory as `target`. */
+  copyTo(target: Buffer, view: DataView, at: number): void {
+    const { start, length } = this
+    if (length > MAX_LOOP_BYTES) {
+      this.bytes.copy(target, at, start, start + length)
+      return
+    }
+    const { words } = this.#page
+    const first = start >>> 2
+    for (let offset = 0; offset < length; offset += 4) {
+      view.setUint32(at + offset, words[first + (offset >>> 2)] ?? 0, IS_LITTLE_ENDIAN)
+    }
+  }
+
   /** The same upon these bytes, a copy if none are given: it holds for ever. */
-  detached(bytes = this.session): SessionView {
+  detached(bytes: Buffer = this.session): SessionView {
     const { clock, origin } = this.version
-    const doubles = Float64Array.of(clock, origin)
-    return new SessionView(this.ttlMs, bytes, doubles, 0, bytes.length, 0)
+    const versionBytes = 2 * Float64Array.BYTES_PER_ELEMENT
+    const page = createPage(versionBytes + bytes.length)
+    page.doubles.set([clock, origin])
+    page.bytes.set(bytes, versionBytes)
+    return new SessionView(this.ttlMs, page, versionBytes, bytes.length, 0)
   }
 }

@@ -84,8 +84,8 @@ export class Shard<Key extends number | string> {
   }
 }
 
-/** A shard of an index that no processor's cache holds. */
-export class LargeShard extends Shard<number> {
+/** A shard whose keys are small integers. */
+export class FingerprintShard extends Shard<number> {
   readonly #lookaside: PlaceLookaside
 
   /** Keys are below `keys`. */

@@ -1,4 +1,4 @@
-// How session IDs are spread: a 32-bit fingerprint of each, the shard that it belongs to (the remainder by
+// How session IDs are spread: a fingerprint of up to 32 bits of each, the shard that it belongs to (the remainder by
 // the number of shards) and its key there (the quotient), which together are the fingerprint again.
 //
 // One Map of a million keys stalls for 100-230 ms in a single operation while V8 rehashes it, so large
@@ -13,6 +13,9 @@ const SHARD_ITEMS = 9000
  * its mean by 12 standard deviations less often than once in 10^30 fillings. */
 const SPREAD_DEVIATIONS = 12
 
+/** In one shard the key is all of the fingerprint, and has to leave room for a place in an entry of a lookaside. */
+const ONE_SHARD_FINGERPRINT_BITS = 30
+
 export class Sharding {
   readonly count: number
   /** Room that a shard needs for `items` in all. */
@@ -20,6 +23,8 @@ export class Sharding {
   /** How many keys a shard may see. */
   readonly keys: number
   readonly #seed: number
+  /** Bits of the hash that its fingerprint goes without. */
+  readonly #unusedBits: number
 
   /** `seed`: 32 random bits, so that IDs crowd no shard by chance twice. Who may write may still choose IDs that do. */
   constructor(items: number, seed: number) {
@@ -27,11 +32,12 @@ export class Sharding {
     const mean = items / this.count
     this.itemsPerShard =
       this.count === 1 ? items : Math.ceil(mean + SPREAD_DEVIATIONS * Math.sqrt(mean))
-    this.keys = Math.ceil(2 ** 32 / this.count)
+    this.#unusedBits = this.count === 1 ? 32 - ONE_SHARD_FINGERPRINT_BITS : 0
+    this.keys = Math.ceil(2 ** (32 - this.#unusedBits) / this.count)
     this.#seed = seed
   }
 
-  /** A signed 32-bit integer: four bytes a step, then the finalizer of MurmurHash3. */
+  /** A signed 32-bit integer: four bytes a step, then the finalizer of MurmurHash3. Never negative in one shard. */
   fingerprint(id: Uint8Array): number {
     const { length } = id
     let hash = this.#seed ^ length
@@ -48,16 +54,16 @@ export class Sharding {
     for (; at < length; at += 1) hash = step(hash, byte(id, at))
     hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
     hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    return hash ^ (hash >>> 16)
+    return ((hash ^ (hash >>> 16)) >>> this.#unusedBits) | 0
   }
 
   shardOf(fingerprint: number): number {
-    return (fingerprint >>> 0) % this.count
+    return this.count === 1 ? 0 : (fingerprint >>> 0) % this.count
   }
 
-  /** A signed 32-bit integer, never negative when there are several shards. */
+  /** A signed 32-bit integer, never negative: below `keys`. */
   keyOf(fingerprint: number): number {
-    return Math.floor((fingerprint >>> 0) / this.count) | 0
+    return this.count === 1 ? fingerprint : ((fingerprint >>> 0) / this.count) | 0
   }
 }
 

@@ -75,6 +75,18 @@ test('commands sent together are answered together, in order', async (t) => {
   )
 })
 
+test('who asks and then ends its half gets every answer, however many there are', async (t) => {
+  const { connect, frontend } = await setup(t)
+  const client = await connect()
+  const count = 200
+  client.send(`set a 0 0 ${LARGE.length}\r\n${LARGE}\r\n`)
+  client.socket.end('get a\r\n'.repeat(count), 'latin1')
+  await client.closed
+  assert.equal(client.received.split(LARGE).length - 1, count)
+  assert.ok(client.received.endsWith('END\r\n'))
+  await until('the connection is counted out', () => frontend.stats.connections === 0)
+})
+
 test('a Unix socket is the owner’s alone, and gone after the stop', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'tlscached-'))
   t.after(() => rmSync(directory, { recursive: true }))

@@ -3,9 +3,9 @@
 import { BinaryProtocol } from '../../src/frontends/memcached/binary-protocol.ts'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { Flusher } from '../../src/frontends/memcached/flusher.ts'
-import { InputBuffer } from '../../src/frontends/memcached/input-buffer.ts'
+import { InputBuffer, InputMemory } from '../../src/frontends/memcached/input-buffer.ts'
 import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
-import { ReplyBuffer, ReplyMemory } from '../../src/frontends/memcached/reply-buffer.ts'
+import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
 import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
@@ -14,15 +14,15 @@ import type { CacheFixture } from './cache-fixture.ts'
 
 export class MemcachedPeer {
   readonly stats = createMemcachedStats()
-  readonly input = new InputBuffer()
-  readonly #output = new ReplyBuffer(new ReplyMemory())
+  readonly #memory = new InputMemory()
+  readonly input = new InputBuffer(this.#memory)
+  readonly #output = new ReplyBuffer()
   readonly #protocol: TextProtocol | BinaryProtocol
   isClosed = false
 
   constructor({ hooks, clock }: CacheFixture, protocol: 'text' | 'binary') {
     const flusher = new Flusher(hooks, clock)
     const parts: ProtocolParts = {
-      input: this.input,
       output: this.#output,
       entries: new Entries(hooks, clock, this.stats),
       status: new ServerStatus(hooks, this.stats, { clock, maxConnections: 10, pid: 1 }),
@@ -33,7 +33,10 @@ export class MemcachedPeer {
         return delaySec > 0 || flusher.flush(onDone)
       },
     }
-    this.#protocol = protocol === 'text' ? new TextProtocol(parts) : new BinaryProtocol(parts)
+    this.#protocol =
+      protocol === 'text'
+        ? new TextProtocol(this.input, parts)
+        : new BinaryProtocol(this.input, parts)
   }
 
   get isMidway(): boolean {
@@ -42,7 +45,7 @@ export class MemcachedPeer {
 
   /** Feeds one piece and returns what is answered to it. */
   send(piece: Buffer): Buffer {
-    this.input.append(Buffer.from(piece))
+    this.input.append(piece)
     let step: Step = 'answered'
     while (step === 'answered' && !this.isClosed) {
       step = this.#protocol.step(() => {
@@ -50,8 +53,12 @@ export class MemcachedPeer {
       })
       if (step === 'close') this.isClosed = true
     }
-    const answers = Buffer.from(this.#output.gathered())
-    this.#output.clear(true)
+    // As at the end of a turn: what came in is another one's from here on.
+    this.input.keepRest()
+    this.#memory.clear()
+    this.#memory.bytes.fill('?')
+    const answers = Buffer.from(this.#output.memory.subarray(0, this.#output.length))
+    this.#output.truncate(0)
     return answers
   }
 

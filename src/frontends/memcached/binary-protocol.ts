@@ -4,6 +4,7 @@
 import { BINARY_COMMANDS, type BinaryCommand } from './binary-commands.ts'
 import { BinaryParser, type Frame, HEADER_BYTES } from './binary-parser.ts'
 import { casTokenOf, type WriteMode, type WriteResult } from './entries.ts'
+import type { InputBuffer } from './input-buffer.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
 
@@ -51,9 +52,9 @@ export class BinaryProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: BinaryParser
 
-  constructor(parts: ProtocolParts) {
+  constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
-    this.#parser = new BinaryParser(parts.input, parts.maxValueBytes)
+    this.#parser = new BinaryParser(input, parts.maxValueBytes)
   }
 
   get isMidway(): boolean {

@@ -3,60 +3,75 @@
 
 import type { Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
-import type { Answerer, AnswerTurn } from './answer-turn.ts'
 import { REQUEST_MAGIC } from './binary-parser.ts'
 import { BinaryProtocol } from './binary-protocol.ts'
+import { ClientSocket, type SocketUser } from './client-socket.ts'
 import { InputBuffer } from './input-buffer.ts'
 import type { Protocol, ProtocolParts, Resume } from './protocol.ts'
-import { ReplyBuffer, type ReplyMemory } from './reply-buffer.ts'
+import type { ReplyBuffer } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
+import type { Turn, TurnMember } from './turn.ts'
 
-/** Answers gathered before they are handed to the socket, though there are more commands. */
+/** Answers of one turn from which on they are handed to the socket before the turn ends. */
 const FLUSH_BYTES = 65_536
 /** Answers that may wait in the socket before commands wait, too. */
 const MAX_UNREAD_BYTES = 262_144
 
+/** The same for all connections. */
 export interface ConnectionOptions {
   readonly clock: Clock
-  readonly replyMemory: ReplyMemory
-  readonly answerTurn: AnswerTurn
+  readonly turn: Turn
   /** Longest silence between two commands. */
   readonly idleTimeoutMs: number
   /** Longest time for the rest of a command to come, and for answers to be read. */
   readonly stallTimeoutMs: number
-  readonly onClose: () => void
 }
 
-export type ConnectionParts = Omit<ProtocolParts, 'input' | 'output'>
-
-export class Connection implements Answerer {
-  readonly #socket: Socket
-  readonly #parts: ConnectionParts
+export class Connection implements TurnMember, SocketUser {
+  readonly #socket: ClientSocket
+  readonly #parts: ProtocolParts
   readonly #options: ConnectionOptions
-  readonly #input = new InputBuffer()
+  readonly #onClose: () => void
+  readonly #input: InputBuffer
   readonly #output: ReplyBuffer
+  /** Where its answers of this turn lie in the output. */
+  #answersAt = 0
+  #answersBytes = 0
   /** Known from the first byte on. */
   #protocol: Protocol | undefined
   /** `blocked`: the peer must read first. `waiting`: a command of its own is not done. */
   #state: 'open' | 'blocked' | 'waiting' | 'ending' | 'closed' = 'open'
-  /** Whether its answers are sent at the end of this turn. */
+  /** Whether its commands are carried out at the end of this turn. */
   #isInTurn = false
+  #isPaused = false
+  /** Whether its peer sends nothing more. */
+  #hasEnded = false
+  /** Writes the answer to the command that was waited for. */
+  #answer: (() => void) | undefined
+  /** Called when that command is done. */
+  readonly #resume: Resume = (answer) => {
+    if (this.#state !== 'waiting') return
+    this.#answer = answer
+    this.#goOn()
+  }
   /** When the last command ended, or answers were read. */
   #progressMs: number
   /** When the command began that is not complete yet. */
   #midwaySinceMs: number | undefined
 
-  constructor(socket: Socket, parts: ConnectionParts, options: ConnectionOptions) {
-    this.#socket = socket
+  constructor(
+    accepted: Socket,
+    parts: ProtocolParts,
+    options: ConnectionOptions,
+    onClose: () => void,
+  ) {
     this.#parts = parts
     this.#options = options
-    this.#output = new ReplyBuffer(options.replyMemory)
+    this.#onClose = onClose
+    this.#input = new InputBuffer(options.turn.input)
+    this.#output = options.turn.output
     this.#progressMs = options.clock.monotonicMs()
-    socket.on('data', (chunk) => this.#receive(chunk))
-    socket.on('drain', () => this.#drained())
-    // A reset by the peer is as good as an end.
-    socket.on('error', () => this.close())
-    socket.on('close', () => this.#closed())
+    this.#socket = new ClientSocket(accepted, options.turn.input.readBuffer, this)
   }
 
   /** Whether its peer has kept it waiting for too long. */
@@ -69,46 +84,78 @@ export class Connection implements Answerer {
     return nowMs - this.#progressMs >= idleTimeoutMs
   }
 
-  /** At the end of a turn in which it had answers. */
+  received(bytes: Buffer, length: number): void {
+    const { turn } = this.#options
+    this.#parts.stats.bytesRead += length
+    if (!turn.input.hasRoomFor(length)) turn.end()
+    if (this.#state === 'ending' || this.#state === 'closed') return
+    this.#input.append(bytes, length)
+    this.#joinTurn()
+  }
+
+  carryOut(nowMs: number): void {
+    this.#answersAt = this.#output.length
+    if (this.#state === 'open') this.#run(nowMs)
+    this.#input.keepRest()
+    this.#answersBytes = this.#output.length - this.#answersAt
+    if (this.#output.length >= FLUSH_BYTES) this.#sendNow()
+    if (this.#isPaused && this.#state === 'open') {
+      this.#isPaused = false
+      this.#socket.resume()
+    }
+  }
+
   sendAnswers(): void {
     this.#isInTurn = false
-    if (this.#state === 'closed') this.#output.clear(true)
-    else this.#send()
+    this.#send()
+    // All is answered that came before the peer's end.
+    if (this.#hasEnded && this.#state === 'open') this.#end()
+  }
+
+  ended(): void {
+    this.#hasEnded = true
+    this.#joinTurn()
+  }
+
+  drained(): void {
+    if (this.#state === 'blocked') this.#goOn()
+  }
+
+  closed(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#input.clear()
+    this.#onClose()
   }
 
   close(): void {
     this.#socket.destroy()
-    this.#closed()
+    this.closed()
   }
 
-  #receive(chunk: Buffer): void {
-    this.#parts.stats.bytesRead += chunk.length
-    if (this.#state === 'ending' || this.#state === 'closed') return
-    this.#input.append(chunk)
-    if (this.#state === 'open') this.#run()
+  #joinTurn(): void {
+    if (this.#isInTurn) return
+    this.#isInTurn = true
+    this.#options.turn.add(this)
   }
 
-  #run(): void {
-    const { clock } = this.#options
+  #run(nowMs: number): void {
     const protocol = this.#protocolOf(this.#input.at(0))
-    const resume: Resume = (answer) => this.#resume(answer)
     let hasAnswered = false
+    this.#answer?.()
+    this.#answer = undefined
     while (this.#state === 'open') {
-      const step = protocol.step(resume)
+      const step = protocol.step(this.#resume)
+      if (step === 'starved') break
       if (step === 'answered') {
         hasAnswered = true
-        if (this.#output.length >= FLUSH_BYTES) this.#send()
+        if (this.#output.length >= FLUSH_BYTES) this.#sendNow()
         continue
       }
-      if (step === 'starved') {
-        this.#sendLater()
-        break
-      }
-      this.#send()
+      this.#sendNow()
       if (step === 'close') this.#end()
       if (step === 'waiting') this.#wait('waiting')
     }
-    const nowMs = clock.monotonicMs()
     if (hasAnswered) this.#progressMs = nowMs
     if (!protocol.isMidway) this.#midwaySinceMs = undefined
     else if (hasAnswered || this.#midwaySinceMs === undefined) this.#midwaySinceMs = nowMs
@@ -116,26 +163,26 @@ export class Connection implements Answerer {
 
   #protocolOf(firstByte: number): Protocol {
     if (this.#protocol === undefined) {
-      const parts = { ...this.#parts, input: this.#input, output: this.#output }
-      const isBinary = firstByte === REQUEST_MAGIC
-      this.#protocol = isBinary ? new BinaryProtocol(parts) : new TextProtocol(parts)
+      const Protocol = firstByte === REQUEST_MAGIC ? BinaryProtocol : TextProtocol
+      this.#protocol = new Protocol(this.#input, this.#parts)
     }
     return this.#protocol
   }
 
-  #sendLater(): void {
-    if (this.#output.length === 0 || this.#isInTurn) return
-    this.#isInTurn = true
-    this.#options.answerTurn.add(this)
+  /** Before the turn ends: its answers are the last ones there. */
+  #sendNow(): void {
+    this.#answersBytes = this.#output.length - this.#answersAt
+    this.#send()
+    this.#output.truncate(this.#answersAt)
   }
 
   #send(): void {
-    if (this.#output.length === 0) return
-    this.#parts.stats.bytesWritten += this.#output.length
-    this.#socket.write(this.#output.gathered())
-    // Nothing waits in the socket: the kernel has its own copy of these answers.
-    this.#output.clear(this.#socket.writableLength === 0)
-    const mayRead = this.#socket.writableLength <= MAX_UNREAD_BYTES
+    const length = this.#answersBytes
+    if (length === 0 || this.#state === 'closed') return
+    this.#answersBytes = 0
+    this.#parts.stats.bytesWritten += length
+    this.#socket.send(this.#output.memory, this.#answersAt, length)
+    const mayRead = this.#socket.waitingBytes <= MAX_UNREAD_BYTES
     if (!mayRead && this.#state === 'open') this.#wait('blocked')
   }
 
@@ -143,26 +190,14 @@ export class Connection implements Answerer {
     if (this.#state === 'closed') return
     this.#state = state
     this.#progressMs = this.#options.clock.monotonicMs()
+    this.#isPaused = true
     this.#socket.pause()
   }
 
-  #resume(answer: () => void): void {
-    if (this.#state !== 'waiting') return
-    this.#state = 'open'
-    answer()
-    this.#goOn()
-  }
-
-  #drained(): void {
-    if (this.#state !== 'blocked') return
-    this.#state = 'open'
-    this.#goOn()
-  }
-
   #goOn(): void {
+    this.#state = 'open'
     this.#progressMs = this.#options.clock.monotonicMs()
-    this.#run()
-    if (this.#state === 'open') this.#socket.resume()
+    this.#joinTurn()
   }
 
   /** Answers what there is, then closes; what still comes in is not looked at. */
@@ -172,12 +207,5 @@ export class Connection implements Answerer {
     this.#progressMs = this.#options.clock.monotonicMs()
     this.#socket.end()
     this.#socket.resume()
-  }
-
-  #closed(): void {
-    if (this.#state === 'closed') return
-    this.#state = 'closed'
-    this.#input.clear()
-    this.#options.onClose()
   }
 }

@@ -1,23 +1,60 @@
-// Bytes that came in and are not yet read. What was handed out stays as it is: memory is never written
-// twice, so a parser may keep views of it. Its user bounds it by reading or refusing what is there.
+// Bytes that came in and are not yet read. They lie in memory that all connections share until the turn of the event
+// loop ends, then what is left of them is copied into the connection's own. Its user bounds it by reading or refusing
+// what is there.
 
 const NOTHING = Buffer.alloc(0)
 const NEWLINE = 0x0a
+/** What one read brings at most. */
+const READ_BYTES = 65_536
+/** Of the connections of one turn. */
+const MEMORY_BYTES = 4 * READ_BYTES
+/** Up to here a plain loop is faster than a call into Node's native code. */
+const MAX_LOOP_BYTES = 32
+
+/** What came in within one turn of the event loop, for all connections together. */
+export class InputMemory {
+  /** What sockets are read into, before it is known how much comes. */
+  readonly readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
+  readonly bytes = Buffer.allocUnsafeSlow(MEMORY_BYTES)
+  #used = 0
+
+  hasRoomFor(length: number): boolean {
+    return this.#used + length <= this.bytes.length
+  }
+
+  /** Copies the first `length` bytes, for which there must be room; returns where they begin. */
+  add(bytes: Buffer, length: number): number {
+    const start = this.#used
+    this.#used += length
+    if (length > MAX_LOOP_BYTES) bytes.copy(this.bytes, start, 0, length)
+    else for (let at = 0; at < length; at += 1) this.bytes[start + at] = bytes[at] ?? 0
+    return start
+  }
+
+  /** The turn has ended, and nobody reads what is there. */
+  clear(): void {
+    this.#used = 0
+  }
+}
 
 export class InputBuffer {
+  readonly #memory: InputMemory | undefined
   #bytes: Buffer = NOTHING
   #start = 0
   #end = 0
-  /** Whether there may be written behind `#end`; a chunk of a socket is not ours. */
-  #isOwn = false
   /** Bytes from the start that hold no newline, so that a slow line is looked through once. */
   #scanned = 0
+
+  /** Without shared memory its own is used. */
+  constructor(memory?: InputMemory) {
+    this.#memory = memory
+  }
 
   get length(): number {
     return this.#end - this.#start
   }
 
-  /** Where what is not yet read lies, from `start` on: stays as it is when it has been skipped. */
+  /** Where what is not yet read lies, from `start` on: stays as it is until the turn ends, even when it was skipped. */
   get bytes(): Buffer {
     return this.#bytes
   }
@@ -26,18 +63,24 @@ export class InputBuffer {
     return this.#start
   }
 
-  append(chunk: Buffer): void {
-    if (this.#start === this.#end) {
-      this.#bytes = chunk
-      this.#start = 0
-      this.#end = chunk.length
-      this.#isOwn = false
+  /** Takes in the first `length` bytes: a copy of them. */
+  append(bytes: Buffer, length = bytes.length): void {
+    const memory = this.#memory
+    if (this.#start === this.#end && memory?.hasRoomFor(length) === true) {
+      this.#start = memory.add(bytes, length)
+      this.#end = this.#start + length
+      this.#bytes = memory.bytes
       this.#scanned = 0
       return
     }
-    if (!this.#isOwn || this.#end + chunk.length > this.#bytes.length) this.#grow(chunk.length)
-    chunk.copy(this.#bytes, this.#end)
-    this.#end += chunk.length
+    this.#makeRoom(length)
+    bytes.copy(this.#bytes, this.#end, 0, length)
+    this.#end += length
+  }
+
+  /** To be called at the end of a turn: what is left is its own from then on. */
+  keepRest(): void {
+    if (this.#bytes === this.#memory?.bytes) this.#makeRoom(0)
   }
 
   /** The byte at this place, or -1. */
@@ -80,12 +123,13 @@ export class InputBuffer {
     return at < end ? this.#scanned : -1
   }
 
-  #grow(extra: number): void {
+  /** Makes its memory its own, with room for `extra` more bytes. */
+  #makeRoom(extra: number): void {
+    if (this.#bytes !== this.#memory?.bytes && this.#end + extra <= this.#bytes.length) return
     const grown = Buffer.allocUnsafe(2 * (this.length + extra))
     this.#bytes.copy(grown, 0, this.#start, this.#end)
     this.#end = this.length
     this.#start = 0
     this.#bytes = grown
-    this.#isOwn = true
   }
 }

@@ -5,14 +5,14 @@ import type { Address } from '../../base/address.ts'
 import { type Clock, every, type Timer } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import { type Frontend, listenOn } from '../frontend.ts'
-import { AnswerTurn } from './answer-turn.ts'
-import { Connection } from './connection.ts'
+import { Connection, type ConnectionOptions } from './connection.ts'
 import { Entries } from './entries.ts'
 import { toTtlMs } from './expiry.ts'
 import { Flusher } from './flusher.ts'
-import { ReplyMemory } from './reply-buffer.ts'
+import type { ProtocolParts } from './protocol.ts'
 import { ServerStatus } from './server-status.ts'
 import { createMemcachedStats, type MemcachedStats } from './stats.ts'
+import { Turn } from './turn.ts'
 import { maxValueBytes } from './values.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 4096
@@ -45,11 +45,9 @@ export class MemcachedFrontend implements Frontend {
   readonly #maxConnections: number
   readonly #idleTimeoutMs: number
   readonly #stallTimeoutMs: number
-  readonly #entries: Entries
   readonly #flusher: Flusher
-  readonly #status: ServerStatus
-  readonly #replyMemory = new ReplyMemory()
-  readonly #answerTurn = new AnswerTurn()
+  readonly #protocolParts: ProtocolParts
+  readonly #connectionOptions: ConnectionOptions
   readonly #connections = new Set<Connection>()
   #address: Address
   #server: Server | undefined
@@ -62,13 +60,26 @@ export class MemcachedFrontend implements Frontend {
     this.#maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
     this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
-    this.#entries = new Entries(hooks, clock, this.stats)
     this.#flusher = new Flusher(hooks, clock)
-    this.#status = new ServerStatus(hooks, this.stats, {
+    const turn = new Turn(clock)
+    this.#protocolParts = {
+      output: turn.output,
+      entries: new Entries(hooks, clock, this.stats),
+      status: new ServerStatus(hooks, this.stats, {
+        clock,
+        pid,
+        maxConnections: this.#maxConnections,
+      }),
+      stats: this.stats,
+      maxValueBytes: maxValueBytes(hooks.limits.blocksize),
+      flush: (delaySec, onDone) => this.#flush(delaySec, onDone),
+    }
+    this.#connectionOptions = {
       clock,
-      pid,
-      maxConnections: this.#maxConnections,
-    })
+      turn,
+      idleTimeoutMs: this.#idleTimeoutMs,
+      stallTimeoutMs: this.#stallTimeoutMs,
+    }
   }
 
   get address(): Address {
@@ -79,15 +90,12 @@ export class MemcachedFrontend implements Frontend {
     if (this.#server !== undefined) return
     const server = createServer({
       noDelay: true,
+      allowHalfOpen: true,
+      pauseOnConnect: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     })
-    server.maxConnections = this.#maxConnections
     server.on('connection', (socket) => this.#accept(socket))
-    const reject = () => {
-      this.stats.rejectedConnections += 1
-    }
-    server.on('drop', reject)
     this.#server = server
     try {
       this.#address = await listenOn(server, this.#options.address, 'frontends.memcached')
@@ -96,7 +104,9 @@ export class MemcachedFrontend implements Frontend {
       throw error
     }
     // One that could not be accepted, for want of file descriptors.
-    server.on('error', reject)
+    server.on('error', () => {
+      this.stats.rejectedConnections += 1
+    })
     const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
     this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
   }
@@ -116,26 +126,16 @@ export class MemcachedFrontend implements Frontend {
   }
 
   #accept(socket: Socket): void {
+    if (this.#connections.size >= this.#maxConnections) {
+      this.stats.rejectedConnections += 1
+      socket.destroy()
+      return
+    }
     this.stats.totalConnections += 1
     this.stats.connections += 1
-    const { hooks, clock } = this.#options
-    const parts = {
-      entries: this.#entries,
-      status: this.#status,
-      stats: this.stats,
-      maxValueBytes: maxValueBytes(hooks.limits.blocksize),
-      flush: (delaySec: number, onDone: () => void) => this.#flush(delaySec, onDone),
-    }
-    const connection = new Connection(socket, parts, {
-      clock,
-      replyMemory: this.#replyMemory,
-      answerTurn: this.#answerTurn,
-      idleTimeoutMs: this.#idleTimeoutMs,
-      stallTimeoutMs: this.#stallTimeoutMs,
-      onClose: () => {
-        this.#connections.delete(connection)
-        this.stats.connections -= 1
-      },
+    const connection = new Connection(socket, this.#protocolParts, this.#connectionOptions, () => {
+      this.#connections.delete(connection)
+      this.stats.connections -= 1
     })
     this.#connections.add(connection)
   }

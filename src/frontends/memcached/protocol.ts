@@ -1,7 +1,6 @@
 // What a connection asks of the protocol that its peer speaks, and what it gives it to work with.
 
 import type { Entries } from './entries.ts'
-import type { InputBuffer } from './input-buffer.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
 import type { ServerStatus } from './server-status.ts'
 import type { MemcachedStats } from './stats.ts'
@@ -22,8 +21,8 @@ export interface Protocol {
   step(resume: Resume): Step
 }
 
+/** The same for all connections. */
 export interface ProtocolParts {
-  readonly input: InputBuffer
   readonly output: ReplyBuffer
   readonly entries: Entries
   readonly status: ServerStatus

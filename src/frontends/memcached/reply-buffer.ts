@@ -1,42 +1,28 @@
-// Answers of one connection on their way out: gathered in one piece of memory, which then goes to the
-// socket as it is. Between two times a connection holds none: whose answers the kernel took at once, as it
-// nearly always does, leaves the memory to another one.
+// Answers on their way out: of all connections one behind the other, in one piece of memory, until the turn of the
+// event loop ends in which they were written. So what is written to lies in the processor's cache.
 
-const NOTHING = Buffer.alloc(0)
+import type { SessionView } from '../../store/session-view.ts'
+
 /** The answers to a few hundred commands. */
-const PIECE_BYTES = 65_536
-/** Pieces kept for connections that have answers in the same turn of the event loop. */
-const MAX_SPARE_PIECES = 64
+const PIECE_BYTES = 131_072
+/** A session is copied by words: the last one may go beyond its end. */
+const WORD_BYTES = 4
 const ZERO = 0x30
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 32
 
-/** The memory that the connections of one frontend gather their answers in. */
-export class ReplyMemory {
-  readonly #spare: Buffer[] = []
-
-  take(bytes: number): Buffer {
-    const spare = bytes > PIECE_BYTES ? undefined : this.#spare.pop()
-    return spare ?? Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
-  }
-
-  giveBack(memory: Buffer): void {
-    const isWanted = memory.length === PIECE_BYTES && this.#spare.length < MAX_SPARE_PIECES
-    if (isWanted) this.#spare.push(memory)
-  }
-}
-
 export class ReplyBuffer {
-  readonly #memory: ReplyMemory
-  #bytes: Buffer = NOTHING
+  #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES)
+  #view = viewOf(this.#bytes)
   #length = 0
-
-  constructor(memory: ReplyMemory) {
-    this.#memory = memory
-  }
 
   get length(): number {
     return this.#length
+  }
+
+  /** Where the answers lie, from its start on: another one when it has grown. */
+  get memory(): Buffer {
+    return this.#bytes
   }
 
   /** One character a byte. */
@@ -53,25 +39,31 @@ export class ReplyBuffer {
   /** In decimal digits; 0 <= number < 2^32. Without making a string, as most answers have two. */
   number(number: number): void {
     let digits = 1
-    for (let rest = number; rest >= 10; rest = Math.floor(rest / 10)) digits += 1
+    for (let rest = number; rest >= 10; rest = (rest / 10) >>> 0) digits += 1
     this.#reserve(digits)
     this.#length += digits
     let rest = number
     for (let at = this.#length - 1; digits > 0; at -= 1) {
       this.#bytes[at] = ZERO + (rest % 10)
-      rest = Math.floor(rest / 10)
+      rest = (rest / 10) >>> 0
       digits -= 1
     }
   }
 
-  /** `length` of the bytes, from `from` on. */
-  bytes(bytes: Buffer, from = 0, length = bytes.length): void {
+  bytes(bytes: Buffer): void {
+    const { length } = bytes
     this.#reserve(length)
     const target = this.#bytes
     const start = this.#length
     this.#length += length
-    if (length > MAX_LOOP_BYTES) bytes.copy(target, start, from, from + length)
-    else for (let at = 0; at < length; at += 1) target[start + at] = bytes[from + at] ?? 0
+    if (length > MAX_LOOP_BYTES) bytes.copy(target, start)
+    else for (let at = 0; at < length; at += 1) target[start + at] = bytes[at] ?? 0
+  }
+
+  session(session: SessionView): void {
+    this.#reserve(session.length + WORD_BYTES)
+    session.copyTo(this.#bytes, this.#view, this.#length)
+    this.#length += session.length
   }
 
   /** Room for `length` bytes, all zero, for the caller to write before anything else happens here. */
@@ -82,24 +74,26 @@ export class ReplyBuffer {
     return this.#bytes.subarray(start, this.#length).fill(0)
   }
 
-  /** What was gathered; changes with the next answer. */
-  gathered(): Buffer {
-    return this.#bytes.subarray(0, this.#length)
-  }
-
-  /** Begins anew. `isRead`: what was gathered is read by nobody any more, and may be written over. */
-  clear(isRead: boolean): void {
-    if (isRead) this.#memory.giveBack(this.#bytes)
-    this.#bytes = NOTHING
-    this.#length = 0
+  /** Takes back what was written behind the first `length` bytes. */
+  truncate(length: number): void {
+    this.#length = length
+    if (length === 0 && this.#bytes.length > PIECE_BYTES) this.#use(PIECE_BYTES)
   }
 
   #reserve(extra: number): void {
     const needed = this.#length + extra
-    if (needed <= this.#bytes.length) return
-    const small = this.#bytes
-    this.#bytes = this.#memory.take(small === NOTHING ? needed : 2 * needed)
-    small.copy(this.#bytes, 0, 0, this.#length)
-    this.#memory.giveBack(small)
+    if (needed > this.#bytes.length) this.#use(2 * needed)
   }
+
+  /** What is there is in the new memory, too. */
+  #use(bytes: number): void {
+    const old = this.#bytes
+    this.#bytes = Buffer.allocUnsafeSlow(bytes)
+    this.#view = viewOf(this.#bytes)
+    old.copy(this.#bytes, 0, 0, this.#length)
+  }
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }

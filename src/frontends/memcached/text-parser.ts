@@ -1,8 +1,8 @@
 // Typed commands out of the bytes of memcached's text protocol. It is asked for one command after the
 // other and owns no socket; what it holds is bounded by the longest line and the largest value.
 
+import { readCurrentKey } from './current-key.ts'
 import type { InputBuffer } from './input-buffer.ts'
-import { MAX_KEY_BYTES } from './keys.ts'
 import {
   type AwaitedData,
   BAD_FORMAT,
@@ -26,11 +26,10 @@ const CARRIAGE_RETURN = 0x0d
 const NEWLINE = 0x0a
 const LINE_END_BYTES = 2
 
-/** The rest of a line that names keys, given out one by one: `bytes` from `position` to `end`. */
+/** The rest of a line that names several keys, given out one by one from `position` on. */
 interface KeyList {
   readonly bytes: Buffer
   position: number
-  readonly end: number
   readonly withCas: boolean
   readonly expirySec: number | undefined
 }
@@ -109,19 +108,25 @@ export class TextParser {
     if (isGat && expirySec === undefined) {
       return malformed('CLIENT_ERROR invalid exptime argument\r\n')
     }
-    this.#keys = { bytes, position, end, withCas: verb.endsWith('s'), expirySec }
+    const withCas = verb === 'gets' || verb === 'gats'
+    const key = readCurrentKey(bytes, position, end)
+    if (key === undefined) return malformed(BAD_FORMAT)
+    if (position + key.length === end) return { type: 'get', key, withCas, expirySec, isLast: true }
+    // A copy, as its peer may have to read answers before the last one is given out.
+    const rest = Buffer.from(bytes.subarray(position, end))
+    this.#keys = { bytes: rest, position: 0, withCas, expirySec }
     return this.#nextKey(this.#keys)
   }
 
   #nextKey(keys: KeyList): TextCommand {
     const { bytes, position, withCas, expirySec } = keys
-    const end = endOfWord(bytes, position, keys.end)
-    const key = bytes.subarray(position, end)
-    keys.position = skipSpaces(bytes, end, keys.end)
-    const isLast = keys.position === keys.end
-    const isLong = key.length > MAX_KEY_BYTES
-    if (isLast || isLong) this.#keys = undefined
-    return isLong ? malformed(BAD_FORMAT) : { type: 'get', key, withCas, expirySec, isLast }
+    const key = readCurrentKey(bytes, position, bytes.length)
+    keys.position = skipSpaces(bytes, position + (key?.length ?? 0), bytes.length)
+    const isLast = keys.position === bytes.length
+    if (isLast || key === undefined) this.#keys = undefined
+    return key === undefined
+      ? malformed(BAD_FORMAT)
+      : { type: 'get', key, withCas, expirySec, isLast }
   }
 
   #beginCommand(line: Buffer): TextCommand | undefined {

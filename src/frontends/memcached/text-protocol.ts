@@ -1,6 +1,7 @@
 // Answers the commands of memcached's text protocol, one at a time.
 
 import { casTokenOf, type WriteResult } from './entries.ts'
+import type { InputBuffer } from './input-buffer.ts'
 import { answerMeta } from './meta-commands.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
@@ -27,9 +28,9 @@ export class TextProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: TextParser
 
-  constructor(parts: ProtocolParts) {
+  constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
-    this.#parser = new TextParser(parts.input, parts.maxValueBytes)
+    this.#parser = new TextParser(input, parts.maxValueBytes)
   }
 
   get isMidway(): boolean {
@@ -100,15 +101,14 @@ export class TextProtocol implements Protocol {
 
   #value(key: Buffer, { flags, value }: Entry, withCas: boolean): void {
     const { output } = this.#parts
-    const { bytes, start, length } = value
     output.text('VALUE ')
     output.bytes(key)
     output.text(' ')
     output.number(flags)
     output.text(' ')
-    output.number(length)
+    output.number(value.length)
     output.text(withCas ? ` ${casTokenOf(value.version)}\r\n` : '\r\n')
-    output.bytes(bytes, start, length)
+    output.session(value)
     output.text('\r\n')
   }
 

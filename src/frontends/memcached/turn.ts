@@ -1,0 +1,43 @@
+// What is done once in a turn of the event loop, for all connections together. While it lasts, their input is only
+// taken in; at its end all commands are carried out, then all answers are sent. So the same code runs many times in a
+// row, and a peer that sleeps is woken by the first answer and finds the next ones there, where it would have gone
+// back to sleep after each (measured at 64 connections: a fifth more gets a second than with neither).
+
+import type { Clock } from '../../base/clock.ts'
+import { InputMemory } from './input-buffer.ts'
+import { ReplyBuffer } from './reply-buffer.ts'
+
+export interface TurnMember {
+  /** Carries out the commands that came in. `nowMs`: of the monotonic clock, read once for all. */
+  carryOut(nowMs: number): void
+  sendAnswers(): void
+}
+
+export class Turn {
+  readonly input = new InputMemory()
+  readonly output = new ReplyBuffer()
+  readonly #clock: Clock
+  #members: TurnMember[] = []
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** To be called once a turn by each. */
+  add(member: TurnMember): void {
+    this.#members.push(member)
+    // Behind all input that is there already.
+    if (this.#members.length === 1) setImmediate(() => this.end())
+  }
+
+  /** At the end, or before, when there is no room for more input. */
+  end(): void {
+    const members = this.#members
+    this.#members = []
+    const nowMs = this.#clock.monotonicMs()
+    for (const member of members) member.carryOut(nowMs)
+    for (const member of members) member.sendAnswers()
+    this.input.clear()
+    this.output.truncate(0)
+  }
+}

@@ -1,0 +1,82 @@
+// The end of a turn: all commands first, then all answers, of everybody once and in their order.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Turn, type TurnMember } from '../../src/frontends/memcached/turn.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+interface Fixture {
+  readonly turn: Turn
+  readonly clock: FakeClock
+  /** What happened, in its order. */
+  readonly log: string[]
+  readonly member: (name: string) => TurnMember
+}
+
+function setup(): Fixture {
+  const log: string[] = []
+  const clock = new FakeClock()
+  const turn = new Turn(clock)
+  const member = (name: string) => ({
+    carryOut: (nowMs: number) => log.push(`${name} at ${nowMs}`),
+    sendAnswers: () => log.push(`${name} answers`),
+  })
+  return { turn, clock, log, member }
+}
+
+test('all commands are carried out before the first answer is sent, once', async () => {
+  const { turn, clock, log, member } = setup()
+  turn.add(member('a'))
+  turn.add(member('b'))
+  assert.deepEqual(log, [])
+  await nextTurn()
+  const nowMs = clock.monotonicMs()
+  assert.deepEqual(log, [`a at ${nowMs}`, `b at ${nowMs}`, 'a answers', 'b answers'])
+  log.length = 0
+  turn.add(member('c'))
+  await nextTurn()
+  assert.deepEqual(log, [`c at ${nowMs}`, 'c answers'])
+})
+
+test('who is added while answers are sent has the next turn', async () => {
+  const { turn, log, member } = setup()
+  const again = {
+    ...member('a'),
+    sendAnswers: () => {
+      log.push('a answers')
+      if (log.length < 3) turn.add(again)
+    },
+  }
+  turn.add(again)
+  await nextTurn()
+  assert.equal(log.filter((line) => line === 'a answers').length, 1)
+  await nextTurn()
+  assert.equal(log.filter((line) => line === 'a answers').length, 2)
+})
+
+test('a turn that was ended before has nothing left at its end', async () => {
+  const { turn, log, member } = setup()
+  turn.add(member('a'))
+  turn.end()
+  const { length } = log
+  assert.equal(length, 2)
+  turn.add(member('b'))
+  await nextTurn()
+  assert.deepEqual(
+    log.slice(length).filter((line) => line.startsWith('a')),
+    [],
+  )
+  assert.equal(log.filter((line) => line === 'b answers').length, 1)
+})
+
+test('what came in and what was answered is gone when the turn ends', () => {
+  const { turn } = setup()
+  const bytes = Buffer.from('get a')
+  assert.equal(turn.input.add(bytes, bytes.length), 0)
+  turn.output.text('END')
+  const wasFull = !turn.input.hasRoomFor(turn.input.bytes.length)
+  turn.end()
+  assert.ok(wasFull && turn.input.hasRoomFor(turn.input.bytes.length))
+  assert.equal(turn.output.length, 0)
+})

@@ -70,6 +70,23 @@ test('a turn that was ended before has nothing left at its end', async () => {
   assert.equal(log.filter((line) => line === 'b answers').length, 1)
 })
 
+test('answers are sent when there are many, whole for each, before others are carried out', () => {
+  const { turn, log, member } = setup()
+  for (const name of ['a', 'b', 'c', 'd', 'e']) {
+    const one = member(name)
+    const carryOut = (nowMs: number) => {
+      one.carryOut(nowMs)
+      turn.output.bytes(Buffer.alloc(40_000))
+    }
+    turn.add({ ...one, carryOut })
+  }
+  turn.end()
+  assert.deepEqual(
+    log.map((line) => line.replace(/ at .*/, '')),
+    ['a', 'b', 'a answers', 'b answers', 'c', 'd', 'c answers', 'd answers', 'e', 'e answers'],
+  )
+})
+
 test('what came in and what was answered is gone when the turn ends', () => {
   const { turn } = setup()
   const bytes = Buffer.from('get a')

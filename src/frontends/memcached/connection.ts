@@ -12,7 +12,7 @@ import type { ReplyBuffer } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
 import type { Turn, TurnMember } from './turn.ts'
 
-/** Answers of one turn from which on they are handed to the socket before the turn ends. */
+/** Answers gathered before they are handed to the socket, though there are more commands. */
 const FLUSH_BYTES = 65_536
 /** Answers that may wait in the socket before commands wait, too. */
 const MAX_UNREAD_BYTES = 262_144
@@ -98,7 +98,6 @@ export class Connection implements TurnMember, SocketUser {
     if (this.#state === 'open') this.#run(nowMs)
     this.#input.keepRest()
     this.#answersBytes = this.#output.length - this.#answersAt
-    if (this.#output.length >= FLUSH_BYTES) this.#sendNow()
     if (this.#isPaused && this.#state === 'open') {
       this.#isPaused = false
       this.#socket.resume()
@@ -149,7 +148,7 @@ export class Connection implements TurnMember, SocketUser {
       if (step === 'starved') break
       if (step === 'answered') {
         hasAnswered = true
-        if (this.#output.length >= FLUSH_BYTES) this.#sendNow()
+        if (this.#output.length - this.#answersAt >= FLUSH_BYTES) this.#sendNow()
         continue
       }
       this.#sendNow()

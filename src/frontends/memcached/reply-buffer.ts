@@ -3,8 +3,8 @@
 
 import type { SessionView } from '../../store/session-view.ts'
 
-/** The answers to a few hundred commands. */
-const PIECE_BYTES = 131_072
+/** More than is gathered before it is sent, but for one large answer. */
+const PIECE_BYTES = 196_608
 /** A session is copied by words: the last one may go beyond its end. */
 const WORD_BYTES = 4
 const ZERO = 0x30

@@ -7,6 +7,9 @@ import type { Clock } from '../../base/clock.ts'
 import { InputMemory } from './input-buffer.ts'
 import { ReplyBuffer } from './reply-buffer.ts'
 
+/** Answers are sent when there are as many, though others have commands yet. */
+const SEND_BYTES = 65_536
+
 export interface TurnMember {
   /** Carries out the commands that came in. `nowMs`: of the monotonic clock, read once for all. */
   carryOut(nowMs: number): void
@@ -35,9 +38,20 @@ export class Turn {
     const members = this.#members
     this.#members = []
     const nowMs = this.#clock.monotonicMs()
-    for (const member of members) member.carryOut(nowMs)
-    for (const member of members) member.sendAnswers()
+    let waiting: TurnMember[] = []
+    for (const member of members) {
+      member.carryOut(nowMs)
+      waiting.push(member)
+      if (this.output.length < SEND_BYTES) continue
+      this.#send(waiting)
+      waiting = []
+    }
+    this.#send(waiting)
     this.input.clear()
+  }
+
+  #send(members: readonly TurnMember[]): void {
+    for (const member of members) member.sendAnswers()
     this.output.truncate(0)
   }
 }

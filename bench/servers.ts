@@ -14,6 +14,8 @@ import { pinned, SERVER_CPU } from './pinned.ts'
 
 /** The program as it is installed. */
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+/** How its first line has Node.js run it. */
+const MAIN_OPTIONS = /^#!\/usr\/bin\/env -S node (.+)$/
 /** For programs that Node runs from their TypeScript. */
 export const WITH_TYPESCRIPT = ['--import', import.meta.resolve('tsx')]
 const HOST = '127.0.0.1'
@@ -75,8 +77,10 @@ export function startCli(
   args: readonly string[],
   execArgs: readonly string[] = [],
 ): Promise<Server> {
-  const allArgs = [...execArgs, MAIN, ...args]
-  return startProgram(name, port, process.execPath, allArgs)
+  const [firstLine = ''] = readFileSync(MAIN, 'utf8').split('\n', 1)
+  const options = MAIN_OPTIONS.exec(firstLine)?.[1]?.split(' ')
+  if (options === undefined) throw new Error(`${MAIN} does not say how it is run`)
+  return startProgram(name, port, process.execPath, [...options, ...execArgs, MAIN, ...args])
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */

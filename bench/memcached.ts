@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { freePorts } from '../test/support/free-ports.ts'
 import { compileLoad } from './load-programs.ts'
-import { type Server, startNode, startProgram } from './servers.ts'
+import { type NodeOptions, type Server, startNode, startProgram } from './servers.ts'
 import type { Row } from './table.ts'
 import { type Contestant, versus } from './versus.ts'
 
@@ -93,14 +93,14 @@ export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
 }
 
 /** A node with room for all keys, that speaks memcached's protocol on this port. */
-export function startOurs(port: number, execArgs: readonly string[] = []): Promise<Server> {
+export function startOurs(port: number, options?: NodeOptions): Promise<Server> {
   const config = {
     node: { name: 'bench' },
     caches: [{ name: 'ssl', items: 2 * KEYS, timeout: `${LIFETIME_SEC}s` }],
     frontends: { memcached: `${HOST}:${port}`, http: `${HOST}:0` },
     log: { level: 'warn' },
   }
-  return startNode(port, config, execArgs)
+  return startNode(port, config, options)
 }
 
 /** Arguments of the load generator. */

@@ -37,7 +37,7 @@ async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchRe
   const [port = 0] = await freePorts(1)
   const folder = newFolder()
   const periods: Period[] = []
-  const node = await startOurs(port, profilingArgs(folder))
+  const node = await startOurs(port, { execArgs: profilingArgs(folder) })
   try {
     for (const load of GETS) {
       await fillMemcached(port, load.valueBytes)

@@ -23,6 +23,13 @@ const START_TIMEOUT_MS = 15_000
 /** Of /proc/PID/stat; the same on every Linux: proc(5), sysconf(3). */
 const TICKS_PER_SEC = 100
 
+export interface NodeOptions {
+  /** Further options of Node. */
+  readonly execArgs?: readonly string[]
+  /** As the benchmarks themselves, unless told otherwise. */
+  readonly hasHugePages?: boolean
+}
+
 export interface Server {
   readonly name: string
   /** Seconds of processor time since its start, that of its child processes included. */
@@ -37,10 +44,11 @@ export async function startProgram(
   program: string,
   args: readonly string[],
   cpu = SERVER_CPU,
+  env = process.env,
 ): Promise<Server> {
   const [command, allArgs] = pinned(cpu, program, args)
   // A program that is not there is an error event, reported below as an early end.
-  const child = spawn(command, allArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = spawn(command, allArgs, { env, stdio: ['ignore', 'ignore', 'inherit'] })
   endWithUs(child)
   let hasEnded = false
   child.on('error', () => {
@@ -70,28 +78,31 @@ export async function startProgram(
   }
 }
 
-/** Starts a command of our own and waits until it accepts connections on `port`. `execArgs`: further options of Node. */
+/** Starts a command of our own and waits until it accepts connections on `port`. */
 export function startCli(
   name: string,
   port: number,
   args: readonly string[],
-  execArgs: readonly string[] = [],
+  { execArgs = [], hasHugePages = true }: NodeOptions = {},
 ): Promise<Server> {
   const [firstLine = ''] = readFileSync(MAIN, 'utf8').split('\n', 1)
   const options = MAIN_OPTIONS.exec(firstLine)?.[1]?.split(' ')
   if (options === undefined) throw new Error(`${MAIN} does not say how it is run`)
-  return startProgram(name, port, process.execPath, [...options, ...execArgs, MAIN, ...args])
+  const allArgs = [...options, ...execArgs, MAIN, ...args]
+  const { GLIBC_TUNABLES, ...env } = process.env
+  const itsEnv = hasHugePages ? { ...env, GLIBC_TUNABLES } : env
+  return startProgram(name, port, process.execPath, allArgs, SERVER_CPU, itsEnv)
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */
 export function startNode(
   port: number,
   config: { node: { name: string } },
-  execArgs: readonly string[] = [],
+  options?: NodeOptions,
 ): Promise<Server> {
   const file = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), 'node.json')
   writeFileSync(file, JSON.stringify(config))
-  return startCli(config.node.name, port, ['serve', '--config', file], execArgs)
+  return startCli(config.node.name, port, ['serve', '--config', file], options)
 }
 
 /** Seconds of processor time of a process since its start, that of its child processes included. */

@@ -42,13 +42,15 @@ export async function benchSessiond(isQuick: boolean): Promise<Row[]> {
   const [sessiond = 0, http = 0, replication = 0, peerPort = 0] = await freePorts(4)
   const key = generateKey(systemRandom)
   const address = `${HOST}:${replication}`
-  const server = await startNode(http, {
+  const config = {
     node: { name: 'bench' },
     caches: CACHES,
     replication: { listen: address, keys: [key] },
     frontends: { http: `${HOST}:${http}`, sessiond: `${HOST}:${sessiond}` },
     log: { level: 'warn' },
-  } as { node: { name: string } })
+  }
+  // A huge page is zeroed when it is first written to, which takes as long as stunnel waits.
+  const server = await startNode(http, config, { hasHugePages: false })
   // Not on the processor of the node that is asked, as a peer is another machine.
   const peer = spawnNode(GENERATOR_CPU)
   try {

@@ -71,7 +71,9 @@ function hugePages(): string[] {
   if (!existsSync(HUGE_PAGES)) return []
   const choice = readFileSync(HUGE_PAGES, 'utf8').trim()
   const tunables = process.env['GLIBC_TUNABLES'] ?? 'not set'
-  return [`huge pages: ${choice}; GLIBC_TUNABLES of all programs: ${tunables}`]
+  return [
+    `huge pages: ${choice}; GLIBC_TUNABLES of all programs but the node of sessiond: ${tunables}`,
+  ]
 }
 
 function versionOf([program = '', ...args]: readonly string[]): string[] {

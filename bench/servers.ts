@@ -89,9 +89,9 @@ export function startCli(
   const options = MAIN_OPTIONS.exec(firstLine)?.[1]?.split(' ')
   if (options === undefined) throw new Error(`${MAIN} does not say how it is run`)
   const allArgs = [...options, ...execArgs, MAIN, ...args]
-  const { GLIBC_TUNABLES, ...env } = process.env
-  const itsEnv = hasHugePages ? { ...env, GLIBC_TUNABLES } : env
-  return startProgram(name, port, process.execPath, allArgs, SERVER_CPU, itsEnv)
+  const { GLIBC_TUNABLES: _, ...smallPages } = process.env
+  const env = hasHugePages ? process.env : smallPages
+  return startProgram(name, port, process.execPath, allArgs, SERVER_CPU, env)
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */

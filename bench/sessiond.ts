@@ -49,7 +49,7 @@ export async function benchSessiond(isQuick: boolean): Promise<Row[]> {
     frontends: { http: `${HOST}:${http}`, sessiond: `${HOST}:${sessiond}` },
     log: { level: 'warn' },
   }
-  // A huge page is zeroed when it is first written to, which takes as long as stunnel waits.
+  // A huge page is zeroed as a whole when it is first written to, and gets wait meanwhile; installed, a node has none.
   const server = await startNode(http, config, { hasHugePages: false })
   // Not on the processor of the node that is asked, as a peer is another machine.
   const peer = spawnNode(GENERATOR_CPU)

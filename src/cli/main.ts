@@ -4,7 +4,7 @@
 // Its first line, for short pauses, as stunnel waits 5 ms; V8 reads these options only when it starts:
 //   no-memory-reducer      an idle process does not collect garbage twice more, in some 10 ms each, to give memory back
 //   max-semi-space-size    collects new garbage when there are 4 MB of it: 0.8 ms at 10,000 datagrams a second, not 2.2
-//   no-parallel-scavenge   the thread that serves does so alone: hardly any of it is kept, others would come too late
+//   no-parallel-scavenge   the thread that serves does so alone, as hardly any of it is kept
 
 import { setFlagsFromString } from 'node:v8'
 import { Command, CommanderError } from 'commander'

@@ -2,7 +2,7 @@
 // what they measure. How busy one was is part of its answer.
 
 import { execFile } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +14,9 @@ const run = promisify(execFile)
 /** Compiles bench/load/<name>.c with these libraries, as in `-lssl`; the program's path. */
 export async function compile(name: string, ...libraries: readonly string[]): Promise<string> {
   const source = fileURLToPath(new URL(`./load/${name}.c`, import.meta.url))
-  const program = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), name)
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-bench-'))
+  process.on('exit', () => rmSync(folder, { recursive: true }))
+  const program = join(folder, name)
   await run('cc', ['-O2', '-Wall', '-o', program, source, ...libraries])
   return program
 }

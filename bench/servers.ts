@@ -3,7 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -95,14 +95,19 @@ export function startCli(
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */
-export function startNode(
+export async function startNode(
   port: number,
   config: { node: { name: string } },
   options?: NodeOptions,
 ): Promise<Server> {
-  const file = join(mkdtempSync(join(tmpdir(), 'tlscached-bench-')), 'node.json')
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-bench-'))
+  const file = join(folder, 'node.json')
   writeFileSync(file, JSON.stringify(config))
-  return startCli(config.node.name, port, ['serve', '--config', file], options)
+  try {
+    return await startCli(config.node.name, port, ['serve', '--config', file], options)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** Seconds of processor time of a process since its start, that of its child processes included. */

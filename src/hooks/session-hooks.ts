@@ -7,6 +7,7 @@ import { checkContext, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
+import type { Prefetch } from '../store/prefetch.ts'
 import type { PeekedSession, SessionStore } from '../store/session-store.ts'
 import type { SessionView } from '../store/session-view.ts'
 import type { CacheStats, PutResult } from '../store/stats.ts'
@@ -75,7 +76,7 @@ export class LocalHooks implements SessionHooks {
 
   /**
    * For protocols that know no session ID context: the session, whatever it was made under. Not copied, it
-   * holds until the store changes.
+   * holds until the store changes or is asked again.
    */
   getAny(id: Uint8Array): SessionView | undefined {
     const startMs = this.#clock.monotonicMs()
@@ -126,6 +127,11 @@ export class LocalHooks implements SessionHooks {
   /** Removes a session used least recently, whoever it is of; false when none is held. */
   removeOldest(): boolean {
     return this.#store.removeOldest()
+  }
+
+  /** For callers that know of several gets at once. */
+  get prefetch(): Prefetch {
+    return this.#store.prefetch
   }
 
   /** What the cache counts; read it, do not change it. */

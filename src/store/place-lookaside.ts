@@ -37,6 +37,11 @@ export class PlaceLookaside {
     return at === -1 ? undefined : ((this.#entries[at] ?? 0) & this.#placeMask) - 1
   }
 
+  /** Reads the key's set. */
+  touch(key: number): number {
+    return this.#entries[this.#firstOf(key)] ?? 0
+  }
+
   /** Puts in a key that is not known here; the one that its set has held longest gives way. */
   add(key: number, place: number): void {
     const entries = this.#entries

@@ -96,6 +96,7 @@ export class RecordReader {
   /** Of the arena, when it was set onto this slot. */
   #changes = 0
   readonly #copies = new SessionCopies()
+  readonly #view = new SessionView()
 
   constructor(arena: Arena) {
     this.#arena = arena
@@ -170,10 +171,11 @@ export class RecordReader {
     return this.#copies.take(this.#at.page, this.#sessionAt, this.sessionBytes)
   }
 
+  /** The same one each time. */
   viewSession(ttlMs: number): SessionView {
     const { page, start } = this.#at
     const versionAt = (start + CLOCK) >>> 3
-    return new SessionView(ttlMs, page, this.#sessionAt, this.sessionBytes, versionAt)
+    return this.#view.set(ttlMs, page, this.#sessionAt, this.sessionBytes, versionAt)
   }
 
   get #clock(): number {

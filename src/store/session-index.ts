@@ -24,7 +24,7 @@ export class SessionIndex {
   readonly slots: number
   readonly #sharding: Sharding
   readonly #owner: SlotOwner
-  readonly #shards: Shard<number>[]
+  readonly #shards: FingerprintShard[]
   readonly #doubles: Shard<string>
   #size = 0
 
@@ -51,8 +51,7 @@ export class SessionIndex {
 
   /** The slot of this ID, its recency left as it is. */
   find(id: Uint8Array): number | undefined {
-    const fingerprint = this.#sharding.fingerprint(id)
-    const slot = this.#shard(fingerprint).find(this.#sharding.keyOf(fingerprint))
+    const slot = this.slotOf(this.#sharding.fingerprint(id))
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
     return this.#doubles.size === 0 ? undefined : this.#doubles.find(bytesKey(id))
   }
@@ -63,6 +62,20 @@ export class SessionIndex {
     const slot = this.#shard(fingerprint).use(this.#sharding.keyOf(fingerprint))
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
     return this.#doubles.size === 0 ? undefined : this.#doubles.use(bytesKey(id))
+  }
+
+  fingerprint(id: Uint8Array): number {
+    return this.#sharding.fingerprint(id)
+  }
+
+  /** Reads what `slotOf` begins with. */
+  touch(fingerprint: number): number {
+    return this.#shard(fingerprint).touch(this.#sharding.keyOf(fingerprint))
+  }
+
+  /** The slot of the first ID with this fingerprint, which nearly always is the only one. */
+  slotOf(fingerprint: number): number | undefined {
+    return this.#shard(fingerprint).find(this.#sharding.keyOf(fingerprint))
   }
 
   /** A slot for an ID that has none; whatever lies in it is the caller's to say from now on. */
@@ -101,7 +114,7 @@ export class SessionIndex {
     return undefined
   }
 
-  #shard(fingerprint: number): Shard<number> {
+  #shard(fingerprint: number): FingerprintShard {
     const shard = this.#shards[this.#sharding.shardOf(fingerprint)]
     if (shard === undefined) throw new RangeError('no such shard')
     return shard

@@ -7,6 +7,7 @@ import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
+import { Prefetch } from './prefetch.ts'
 import { RecordReader, recordBytes, writeRecord } from './record.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
@@ -50,6 +51,8 @@ export class SessionStore {
   readonly stats: CacheStats = createCacheStats()
   /** What is held, for nodes that compare themselves with this one. */
   readonly entries: StoredEntries
+  /** For callers that know of several gets at once. */
+  readonly prefetch: Prefetch
   onChange: ChangeListener = () => {}
   readonly #clock: Clock
   readonly #versions: VersionClock
@@ -81,6 +84,7 @@ export class SessionStore {
     const slots = this.#index.slots + limits.items
     this.#arena = new Arena(slots, largestRecordBytes(limits))
     this.#record = new RecordReader(this.#arena)
+    this.prefetch = new Prefetch(this.#index, this.#arena)
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
     this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
     const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
@@ -330,7 +334,10 @@ export class SessionStore {
     this.stats.arenaBytes = this.#arena.pageBytes
   }
 
-  /** As `get`, whoever may have it: for protocols that know no session ID context. The session is not copied. */
+  /**
+   * As `get`, whoever may have it: for protocols that know no session ID context. The session is not copied: what
+   * this returns holds until the next call.
+   */
   getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): SessionView | 'miss' | 'expired' {
     const slot = this.#index.use(id)
     const record = slot === undefined ? undefined : this.#record.open(slot)

@@ -1,29 +1,42 @@
 // Where a session lies in the store, for callers that copy it to where they want it.
 
 import { endianness } from 'node:os'
-import { createPage, type Page } from './arena.ts'
+import { createPage, NO_PAGE, type Page } from './arena.ts'
 import type { Version } from './change.ts'
 
 const IS_LITTLE_ENDIAN = endianness() === 'LE'
 /** Up to here a loop over words takes less time than a call into Node's native code. */
 const MAX_LOOP_BYTES = 512
 
-/** Holds until the store changes. */
+/** Set onto one session at a time, so that a get allocates nothing. What it returns holds until the store changes. */
 export class SessionView {
-  readonly ttlMs: number
-  /** `length` bytes from `start` on, a multiple of 4, are the session's. */
-  readonly start: number
-  readonly length: number
-  readonly #page: Page
-  /** Where clock and origin of its version are, in doubles. */
-  readonly #versionAt: number
+  #ttlMs = 0
+  #start = 0
+  #length = 0
+  #page = NO_PAGE
+  #versionAt = 0
 
-  constructor(ttlMs: number, page: Page, start: number, length: number, versionAt: number) {
-    this.ttlMs = ttlMs
-    this.start = start
-    this.length = length
+  /** `start`: a multiple of 4. `versionAt`: where clock and origin of its version are, in doubles. */
+  set(ttlMs: number, page: Page, start: number, length: number, versionAt: number): this {
+    this.#ttlMs = ttlMs
+    this.#start = start
+    this.#length = length
     this.#page = page
     this.#versionAt = versionAt
+    return this
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs
+  }
+
+  /** The session is `length` bytes of `bytes` from here on. */
+  get start(): number {
+    return this.#start
+  }
+
+  get length(): number {
+    return this.#length
   }
 
   get bytes(): Buffer {
@@ -62,6 +75,6 @@ export class SessionView {
     const page = createPage(versionBytes + bytes.length)
     page.doubles.set([clock, origin])
     page.bytes.set(bytes, versionBytes)
-    return new SessionView(this.ttlMs, page, versionBytes, bytes.length, 0)
+    return new SessionView().set(this.ttlMs, page, versionBytes, bytes.length, 0)
   }
 }

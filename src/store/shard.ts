@@ -94,6 +94,11 @@ export class FingerprintShard extends Shard<number> {
     this.#lookaside = new PlaceLookaside(keys, slots)
   }
 
+  /** Reads what `find` and `use` begin with. */
+  touch(key: number): number {
+    return this.#lookaside.touch(key)
+  }
+
   protected override placeOf(key: number): number | undefined {
     const known = this.#lookaside.find(key)
     if (known !== undefined) return known

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Turn, type TurnMember } from '../../src/frontends/memcached/turn.ts'
-import { FakeClock } from '../support/fake-clock.ts'
+import { createCacheFixture } from '../support/cache-fixture.ts'
+import type { FakeClock } from '../support/fake-clock.ts'
 
 interface Fixture {
   readonly turn: Turn
@@ -16,23 +17,25 @@ interface Fixture {
 
 function setup(): Fixture {
   const log: string[] = []
-  const clock = new FakeClock()
-  const turn = new Turn(clock)
+  const { clock, hooks } = createCacheFixture()
+  const turn = new Turn(clock, hooks.prefetch)
   const member = (name: string) => ({
+    readAhead: () => log.push(`${name} ahead`),
     carryOut: (nowMs: number) => log.push(`${name} at ${nowMs}`),
     sendAnswers: () => log.push(`${name} answers`),
   })
   return { turn, clock, log, member }
 }
 
-test('all commands are carried out before the first answer is sent, once', async () => {
+test('all read ahead, then all commands are carried out, then all answers are sent, once', async () => {
   const { turn, clock, log, member } = setup()
   turn.add(member('a'))
   turn.add(member('b'))
   assert.deepEqual(log, [])
   await nextTurn()
   const nowMs = clock.monotonicMs()
-  assert.deepEqual(log, [`a at ${nowMs}`, `b at ${nowMs}`, 'a answers', 'b answers'])
+  const carriedOut = [`a at ${nowMs}`, `b at ${nowMs}`]
+  assert.deepEqual(log, ['a ahead', 'b ahead', ...carriedOut, 'a answers', 'b answers'])
   log.length = 0
   turn.add(member('c'))
   await nextTurn()
@@ -82,7 +85,7 @@ test('answers are sent when there are many, whole for each, before others are ca
   }
   turn.end()
   assert.deepEqual(
-    log.map((line) => line.replace(/ at .*/, '')),
+    log.filter((line) => !line.endsWith('ahead')).map((line) => line.replace(/ at .*/, '')),
     ['a', 'b', 'a answers', 'b answers', 'c', 'd', 'c answers', 'd answers', 'e', 'e answers'],
   )
 })

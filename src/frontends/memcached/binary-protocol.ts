@@ -51,6 +51,7 @@ interface Body {
 export class BinaryProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: BinaryParser
+  #ahead: Frame | undefined
 
   constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
@@ -61,8 +62,16 @@ export class BinaryProtocol implements Protocol {
     return this.#parser.isMidway
   }
 
+  readAhead(): void {
+    this.#ahead = this.#parser.next()
+    if (this.#ahead === undefined) return
+    const isGet = BINARY_COMMANDS.get(this.#ahead.opcode)?.kind === 'get'
+    if (isGet) this.#parts.entries.announce(this.#ahead.key)
+  }
+
   step(resume: Resume): Step {
-    const frame = this.#parser.next()
+    const frame = this.#ahead ?? this.#parser.next()
+    this.#ahead = undefined
     if (frame === undefined) return 'starved'
     const { stats, entries } = this.#parts
     const command = BINARY_COMMANDS.get(frame.opcode)

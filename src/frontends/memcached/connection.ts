@@ -93,6 +93,10 @@ export class Connection implements TurnMember, SocketUser {
     this.#joinTurn()
   }
 
+  readAhead(): void {
+    if (this.#state === 'open') this.#protocolOf(this.#input.at(0)).readAhead()
+  }
+
   carryOut(nowMs: number): void {
     this.#answersAt = this.#output.length
     if (this.#state === 'open') this.#run(nowMs)

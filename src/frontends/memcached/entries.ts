@@ -4,11 +4,12 @@ import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { Version } from '../../store/change.ts'
 import type { PeekedSession } from '../../store/session-store.ts'
+import { SessionView } from '../../store/session-view.ts'
 import type { PutResult } from '../../store/stats.ts'
 import { toTtlMs } from './expiry.ts'
-import { type EntryKey, toEntryKey } from './keys.ts'
+import { type EntryKey, toEntryKey, toSessionKey } from './keys.ts'
 import type { MemcachedStats } from './stats.ts'
-import { type Entry, fromStored, fromView, toStored, type Value } from './values.ts'
+import { type Entry, fromStored, readView, toStored, type Value } from './values.ts'
 
 /** What is there already, for a command that changes it. */
 export interface OldEntry extends Value {
@@ -60,6 +61,7 @@ export class Entries {
   readonly #hooks: LocalHooks
   readonly #clock: Clock
   readonly #stats: MemcachedStats
+  readonly #found: Entry = { flags: 0, value: new SessionView() }
 
   constructor(hooks: LocalHooks, clock: Clock, stats: MemcachedStats) {
     this.#hooks = hooks
@@ -67,13 +69,19 @@ export class Entries {
     this.#stats = stats
   }
 
+  /** The same object each time. */
   get(key: Buffer): Entry | undefined {
     this.#stats.gets += 1
-    const { id, form } = toEntryKey(key)
-    const found = this.#hooks.getAny(id)
+    const sessionKey = toSessionKey(key)
+    const found = this.#hooks.getAny(sessionKey?.id ?? key)
     if (found === undefined) return undefined
     this.#stats.getHits += 1
-    return fromView(form, found)
+    return readView(sessionKey?.form ?? 'plain', found, this.#found)
+  }
+
+  /** Says that this key is going to be asked for. */
+  announce(key: Buffer): void {
+    this.#hooks.prefetch.add(toSessionKey(key)?.id ?? key)
   }
 
   getAndTouch(key: Buffer, expirySec: number): Entry | undefined {

@@ -27,6 +27,11 @@ const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:', 'nginx:tls-
 const BASE64URL_PREFIX = Buffer.from('h2o:ssl-session-cache:')
 
 export function toEntryKey(key: Buffer): EntryKey {
+  return toSessionKey(key) ?? { id: key, form: 'plain' }
+}
+
+/** Undefined for a key whose bytes are the ID. */
+export function toSessionKey(key: Buffer): EntryKey | undefined {
   for (const prefix of HEX_PREFIXES) {
     if (!startsWith(key, prefix)) continue
     const id = readHex(key, prefix.length)
@@ -36,7 +41,7 @@ export function toEntryKey(key: Buffer): EntryKey {
     const id = readBase64url(key.subarray(BASE64URL_PREFIX.length))
     if (id !== undefined && id.length <= MAX_ID_BYTES) return { id, form: 'base64url_session' }
   }
-  return { id: key, form: 'plain' }
+  return undefined
 }
 
 /** Undefined unless the bytes are exactly what encoding the result gives. */

@@ -27,16 +27,19 @@ export interface MetaCommand {
   readonly data: Buffer
 }
 
+/** The same object for each get of a connection: nearly every command is one. */
+export interface GetCommand {
+  readonly type: 'get'
+  key: Buffer
+  withCas: boolean
+  /** Of gat and gats. */
+  expirySec: number | undefined
+  /** Whether END follows. */
+  isLast: boolean
+}
+
 export type TextCommand =
-  | {
-      readonly type: 'get'
-      readonly key: Buffer
-      readonly withCas: boolean
-      /** Of gat and gats. */
-      readonly expirySec: number | undefined
-      /** Whether END follows. */
-      readonly isLast: boolean
-    }
+  | GetCommand
   | { readonly type: 'write'; readonly write: Write; readonly isQuiet: boolean }
   | { readonly type: 'arithmetic'; readonly request: Arithmetic; readonly isQuiet: boolean }
   | {

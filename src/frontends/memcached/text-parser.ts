@@ -1,11 +1,12 @@
 // Typed commands out of the bytes of memcached's text protocol. It is asked for one command after the
 // other and owns no socket; what it holds is bounded by the longest line and the largest value.
 
-import { readCurrentKey } from './current-key.ts'
 import type { InputBuffer } from './input-buffer.ts'
+import { KeyMemory } from './key-memory.ts'
 import {
   type AwaitedData,
   BAD_FORMAT,
+  type GetCommand,
   malformed,
   readCommand,
   readExpiry,
@@ -37,6 +38,8 @@ interface KeyList {
 export class TextParser {
   readonly #input: InputBuffer
   readonly #maxValueBytes: number
+  readonly #keyMemory = new KeyMemory()
+  readonly #get: GetCommand
   #keys: KeyList | undefined
   #awaited: AwaitedData | undefined
   /** Bytes still to be thrown away: data of a command that was refused. */
@@ -47,6 +50,8 @@ export class TextParser {
   constructor(input: InputBuffer, maxValueBytes: number) {
     this.#input = input
     this.#maxValueBytes = maxValueBytes
+    const key = Buffer.alloc(0)
+    this.#get = { type: 'get', key, withCas: false, expirySec: undefined, isLast: true }
   }
 
   /** Whether more must come before the command that began can be answered. */
@@ -66,7 +71,7 @@ export class TextParser {
       return undefined
     }
     if (this.#keys !== undefined) return this.#nextKey(this.#keys)
-    if (!this.#skip()) return undefined
+    if (this.#input.length === 0 || !this.#skip()) return undefined
     return this.#awaited === undefined ? this.#readLine() : this.#readData(this.#awaited)
   }
 
@@ -109,9 +114,9 @@ export class TextParser {
       return malformed('CLIENT_ERROR invalid exptime argument\r\n')
     }
     const withCas = verb === 'gets' || verb === 'gats'
-    const key = readCurrentKey(bytes, position, end)
+    const key = this.#keyMemory.read(bytes, position, end)
     if (key === undefined) return malformed(BAD_FORMAT)
-    if (position + key.length === end) return { type: 'get', key, withCas, expirySec, isLast: true }
+    if (position + key.length === end) return this.#getOf(key, withCas, expirySec, true)
     // A copy, as its peer may have to read answers before the last one is given out.
     const rest = Buffer.from(bytes.subarray(position, end))
     this.#keys = { bytes: rest, position: 0, withCas, expirySec }
@@ -120,13 +125,25 @@ export class TextParser {
 
   #nextKey(keys: KeyList): TextCommand {
     const { bytes, position, withCas, expirySec } = keys
-    const key = readCurrentKey(bytes, position, bytes.length)
+    const key = this.#keyMemory.read(bytes, position, bytes.length)
     keys.position = skipSpaces(bytes, position + (key?.length ?? 0), bytes.length)
     const isLast = keys.position === bytes.length
     if (isLast || key === undefined) this.#keys = undefined
-    return key === undefined
-      ? malformed(BAD_FORMAT)
-      : { type: 'get', key, withCas, expirySec, isLast }
+    return key === undefined ? malformed(BAD_FORMAT) : this.#getOf(key, withCas, expirySec, isLast)
+  }
+
+  #getOf(
+    key: Buffer,
+    withCas: boolean,
+    expirySec: number | undefined,
+    isLast: boolean,
+  ): TextCommand {
+    const get = this.#get
+    get.key = key
+    get.withCas = withCas
+    get.expirySec = expirySec
+    get.isLast = isLast
+    return get
   }
 
   #beginCommand(line: Buffer): TextCommand | undefined {

@@ -22,11 +22,17 @@ const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
   expired: 'SERVER_ERROR session refused: it has no lifetime left\r\n',
   early_data: 'SERVER_ERROR session refused: it allows early data\r\n',
 }
+/** What answers to gets are made of, as bytes: a string is read more slowly. */
+const VALUE = Buffer.from('VALUE ')
+const SPACE = Buffer.from(' ')
+const LINE_END = Buffer.from('\r\n')
+const END = Buffer.from('END\r\n')
 const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n'
 
 export class TextProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: TextParser
+  #ahead: TextCommand | undefined
 
   constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
@@ -37,8 +43,14 @@ export class TextProtocol implements Protocol {
     return this.#parser.isMidway
   }
 
+  readAhead(): void {
+    this.#ahead = this.#parser.next()
+    if (this.#ahead?.type === 'get') this.#parts.entries.announce(this.#ahead.key)
+  }
+
   step(resume: Resume): Step {
-    const command = this.#parser.next()
+    const command = this.#ahead ?? this.#parser.next()
+    this.#ahead = undefined
     return command === undefined ? 'starved' : this.#answer(command, resume)
   }
 
@@ -96,20 +108,21 @@ export class TextProtocol implements Protocol {
     const { key, expirySec } = command
     const entry = expirySec === undefined ? entries.get(key) : entries.getAndTouch(key, expirySec)
     if (entry !== undefined) this.#value(key, entry, command.withCas)
-    if (command.isLast) output.text('END\r\n')
+    if (command.isLast) output.bytes(END)
   }
 
   #value(key: Buffer, { flags, value }: Entry, withCas: boolean): void {
     const { output } = this.#parts
-    output.text('VALUE ')
+    output.bytes(VALUE)
     output.bytes(key)
-    output.text(' ')
+    output.bytes(SPACE)
     output.number(flags)
-    output.text(' ')
+    output.bytes(SPACE)
     output.number(value.length)
-    output.text(withCas ? ` ${casTokenOf(value.version)}\r\n` : '\r\n')
+    if (withCas) output.text(` ${casTokenOf(value.version)}`)
+    output.bytes(LINE_END)
     output.session(value)
-    output.text('\r\n')
+    output.bytes(LINE_END)
   }
 
   #arithmetic({ request, isQuiet }: TextCommand & { type: 'arithmetic' }): void {

@@ -4,6 +4,7 @@
 // back to sleep after each (measured at 64 connections: a fifth more gets a second than with neither).
 
 import type { Clock } from '../../base/clock.ts'
+import type { Prefetch } from '../../store/prefetch.ts'
 import { InputMemory } from './input-buffer.ts'
 import { ReplyBuffer } from './reply-buffer.ts'
 
@@ -11,6 +12,8 @@ import { ReplyBuffer } from './reply-buffer.ts'
 const SEND_BYTES = 65_536
 
 export interface TurnMember {
+  /** Reads the first command that came in, and tells the cache of it. */
+  readAhead(): void
   /** Carries out the commands that came in. `nowMs`: of the monotonic clock, read once for all. */
   carryOut(nowMs: number): void
   sendAnswers(): void
@@ -20,10 +23,12 @@ export class Turn {
   readonly input = new InputMemory()
   readonly output = new ReplyBuffer()
   readonly #clock: Clock
+  readonly #prefetch: Prefetch
   #members: TurnMember[] = []
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, prefetch: Prefetch) {
     this.#clock = clock
+    this.#prefetch = prefetch
   }
 
   /** To be called once a turn by each. */
@@ -37,21 +42,24 @@ export class Turn {
   end(): void {
     const members = this.#members
     this.#members = []
-    const nowMs = this.#clock.monotonicMs()
-    let waiting: TurnMember[] = []
-    for (const member of members) {
-      member.carryOut(nowMs)
-      waiting.push(member)
-      if (this.output.length < SEND_BYTES) continue
-      this.#send(waiting)
-      waiting = []
+    if (members.length > 1) {
+      for (const member of members) member.readAhead()
+      this.#prefetch.run()
     }
-    this.#send(waiting)
+    const nowMs = this.#clock.monotonicMs()
+    let sent = 0
+    for (let at = 0; at < members.length; at += 1) {
+      members[at]?.carryOut(nowMs)
+      if (this.output.length < SEND_BYTES) continue
+      this.#send(members, sent, at + 1)
+      sent = at + 1
+    }
+    this.#send(members, sent, members.length)
     this.input.clear()
   }
 
-  #send(members: readonly TurnMember[]): void {
-    for (const member of members) member.sendAnswers()
+  #send(members: readonly TurnMember[], start: number, end: number): void {
+    for (let at = start; at < end; at += 1) members[at]?.sendAnswers()
     this.output.truncate(0)
   }
 }

@@ -22,9 +22,9 @@ export interface Value {
 
 /** What a get found. */
 export interface Entry {
-  readonly flags: number
-  /** Holds until the cache changes. */
-  readonly value: SessionView
+  flags: number
+  /** Holds until the cache changes or is asked again. */
+  value: SessionView
 }
 
 /** The largest value text that could still be a session of `blocksize` bytes: base64url of it. */
@@ -57,12 +57,16 @@ export function fromStored(form: KeyForm, stored: Buffer): Value {
   return { flags: 0, data: stored }
 }
 
-/** Without a copy of what lies in the cache as it was given. */
-export function fromView(form: KeyForm, stored: SessionView): Entry {
-  const isAsGiven = form !== 'base64url_session' && stored.bytes[stored.start] !== MARK[0]
-  if (isAsGiven) return { flags: 0, value: stored }
-  const { flags, data } = fromStored(form, stored.session)
-  return { flags, value: stored.detached(data) }
+/** Sets the entry onto what is stored, without a copy of what lies in the cache as it was given. */
+export function readView(form: KeyForm, stored: SessionView, entry: Entry): Entry {
+  entry.flags = 0
+  entry.value = stored
+  if (form === 'base64url_session' || stored.bytes[stored.start] === MARK[0]) {
+    const { flags, data } = fromStored(form, stored.session)
+    entry.flags = flags
+    entry.value = stored.detached(data)
+  }
+  return entry
 }
 
 function hasMark(bytes: Buffer): boolean {

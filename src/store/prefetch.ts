@@ -1,6 +1,6 @@
 // What the gets that come next will read, brought into the processor's cache for all of them together. A get waits for
 // memory three times, each time for what tells it where to look next: lookaside, location, record. Here many wait for
-// each of these at the same time (measured: 64 gets at once, a twentieth more a second over TCP).
+// each of these at the same time (measured: 64 gets at once, four in a hundred more a second over TCP).
 //
 // JavaScript has no instruction for this: bytes are read, and what they are does not matter. No step decides by what
 // another ID's step has just read, or the processor would wait for that first.

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { codeOf } from '../src/base/errors.ts'
 import { endWithUs } from './children.ts'
 import { pinned, SERVER_CPU } from './pinned.ts'
 
@@ -112,12 +113,28 @@ export async function startNode(
 
 /** Seconds of processor time of a process since its start, that of its child processes included. */
 export function cpuSecOf(pid: number | undefined): number {
+  // Children first: the time of one that ends meanwhile is its parent's from then on.
+  const childrenSec = childrenOf(pid).reduce(
+    (sumSec, child) => sumSec + (tryCpuSecOf(child) ?? 0),
+    0,
+  )
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   // The name, in parentheses, may hold blanks; behind it, from the 12th field on, user and system time of the
   // process, then of its children that ended.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0)
-  return childrenOf(pid).reduce((sumSec, child) => sumSec + cpuSecOf(child), ticks / TICKS_PER_SEC)
+  return childrenSec + ticks / TICKS_PER_SEC
+}
+
+/** Undefined when the process has ended. */
+function tryCpuSecOf(pid: number): number | undefined {
+  try {
+    return cpuSecOf(pid)
+  } catch (error) {
+    // ESRCH: it ended while it was read.
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ESRCH') return undefined
+    throw error
+  }
 }
 
 /** Those that run. */

@@ -9,7 +9,7 @@ import { systemRandom } from '../src/base/random.ts'
 import { generateKey } from '../src/wire/keyring.ts'
 import { freeAddresses } from '../test/support/free-ports.ts'
 import type { NodeOrder, NodeReport } from './cluster-node.ts'
-import { pinned } from './pinned.ts'
+import { type Cpu, pinned } from './pinned.ts'
 
 const PROGRAM = fileURLToPath(new URL('./cluster-node.ts', import.meta.url))
 const MEET_TIMEOUT_MS = 30_000
@@ -19,13 +19,15 @@ export interface ClusterOptions {
   /** Of each node's cache. */
   readonly items: number
   /** The processor of each node. */
-  readonly cpus: readonly number[]
+  readonly cpus: readonly Cpu[]
   /** Further options of Node. */
   readonly execArgs?: (number: number) => readonly string[]
 }
 
 export interface ClusterNode {
   readonly order: (what: NodeOrder) => Promise<NodeReport>
+  /** Ends the process as a crash would. A fresh one takes its place, which is not started. */
+  readonly crash: () => Promise<void>
   /** Ends the process, cleanly. */
   readonly stop: () => Promise<void>
 }
@@ -48,7 +50,7 @@ export async function withCluster<Result>(
     const [node, listen] = [nodes[number], addresses[number]]
     if (node === undefined || listen === undefined) throw new Error(`there is no node ${number}`)
     const peers = addresses.filter((address) => address !== listen)
-    const setup = { name: `node${number}`, listen, peers, key, items }
+    const setup = { number, listen, peers, key, items }
     return node.order({ kind: 'start', setup })
   }
   try {
@@ -70,7 +72,23 @@ export async function untilMet(nodes: readonly ClusterNode[]): Promise<void> {
 }
 
 /** A node of a process of its own, on this processor, not started. */
-export function spawnNode(cpu: number, execArgs: readonly string[] = []): ClusterNode {
+export function spawnNode(cpu: Cpu, execArgs: readonly string[] = []): ClusterNode {
+  let { child, exit } = spawnProcess(cpu, execArgs)
+  return {
+    order: (what) => giveOrder(child, exit, what),
+    async crash() {
+      child.kill('SIGKILL')
+      await exit
+      ;({ child, exit } = spawnProcess(cpu, execArgs))
+    },
+    async stop() {
+      if (child.connected) child.disconnect()
+      await exit
+    },
+  }
+}
+
+function spawnProcess(cpu: Cpu, execArgs: readonly string[]) {
   const args = [...execArgs, '--import', import.meta.resolve('tsx'), PROGRAM]
   const [command, allArgs] = pinned(cpu, process.execPath, args)
   const child = spawn(command, allArgs, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
@@ -78,13 +96,7 @@ export function spawnNode(cpu: number, execArgs: readonly string[] = []): Cluste
     child.once('exit', resolve)
     child.once('error', () => resolve())
   })
-  return {
-    order: (what) => giveOrder(child, exit, what),
-    async stop() {
-      if (child.connected) child.disconnect()
-      await exit
-    },
-  }
+  return { child, exit }
 }
 
 async function giveOrder(

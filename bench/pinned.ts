@@ -6,10 +6,18 @@ import { availableParallelism } from 'node:os'
 
 export const SERVER_CPU = 0
 export const GENERATOR_CPU = 1
+/**
+ * Where the kernel likes. For what is profiled: on one processor the thread that takes V8's samples waits for the one it
+ * watches, and then sees it idle.
+ */
+export const ANY_CPU = 'any'
+
+export type Cpu = number | typeof ANY_CPU
 
 /** Command and arguments that run a program on one processor, where there is more than one. */
-export function pinned(cpu: number, program: string, args: readonly string[]): [string, string[]] {
-  return canPin() ? ['taskset', ['-c', String(cpu), program, ...args]] : [program, [...args]]
+export function pinned(cpu: Cpu, program: string, args: readonly string[]): [string, string[]] {
+  if (cpu === ANY_CPU || !canPin()) return [program, [...args]]
+  return ['taskset', ['-c', String(cpu), program, ...args]]
 }
 
 /** Moves a process that runs, with all its threads, onto one processor, where there is more than one. */

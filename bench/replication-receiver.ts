@@ -2,7 +2,7 @@
 // messages of its parent, a ReceiverOrder each; answers each with a ReceiverReport.
 
 import { asBuffer } from '../src/base/bytes.ts'
-import { createNode } from '../src/node/node.ts'
+import { type CacheNode, createNode } from '../src/node/node.ts'
 
 export interface ReceiverSetup {
   readonly name: string
@@ -20,18 +20,21 @@ export type ReceiverOrder =
 export interface ReceiverReport {
   readonly address: string
   readonly received: number
+  /** Peers whose changes are taken. */
+  readonly verifiedPeers: number
   /** CLOCK_MONOTONIC in milliseconds, the same in all processes; 0 for what did not come. */
   readonly arrivedMs: readonly number[]
 }
 
 const MAX_NUMBERS = 100_000
 
+let node: CacheNode | undefined
 let address = ''
 let received = 0
 const arrivedMs = new Float64Array(MAX_NUMBERS)
 
-function start({ name, key, items, datagramBytes }: ReceiverSetup): Promise<void> {
-  const node = createNode({
+async function start({ name, key, items, datagramBytes }: ReceiverSetup): Promise<void> {
+  node = createNode({
     node: { name },
     caches: [{ name: 'ssl', items, timeout: '1h' }],
     replication: { listen: '127.0.0.1:0', keys: [key], max_datagram: datagramBytes },
@@ -44,9 +47,8 @@ function start({ name, key, items, datagramBytes }: ReceiverSetup): Promise<void
     const number = asBuffer(change.id).readUInt32LE()
     if (number < MAX_NUMBERS) arrivedMs[number] = Number(process.hrtime.bigint()) / 1e6
   }
-  return node.start().then(() => {
-    address = node.listening().find((one) => one.name === 'replication')?.address ?? ''
-  })
+  await node.start()
+  address = node.listening().find((one) => one.name === 'replication')?.address ?? ''
 }
 
 process.on('message', (order: ReceiverOrder) => {
@@ -54,6 +56,7 @@ process.on('message', (order: ReceiverOrder) => {
     const answer: ReceiverReport = {
       address,
       received,
+      verifiedPeers: node?.peers().filter((peer) => peer.isVerified).length ?? 0,
       arrivedMs: [...arrivedMs.subarray(0, numbers)],
     }
     process.send?.(answer)

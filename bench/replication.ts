@@ -33,6 +33,8 @@ const ID_BYTES = 32
 /** Puts in one turn of the event loop, at most: what a busy terminator does between two looks at I/O. */
 export const PUTS_PER_TURN = 500
 const SETTLE_MS = 5000
+const MEET_TIMEOUT_MS = 30_000
+const MEET_PERIOD_MS = 20
 /** While nothing else is to do. */
 export const BETWEEN_PUTS_MS = 3
 
@@ -149,13 +151,25 @@ async function withSender<Result>(
   })
   await sender.start()
   try {
-    while (!sender.readiness().isReady) await delay(20)
-    // Mutual: the receivers take our changes once we answered them.
-    await delay(1500)
+    await untilTaken(sender, receivers)
     await warmUp(sender, items * WARM_UP_SHARE)
     return await run(sender)
   } finally {
     await sender.stop()
+  }
+}
+
+/** Until the receivers take our changes, as they do once we answered them. */
+async function untilTaken(sender: CacheNode, receivers: readonly Receiver[]): Promise<void> {
+  const untilMs = performance.now() + MEET_TIMEOUT_MS
+  for (;;) {
+    const reports = await Promise.all(
+      receivers.map(({ child }) => order(child, { kind: 'report', numbers: 0 })),
+    )
+    const isTaken = reports.every(({ verifiedPeers }) => verifiedPeers > 0)
+    if (isTaken && sender.readiness().isReady) return
+    if (performance.now() > untilMs) throw new Error('the receivers do not find the sender')
+    await delay(MEET_PERIOD_MS)
   }
 }
 

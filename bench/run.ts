@@ -7,6 +7,7 @@ import { benchMemcached } from './memcached.ts'
 import { benchProfile } from './profile.ts'
 import { benchReplication } from './replication.ts'
 import { type BenchResult, writeResults } from './results.ts'
+import { benchResumption } from './resumption.ts'
 import { benchSessiond } from './sessiond.ts'
 import { benchStore } from './store.ts'
 import { printTable, type Row } from './table.ts'
@@ -19,6 +20,7 @@ const BENCHES: Record<string, (isQuick: boolean) => Promise<Row[]>> = {
   replication: benchReplication,
   memcached: benchMemcached,
   sessiond: benchSessiond,
+  resumption: benchResumption,
   terminators: benchTerminators,
   uwsgi: benchUwsgi,
 }

@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { codeOf } from '../src/base/errors.ts'
 import { endWithUs } from './children.ts'
-import { pinned, SERVER_CPU } from './pinned.ts'
+import { type Cpu, pinned, SERVER_CPU } from './pinned.ts'
 
 /** The program as it is installed. */
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
@@ -29,6 +29,8 @@ export interface NodeOptions {
   readonly execArgs?: readonly string[]
   /** As the benchmarks themselves, unless told otherwise. */
   readonly hasHugePages?: boolean
+  /** Default: SERVER_CPU. */
+  readonly cpu?: Cpu
 }
 
 export interface Server {
@@ -44,7 +46,7 @@ export async function startProgram(
   port: number,
   program: string,
   args: readonly string[],
-  cpu = SERVER_CPU,
+  cpu: Cpu = SERVER_CPU,
   env = process.env,
 ): Promise<Server> {
   const [command, allArgs] = pinned(cpu, program, args)
@@ -84,7 +86,7 @@ export function startCli(
   name: string,
   port: number,
   args: readonly string[],
-  { execArgs = [], hasHugePages = true }: NodeOptions = {},
+  { execArgs = [], hasHugePages = true, cpu }: NodeOptions = {},
 ): Promise<Server> {
   const [firstLine = ''] = readFileSync(MAIN, 'utf8').split('\n', 1)
   const options = MAIN_OPTIONS.exec(firstLine)?.[1]?.split(' ')
@@ -92,7 +94,7 @@ export function startCli(
   const allArgs = [...options, ...execArgs, MAIN, ...args]
   const { GLIBC_TUNABLES: _, ...smallPages } = process.env
   const env = hasHugePages ? process.env : smallPages
-  return startProgram(name, port, process.execPath, allArgs, SERVER_CPU, env)
+  return startProgram(name, port, process.execPath, allArgs, cpu, env)
 }
 
 /** Starts a node with this configuration and waits until it accepts connections on `port`. */

@@ -56,7 +56,7 @@ export async function benchSessiond(isQuick: boolean): Promise<Row[]> {
   try {
     await fill(address, key)
     const listen = `${HOST}:${peerPort}`
-    const setup = { name: 'peer', listen, peers: [address], key, items: ITEMS }
+    const setup = { number: 1, listen, peers: [address], key, items: ITEMS }
     await peer.order({ kind: 'start', setup })
     await delay(JOIN_MS)
     const reports: SessiondReport[] = []

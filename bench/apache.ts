@@ -93,7 +93,11 @@ export async function benchApache(isQuick: boolean): Promise<Row[]> {
         name,
         run: contestant(cell, isQuick ? 0.3 : 2),
       })
-      rows.push(...(await allInTurn(`Apache, ${titleOf(cell)}`, all.map(rival), isQuick ? 1 : 5)))
+      rows.push(
+        ...(await allInTurn(`Apache, ${titleOf(cell)}`, all.map(rival), {
+          rounds: isQuick ? 1 : 5,
+        })),
+      )
     }
     return rows
   } finally {

@@ -1,16 +1,23 @@
-// Gets over memcached's text protocol against memcached 1.6 with one thread, and against Redis: the same
-// load, in turn, each server alone on one processor and the load generator on the other.
+// Gets and sets over memcached's text protocol against memcached 1.6 with one thread, and against Redis: the
+// same load, in turn, each server alone on one processor and the load generator on the other.
 
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { freePorts } from '../test/support/free-ports.ts'
 import { compileLoad } from './load-programs.ts'
-import { type NodeOptions, type Server, startNode, startProgram } from './servers.ts'
+import {
+  type NodeOptions,
+  type Server,
+  startNode,
+  startProgram,
+  WITH_TYPESCRIPT,
+} from './servers.ts'
 import type { Row } from './table.ts'
-import { type Contestant, versus } from './versus.ts'
+import { allInTurn, type Contestant } from './versus.ts'
 
 const ECHO = fileURLToPath(new URL('./echo-server.ts', import.meta.url))
+export const LOAD_PROGRAM = 'get-set-load'
 const HOST = '127.0.0.1'
 const KEYS = 10_000
 const LIFETIME_SEC = 3600
@@ -18,78 +25,128 @@ const MAX_ATTEMPTS = 5
 /** Where a goal is judged: one round differs from the next by a tenth. */
 const JUDGED_ROUNDS = 9
 
+export type Operation = 'get' | 'set'
+
 export interface Load {
+  readonly operation: Operation
   readonly connections: number
   readonly outstanding: number
   readonly valueBytes: number
-  /** Of section 8, against memcached. */
-  readonly goal?: number
 }
 
-const LOADS: readonly Load[] = [
-  { connections: 64, outstanding: 1, valueBytes: 130, goal: 0.9 },
-  { connections: 64, outstanding: 16, valueBytes: 130, goal: 3 },
-  { connections: 1, outstanding: 1, valueBytes: 130 },
-  { connections: 16, outstanding: 1, valueBytes: 130 },
-  { connections: 64, outstanding: 1, valueBytes: 1000 },
-  { connections: 64, outstanding: 16, valueBytes: 1000 },
-]
+const OPERATIONS: readonly Operation[] = ['get', 'set']
+const CONNECTIONS = [64, 16, 1]
+const OUTSTANDING = [1, 16]
+const VALUE_BYTES = [130, 1000]
+/** Of section 8, against memcached: gets of sessions, by how many each of 64 connections has outstanding. */
+const GOALS = new Map([
+  [1, 0.9],
+  [16, 3],
+])
 
-export interface GetReport {
+export interface LoadReport {
   readonly operations: number
   readonly seconds: number
   readonly cpuSec: number
 }
 
-type GetLoad = (args: readonly (string | number)[]) => Promise<GetReport>
+export type RunLoad = (args: readonly (string | number)[]) => Promise<LoadReport>
+
+interface Entrant extends Server {
+  readonly port: number
+  readonly protocol: 'memcached' | 'redis'
+}
 
 export async function benchMemcached(isQuick: boolean): Promise<Row[]> {
-  const runLoad = await compileLoad<GetReport>('get-load')
-  const [ours = 0, memcached = 0, redis = 0, echo = 0] = await freePorts(4)
-  const servers: Server[] = []
+  const runLoad = await compileLoad<LoadReport>(LOAD_PROGRAM)
+  const entrants: Entrant[] = []
   try {
-    const node = await startOurs(ours)
-    servers.push(node)
-    const memcachedArgs = ['-u', 'nobody', '-t', '1', '-l', HOST, '-p', String(memcached)]
-    servers.push(await startProgram('memcached', memcached, 'memcached', memcachedArgs))
-    const redisArgs = ['--bind', HOST, '--port', String(redis), '--save', '', '--appendonly', 'no']
-    servers.push(await startProgram('redis', redis, 'redis-server', redisArgs))
-    const [, memcachedServer, redisServer] = servers
-    if (memcachedServer === undefined || redisServer === undefined) throw new Error('no reference')
-    const seconds = isQuick ? 0.2 : 2
+    for (const start of [startTlscached, startMemcached, startRedis]) entrants.push(await start())
     const rows: Row[] = []
-    for (const load of LOADS) {
-      const rounds = isQuick ? 1 : load.goal === undefined ? 5 : JUDGED_ROUNDS
-      await fillMemcached(ours, load.valueBytes)
-      await fillMemcached(memcached, load.valueBytes)
-      await fillRedis(redis, load.valueBytes)
-      const contestant = (protocol: string, port: number, server: Server) =>
-        contestantOf(runLoad, protocol, port, server, load, seconds)
-      const what = `get, ${load.connections} connections, ${load.outstanding} outstanding, ${load.valueBytes} B`
-      const us = contestant('memcached', ours, node)
-      const goal = load.goal === undefined ? {} : { goal: load.goal }
-      const them = contestant('memcached', memcached, memcachedServer)
-      rows.push(...(await versus(`${what}: memcached -t 1`, us, them, { rounds, ...goal })))
-      const redisRun = contestant('redis', redis, redisServer)
-      rows.push(...(await versus(`${what}: redis`, us, redisRun, { rounds })))
-      if (load.goal === undefined) continue
-      // How much of the gap is the runtime's own.
-      const args = [
-        '--import',
-        import.meta.resolve('tsx'),
-        ECHO,
-        String(echo),
-        String(load.valueBytes),
-      ]
-      const echoServer = await startProgram('echo', echo, process.execPath, args)
-      const echoRun = contestant('memcached', echo, echoServer)
-      rows.push(...(await versus(`${what}: Node.js without a cache`, us, echoRun, { rounds })))
-      await echoServer.stop()
+    for (const valueBytes of VALUE_BYTES) {
+      for (const one of entrants) await FILLS[one.protocol](one.port, valueBytes)
+      for (const load of loadsWith(valueBytes)) {
+        rows.push(...(await inTurn(runLoad, load, entrants, isQuick)))
+      }
     }
     return rows
   } finally {
-    await Promise.all(servers.map((server) => server.stop()))
+    await Promise.all(entrants.map((one) => one.stop()))
   }
+}
+
+function loadsWith(valueBytes: number): Load[] {
+  return OPERATIONS.flatMap((operation) =>
+    CONNECTIONS.flatMap((connections) =>
+      OUTSTANDING.map((outstanding) => ({ operation, connections, outstanding, valueBytes })),
+    ),
+  )
+}
+
+async function inTurn(
+  runLoad: RunLoad,
+  load: Load,
+  entrants: readonly Entrant[],
+  isQuick: boolean,
+): Promise<Row[]> {
+  const { operation, connections, outstanding, valueBytes } = load
+  const many = connections === 1 ? 'connection' : 'connections'
+  const what = `${operation}, ${connections} ${many}, ${outstanding} outstanding, ${valueBytes} B`
+  const goal = goalOf(load)
+  const comparesCpu = false
+  const rivalsOf = (all: readonly Entrant[], seconds: number) =>
+    all.map((one) => ({ name: one.name, run: contestantOf(runLoad, one, load, seconds) }))
+  if (goal === undefined) {
+    const rivals = rivalsOf(entrants, isQuick ? 0.1 : 1)
+    return allInTurn(what, rivals, { rounds: isQuick ? 1 : 5, comparesCpu })
+  }
+  // How much of the gap is the runtime's own.
+  const echo = await startEcho(valueBytes)
+  try {
+    const rivals = rivalsOf([...entrants, echo], isQuick ? 0.1 : 2)
+    return await allInTurn(what, rivals, { rounds: isQuick ? 1 : JUDGED_ROUNDS, goal, comparesCpu })
+  } finally {
+    await echo.stop()
+  }
+}
+
+function goalOf({ operation, connections, outstanding, valueBytes }: Load): number | undefined {
+  const isJudged = operation === 'get' && connections === 64 && valueBytes === 130
+  return isJudged ? GOALS.get(outstanding) : undefined
+}
+
+async function startTlscached(): Promise<Entrant> {
+  const [port = 0] = await freePorts(1)
+  return entrantOf('tlscached', 'memcached', port, await startOurs(port))
+}
+
+async function startMemcached(): Promise<Entrant> {
+  const [port = 0] = await freePorts(1)
+  const args = ['-u', 'nobody', '-t', '1', '-l', HOST, '-p', String(port)]
+  const server = await startProgram('memcached', port, 'memcached', args)
+  return entrantOf('memcached -t 1', 'memcached', port, server)
+}
+
+async function startRedis(): Promise<Entrant> {
+  const [port = 0] = await freePorts(1)
+  const args = ['--bind', HOST, '--port', String(port), '--save', '', '--appendonly', 'no']
+  return entrantOf('redis', 'redis', port, await startProgram('redis', port, 'redis-server', args))
+}
+
+async function startEcho(valueBytes: number): Promise<Entrant> {
+  const [port = 0] = await freePorts(1)
+  const args = [...WITH_TYPESCRIPT, ECHO, String(port), String(valueBytes)]
+  const server = await startProgram('echo', port, process.execPath, args)
+  return entrantOf('Node.js without a cache', 'memcached', port, server)
+}
+
+function entrantOf(
+  name: string,
+  protocol: Entrant['protocol'],
+  port: number,
+  server: Server,
+): Entrant {
+  return { ...server, name, protocol, port }
 }
 
 /** A node with room for all keys, that speaks memcached's protocol on this port. */
@@ -104,24 +161,18 @@ export function startOurs(port: number, options?: NodeOptions): Promise<Server> 
 }
 
 /** Arguments of the load generator. */
-export function getArgs(
+export function loadArgs(
   protocol: string,
   port: number,
-  { connections, outstanding, valueBytes }: Load,
+  { operation, connections, outstanding, valueBytes }: Load,
   seconds: number,
 ): (string | number)[] {
-  return [protocol, HOST, port, connections, outstanding, seconds, KEYS, valueBytes]
+  const load = [connections, outstanding, seconds, KEYS, valueBytes]
+  return [protocol, operation, HOST, port, ...load]
 }
 
-function contestantOf(
-  runLoad: GetLoad,
-  protocol: string,
-  port: number,
-  server: Server,
-  load: Load,
-  seconds: number,
-): Contestant {
-  const args = getArgs(protocol, port, load, seconds)
+function contestantOf(runLoad: RunLoad, server: Entrant, load: Load, seconds: number): Contestant {
+  const args = loadArgs(server.protocol, server.port, load, seconds)
   return async () => {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       const cpuBefore = server.cpuSec()
@@ -153,6 +204,8 @@ function fillRedis(port: number, valueBytes: number): Promise<void> {
   const value = 'x'.repeat(valueBytes)
   return fill(port, (key) => `SET ${key} ${value}\r\n`, '+OK\r\n')
 }
+
+const FILLS = { memcached: fillMemcached, redis: fillRedis }
 
 /** Stores every key; each answer is `reply`. */
 async function fill(port: number, command: (key: string) => string, reply: string): Promise<void> {

@@ -8,14 +8,21 @@ import { freePorts } from '../test/support/free-ports.ts'
 import { untilMet, withCluster } from './cluster.ts'
 import { nowUs, type Period, profilingArgs, readProfile } from './cpu-profile.ts'
 import { compileLoad } from './load-programs.ts'
-import { fillMemcached, type GetReport, getArgs, type Load, startOurs } from './memcached.ts'
+import {
+  fillMemcached,
+  LOAD_PROGRAM,
+  type Load,
+  type LoadReport,
+  loadArgs,
+  startOurs,
+} from './memcached.ts'
 import { ANY_CPU } from './pinned.ts'
 import type { BenchResult } from './results.ts'
 
 const FUNCTIONS = 10
 const GETS: readonly Load[] = [
-  { connections: 64, outstanding: 1, valueBytes: 130 },
-  { connections: 64, outstanding: 16, valueBytes: 130 },
+  { operation: 'get', connections: 64, outstanding: 1, valueBytes: 130 },
+  { operation: 'get', connections: 64, outstanding: 16, valueBytes: 130 },
 ]
 /** Rates and turns of the replication benchmark at its moderate rate. */
 const PUTS_PER_SEC = 100_000
@@ -33,7 +40,7 @@ export async function benchProfile(isQuick: boolean): Promise<BenchResult[]> {
 }
 
 async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
-  const runLoad = await compileLoad<GetReport>('get-load')
+  const runLoad = await compileLoad<LoadReport>(LOAD_PROGRAM)
   const [port = 0] = await freePorts(1)
   const folder = newFolder()
   const periods: Period[] = []
@@ -41,8 +48,8 @@ async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchRe
   try {
     for (const load of GETS) {
       await fillMemcached(port, load.valueBytes)
-      await runLoad(getArgs('memcached', port, load, warmUpSec))
-      periods.push(await periodOf(() => runLoad(getArgs('memcached', port, load, profiledSec))))
+      await runLoad(loadArgs('memcached', port, load, warmUpSec))
+      periods.push(await periodOf(() => runLoad(loadArgs('memcached', port, load, profiledSec))))
     }
   } finally {
     await node.stop()

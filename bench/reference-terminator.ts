@@ -63,7 +63,9 @@ export async function benchReferenceTerminator(isQuick: boolean): Promise<Row[]>
         name: cell.kind === 'full' || resumes === undefined ? name : `${name} (${resumes})`,
         run: () => runLoad(targetFor(cell.kind), cell, isQuick ? 0.3 : 2),
       })
-      rows.push(...(await allInTurn(titleOf(cell), entrants.map(rival), isQuick ? 1 : 5)))
+      rows.push(
+        ...(await allInTurn(titleOf(cell), entrants.map(rival), { rounds: isQuick ? 1 : 5 })),
+      )
     }
     return rows
   } finally {

@@ -22,45 +22,27 @@ export interface Run {
 
 export type Contestant = () => Promise<Run>
 
-export async function versus(
-  what: string,
-  ours: Contestant,
-  reference: Contestant,
-  options: { readonly rounds: number; readonly goal?: number },
-): Promise<Row[]> {
-  const ourRuns: Run[] = []
-  const referenceRuns: Run[] = []
-  for (let round = 0; round < options.rounds; round += 1) {
-    ourRuns.push(await ours())
-    referenceRuns.push(await reference())
-  }
-  const ratios = ourRuns.map((run, round) => run.perSec / (referenceRuns[round]?.perSec ?? 0))
-  return [
-    {
-      what,
-      value: medianOf(ratios),
-      unit: 'x',
-      spread: [Math.min(...ratios), Math.max(...ratios)],
-      ...(options.goal !== undefined && { goal: options.goal, isMoreBetter: true }),
-    },
-    ...rowsOf('ours', ourRuns),
-    ...rowsOf('reference', referenceRuns),
-  ]
-}
-
 export interface Rival {
   readonly name: string
   readonly run: Contestant
 }
 
+export interface InTurnOptions {
+  readonly rounds: number
+  /** Of the first one's rate to that of the second. */
+  readonly goal?: number
+  /** Whether there is a row for the ratio of processor times, too. */
+  readonly comparesCpu?: boolean
+}
+
 /**
- * More than two in turn, A B C A B C: the first one's rate and processor time to those of each other one, then
+ * All of them in turn, A B C A B C: the first one's rate and processor time to those of each other one, then
  * everybody's own figures.
  */
 export async function allInTurn(
   what: string,
   [ours, ...others]: readonly Rival[],
-  rounds: number,
+  { rounds, goal, comparesCpu = true }: InTurnOptions,
 ): Promise<Row[]> {
   if (ours === undefined) return []
   const ourRuns: Run[] = []
@@ -73,14 +55,14 @@ export async function allInTurn(
     ...others.flatMap(({ name }, index) => {
       const runs = otherRuns[index] ?? []
       const between = `${ours.name} to ${name}`
+      const rate = `${what}: rate, ${between}${limitOf(runs)}`
+      const rateRow = ratioRow(rate, ourRuns, runs, ({ perSec }) => perSec)
+      const isJudged = goal !== undefined && index === 0
       return [
-        ratioRow(
-          `${what}: rate, ${between}${limitOf(runs)}`,
-          ourRuns,
-          runs,
-          ({ perSec }) => perSec,
-        ),
-        ratioRow(`${what}: CPU time each, ${between}`, ourRuns, runs, ({ cpuUs }) => cpuUs),
+        isJudged ? { ...rateRow, goal, isMoreBetter: true } : rateRow,
+        ...(comparesCpu
+          ? [ratioRow(`${what}: CPU time each, ${between}`, ourRuns, runs, ({ cpuUs }) => cpuUs)]
+          : []),
       ]
     }),
     ...rowsOf(ours.name, ourRuns),

@@ -1,11 +1,11 @@
 /*
- * Load for servers that answer gets over TCP: memcached's text protocol and Redis' RESP.
+ * Load for servers that answer gets and sets over TCP: memcached's text protocol and Redis' RESP.
  *
- *   get-load memcached|redis HOST PORT CONNECTIONS OUTSTANDING SECONDS KEYS VALUE_BYTES
+ *   get-set-load memcached|redis get|set HOST PORT CONNECTIONS OUTSTANDING SECONDS KEYS VALUE_BYTES
  *
- * Keys are "key:" and eight digits, 0..KEYS-1, each with a value of VALUE_BYTES bytes, so that all answers
- * have one length; each is checked at its first and last byte. Every connection keeps OUTSTANDING gets on
- * their way: when n answers came in one read, the next n go in one write. Prints one JSON document.
+ * Keys are "key:" and eight digits, 0..KEYS-1, each with a value of VALUE_BYTES bytes, so that all requests and
+ * all answers have one length; each answer is checked at its first and last byte. Every connection keeps OUTSTANDING
+ * of them on their way: when n answers came in one read, the next n go in one write. Prints one JSON document.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@
 #define MAX_OUTSTANDING 64
 #define MAX_VALUE_BYTES 65536
 #define READ_BYTES 262144
-#define MAX_REQUEST_BYTES 64
+#define MAX_HEAD_BYTES 64
 /* Latencies in buckets of 10 us, up to one second. */
 #define BUCKET_US 10
 #define BUCKETS 100000
@@ -36,19 +36,24 @@ struct connection {
   /* Bytes of the answer that is coming in. */
   long got;
   int first, last;
-  /* When each outstanding get was sent, oldest at `head`. */
+  /* When each outstanding request was sent, oldest at `head`. */
   uint64_t sent_ns[MAX_OUTSTANDING];
   int head;
 };
 
 static struct connection connections[MAX_CONNECTIONS];
 static uint32_t histogram[BUCKETS];
-static int is_redis, outstanding;
-static long keys, answer_bytes, request_bytes, done;
+static int outstanding;
+/* A request, and where the last digit of its key is. */
+static char request[MAX_HEAD_BYTES + MAX_VALUE_BYTES];
+static long request_bytes, last_digit;
+/* What an answer begins with. */
+static char first_byte;
+static long keys, answer_bytes, done;
 static uint64_t seed = 88172645463325252ull;
 
 static void fail(const char *what) {
-  fprintf(stderr, "get-load: %s: %s\n", what, errno ? strerror(errno) : "unexpected answer");
+  fprintf(stderr, "get-set-load: %s: %s\n", what, errno ? strerror(errno) : "unexpected answer");
   exit(1);
 }
 
@@ -65,18 +70,45 @@ static long next_key(void) {
   return (long)(seed % (uint64_t)keys);
 }
 
+static void prepare(int is_redis, int is_set, int value_bytes) {
+  static const char key[] = "key:00000000";
+  char head[MAX_HEAD_BYTES];
+  if (is_redis)
+    request_bytes = sprintf(request, "*%d\r\n$3\r\n%s\r\n$12\r\n%s", is_set ? 3 : 2,
+                            is_set ? "SET" : "GET", key);
+  else
+    request_bytes = sprintf(request, "%s %s", is_set ? "set" : "get", key);
+  last_digit = request_bytes - 1;
+  if (is_set) {
+    const char *format = is_redis ? "\r\n$%d\r\n" : " 0 3600 %d\r\n";
+    request_bytes += sprintf(request + request_bytes, format, value_bytes);
+    memset(request + request_bytes, 'x', value_bytes);
+    request_bytes += value_bytes;
+  }
+  memcpy(request + request_bytes, "\r\n", 2);
+  request_bytes += 2;
+  if (is_set) {
+    answer_bytes = strlen(is_redis ? "+OK\r\n" : "STORED\r\n");
+    first_byte = is_redis ? '+' : 'S';
+  } else if (is_redis) {
+    answer_bytes = sprintf(head, "$%d\r\n", value_bytes) + value_bytes + strlen("\r\n");
+    first_byte = '$';
+  } else {
+    answer_bytes = sprintf(head, "VALUE %s 0 %d\r\n", key, value_bytes) + value_bytes +
+                   strlen("\r\nEND\r\n");
+    first_byte = 'V';
+  }
+}
+
 static int write_request(char *at) {
-  static const char memcached[] = "get key:00000000\r\n";
-  static const char redis[] = "*2\r\n$3\r\nGET\r\n$12\r\nkey:00000000\r\n";
-  const char *text = is_redis ? redis : memcached;
-  memcpy(at, text, request_bytes);
-  char *digit = at + request_bytes - 3;
+  memcpy(at, request, request_bytes);
+  char *digit = at + last_digit;
   for (long key = next_key(), count = 0; count < 8; count++, key /= 10) *digit-- = '0' + key % 10;
   return (int)request_bytes;
 }
 
 static void ask(struct connection *one, int count, uint64_t at_ns, int slot) {
-  char requests[MAX_OUTSTANDING * MAX_REQUEST_BYTES];
+  static char requests[MAX_OUTSTANDING * sizeof request];
   int length = 0;
   for (int index = 0; index < count; index++) {
     one->sent_ns[(slot + index) % outstanding] = at_ns;
@@ -93,7 +125,7 @@ static void take(struct connection *one) {
   uint64_t at_ns = now_ns();
   int count = 0, slot = one->head;
   for (ssize_t at = 0; at < length;) {
-    if (one->got == 0 && bytes[at] != (is_redis ? '$' : 'V')) errno = 0, fail("answer");
+    if (one->got == 0 && bytes[at] != first_byte) errno = 0, fail("answer");
     long left = answer_bytes - one->got;
     if (left > length - at) {
       one->got += length - at;
@@ -121,23 +153,18 @@ static double percentile_us(double share) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 9) return fprintf(stderr, "get-load: wrong arguments\n"), 2;
-  is_redis = strcmp(argv[1], "redis") == 0;
-  int count = atoi(argv[4]), value_bytes = atoi(argv[8]);
-  outstanding = atoi(argv[5]);
-  double seconds = atof(argv[6]);
-  keys = atol(argv[7]);
+  if (argc != 10) return fprintf(stderr, "get-set-load: wrong arguments\n"), 2;
+  int count = atoi(argv[5]), value_bytes = atoi(argv[9]);
+  outstanding = atoi(argv[6]);
+  double seconds = atof(argv[7]);
+  keys = atol(argv[8]);
   if (count < 1 || count > MAX_CONNECTIONS || outstanding < 1 || outstanding > MAX_OUTSTANDING ||
       keys < 1 || value_bytes < 1 || value_bytes > MAX_VALUE_BYTES)
-    return fprintf(stderr, "get-load: argument out of bounds\n"), 2;
-  char head[64];
-  request_bytes = is_redis ? 13 + 5 + 12 + 2 : 18;
-  answer_bytes = is_redis ? snprintf(head, sizeof head, "$%d\r\n", value_bytes) + value_bytes + 2
-                          : snprintf(head, sizeof head, "VALUE key:00000000 0 %d\r\n", value_bytes) +
-                                value_bytes + 7;
+    return fprintf(stderr, "get-set-load: argument out of bounds\n"), 2;
+  prepare(strcmp(argv[1], "redis") == 0, strcmp(argv[2], "set") == 0, value_bytes);
   int epoll = epoll_create1(0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[3]))};
-  inet_pton(AF_INET, argv[2], &address.sin_addr);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[4]))};
+  inet_pton(AF_INET, argv[3], &address.sin_addr);
   for (int index = 0; index < count; index++) {
     struct connection *one = &connections[index];
     int yes = 1;

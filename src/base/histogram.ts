@@ -12,7 +12,8 @@ export class DurationHistogram {
   sumSec = 0
   count = 0
 
-  observe(durationMs: number): void {
+  /** So many times the same. */
+  observe(durationMs: number, times = 1): void {
     const durationSec = durationMs / 1000
     let bucket = 0
     while (
@@ -21,8 +22,8 @@ export class DurationHistogram {
     ) {
       bucket += 1
     }
-    this.counts[bucket] = (this.counts[bucket] ?? 0) + 1
-    this.sumSec += durationSec
-    this.count += 1
+    this.counts[bucket] = (this.counts[bucket] ?? 0) + times
+    this.sumSec += durationSec * times
+    this.count += times
   }
 }

@@ -18,7 +18,7 @@ interface Fixture {
 function setup(): Fixture {
   const log: string[] = []
   const { clock, hooks } = createCacheFixture()
-  const turn = new Turn(clock, hooks.prefetch)
+  const turn = new Turn(hooks)
   const member = (name: string) => ({
     readAhead: () => log.push(`${name} ahead`),
     carryOut: (nowMs: number) => log.push(`${name} at ${nowMs}`),

@@ -27,6 +27,30 @@ test('a get without a context is measured, a peek is neither counted nor measure
   assert.deepEqual(hooks.getAny(id)?.version, hooks.versionOf(id))
 })
 
+test('gets that are answered together are measured together, each as long as all, even when one fails', () => {
+  const { hooks, clock, encode } = setup()
+  const { getDurations } = hooks.stats
+  hooks.putOwn(id, encode())
+  hooks.together((nowMs) => {
+    assert.equal(nowMs, clock.monotonicMs())
+    assert.deepEqual(hooks.getAny(id)?.session, encode())
+    clock.advance(3)
+    assert.equal(hooks.getAny(Buffer.from('none')), undefined)
+  })
+  assert.deepEqual([getDurations.count, getDurations.sumSec], [2, 0.006])
+  const failing = () =>
+    hooks.together(() => {
+      hooks.getAny(id)
+      throw new Error('a member failed')
+    })
+  assert.throws(failing, /a member failed/)
+  assert.equal(getDurations.count, 3)
+  // By itself again, at the time it is now.
+  clock.advance(301_000)
+  assert.equal(hooks.getAny(id), undefined)
+  assert.equal(getDurations.count, 4)
+})
+
 test('for single use, a get consumes a session of TLS 1.3 and only that; a peek never does', () => {
   const { hooks, encode } = setup(true)
   hooks.putOwn(id, encode())

@@ -61,7 +61,7 @@ export class MemcachedFrontend implements Frontend {
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
     this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
     this.#flusher = new Flusher(hooks, clock)
-    const turn = new Turn(clock, hooks.prefetch)
+    const turn = new Turn(hooks)
     this.#protocolParts = {
       output: turn.output,
       entries: new Entries(hooks, clock, this.stats),

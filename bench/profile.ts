@@ -16,8 +16,10 @@ import {
   loadArgs,
   startOurs,
 } from './memcached.ts'
+import { perfShares, whyWithoutPerf } from './perf.ts'
 import { ANY_CPU } from './pinned.ts'
 import type { BenchResult } from './results.ts'
+import type { Row } from './table.ts'
 
 const FUNCTIONS = 10
 const GETS: readonly Load[] = [
@@ -36,7 +38,11 @@ interface Lengths {
 
 export async function benchProfile(isQuick: boolean): Promise<BenchResult[]> {
   const lengths = isQuick ? { warmUpSec: 0.5, profiledSec: 0.5 } : { warmUpSec: 2, profiledSec: 5 }
-  return [...(await profileGets(lengths)), ...(await profileReplication(lengths))]
+  return [
+    ...(await profileGets(lengths)),
+    ...(await perfGets(lengths)),
+    ...(await profileReplication(lengths)),
+  ]
 }
 
 async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
@@ -54,10 +60,46 @@ async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchRe
   } finally {
     await node.stop()
   }
-  return GETS.map(({ connections, outstanding }, index) => {
-    const what = `memcached get, ${connections} connections, ${outstanding} outstanding`
-    return resultOf(what, folder, periods[index] ?? [0, 0])
-  })
+  return GETS.map((load, index) => resultOf(titleOf(load), folder, periods[index] ?? [0, 0]))
+}
+
+/** A node like the benchmark's own, without a profile. */
+async function perfGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
+  const missing = whyWithoutPerf()
+  if (missing !== undefined) {
+    console.error(`whose code has the processor: not measured: ${missing}`)
+    return []
+  }
+  const runLoad = await compileLoad<LoadReport>(LOAD_PROGRAM)
+  const [port = 0] = await freePorts(1)
+  const node = await startOurs(port)
+  try {
+    const results: BenchResult[] = []
+    for (const load of GETS) {
+      await fillMemcached(port, load.valueBytes)
+      await runLoad(loadArgs('memcached', port, load, warmUpSec))
+      const [shares] = await Promise.all([
+        perfShares(node.pid, profiledSec),
+        // Longer than perf takes to begin and end.
+        runLoad(loadArgs('memcached', port, load, profiledSec + warmUpSec)),
+      ])
+      results.push({
+        name: `profile by perf: ${titleOf(load)}`,
+        rows: [
+          { what: 'kernel', ...percent(shares.kernel) },
+          { what: 'Node.js, V8, libuv and C library', ...percent(shares.runtime) },
+          { what: "JavaScript: ours, lru-cache's and Node's own", ...percent(shares.javaScript) },
+        ],
+      })
+    }
+    return results
+  } finally {
+    await node.stop()
+  }
+}
+
+function titleOf({ connections, outstanding }: Load): string {
+  return `memcached get, ${connections} connections, ${outstanding} outstanding`
 }
 
 async function profileReplication({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
@@ -102,7 +144,6 @@ async function periodOf(work: () => Promise<unknown>): Promise<Period> {
 
 function resultOf(what: string, folder: string, period: Period): BenchResult {
   const { busyShare, functions } = readProfile(folder, period, FUNCTIONS)
-  const percent = (share: number) => ({ value: share * 100, unit: '%' })
   return {
     name: `profile: ${what}`,
     rows: [
@@ -110,4 +151,8 @@ function resultOf(what: string, folder: string, period: Period): BenchResult {
       ...functions.map(({ name, share }) => ({ what: `  of that: ${name}`, ...percent(share) })),
     ],
   }
+}
+
+function percent(share: number): Pick<Row, 'value' | 'unit'> {
+  return { value: share * 100, unit: '%' }
 }

@@ -35,6 +35,7 @@ export interface NodeOptions {
 
 export interface Server {
   readonly name: string
+  readonly pid: number
   /** Seconds of processor time since its start, that of its child processes included. */
   cpuSec(): number
   stop(): Promise<void>
@@ -70,6 +71,7 @@ export async function startProgram(
   }
   return {
     name,
+    pid: child.pid ?? 0,
     // taskset becomes the program itself, so this is the program's own time.
     cpuSec: () => cpuSecOf(child.pid),
     async stop() {

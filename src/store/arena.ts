@@ -147,7 +147,7 @@ export class Arena {
 
   /** Reads what `seek` begins with. */
   touchLocation(slot: number): number {
-    return this.#location[slot] ?? 0
+    return (this.#location[slot] ?? 0) & 1
   }
 
   /** Reads of each line of a slot's block, up to 256 bytes. */
@@ -159,8 +159,8 @@ export class Arena {
     const start = offsetAt(sizeClass, position) / WORD_BYTES
     // Pages need not begin where a line does: the last word may be on one more.
     const last = start + Math.min(sizeClass.blockBytes, MAX_TOUCHED_BYTES) / WORD_BYTES - 1
-    let sum = words[last] ?? 0
-    for (let at = start; at < last; at += LINE_WORDS) sum ^= words[at] ?? 0
+    let sum = (words[last] ?? 0) & 1
+    for (let at = start; at < last; at += LINE_WORDS) sum ^= (words[at] ?? 0) & 1
     return sum
   }
 

@@ -39,7 +39,7 @@ export class PlaceLookaside {
 
   /** Reads the key's set. */
   touch(key: number): number {
-    return this.#entries[this.#firstOf(key)] ?? 0
+    return (this.#entries[this.#firstOf(key)] ?? 0) & 1
   }
 
   /** Puts in a key that is not known here; the one that its set has held longest gives way. */

@@ -3,7 +3,8 @@
 // each of these at the same time (measured: 64 gets at once, four in a hundred more a second over TCP).
 //
 // JavaScript has no instruction for this: bytes are read, and what they are does not matter. No step decides by what
-// another ID's step has just read, or the processor would wait for that first.
+// another ID's step has just read, or the processor would wait for that first: so `touch..` give a bit of it, where V8
+// would look at more whether it is a small integer.
 
 import type { Arena } from './arena.ts'
 import type { SessionIndex } from './session-index.ts'

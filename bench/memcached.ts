@@ -25,7 +25,7 @@ const MAX_ATTEMPTS = 5
 /** Where a goal is judged: one round differs from the next by a tenth. */
 const JUDGED_ROUNDS = 9
 
-export type Operation = 'get' | 'set'
+type Operation = 'get' | 'set'
 
 export interface Load {
   readonly operation: Operation
@@ -50,7 +50,7 @@ export interface LoadReport {
   readonly cpuSec: number
 }
 
-export type RunLoad = (args: readonly (string | number)[]) => Promise<LoadReport>
+type RunLoad = (args: readonly (string | number)[]) => Promise<LoadReport>
 
 interface Entrant extends Server {
   readonly port: number

@@ -110,7 +110,8 @@ async function visit(
 /** One of three nodes is killed and begins again, without a session. */
 function restart(rounds: number): Promise<Row[]> {
   return withTrio(RESTART_SESSIONS, async ([first, second, third], start) => {
-    if (first === undefined || second === undefined || third === undefined) throw new Error('three')
+    if (first === undefined || second === undefined || third === undefined)
+      throw new Error('three nodes are needed')
     const each = RESTART_SESSIONS / 2
     for (const node of [first, second]) {
       await node.order({ kind: 'put', count: each, perSec: PUTS_PER_SEC, perTurn: PUTS_PER_TURN })

@@ -35,7 +35,6 @@ struct connection {
   int fd;
   /* Bytes of the answer that is coming in. */
   long got;
-  int first, last;
   /* When each outstanding request was sent, oldest at `head`. */
   uint64_t sent_ns[MAX_OUTSTANDING];
   int head;

@@ -94,8 +94,8 @@ export class LocalHooks implements SessionHooks {
   }
 
   /**
-   * Runs `work`, whose getAny calls are answered together: each of them takes as long as all. The clock is read for all of
-   * them at once (measured over TCP: with two readings for each get, three in a hundred fewer a second).
+   * Runs `work`, whose getAny calls are answered when it has ended: each takes as long as all of it. The clock is read for
+   * all of them at once (measured over TCP: with two readings for each get, three in a hundred fewer a second).
    */
   together(work: (nowMs: number) => void): void {
     const startMs = this.#clock.monotonicMs()

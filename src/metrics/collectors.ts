@@ -72,7 +72,7 @@ export function collectCaches(registry: Registry, caches: readonly CacheSource[]
   }
   new DurationMetric({
     name: `${PREFIX}get_duration_seconds`,
-    help: 'How long gets took.',
+    help: "How long gets took; over memcached's protocol with all commands that came together.",
     labelNames: ['cache'],
     registry,
     read: () => caches.map(({ name, getDurations }) => seriesOf(getDurations, { cache: name })),

@@ -7,7 +7,7 @@ import { checkContext, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
-import type { Prefetch } from '../store/prefetch.ts'
+import type { Lookups } from '../store/lookups.ts'
 import type { PeekedSession, SessionStore } from '../store/session-store.ts'
 import type { SessionView } from '../store/session-view.ts'
 import type { CacheStats, PutResult } from '../store/stats.ts'
@@ -111,6 +111,19 @@ export class LocalHooks implements SessionHooks {
     }
   }
 
+  /** For gets that are carried out within `together`, whose IDs lie in these bytes. */
+  lookupsIn(bytes: Uint8Array): Lookups {
+    return this.#store.lookupsIn(bytes)
+  }
+
+  /** As `getAny`, within `together`, of the ID that was announced with this number. */
+  getFound(lookups: Lookups, number: number): SessionView | undefined {
+    this.#togetherCount += 1
+    const found = this.#store.getFound(lookups, number, this.#togetherMs)
+    if (typeof found === 'string') return undefined
+    return this.#isSingleUse ? this.#consume(lookups.idOf(number), found) : found
+  }
+
   /** The same for whoever is going to change it: not counted, not consumed, recency as it was. */
   peekAny(id: Uint8Array): PeekedSession | undefined {
     return this.#store.peek(id)
@@ -151,11 +164,6 @@ export class LocalHooks implements SessionHooks {
   /** Removes a session used least recently, whoever it is of; false when none is held. */
   removeOldest(): boolean {
     return this.#store.removeOldest()
-  }
-
-  /** For callers that know of several gets at once. */
-  get prefetch(): Prefetch {
-    return this.#store.prefetch
   }
 
   /** What the cache counts; read it, do not change it. */

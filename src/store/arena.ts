@@ -47,12 +47,6 @@ const POSITION_MASK = 2 ** POSITION_BITS - 1
 /** Location of a slot without a block, as all are in new memory. */
 const NOWHERE = 0
 
-/** Of the processor's cache: 64 bytes. */
-const LINE_WORDS = 16
-/** Beyond that the processor itself sees that lines are read one after the other. */
-const MAX_TOUCHED_BYTES = 256
-const WORD_BYTES = 4
-
 class SizeClass {
   readonly blockBytes: number
   readonly perPage: number
@@ -148,20 +142,6 @@ export class Arena {
   /** Reads what `seek` begins with. */
   touchLocation(slot: number): number {
     return (this.#location[slot] ?? 0) & 1
-  }
-
-  /** Reads of each line of a slot's block, up to 256 bytes. */
-  touchBlock(slot: number): number {
-    const location = this.#location[slot] ?? 0
-    const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)
-    const position = location & POSITION_MASK
-    const { words } = pageAt(sizeClass, position)
-    const start = offsetAt(sizeClass, position) / WORD_BYTES
-    // Pages need not begin where a line does: the last word may be on one more.
-    const last = start + Math.min(sizeClass.blockBytes, MAX_TOUCHED_BYTES) / WORD_BYTES - 1
-    let sum = (words[last] ?? 0) & 1
-    for (let at = start; at < last; at += LINE_WORDS) sum ^= (words[at] ?? 0) & 1
-    return sum
   }
 
   #classAt(classNumber: number): SizeClass {

@@ -20,7 +20,7 @@ import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './are
 import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
 import { SessionCopies } from './session-copies.ts'
-import { SessionView } from './session-view.ts'
+import { IS_LITTLE_ENDIAN, SessionView } from './session-view.ts'
 
 const KIND = 4
 const ID_LENGTH = 5
@@ -31,6 +31,7 @@ const ORIGIN = 16
 const EXPIRES_AT = 24
 const SESSION_LENGTH = 32
 const FIELDS_BYTES = 36
+const WORD_BYTES = 4
 
 const TOMBSTONE = 1
 
@@ -113,6 +114,15 @@ export class RecordReader {
     return this
   }
 
+  /** The same of a slot whose block is known to lie there. */
+  openAt(slot: number, { page, start }: BlockCursor): this {
+    this.#at.page = page
+    this.#at.start = start
+    this.#slot = slot
+    this.#changes = this.#arena.changes
+    return this
+  }
+
   get isTombstone(): boolean {
     return this.#byte(KIND) === TOMBSTONE
   }
@@ -144,6 +154,21 @@ export class RecordReader {
 
   hasId(id: Uint8Array): boolean {
     return this.#equals(this.#at.start + FIELDS_BYTES, this.#byte(ID_LENGTH), id)
+  }
+
+  /** Whether its ID is the `length` bytes from `start` on. */
+  hasIdIn(view: DataView, start: number, length: number): boolean {
+    if (length !== this.#byte(ID_LENGTH)) return false
+    const { bytes, words } = this.#at.page
+    const id = this.#at.start + FIELDS_BYTES
+    let at = 0
+    for (; at + WORD_BYTES <= length; at += WORD_BYTES) {
+      if (words[(id + at) >>> 2] !== view.getUint32(start + at, IS_LITTLE_ENDIAN)) return false
+    }
+    for (; at < length; at += 1) {
+      if (bytes[id + at] !== view.getUint8(start + at)) return false
+    }
+    return true
   }
 
   hasContext(context: Uint8Array): boolean {

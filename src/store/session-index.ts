@@ -64,8 +64,9 @@ export class SessionIndex {
     return this.#doubles.size === 0 ? undefined : this.#doubles.use(bytesKey(id))
   }
 
-  fingerprint(id: Uint8Array): number {
-    return this.#sharding.fingerprint(id)
+  /** Of the ID that is `length` bytes from `start` on. */
+  fingerprintIn(view: DataView, start: number, length: number): number {
+    return this.#sharding.fingerprintIn(view, start, length)
   }
 
   /** Reads what `slotOf` begins with. */
@@ -76,6 +77,11 @@ export class SessionIndex {
   /** The slot of the first ID with this fingerprint, which nearly always is the only one. */
   slotOf(fingerprint: number): number | undefined {
     return this.#shard(fingerprint).find(this.#sharding.keyOf(fingerprint))
+  }
+
+  /** The session in this slot, which `slotOf` gave, becomes the most recently used. */
+  useSlot(fingerprint: number, slot: number): void {
+    this.#shard(fingerprint).useSlot(slot)
   }
 
   /** A slot for an ID that has none; whatever lies in it is the caller's to say from now on. */

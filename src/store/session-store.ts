@@ -7,7 +7,7 @@ import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
-import { Prefetch } from './prefetch.ts'
+import { Lookups } from './lookups.ts'
 import { RecordReader, recordBytes, writeRecord } from './record.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
@@ -51,8 +51,6 @@ export class SessionStore {
   readonly stats: CacheStats = createCacheStats()
   /** What is held, for nodes that compare themselves with this one. */
   readonly entries: StoredEntries
-  /** For callers that know of several gets at once. */
-  readonly prefetch: Prefetch
   onChange: ChangeListener = () => {}
   readonly #clock: Clock
   readonly #versions: VersionClock
@@ -84,7 +82,6 @@ export class SessionStore {
     const slots = this.#index.slots + limits.items
     this.#arena = new Arena(slots, largestRecordBytes(limits))
     this.#record = new RecordReader(this.#arena)
-    this.prefetch = new Prefetch(this.#index, this.#arena)
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
     this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
     const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
@@ -351,6 +348,26 @@ export class SessionStore {
     this.#account()
     this.stats.gets[result] += 1
     return result
+  }
+
+  /** For gets that are carried out together, whose IDs lie in these bytes. */
+  lookupsIn(bytes: Uint8Array): Lookups {
+    return new Lookups(bytes, this.#index, this.#arena)
+  }
+
+  /** As `getAny`, of the ID that was announced with this number. */
+  getFound(lookups: Lookups, number: number, nowMs: number): SessionView | 'miss' | 'expired' {
+    const slot = lookups.slotOf(number)
+    if (slot !== undefined) {
+      const record = this.#record.openAt(slot, lookups.blockOf(number))
+      const ttlMs = record.expiresAtMs - nowMs
+      if (ttlMs > 0 && lookups.isIdOf(number, record)) {
+        this.#index.useSlot(lookups.fingerprintOf(number), slot)
+        this.stats.gets.hit += 1
+        return record.viewSession(ttlMs)
+      }
+    }
+    return this.getAny(lookups.idOf(number), nowMs)
   }
 
   /** Version of what is stored under this ID; nothing is counted and recency stays as it is. */

@@ -4,7 +4,7 @@ import { endianness } from 'node:os'
 import { createPage, NO_PAGE, type Page } from './arena.ts'
 import type { Version } from './change.ts'
 
-const IS_LITTLE_ENDIAN = endianness() === 'LE'
+export const IS_LITTLE_ENDIAN = endianness() === 'LE'
 /** Up to here a loop over words takes less time than a call into Node's native code. */
 const MAX_LOOP_BYTES = 512
 
@@ -66,13 +66,25 @@ export class SessionView {
     const last = first + ((length + 3) >>> 2)
     let from = first
     let to = at
-    // Four a step: V8 looks at each whether it shall stop.
-    for (; from + 4 <= last; from += 4) {
-      view.setUint32(to, words[from] ?? 0, IS_LITTLE_ENDIAN)
-      view.setUint32(to + 4, words[from + 1] ?? 0, IS_LITTLE_ENDIAN)
-      view.setUint32(to + 8, words[from + 2] ?? 0, IS_LITTLE_ENDIAN)
-      view.setUint32(to + 12, words[from + 3] ?? 0, IS_LITTLE_ENDIAN)
-      to += 16
+    // Eight a step, read before they are written: V8 looks up anew where `words` lies whenever something was written.
+    for (; from + 8 <= last; from += 8) {
+      const a = words[from] ?? 0
+      const b = words[from + 1] ?? 0
+      const c = words[from + 2] ?? 0
+      const d = words[from + 3] ?? 0
+      const e = words[from + 4] ?? 0
+      const f = words[from + 5] ?? 0
+      const g = words[from + 6] ?? 0
+      const h = words[from + 7] ?? 0
+      view.setUint32(to, a, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 4, b, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 8, c, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 12, d, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 16, e, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 20, f, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 24, g, IS_LITTLE_ENDIAN)
+      view.setUint32(to + 28, h, IS_LITTLE_ENDIAN)
+      to += 32
     }
     for (; from < last; from += 1) {
       view.setUint32(to, words[from] ?? 0, IS_LITTLE_ENDIAN)

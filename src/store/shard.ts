@@ -50,6 +50,11 @@ export class Shard<Key extends number | string> {
     return this.#firstSlot + place
   }
 
+  /** The key of this slot becomes the most recently used. */
+  useSlot(slot: number): void {
+    this.#moveToTail(slot - this.#firstSlot)
+  }
+
   claim(key: Key): number {
     this.#lru.set(key, true)
     return this.#slotOf(key)

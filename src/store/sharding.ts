@@ -52,9 +52,17 @@ export class Sharding {
       )
     }
     for (; at < length; at += 1) hash = step(hash, byte(id, at))
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    return ((hash ^ (hash >>> 16)) >>> this.#unusedBits) | 0
+    return (finalize(hash) >>> this.#unusedBits) | 0
+  }
+
+  /** The same of the ID that is `length` bytes from `start` on: in half the time. */
+  fingerprintIn(view: DataView, start: number, length: number): number {
+    const end = start + length
+    let hash = this.#seed ^ length
+    let at = start
+    for (; at + 4 <= end; at += 4) hash = step(hash, view.getInt32(at, true))
+    for (; at < end; at += 1) hash = step(hash, view.getUint8(at))
+    return (finalize(hash) >>> this.#unusedBits) | 0
   }
 
   shardOf(fingerprint: number): number {
@@ -75,4 +83,10 @@ function byte(bytes: Uint8Array, at: number): number {
 function step(hash: number, word: number): number {
   const product = Math.imul(hash ^ word, 0x9e3779b1)
   return product ^ (product >>> 15)
+}
+
+function finalize(hash: number): number {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
+  return mixed ^ (mixed >>> 16)
 }

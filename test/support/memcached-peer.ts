@@ -18,7 +18,6 @@ export class MemcachedPeer {
   readonly input = new InputBuffer(this.#memory)
   readonly #output = new ReplyBuffer()
   readonly #protocol: TextProtocol | BinaryProtocol
-  #isAhead = false
   isClosed = false
 
   constructor({ hooks, clock }: CacheFixture, protocol: 'text' | 'binary') {
@@ -47,9 +46,6 @@ export class MemcachedPeer {
   /** Feeds one piece and returns what is answered to it. */
   send(piece: Buffer): Buffer {
     this.input.append(piece)
-    // With others in the same turn, and alone.
-    this.#isAhead = !this.#isAhead
-    if (this.#isAhead && !this.isClosed) this.#protocol.readAhead()
     let step: Step = 'answered'
     while (step === 'answered' && !this.isClosed) {
       step = this.#protocol.step(() => {

@@ -51,27 +51,22 @@ interface Body {
 export class BinaryProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: BinaryParser
-  #ahead: Frame | undefined
 
   constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
     this.#parser = new BinaryParser(input, parts.maxValueBytes)
   }
 
+  get mayTakeLoneGets(): boolean {
+    return false
+  }
+
   get isMidway(): boolean {
     return this.#parser.isMidway
   }
 
-  readAhead(): void {
-    this.#ahead = this.#parser.next()
-    if (this.#ahead === undefined) return
-    const isGet = BINARY_COMMANDS.get(this.#ahead.opcode)?.kind === 'get'
-    if (isGet) this.#parts.entries.announce(this.#ahead.key)
-  }
-
   step(resume: Resume): Step {
-    const frame = this.#ahead ?? this.#parser.next()
-    this.#ahead = undefined
+    const frame = this.#parser.next()
     if (frame === undefined) return 'starved'
     const { stats, entries } = this.#parts
     const command = BINARY_COMMANDS.get(frame.opcode)

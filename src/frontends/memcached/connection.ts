@@ -34,15 +34,16 @@ export class Connection implements TurnMember, SocketUser {
   readonly #onClose: () => void
   readonly #input: InputBuffer
   readonly #output: ReplyBuffer
-  /** Where its answers of this turn lie in the output. */
+  /** Where its answers of this turn begin in the output. */
   #answersAt = 0
-  #answersBytes = 0
   /** Known from the first byte on. */
   #protocol: Protocol | undefined
   /** `blocked`: the peer must read first. `waiting`: a command of its own is not done. */
   #state: 'open' | 'blocked' | 'waiting' | 'ending' | 'closed' = 'open'
-  /** Whether its commands are carried out at the end of this turn. */
-  #isInTurn = false
+  /** What is carried out for it at the end of this turn; `input`: what came in, whatever it is. */
+  #inTurn: 'nothing' | 'input' | 'commands' = 'nothing'
+  /** Whether nothing has come in that its protocol must know of before the next get. */
+  #mayTakeLoneGets = false
   #isPaused = false
   /** Whether its peer sends nothing more. */
   #hasEnded = false
@@ -87,30 +88,36 @@ export class Connection implements TurnMember, SocketUser {
   received(bytes: Buffer, length: number): void {
     const { turn } = this.#options
     this.#parts.stats.bytesRead += length
-    if (!turn.input.hasRoomFor(length)) turn.end()
+    if (this.#inTurn === 'input' || !turn.input.hasRoomFor(length)) turn.end()
     if (this.#state === 'ending' || this.#state === 'closed') return
+    if (this.#mayTakeLoneGets && this.#inTurn === 'nothing' && this.#state === 'open') {
+      this.#inTurn = 'input'
+      turn.addInput(this, bytes, length)
+      return
+    }
     this.#input.append(bytes, length)
     this.#joinTurn()
   }
 
-  readAhead(): void {
-    if (this.#state === 'open') this.#protocolOf(this.#input.at(0)).readAhead()
+  takeOver(start: number, length: number): void {
+    this.#inTurn = 'commands'
+    this.#input.hold(start, length)
   }
 
   carryOut(nowMs: number): void {
     this.#answersAt = this.#output.length
     if (this.#state === 'open') this.#run(nowMs)
     this.#input.keepRest()
-    this.#answersBytes = this.#output.length - this.#answersAt
     if (this.#isPaused && this.#state === 'open') {
       this.#isPaused = false
       this.#socket.resume()
     }
   }
 
-  sendAnswers(): void {
-    this.#isInTurn = false
-    this.#send()
+  sendAnswers(start: number, length: number, nowMs: number): void {
+    if (this.#inTurn === 'input') this.#progressMs = nowMs
+    this.#inTurn = 'nothing'
+    this.#send(start, length)
     // All is answered that came before the peer's end.
     if (this.#hasEnded && this.#state === 'open') this.#end()
   }
@@ -137,8 +144,8 @@ export class Connection implements TurnMember, SocketUser {
   }
 
   #joinTurn(): void {
-    if (this.#isInTurn) return
-    this.#isInTurn = true
+    if (this.#inTurn !== 'nothing') return
+    this.#inTurn = 'commands'
     this.#options.turn.add(this)
   }
 
@@ -160,6 +167,7 @@ export class Connection implements TurnMember, SocketUser {
       if (step === 'waiting') this.#wait('waiting')
     }
     if (hasAnswered) this.#progressMs = nowMs
+    this.#mayTakeLoneGets = protocol.mayTakeLoneGets
     if (!protocol.isMidway) this.#midwaySinceMs = undefined
     else if (hasAnswered || this.#midwaySinceMs === undefined) this.#midwaySinceMs = nowMs
   }
@@ -174,17 +182,15 @@ export class Connection implements TurnMember, SocketUser {
 
   /** Before the turn ends: its answers are the last ones there. */
   #sendNow(): void {
-    this.#answersBytes = this.#output.length - this.#answersAt
-    this.#send()
+    this.#send(this.#answersAt, this.#output.length - this.#answersAt)
     this.#output.truncate(this.#answersAt)
   }
 
-  #send(): void {
-    const length = this.#answersBytes
+  /** The bytes of the output from `start` on. */
+  #send(start: number, length: number): void {
     if (length === 0 || this.#state === 'closed') return
-    this.#answersBytes = 0
     this.#parts.stats.bytesWritten += length
-    this.#socket.send(this.#output.memory, this.#answersAt, length)
+    this.#socket.send(this.#output.memory, start, length)
     const mayRead = this.#socket.waitingBytes <= MAX_UNREAD_BYTES
     if (!mayRead && this.#state === 'open') this.#wait('blocked')
   }

@@ -3,11 +3,12 @@
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { Version } from '../../store/change.ts'
+import type { Lookups } from '../../store/lookups.ts'
 import type { PeekedSession } from '../../store/session-store.ts'
 import { SessionView } from '../../store/session-view.ts'
 import type { PutResult } from '../../store/stats.ts'
 import { toTtlMs } from './expiry.ts'
-import { type EntryKey, toEntryKey, toSessionKey } from './keys.ts'
+import { type EntryKey, type KeyForm, toEntryKey, toSessionKey } from './keys.ts'
 import type { MemcachedStats } from './stats.ts'
 import { type Entry, fromStored, readView, toStored, type Value } from './values.ts'
 
@@ -79,9 +80,18 @@ export class Entries {
     return readView(sessionKey?.form ?? 'plain', found, this.#found)
   }
 
-  /** Says that this key is going to be asked for. */
-  announce(key: Buffer): void {
-    this.#hooks.prefetch.add(toSessionKey(key)?.id ?? key)
+  /** For gets that are carried out together, whose IDs lie in these bytes. */
+  lookupsIn(bytes: Buffer): Lookups {
+    return this.#hooks.lookupsIn(bytes)
+  }
+
+  /** As `get`, of the ID that was announced with this number; `form`: of its key. */
+  getFound(lookups: Lookups, number: number, form: KeyForm): Entry | undefined {
+    this.#stats.gets += 1
+    const found = this.#hooks.getFound(lookups, number)
+    if (found === undefined) return undefined
+    this.#stats.getHits += 1
+    return readView(form, found, this.#found)
   }
 
   getAndTouch(key: Buffer, expirySec: number): Entry | undefined {

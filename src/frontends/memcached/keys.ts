@@ -20,7 +20,7 @@ export interface EntryKey {
 /** memcached: KEY_MAX_LENGTH. */
 export const MAX_KEY_BYTES = 250
 
-const MAX_ID_BYTES = 32
+export const MAX_ID_BYTES = 32
 const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:', 'nginx:tls-session:'].map(
   (text) => Buffer.from(text),
 )
@@ -30,15 +30,15 @@ export function toEntryKey(key: Buffer): EntryKey {
   return toSessionKey(key) ?? { id: key, form: 'plain' }
 }
 
-/** Undefined for a key whose bytes are the ID. */
-export function toSessionKey(key: Buffer): EntryKey | undefined {
+/** Of the key from `start` to `end`: undefined when its bytes are the ID. */
+export function toSessionKey(bytes: Buffer, start = 0, end = bytes.length): EntryKey | undefined {
   for (const prefix of HEX_PREFIXES) {
-    if (!startsWith(key, prefix)) continue
-    const id = readHex(key, prefix.length)
+    if (!startsWith(bytes, start, end, prefix)) continue
+    const id = readHex(bytes, start + prefix.length, end)
     if (id !== undefined) return { id, form: 'session' }
   }
-  if (startsWith(key, BASE64URL_PREFIX)) {
-    const id = readBase64url(key.subarray(BASE64URL_PREFIX.length))
+  if (startsWith(bytes, start, end, BASE64URL_PREFIX)) {
+    const id = readBase64url(bytes.subarray(start + BASE64URL_PREFIX.length, end))
     if (id !== undefined && id.length <= MAX_ID_BYTES) return { id, form: 'base64url_session' }
   }
   return undefined
@@ -51,20 +51,21 @@ export function readBase64url(text: Buffer): Buffer | undefined {
   return bytes.length > 0 && bytes.toString('base64url') === encoded ? bytes : undefined
 }
 
-function startsWith(key: Buffer, prefix: Buffer): boolean {
-  if (key.length <= prefix.length) return false
-  for (let at = 0; at < prefix.length; at += 1) if (key[at] !== prefix[at]) return false
+/** Whether there is more than the prefix, too. */
+function startsWith(bytes: Buffer, start: number, end: number, prefix: Buffer): boolean {
+  if (end - start <= prefix.length) return false
+  for (let at = 0; at < prefix.length; at += 1) if (bytes[start + at] !== prefix[at]) return false
   return true
 }
 
-/** Lower-case digits from `start` to the end. */
-function readHex(key: Buffer, start: number): Buffer | undefined {
-  const digits = key.length - start
+/** Lower-case digits from `start` to `end`. */
+function readHex(bytes: Buffer, start: number, end: number): Buffer | undefined {
+  const digits = end - start
   if (digits % 2 !== 0 || digits > 2 * MAX_ID_BYTES) return undefined
   const id = Buffer.allocUnsafe(digits / 2)
   for (let at = 0; at < id.length; at += 1) {
-    const high = digitOf(key[start + 2 * at] ?? 0)
-    const low = digitOf(key[start + 2 * at + 1] ?? 0)
+    const high = digitOf(bytes[start + 2 * at] ?? 0)
+    const low = digitOf(bytes[start + 2 * at + 1] ?? 0)
     if (high === -1 || low === -1) return undefined
     id[at] = high * 16 + low
   }

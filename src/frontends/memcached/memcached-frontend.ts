@@ -61,10 +61,11 @@ export class MemcachedFrontend implements Frontend {
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
     this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
     this.#flusher = new Flusher(hooks, clock)
-    const turn = new Turn(hooks)
+    const entries = new Entries(hooks, clock, this.stats)
+    const turn = new Turn(hooks, entries)
     this.#protocolParts = {
       output: turn.output,
-      entries: new Entries(hooks, clock, this.stats),
+      entries,
       status: new ServerStatus(hooks, this.stats, {
         clock,
         pid,

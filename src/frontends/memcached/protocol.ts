@@ -17,8 +17,8 @@ export type Resume = (answer: () => void) => void
 export interface Protocol {
   /** Whether a command has begun that more bytes must complete. */
   readonly isMidway: boolean
-  /** Reads the next command, which is carried out later in this turn; if it is a get, the cache is told of it. */
-  readAhead(): void
+  /** Whether a get of the text protocol that comes next, alone, may be answered past it. */
+  readonly mayTakeLoneGets: boolean
   /** Carries out at most one command. */
   step(resume: Resume): Step
 }

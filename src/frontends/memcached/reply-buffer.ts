@@ -2,12 +2,22 @@
 // event loop ends in which they were written. So what is written to lies in the processor's cache.
 
 import type { SessionView } from '../../store/session-view.ts'
+import type { Entry } from './values.ts'
 
 /** More than is gathered before it is sent, but for one large answer. */
 const PIECE_BYTES = 196_608
-/** A session is copied by words: the last one may go beyond its end. */
+/** What is copied by words may go beyond its end with the last one. */
 const WORD_BYTES = 4
 const ZERO = 0x30
+/** Pieces of an answer as the numbers that a DataView writes. */
+const VALU = 0x56414c55
+const E_SPACE = 0x4520
+const SPACE = 0x20
+const LINE_END = 0x0d0a
+const END_ = 0x454e440d
+const NEWLINE = 0x0a
+/** Of that answer, without key and session. */
+const MOST_FRAME_BYTES = 64
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 32
 
@@ -38,15 +48,18 @@ export class ReplyBuffer {
 
   /** In decimal digits; 0 <= number < 2^32. Without making a string, as most answers have two. */
   number(number: number): void {
+    // Known to be a u32, it is divided as one.
+    let rest = number >>> 0
     let digits = 1
-    for (let rest = number; rest >= 10; rest = (rest / 10) >>> 0) digits += 1
+    for (let more = rest; more >= 10; more = (more / 10) >>> 0) digits += 1
     this.#reserve(digits)
     this.#length += digits
-    let rest = number
-    for (let at = this.#length - 1; digits > 0; at -= 1) {
-      this.#bytes[at] = ZERO + (rest % 10)
-      rest = (rest / 10) >>> 0
-      digits -= 1
+    let at = this.#length
+    for (; digits > 0; digits -= 1) {
+      const next = (rest / 10) >>> 0
+      at -= 1
+      this.#bytes[at] = ZERO + (rest - 10 * next)
+      rest = next
     }
   }
 
@@ -58,6 +71,38 @@ export class ReplyBuffer {
     this.#length += length
     if (length > MAX_LOOP_BYTES) bytes.copy(target, start)
     else for (let at = 0; at < length; at += 1) target[start + at] = bytes[at] ?? 0
+  }
+
+  /**
+   * The text protocol's `VALUE <key> <flags> <length>`, the session and `END`, all at once: nearly every answer is that.
+   * The key is `keyBytes` bytes from `keyStart` on; up to three more are read, too.
+   */
+  onlyValue(key: DataView, keyStart: number, keyBytes: number, { flags, value }: Entry): void {
+    this.#reserve(keyBytes + value.length + MOST_FRAME_BYTES)
+    const view = this.#view
+    let at = this.#length
+    view.setInt32(at, VALU)
+    view.setInt16(at + 4, E_SPACE)
+    at += 6
+    for (let done = 0; done < keyBytes; done += WORD_BYTES) {
+      view.setInt32(at + done, key.getInt32(keyStart + done))
+    }
+    at += keyBytes
+    view.setInt8(at, SPACE)
+    this.#length = at + 1
+    this.number(flags)
+    view.setInt8(this.#length, SPACE)
+    this.#length += 1
+    this.number(value.length)
+    at = this.#length
+    view.setInt16(at, LINE_END)
+    at += 2
+    value.copyTo(this.#bytes, view, at)
+    at += value.length
+    view.setInt16(at, LINE_END)
+    view.setInt32(at + 2, END_)
+    view.setInt8(at + 6, NEWLINE)
+    this.#length = at + 7
   }
 
   session(session: SessionView): void {

@@ -32,7 +32,6 @@ const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric valu
 export class TextProtocol implements Protocol {
   readonly #parts: ProtocolParts
   readonly #parser: TextParser
-  #ahead: TextCommand | undefined
 
   constructor(input: InputBuffer, parts: ProtocolParts) {
     this.#parts = parts
@@ -43,14 +42,12 @@ export class TextProtocol implements Protocol {
     return this.#parser.isMidway
   }
 
-  readAhead(): void {
-    this.#ahead = this.#parser.next()
-    if (this.#ahead?.type === 'get') this.#parts.entries.announce(this.#ahead.key)
+  get mayTakeLoneGets(): boolean {
+    return !this.isMidway
   }
 
   step(resume: Resume): Step {
-    const command = this.#ahead ?? this.#parser.next()
-    this.#ahead = undefined
+    const command = this.#parser.next()
     return command === undefined ? 'starved' : this.#answer(command, resume)
   }
 

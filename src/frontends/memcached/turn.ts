@@ -4,60 +4,114 @@
 // back to sleep after each (measured at 64 connections: a fifth more gets a second than with neither).
 
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import type { Entries } from './entries.ts'
 import { InputMemory } from './input-buffer.ts'
+import { LoneGets } from './lone-gets.ts'
 import { ReplyBuffer } from './reply-buffer.ts'
 
 /** Answers are sent when there are as many, though others have commands yet. */
 const SEND_BYTES = 65_536
+/** For one who has its input itself, or one whose input is not a lone get. */
+const NONE = -1
 
 export interface TurnMember {
-  /** Reads the first command that came in, and tells the cache of it. */
-  readAhead(): void
+  /** Takes over `length` bytes of the turn's memory from `start` on, as they are no lone get. */
+  takeOver(start: number, length: number): void
   /** Carries out the commands that came in. `nowMs`: of the monotonic clock, read once for all. */
   carryOut(nowMs: number): void
-  sendAnswers(): void
+  /** Sends `length` bytes of the output from `start` on: what its commands, or its lone get, are answered with. */
+  sendAnswers(start: number, length: number, nowMs: number): void
+}
+
+/** Of one turn; what has the same index is of the same member. */
+interface Members {
+  readonly all: TurnMember[]
+  /** Where input that may be a lone get begins in the turn's memory, then the number of the get; or NONE. */
+  readonly gets: number[]
+  readonly lengths: number[]
 }
 
 export class Turn {
   readonly input = new InputMemory()
   readonly output = new ReplyBuffer()
   readonly #hooks: LocalHooks
-  #members: TurnMember[] = []
+  readonly #loneGets: LoneGets
+  #members = createMembers()
+  /** Of each member, where its answers end in the output. */
+  readonly #ends: number[] = []
 
-  constructor(hooks: LocalHooks) {
+  constructor(hooks: LocalHooks, entries: Entries) {
     this.#hooks = hooks
+    this.#loneGets = new LoneGets(entries, this.input, this.output)
   }
 
   /** To be called once a turn by each. */
   add(member: TurnMember): void {
-    this.#members.push(member)
-    // Behind all input that is there already.
-    if (this.#members.length === 1) setImmediate(() => this.end())
+    this.#add(member, NONE, 0)
   }
 
-  /** At the end, or before, when there is no room for more input. */
+  /** As `add`, with the first `length` bytes, for which there must be room: all that it has to be done in this turn. */
+  addInput(member: TurnMember, bytes: Buffer, length: number): void {
+    this.#add(member, this.input.add(bytes, length), length)
+  }
+
+  /** At the end, or before, when there is no room for more. */
   end(): void {
     const members = this.#members
-    this.#members = []
-    if (members.length > 1) {
-      for (const member of members) member.readAhead()
-      this.#hooks.prefetch.run()
-    }
+    const { all, gets } = members
+    this.#members = createMembers()
     let sent = 0
-    this.#hooks.together((nowMs) => {
-      for (let at = 0; at < members.length; at += 1) {
-        members[at]?.carryOut(nowMs)
+    let nowMs = 0
+    this.#hooks.together((startMs) => {
+      nowMs = startMs
+      this.#findGets(members)
+      for (let at = 0; at < all.length; at += 1) {
+        const get = gets[at] ?? NONE
+        if (get === NONE) all[at]?.carryOut(nowMs)
+        else this.#loneGets.carryOut(get)
+        this.#ends[at] = this.output.length
         if (this.output.length < SEND_BYTES) continue
-        this.#send(members, sent, at + 1)
+        this.#send(all, sent, at + 1, nowMs)
         sent = at + 1
       }
     })
-    this.#send(members, sent, members.length)
+    this.#send(all, sent, all.length, nowMs)
+    this.#loneGets.clear()
     this.input.clear()
   }
 
-  #send(members: readonly TurnMember[], start: number, end: number): void {
-    for (let at = start; at < end; at += 1) members[at]?.sendAnswers()
+  #add(member: TurnMember, start: number, length: number): void {
+    const { all, gets, lengths } = this.#members
+    all.push(member)
+    gets.push(start)
+    lengths.push(length)
+    // Behind all input that is there already.
+    if (all.length === 1) setImmediate(() => this.end())
+  }
+
+  #findGets({ all, gets, lengths }: Members): void {
+    for (let at = 0; at < all.length; at += 1) {
+      const start = gets[at] ?? NONE
+      if (start === NONE) continue
+      const length = lengths[at] ?? 0
+      const get = this.#loneGets.take(start, length)
+      if (get === undefined) all[at]?.takeOver(start, length)
+      gets[at] = get ?? NONE
+    }
+    this.#loneGets.find()
+  }
+
+  #send(all: readonly TurnMember[], from: number, to: number, nowMs: number): void {
+    let start = 0
+    for (let at = from; at < to; at += 1) {
+      const end = this.#ends[at] ?? start
+      all[at]?.sendAnswers(start, end - start, nowMs)
+      start = end
+    }
     this.output.truncate(0)
   }
+}
+
+function createMembers(): Members {
+  return { all: [], gets: [], lengths: [] }
 }

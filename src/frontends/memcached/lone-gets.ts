@@ -1,0 +1,90 @@
+// Gets that came in alone: one whole line, and all that its connection has for this turn. Nearly all are, since a
+// terminator asks for one session and waits. They are read where they came in, looked up together and answered without
+// their connections' buffers and parsers (measured at 64 connections: four in a hundred more a second).
+
+import { asBuffer } from '../../base/bytes.ts'
+import { type Lookups, MAX_LOOKUPS } from '../../store/lookups.ts'
+import type { Entries } from './entries.ts'
+import type { InputMemory } from './input-buffer.ts'
+import { type KeyForm, MAX_ID_BYTES, MAX_KEY_BYTES, toSessionKey } from './keys.ts'
+import type { ReplyBuffer } from './reply-buffer.ts'
+
+/** `get ` and the end of the line, as the numbers that a DataView reads. */
+const VERB = 0x67657420
+const LINE_END = 0x0d0a
+const VERB_BYTES = 4
+const FRAME_BYTES = VERB_BYTES + 2
+const END = Buffer.from('END\r\n')
+
+export class LoneGets {
+  readonly #entries: Entries
+  readonly #input: InputMemory
+  readonly #output: ReplyBuffer
+  readonly #lookups: Lookups
+  readonly #keyStarts = new Int32Array(MAX_LOOKUPS)
+  readonly #keyLengths = new Int32Array(MAX_LOOKUPS)
+  readonly #forms: KeyForm[] = new Array(MAX_LOOKUPS).fill('plain')
+
+  constructor(entries: Entries, input: InputMemory, output: ReplyBuffer) {
+    this.#entries = entries
+    this.#input = input
+    this.#output = output
+    this.#lookups = entries.lookupsIn(input.bytes)
+  }
+
+  /** Takes the `length` bytes of input from `start` on, if they are a get and there is room; returns its number. */
+  take(start: number, length: number): number | undefined {
+    const { view } = this.#input
+    const keyStart = start + VERB_BYTES
+    const keyBytes = length - FRAME_BYTES
+    if (keyBytes < 1 || keyBytes > MAX_KEY_BYTES || this.#lookups.count === MAX_LOOKUPS) {
+      return undefined
+    }
+    const isGet = view.getInt32(start) === VERB && view.getInt16(keyStart + keyBytes) === LINE_END
+    if (!isGet || !isWord(view, keyStart, keyBytes) || !this.#input.hasRoomFor(MAX_ID_BYTES)) {
+      return undefined
+    }
+    const sessionKey = toSessionKey(this.#input.bytes, keyStart, keyStart + keyBytes)
+    const number =
+      sessionKey === undefined
+        ? this.#lookups.add(keyStart, keyBytes)
+        : this.#lookups.add(this.#input.add(asBuffer(sessionKey.id)), sessionKey.id.length)
+    this.#keyStarts[number] = keyStart
+    this.#keyLengths[number] = keyBytes
+    this.#forms[number] = sessionKey?.form ?? 'plain'
+    return number
+  }
+
+  /** To be called when all are there, right before they are carried out. */
+  find(): void {
+    this.#lookups.find()
+  }
+
+  carryOut(number: number): void {
+    const entry = this.#entries.getFound(this.#lookups, number, this.#forms[number] ?? 'plain')
+    if (entry === undefined) {
+      this.#output.bytes(END)
+      return
+    }
+    const keyStart = this.#keyStarts[number] ?? 0
+    this.#output.onlyValue(this.#input.view, keyStart, this.#keyLengths[number] ?? 0, entry)
+  }
+
+  /** All are carried out. */
+  clear(): void {
+    this.#lookups.clear()
+  }
+}
+
+/** Whether there is no space and no control character. */
+function isWord(view: DataView, start: number, length: number): boolean {
+  const end = start + length
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    const four = view.getInt32(at)
+    // Whether one of four bytes is below 0x21.
+    if (((four - 0x21212121) & ~four & 0x80808080) !== 0) return false
+  }
+  for (; at < end; at += 1) if (view.getUint8(at) < 0x21) return false
+  return true
+}

@@ -22,3 +22,31 @@ export function asBuffer(bytes: Uint8Array): Buffer {
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
+
+/** Rounded up to whole u64. */
+export function wholeLongs(bytes: number): number {
+  return (bytes + 7) & ~7
+}
+
+/** Copies `count` u64; for some hundred bytes that takes less time than Buffer.copy, which makes a view first. */
+export function copyLongs(
+  source: BigUint64Array,
+  from: number,
+  target: BigUint64Array,
+  to: number,
+  count: number,
+): void {
+  let at = 0
+  // Four a step, read before they are written: V8 looks up anew where an array lies whenever something was written.
+  for (; at + 4 <= count; at += 4) {
+    const a = source[from + at] ?? 0n
+    const b = source[from + at + 1] ?? 0n
+    const c = source[from + at + 2] ?? 0n
+    const d = source[from + at + 3] ?? 0n
+    target[to + at] = a
+    target[to + at + 1] = b
+    target[to + at + 2] = c
+    target[to + at + 3] = d
+  }
+  for (; at < count; at += 1) target[to + at] = source[from + at] ?? 0n
+}

@@ -7,7 +7,7 @@ import { checkContext, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
-import type { Lookups } from '../store/lookups.ts'
+import type { Lookup, Lookups } from '../store/lookups.ts'
 import type { PeekedSession, SessionStore } from '../store/session-store.ts'
 import type { SessionView } from '../store/session-view.ts'
 import type { CacheStats, PutResult } from '../store/stats.ts'
@@ -116,12 +116,12 @@ export class LocalHooks implements SessionHooks {
     return this.#store.lookupsIn(bytes)
   }
 
-  /** As `getAny`, within `together`, of the ID that was announced with this number. */
-  getFound(lookups: Lookups, number: number): SessionView | undefined {
+  /** As `getAny`, within `together`, of an ID that was announced. */
+  getFound(lookups: Lookups, lookup: Lookup): SessionView | undefined {
     this.#togetherCount += 1
-    const found = this.#store.getFound(lookups, number, this.#togetherMs)
+    const found = this.#store.getFound(lookups, lookup, this.#togetherMs)
     if (typeof found === 'string') return undefined
-    return this.#isSingleUse ? this.#consume(lookups.idOf(number), found) : found
+    return this.#isSingleUse ? this.#consume(lookups.idOf(lookup), found) : found
   }
 
   /** The same for whoever is going to change it: not counted, not consumed, recency as it was. */

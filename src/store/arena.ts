@@ -5,10 +5,11 @@
 // use fill, plus one begun page a size: that is the hard bound. Callers name each block by a slot number of
 // their own, which stays the same when the block moves. A block that becomes free is zeroed.
 
-/** One page, seen as bytes, as u32 and as f64; all blocks begin at a multiple of 8. */
+/** One page, seen as bytes, as u32, as u64 and as f64; all blocks begin, and end, at a multiple of 8. */
 export interface Page {
   readonly bytes: Buffer
   readonly words: Uint32Array
+  readonly longs: BigUint64Array
   readonly doubles: Float64Array
 }
 
@@ -21,6 +22,7 @@ export interface BlockCursor {
 export const NO_PAGE: Page = {
   bytes: Buffer.alloc(0),
   words: new Uint32Array(0),
+  longs: new BigUint64Array(0),
   doubles: new Float64Array(0),
 }
 
@@ -182,6 +184,7 @@ export function createPage(bytes: number): Page {
   return {
     bytes: Buffer.from(buffer),
     words: new Uint32Array(buffer),
+    longs: new BigUint64Array(buffer),
     doubles: new Float64Array(buffer),
   }
 }

@@ -18,19 +18,27 @@ const NOWHERE = -1
 /** A line of the processor's cache: 64 bytes. Most sessions lie in three of them. */
 const LINE_WORDS = 16
 
+/** One of these gets. The block is where its slot's session lies. */
+export class Lookup implements BlockCursor {
+  /** The ID is `idLength` bytes from here on. */
+  idStart = 0
+  idLength = 0
+  fingerprint = 0
+  /** Of the first ID with this fingerprint. */
+  slot = NOWHERE
+  page = NO_PAGE
+  start = 0
+}
+
+/** For the compiler only: there is always one. */
+const NONE = new Lookup()
+
 export class Lookups {
   readonly #bytes: Uint8Array
   readonly #view: DataView
   readonly #index: SessionIndex
   readonly #arena: Arena
-  readonly #starts = new Int32Array(MAX_LOOKUPS)
-  readonly #lengths = new Int32Array(MAX_LOOKUPS)
-  readonly #fingerprints = new Int32Array(MAX_LOOKUPS)
-  readonly #slots = new Int32Array(MAX_LOOKUPS)
-  readonly #blocks: readonly BlockCursor[] = Array.from({ length: MAX_LOOKUPS }, () => ({
-    page: NO_PAGE,
-    start: 0,
-  }))
+  readonly #all: readonly Lookup[] = Array.from({ length: MAX_LOOKUPS }, () => new Lookup())
   #count = 0
   /** Of the arena, when slots were found. */
   #changes = 0
@@ -45,41 +53,38 @@ export class Lookups {
     this.#arena = arena
   }
 
-  get count(): number {
-    return this.#count
-  }
-
-  /** Announces a get; fewer than MAX_LOOKUPS are there. Returns its number, from 0 on. */
-  add(start: number, length: number): number {
-    const number = this.#count
-    this.#starts[number] = start
-    this.#lengths[number] = length
-    const fingerprint = this.#index.fingerprintIn(this.#view, start, length)
-    this.#fingerprints[number] = fingerprint
-    this.#sum ^= this.#index.touch(fingerprint)
+  /** Announces a get of the ID that is `idLength` bytes from `idStart` on; undefined when there are as many as may be. */
+  add(idStart: number, idLength: number): Lookup | undefined {
+    const lookup = this.#all[this.#count]
+    if (lookup === undefined) return undefined
     this.#count += 1
-    return number
+    const fingerprint = this.#index.fingerprintIn(this.#view, idStart, idLength)
+    this.#sum ^= this.#index.touch(fingerprint)
+    lookup.idStart = idStart
+    lookup.idLength = idLength
+    lookup.fingerprint = fingerprint
+    return lookup
   }
 
   /** To be called when all are announced, right before they are carried out. */
   find(): void {
     const count = this.#count
+    const all = this.#all
     const index = this.#index
     const arena = this.#arena
-    const fingerprints = this.#fingerprints
-    const slots = this.#slots
     let sum = this.#sum
     for (let at = 0; at < count; at += 1) {
-      const slot = index.slotOf(fingerprints[at] ?? 0) ?? NOWHERE
-      slots[at] = slot
+      const lookup = all[at] ?? NONE
+      const slot = index.slotOf(lookup.fingerprint) ?? NOWHERE
+      lookup.slot = slot
       if (slot !== NOWHERE) sum ^= arena.touchLocation(slot)
     }
     for (let at = 0; at < count; at += 1) {
-      const slot = slots[at] ?? NOWHERE
-      if (slot !== NOWHERE) arena.seek(slot, this.blockOf(at))
+      const lookup = all[at] ?? NONE
+      if (lookup.slot !== NOWHERE) arena.seek(lookup.slot, lookup)
     }
     for (let at = 0; at < count; at += 1) {
-      const { page, start } = this.blockOf(at)
+      const { page, start } = all[at] ?? NONE
       const { words } = page
       const first = start >>> 2
       sum ^= (words[first] ?? 0) & 1
@@ -93,35 +98,22 @@ export class Lookups {
   /** All are carried out. */
   clear(): void {
     // Pages that the arena gives back are not kept from here.
-    for (let at = 0; at < this.#count; at += 1) this.blockOf(at).page = NO_PAGE
+    for (let at = 0; at < this.#count; at += 1) (this.#all[at] ?? NONE).page = NO_PAGE
     this.#count = 0
   }
 
-  /** The slot that a session with this fingerprint was found in; undefined when it may not be there any more. */
-  slotOf(number: number): number | undefined {
-    const slot = this.#slots[number] ?? NOWHERE
-    return slot === NOWHERE || this.#changes !== this.#arena.changes ? undefined : slot
-  }
-
-  /** Where that slot's block lies. */
-  blockOf(number: number): BlockCursor {
-    const block = this.#blocks[number]
-    if (block === undefined) throw new RangeError('no such get')
-    return block
-  }
-
-  fingerprintOf(number: number): number {
-    return this.#fingerprints[number] ?? 0
+  /** Whether a slot was found, and its block is still there. */
+  isFound(lookup: Lookup): boolean {
+    return lookup.slot !== NOWHERE && this.#changes === this.#arena.changes
   }
 
   /** Whether the record is of this ID. */
-  isIdOf(number: number, record: RecordReader): boolean {
-    return record.hasIdIn(this.#view, this.#starts[number] ?? 0, this.#lengths[number] ?? 0)
+  isIdOf({ idStart, idLength }: Lookup, record: RecordReader): boolean {
+    return record.hasIdIn(this.#view, idStart, idLength)
   }
 
   /** A view. */
-  idOf(number: number): Uint8Array {
-    const start = this.#starts[number] ?? 0
-    return this.#bytes.subarray(start, start + (this.#lengths[number] ?? 0))
+  idOf({ idStart, idLength }: Lookup): Uint8Array {
+    return this.#bytes.subarray(idStart, idStart + idLength)
   }
 }

@@ -13,14 +13,16 @@
 //       36     i  session ID
 //       ..     c  session ID context
 //       ..     n  server name
-//       ..        up to 3 unused: the session begins at a multiple of 4
-//       ..     s  encoded session, its last word filled up
+//       ..        up to 7 unused: the session begins at a multiple of 8
+//       ..     s  encoded session
 
+import { endianness } from 'node:os'
+import { wholeLongs } from '../base/bytes.ts'
 import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
 import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
 import { SessionCopies } from './session-copies.ts'
-import { IS_LITTLE_ENDIAN, SessionView } from './session-view.ts'
+import { SessionView } from './session-view.ts'
 
 const KIND = 4
 const ID_LENGTH = 5
@@ -32,6 +34,7 @@ const EXPIRES_AT = 24
 const SESSION_LENGTH = 32
 const FIELDS_BYTES = 36
 const WORD_BYTES = 4
+const IS_LITTLE_ENDIAN = endianness() === 'LE'
 
 const TOMBSTONE = 1
 
@@ -56,8 +59,8 @@ export function recordBytes(
   nameBytes: number,
   sessionBytes: number,
 ): number {
-  const namesBytes = wholeWords(idBytes + contextBytes + nameBytes)
-  return FIELDS_BYTES - BLOCK_HEADER_BYTES + namesBytes + wholeWords(sessionBytes)
+  const sessionAt = wholeLongs(FIELDS_BYTES + idBytes + contextBytes + nameBytes)
+  return sessionAt + sessionBytes - BLOCK_HEADER_BYTES
 }
 
 /** Writes an entry into a new block for this slot. */
@@ -78,7 +81,7 @@ export function writeRecord(arena: Arena, slot: number, fields: RecordFields): v
   at = writeShort(bytes, at, id)
   at = writeShort(bytes, at, context)
   at = writeShort(bytes, at, serverName)
-  bytes.set(session, wholeWords(at))
+  bytes.set(session, wholeLongs(at))
 }
 
 /** Returns where it ends. */
@@ -128,7 +131,7 @@ export class RecordReader {
   }
 
   get version(): Version {
-    return { clock: this.#clock, origin: this.#origin }
+    return { clock: this.#clock(), origin: this.#origin() }
   }
 
   get expiresAtMs(): number {
@@ -144,12 +147,19 @@ export class RecordReader {
     const { page, start } = this.#at
     const idBytes = this.#byte(ID_LENGTH)
     const { isTombstone } = this
-    hash.compute(page.bytes, start + FIELDS_BYTES, idBytes, this.#clock, this.#origin, isTombstone)
+    hash.compute(
+      page.bytes,
+      start + FIELDS_BYTES,
+      idBytes,
+      this.#clock(),
+      this.#origin(),
+      isTombstone,
+    )
   }
 
   /** Of the digest. */
   get bucket(): number {
-    return bucketOf(this.#clock, this.#origin)
+    return bucketOf(this.#clock(), this.#origin())
   }
 
   hasId(id: Uint8Array): boolean {
@@ -172,11 +182,11 @@ export class RecordReader {
   }
 
   hasContext(context: Uint8Array): boolean {
-    return this.#equals(this.#contextAt, this.#byte(CONTEXT_LENGTH), context)
+    return this.#equals(this.#contextAt(), this.#byte(CONTEXT_LENGTH), context)
   }
 
   hasServerName(serverName: Uint8Array): boolean {
-    return this.#equals(this.#nameAt, this.#byte(NAME_LENGTH), serverName)
+    return this.#equals(this.#nameAt(), this.#byte(NAME_LENGTH), serverName)
   }
 
   copyId(): Buffer {
@@ -184,43 +194,43 @@ export class RecordReader {
   }
 
   copyContext(): Buffer {
-    return this.#copy(this.#contextAt, this.#byte(CONTEXT_LENGTH))
+    return this.#copy(this.#contextAt(), this.#byte(CONTEXT_LENGTH))
   }
 
   copyServerName(): string {
-    const at = this.#nameAt
+    const at = this.#nameAt()
     return this.#at.page.bytes.toString('utf8', at, at + this.#byte(NAME_LENGTH))
   }
 
   copySession(): Buffer {
-    return this.#copies.take(this.#at.page, this.#sessionAt, this.sessionBytes)
+    return this.#copies.take(this.#at.page, this.#sessionAt(), this.sessionBytes)
   }
 
   /** The same one each time. */
   viewSession(ttlMs: number): SessionView {
     const { page, start } = this.#at
     const versionAt = (start + CLOCK) >>> 3
-    return this.#view.set(ttlMs, page, this.#sessionAt, this.sessionBytes, versionAt)
+    return this.#view.set(ttlMs, page, this.#sessionAt(), this.sessionBytes, versionAt)
   }
 
-  get #clock(): number {
+  #clock(): number {
     return this.#at.page.doubles[(this.#at.start + CLOCK) >>> 3] ?? 0
   }
 
-  get #origin(): number {
+  #origin(): number {
     return this.#at.page.doubles[(this.#at.start + ORIGIN) >>> 3] ?? 0
   }
 
-  get #contextAt(): number {
+  #contextAt(): number {
     return this.#at.start + FIELDS_BYTES + this.#byte(ID_LENGTH)
   }
 
-  get #nameAt(): number {
-    return this.#contextAt + this.#byte(CONTEXT_LENGTH)
+  #nameAt(): number {
+    return this.#contextAt() + this.#byte(CONTEXT_LENGTH)
   }
 
-  get #sessionAt(): number {
-    return wholeWords(this.#nameAt + this.#byte(NAME_LENGTH))
+  #sessionAt(): number {
+    return wholeLongs(this.#nameAt() + this.#byte(NAME_LENGTH))
   }
 
   #byte(field: number): number {
@@ -241,9 +251,4 @@ export class RecordReader {
     this.#at.page.bytes.copy(copy, 0, at, at + length)
     return copy
   }
-}
-
-/** Rounded up to whole words of 4 bytes. */
-function wholeWords(bytes: number): number {
-  return (bytes + 3) & ~3
 }

@@ -1,6 +1,6 @@
-// The copies of sessions that callers get: cut from a slab, and copied by words in a plain loop. For the
-// hundred-odd bytes of a session that takes less time than Buffer.copy, which makes a view first.
+// The copies of sessions that callers get: cut from a slab, each at a whole u64.
 
+import { copyLongs, wholeLongs } from '../base/bytes.ts'
 import type { Page } from './arena.ts'
 
 /** How much memory a caller who keeps one copy keeps at most, unless the session itself is larger. */
@@ -8,25 +8,22 @@ const SLAB_BYTES = 32_768
 
 export class SessionCopies {
   #slab = Buffer.alloc(0)
-  #words = new Uint32Array(0)
-  #usedWords = 0
+  #longs = new BigUint64Array(0)
+  #usedBytes = 0
 
-  /** A copy of `length` bytes from byte `start` of the page, which is a multiple of 4. */
+  /** A copy of `length` bytes from byte `start` of the page, which is a multiple of 8. */
   take(page: Page, start: number, length: number): Buffer {
-    const count = (length + 3) >>> 2
-    if (this.#usedWords + count > this.#words.length) this.#begin(count)
-    const to = this.#usedWords
-    this.#usedWords += count
-    const from = start >>> 2
-    const source = page.words
-    const target = this.#words
-    for (let index = 0; index < count; index += 1) target[to + index] = source[from + index] ?? 0
-    return this.#slab.subarray(to * 4, to * 4 + length)
+    const taken = wholeLongs(length)
+    if (this.#usedBytes + taken > this.#slab.length) this.#begin(taken)
+    const at = this.#usedBytes
+    this.#usedBytes += taken
+    copyLongs(page.longs, start >>> 3, this.#longs, at >>> 3, taken >>> 3)
+    return this.#slab.subarray(at, at + length)
   }
 
-  #begin(count: number): void {
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, count * 4))
-    this.#words = new Uint32Array(this.#slab.buffer)
-    this.#usedWords = 0
+  #begin(bytes: number): void {
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes))
+    this.#longs = new BigUint64Array(this.#slab.buffer)
+    this.#usedBytes = 0
   }
 }

@@ -7,7 +7,7 @@ import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
-import { Lookups } from './lookups.ts'
+import { type Lookup, Lookups } from './lookups.ts'
 import { RecordReader, recordBytes, writeRecord } from './record.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
@@ -355,19 +355,18 @@ export class SessionStore {
     return new Lookups(bytes, this.#index, this.#arena)
   }
 
-  /** As `getAny`, of the ID that was announced with this number. */
-  getFound(lookups: Lookups, number: number, nowMs: number): SessionView | 'miss' | 'expired' {
-    const slot = lookups.slotOf(number)
-    if (slot !== undefined) {
-      const record = this.#record.openAt(slot, lookups.blockOf(number))
+  /** As `getAny`, of an ID that was announced. */
+  getFound(lookups: Lookups, lookup: Lookup, nowMs: number): SessionView | 'miss' | 'expired' {
+    if (lookups.isFound(lookup)) {
+      const record = this.#record.openAt(lookup.slot, lookup)
       const ttlMs = record.expiresAtMs - nowMs
-      if (ttlMs > 0 && lookups.isIdOf(number, record)) {
-        this.#index.useSlot(lookups.fingerprintOf(number), slot)
+      if (ttlMs > 0 && lookups.isIdOf(lookup, record)) {
+        this.#index.useSlot(lookup.fingerprint, lookup.slot)
         this.stats.gets.hit += 1
         return record.viewSession(ttlMs)
       }
     }
-    return this.getAny(lookups.idOf(number), nowMs)
+    return this.getAny(lookups.idOf(lookup), nowMs)
   }
 
   /** Version of what is stored under this ID; nothing is counted and recency stays as it is. */

@@ -40,7 +40,9 @@ function setup(singleUse = false) {
           answers[at] = isTaken ? bytes.toString('latin1') : undefined
         },
       }
-      turn.addInput(member, Buffer.from(line), line.length)
+      // As a socket is read.
+      const { readBuffer } = turn.input
+      turn.addInput(member, readBuffer, Buffer.from(line).copy(readBuffer))
     }
     turn.end()
     return answers

@@ -59,6 +59,36 @@ test('a session that holds for ever is written as one in the store is', () => {
   assert.deepEqual(found.detached().version, found.version)
 })
 
+test('an answer of one session is whole, and leaves alone what was written before', () => {
+  const { hooks } = createCacheFixture({ blocksize: 65_536 })
+  const id = Buffer.from('id')
+  const output = new ReplyBuffer()
+  const wordBytes = 4
+  const keyMemory = Buffer.alloc(250 + wordBytes)
+  const keyView = new DataView(keyMemory.buffer, keyMemory.byteOffset, keyMemory.length)
+  fc.assert(
+    fc.property(
+      fc.string({ unit: 'binary-ascii', maxLength: 20 }),
+      fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 250 }),
+      fc.nat({ max: 2 ** 32 - 1 }),
+      fc.uint8Array({ minLength: 1, maxLength: 1200 }),
+      (before, key, flags, session) => {
+        hooks.putOwn(id, session)
+        const value = hooks.getAny(id)
+        assert.ok(value !== undefined)
+        output.text(before)
+        keyMemory.write(key, 'latin1')
+        const start = output.onlyValue(keyView, 0, key.length, { flags, value })
+        const answer = `VALUE ${key} ${flags} ${session.length}\r\n`
+        const expected = Buffer.concat([Buffer.from(answer), session, Buffer.from('\r\nEND\r\n')])
+        assert.deepEqual(output.memory.subarray(start, output.length), expected)
+        assert.equal(output.memory.toString('latin1', 0, before.length), before)
+        output.truncate(0)
+      },
+    ),
+  )
+})
+
 test('what is taken back is written over, and what was before it stays', () => {
   const output = new ReplyBuffer()
   output.text('first ')

@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { Version } from '../../store/change.ts'
-import type { Lookups } from '../../store/lookups.ts'
+import type { Lookup, Lookups } from '../../store/lookups.ts'
 import type { PeekedSession } from '../../store/session-store.ts'
 import { SessionView } from '../../store/session-view.ts'
 import type { PutResult } from '../../store/stats.ts'
@@ -85,10 +85,10 @@ export class Entries {
     return this.#hooks.lookupsIn(bytes)
   }
 
-  /** As `get`, of the ID that was announced with this number; `form`: of its key. */
-  getFound(lookups: Lookups, number: number, form: KeyForm): Entry | undefined {
+  /** As `get`, of an ID that was announced; `form`: of its key. */
+  getFound(lookups: Lookups, lookup: Lookup, form: KeyForm): Entry | undefined {
     this.#stats.gets += 1
-    const found = this.#hooks.getFound(lookups, number)
+    const found = this.#hooks.getFound(lookups, lookup)
     if (found === undefined) return undefined
     this.#stats.getHits += 1
     return readView(form, found, this.#found)

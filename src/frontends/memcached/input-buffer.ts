@@ -2,6 +2,8 @@
 // loop ends, then what is left of them is copied into the connection's own. Its user bounds it by reading or refusing
 // what is there.
 
+import { copyLongs, wholeLongs } from '../../base/bytes.ts'
+
 const NOTHING = Buffer.alloc(0)
 const NEWLINE = 0x0a
 /** What one read brings at most. */
@@ -10,16 +12,18 @@ const READ_BYTES = 65_536
 const MEMORY_BYTES = 4 * READ_BYTES
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 64
-const WORD_BYTES = 4
+/** Behind all input, for who reads by words. */
+const SPARE_BYTES = 8
 
 /** What came in within one turn of the event loop, for all connections together. */
 export class InputMemory {
   /** What sockets are read into, before it is known how much comes. */
   readonly readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
-  readonly bytes = Buffer.allocUnsafeSlow(MEMORY_BYTES + WORD_BYTES)
+  readonly bytes = Buffer.allocUnsafeSlow(MEMORY_BYTES + SPARE_BYTES)
   /** Of the same bytes. */
   readonly view = viewOf(this.bytes)
-  readonly #readView = viewOf(this.readBuffer)
+  readonly #longs = new BigUint64Array(this.bytes.buffer)
+  readonly #readLongs = new BigUint64Array(this.readBuffer.buffer)
   #used = 0
 
   hasRoomFor(length: number): boolean {
@@ -29,14 +33,12 @@ export class InputMemory {
   /** Copies the first `length` bytes, for which there must be room; returns where they begin. */
   add(bytes: Buffer, length = bytes.length): number {
     const start = this.#used
-    this.#used += length
-    if (bytes !== this.readBuffer || length > MAX_LOOP_BYTES) {
+    const taken = wholeLongs(length)
+    this.#used += taken
+    if (bytes === this.readBuffer && length <= MAX_LOOP_BYTES) {
+      copyLongs(this.#readLongs, 0, this.#longs, start >>> 3, taken >>> 3)
+    } else {
       bytes.copy(this.bytes, start, 0, length)
-      return start
-    }
-    // Four a step, so up to three more.
-    for (let at = 0; at < length; at += WORD_BYTES) {
-      this.view.setInt32(start + at, this.#readView.getInt32(at))
     }
     return start
   }

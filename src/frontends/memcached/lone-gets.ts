@@ -3,10 +3,10 @@
 // their connections' buffers and parsers (measured at 64 connections: four in a hundred more a second).
 
 import { asBuffer } from '../../base/bytes.ts'
-import { type Lookups, MAX_LOOKUPS } from '../../store/lookups.ts'
+import type { Lookup, Lookups } from '../../store/lookups.ts'
 import type { Entries } from './entries.ts'
 import type { InputMemory } from './input-buffer.ts'
-import { type KeyForm, MAX_ID_BYTES, MAX_KEY_BYTES, toSessionKey } from './keys.ts'
+import { type KeyForm, MAX_KEY_BYTES, toSessionKey } from './keys.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
 
 /** `get ` and the end of the line, as the numbers that a DataView reads. */
@@ -16,14 +16,19 @@ const VERB_BYTES = 4
 const FRAME_BYTES = VERB_BYTES + 2
 const END = Buffer.from('END\r\n')
 
+/** Its key is `keyLength` bytes of the input from `keyStart` on. */
+export interface LoneGet {
+  readonly keyStart: number
+  readonly keyLength: number
+  readonly form: KeyForm
+  readonly lookup: Lookup
+}
+
 export class LoneGets {
   readonly #entries: Entries
   readonly #input: InputMemory
   readonly #output: ReplyBuffer
   readonly #lookups: Lookups
-  readonly #keyStarts = new Int32Array(MAX_LOOKUPS)
-  readonly #keyLengths = new Int32Array(MAX_LOOKUPS)
-  readonly #forms: KeyForm[] = new Array(MAX_LOOKUPS).fill('plain')
 
   constructor(entries: Entries, input: InputMemory, output: ReplyBuffer) {
     this.#entries = entries
@@ -32,27 +37,23 @@ export class LoneGets {
     this.#lookups = entries.lookupsIn(input.bytes)
   }
 
-  /** Takes the `length` bytes of input from `start` on, if they are a get and there is room; returns its number. */
-  take(start: number, length: number): number | undefined {
+  /** Takes the `length` bytes of input from `start` on, if they are a get and there is room. */
+  take(start: number, length: number): LoneGet | undefined {
     const { view } = this.#input
     const keyStart = start + VERB_BYTES
-    const keyBytes = length - FRAME_BYTES
-    if (keyBytes < 1 || keyBytes > MAX_KEY_BYTES || this.#lookups.count === MAX_LOOKUPS) {
-      return undefined
+    const keyLength = length - FRAME_BYTES
+    if (keyLength < 1 || keyLength > MAX_KEY_BYTES) return undefined
+    const isGet = view.getInt32(start) === VERB && view.getInt16(keyStart + keyLength) === LINE_END
+    if (!isGet || !isWord(view, keyStart, keyLength)) return undefined
+    const sessionKey = toSessionKey(this.#input.bytes, keyStart, keyStart + keyLength)
+    if (sessionKey === undefined) {
+      const lookup = this.#lookups.add(keyStart, keyLength)
+      return lookup === undefined ? undefined : { keyStart, keyLength, form: 'plain', lookup }
     }
-    const isGet = view.getInt32(start) === VERB && view.getInt16(keyStart + keyBytes) === LINE_END
-    if (!isGet || !isWord(view, keyStart, keyBytes) || !this.#input.hasRoomFor(MAX_ID_BYTES)) {
-      return undefined
-    }
-    const sessionKey = toSessionKey(this.#input.bytes, keyStart, keyStart + keyBytes)
-    const number =
-      sessionKey === undefined
-        ? this.#lookups.add(keyStart, keyBytes)
-        : this.#lookups.add(this.#input.add(asBuffer(sessionKey.id)), sessionKey.id.length)
-    this.#keyStarts[number] = keyStart
-    this.#keyLengths[number] = keyBytes
-    this.#forms[number] = sessionKey?.form ?? 'plain'
-    return number
+    const { id, form } = sessionKey
+    if (!this.#input.hasRoomFor(id.length)) return undefined
+    const lookup = this.#lookups.add(this.#input.add(asBuffer(id)), id.length)
+    return lookup === undefined ? undefined : { keyStart, keyLength, form, lookup }
   }
 
   /** To be called when all are there, right before they are carried out. */
@@ -60,14 +61,15 @@ export class LoneGets {
     this.#lookups.find()
   }
 
-  carryOut(number: number): void {
-    const entry = this.#entries.getFound(this.#lookups, number, this.#forms[number] ?? 'plain')
-    if (entry === undefined) {
-      this.#output.bytes(END)
-      return
+  /** Returns where the answer begins in the output. */
+  carryOut({ keyStart, keyLength, form, lookup }: LoneGet): number {
+    const entry = this.#entries.getFound(this.#lookups, lookup, form)
+    if (entry !== undefined) {
+      return this.#output.onlyValue(this.#input.view, keyStart, keyLength, entry)
     }
-    const keyStart = this.#keyStarts[number] ?? 0
-    this.#output.onlyValue(this.#input.view, keyStart, this.#keyLengths[number] ?? 0, entry)
+    const start = this.#output.length
+    this.#output.bytes(END)
+    return start
   }
 
   /** All are carried out. */

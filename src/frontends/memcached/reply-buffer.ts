@@ -1,12 +1,12 @@
 // Answers on their way out: of all connections one behind the other, in one piece of memory, until the turn of the
 // event loop ends in which they were written. So what is written to lies in the processor's cache.
 
+import { wholeLongs } from '../../base/bytes.ts'
 import type { SessionView } from '../../store/session-view.ts'
 import type { Entry } from './values.ts'
 
 /** More than is gathered before it is sent, but for one large answer. */
 const PIECE_BYTES = 196_608
-/** What is copied by words may go beyond its end with the last one. */
 const WORD_BYTES = 4
 const ZERO = 0x30
 /** Pieces of an answer as the numbers that a DataView writes. */
@@ -16,14 +16,19 @@ const SPACE = 0x20
 const LINE_END = 0x0d0a
 const END_ = 0x454e440d
 const NEWLINE = 0x0a
-/** Of that answer, without key and session. */
-const MOST_FRAME_BYTES = 64
+/** Of such an answer's first line, without key and numbers. */
+const HEAD_FRAME_BYTES = 10
+/** For what comes behind its session, and for where that begins. */
+const MOST_SPARE_BYTES = 16
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 32
+/** The same by whole u64. */
+const MAX_LONGS_BYTES = 512
 
 export class ReplyBuffer {
   #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES)
   #view = viewOf(this.#bytes)
+  #longs = new BigUint64Array(this.#bytes.buffer)
   #length = 0
 
   get length(): number {
@@ -48,19 +53,10 @@ export class ReplyBuffer {
 
   /** In decimal digits; 0 <= number < 2^32. Without making a string, as most answers have two. */
   number(number: number): void {
-    // Known to be a u32, it is divided as one.
-    let rest = number >>> 0
-    let digits = 1
-    for (let more = rest; more >= 10; more = (more / 10) >>> 0) digits += 1
+    const digits = digitsOf(number)
     this.#reserve(digits)
     this.#length += digits
-    let at = this.#length
-    for (; digits > 0; digits -= 1) {
-      const next = (rest / 10) >>> 0
-      at -= 1
-      this.#bytes[at] = ZERO + (rest - 10 * next)
-      rest = next
-    }
+    this.#writeDigits(number, this.#length, digits)
   }
 
   bytes(bytes: Buffer): void {
@@ -75,39 +71,44 @@ export class ReplyBuffer {
 
   /**
    * The text protocol's `VALUE <key> <flags> <length>`, the session and `END`, all at once: nearly every answer is that.
-   * The key is `keyBytes` bytes from `keyStart` on; up to three more are read, too.
+   * The key is `keyBytes` bytes from `keyStart` on; up to three more are read, too. Returns where the answer begins: a
+   * few bytes further on than the last one ended, so that the session can be copied by whole u64.
    */
-  onlyValue(key: DataView, keyStart: number, keyBytes: number, { flags, value }: Entry): void {
-    this.#reserve(keyBytes + value.length + MOST_FRAME_BYTES)
+  onlyValue(key: DataView, keyStart: number, keyBytes: number, { flags, value }: Entry): number {
+    const { length } = value
+    const flagsDigits = digitsOf(flags)
+    const lengthDigits = digitsOf(length)
+    const headBytes = HEAD_FRAME_BYTES + keyBytes + flagsDigits + lengthDigits
+    this.#reserve(headBytes + length + MOST_SPARE_BYTES)
+    const sessionAt = wholeLongs(this.#length + headBytes)
+    const start = sessionAt - headBytes
+    if (length > MAX_LONGS_BYTES) value.copyTo(this.#bytes, sessionAt)
+    else value.copyLongsTo(this.#longs, sessionAt >>> 3)
     const view = this.#view
-    let at = this.#length
-    view.setInt32(at, VALU)
-    view.setInt16(at + 4, E_SPACE)
-    at += 6
+    view.setInt32(start, VALU)
+    view.setInt16(start + 4, E_SPACE)
+    let at = start + 6
     for (let done = 0; done < keyBytes; done += WORD_BYTES) {
       view.setInt32(at + done, key.getInt32(keyStart + done))
     }
     at += keyBytes
     view.setInt8(at, SPACE)
-    this.#length = at + 1
-    this.number(flags)
-    view.setInt8(this.#length, SPACE)
-    this.#length += 1
-    this.number(value.length)
-    at = this.#length
-    view.setInt16(at, LINE_END)
-    at += 2
-    value.copyTo(this.#bytes, view, at)
-    at += value.length
+    at += 1 + flagsDigits
+    this.#writeDigits(flags, at, flagsDigits)
+    view.setInt8(at, SPACE)
+    this.#writeDigits(length, at + 1 + lengthDigits, lengthDigits)
+    view.setInt16(sessionAt - 2, LINE_END)
+    at = sessionAt + length
     view.setInt16(at, LINE_END)
     view.setInt32(at + 2, END_)
     view.setInt8(at + 6, NEWLINE)
     this.#length = at + 7
+    return start
   }
 
   session(session: SessionView): void {
-    this.#reserve(session.length + WORD_BYTES)
-    session.copyTo(this.#bytes, this.#view, this.#length)
+    this.#reserve(session.length)
+    session.copyTo(this.#bytes, this.#length)
     this.#length += session.length
   }
 
@@ -125,9 +126,20 @@ export class ReplyBuffer {
     if (length === 0 && this.#bytes.length > PIECE_BYTES) this.#use(PIECE_BYTES)
   }
 
+  /** As many as there are, up to byte `end`. */
+  #writeDigits(number: number, end: number, digits: number): void {
+    // Known to be a u32, it is divided as one.
+    let rest = number >>> 0
+    for (let at = end - 1; at >= end - digits; at -= 1) {
+      const next = (rest / 10) >>> 0
+      this.#bytes[at] = ZERO + (rest - 10 * next)
+      rest = next
+    }
+  }
+
   #reserve(extra: number): void {
     const needed = this.#length + extra
-    if (needed > this.#bytes.length) this.#use(2 * needed)
+    if (needed > this.#bytes.length) this.#use(wholeLongs(2 * needed))
   }
 
   /** What is there is in the new memory, too. */
@@ -135,8 +147,15 @@ export class ReplyBuffer {
     const old = this.#bytes
     this.#bytes = Buffer.allocUnsafeSlow(bytes)
     this.#view = viewOf(this.#bytes)
+    this.#longs = new BigUint64Array(this.#bytes.buffer)
     old.copy(this.#bytes, 0, 0, this.#length)
   }
+}
+
+function digitsOf(number: number): number {
+  let digits = 1
+  for (let more = number >>> 0; more >= 10; more = (more / 10) >>> 0) digits += 1
+  return digits
 }
 
 function viewOf(bytes: Buffer): DataView {

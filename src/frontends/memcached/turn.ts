@@ -6,13 +6,11 @@
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { Entries } from './entries.ts'
 import { InputMemory } from './input-buffer.ts'
-import { LoneGets } from './lone-gets.ts'
+import { type LoneGet, LoneGets } from './lone-gets.ts'
 import { ReplyBuffer } from './reply-buffer.ts'
 
 /** Answers are sent when there are as many, though others have commands yet. */
 const SEND_BYTES = 65_536
-/** For one who has its input itself, or one whose input is not a lone get. */
-const NONE = -1
 
 export interface TurnMember {
   /** Takes over `length` bytes of the turn's memory from `start` on, as they are no lone get. */
@@ -23,12 +21,16 @@ export interface TurnMember {
   sendAnswers(start: number, length: number, nowMs: number): void
 }
 
-/** Of one turn; what has the same index is of the same member. */
-interface Members {
-  readonly all: TurnMember[]
-  /** Where input that may be a lone get begins in the turn's memory, then the number of the get; or NONE. */
-  readonly gets: number[]
-  readonly lengths: number[]
+/** What a turn has for one member. */
+interface Part {
+  readonly member: TurnMember
+  /** Input that may be a lone get: `length` bytes of the turn's memory from `start` on; 0 bytes when there is none. */
+  readonly start: number
+  readonly length: number
+  get: LoneGet | undefined
+  /** Where its answers lie in the output. */
+  answersStart: number
+  answersEnd: number
 }
 
 export class Turn {
@@ -36,9 +38,7 @@ export class Turn {
   readonly output = new ReplyBuffer()
   readonly #hooks: LocalHooks
   readonly #loneGets: LoneGets
-  #members = createMembers()
-  /** Of each member, where its answers end in the output. */
-  readonly #ends: number[] = []
+  #parts: Part[] = []
 
   constructor(hooks: LocalHooks, entries: Entries) {
     this.#hooks = hooks
@@ -47,7 +47,7 @@ export class Turn {
 
   /** To be called once a turn by each. */
   add(member: TurnMember): void {
-    this.#add(member, NONE, 0)
+    this.#add(member, 0, 0)
   }
 
   /** As `add`, with the first `length` bytes, for which there must be room: all that it has to be done in this turn. */
@@ -57,61 +57,59 @@ export class Turn {
 
   /** At the end, or before, when there is no room for more. */
   end(): void {
-    const members = this.#members
-    const { all, gets } = members
-    this.#members = createMembers()
+    const parts = this.#parts
+    this.#parts = []
     let sent = 0
     let nowMs = 0
     this.#hooks.together((startMs) => {
       nowMs = startMs
-      this.#findGets(members)
-      for (let at = 0; at < all.length; at += 1) {
-        const get = gets[at] ?? NONE
-        if (get === NONE) all[at]?.carryOut(nowMs)
-        else this.#loneGets.carryOut(get)
-        this.#ends[at] = this.output.length
+      this.#findGets(parts)
+      for (let at = 0; at < parts.length; at += 1) {
+        const part = parts[at]
+        if (part === undefined) break
+        part.answersStart = this.#carryOut(part, nowMs)
+        part.answersEnd = this.output.length
         if (this.output.length < SEND_BYTES) continue
-        this.#send(all, sent, at + 1, nowMs)
+        this.#send(parts, sent, at + 1, nowMs)
         sent = at + 1
       }
     })
-    this.#send(all, sent, all.length, nowMs)
+    this.#send(parts, sent, parts.length, nowMs)
     this.#loneGets.clear()
     this.input.clear()
   }
 
   #add(member: TurnMember, start: number, length: number): void {
-    const { all, gets, lengths } = this.#members
-    all.push(member)
-    gets.push(start)
-    lengths.push(length)
+    this.#parts.push({ member, start, length, get: undefined, answersStart: 0, answersEnd: 0 })
     // Behind all input that is there already.
-    if (all.length === 1) setImmediate(() => this.end())
+    if (this.#parts.length === 1) setImmediate(() => this.end())
   }
 
-  #findGets({ all, gets, lengths }: Members): void {
-    for (let at = 0; at < all.length; at += 1) {
-      const start = gets[at] ?? NONE
-      if (start === NONE) continue
-      const length = lengths[at] ?? 0
-      const get = this.#loneGets.take(start, length)
-      if (get === undefined) all[at]?.takeOver(start, length)
-      gets[at] = get ?? NONE
+  #findGets(parts: readonly Part[]): void {
+    for (const part of parts) {
+      const { member, start, length } = part
+      if (length === 0) continue
+      part.get = this.#loneGets.take(start, length)
+      if (part.get === undefined) member.takeOver(start, length)
     }
     this.#loneGets.find()
   }
 
-  #send(all: readonly TurnMember[], from: number, to: number, nowMs: number): void {
-    let start = 0
+  /** Returns where the answers begin in the output. */
+  #carryOut({ get, member }: Part, nowMs: number): number {
+    if (get !== undefined) return this.#loneGets.carryOut(get)
+    const start = this.output.length
+    member.carryOut(nowMs)
+    return start
+  }
+
+  #send(parts: readonly Part[], from: number, to: number, nowMs: number): void {
     for (let at = from; at < to; at += 1) {
-      const end = this.#ends[at] ?? start
-      all[at]?.sendAnswers(start, end - start, nowMs)
-      start = end
+      const part = parts[at]
+      if (part === undefined) break
+      const { member, answersStart, answersEnd } = part
+      member.sendAnswers(answersStart, answersEnd - answersStart, nowMs)
     }
     this.output.truncate(0)
   }
-}
-
-function createMembers(): Members {
-  return { all: [], gets: [], lengths: [] }
 }

@@ -25,6 +25,8 @@ export interface ClusterOptions {
 }
 
 export interface ClusterNode {
+  /** Of the process that runs now. */
+  readonly pid: number
   readonly order: (what: NodeOrder) => Promise<NodeReport>
   /** Ends the process as a crash would. A fresh one takes its place, which is not started. */
   readonly crash: () => Promise<void>
@@ -75,6 +77,10 @@ export async function untilMet(nodes: readonly ClusterNode[]): Promise<void> {
 export function spawnNode(cpu: Cpu, execArgs: readonly string[] = []): ClusterNode {
   let { child, exit } = spawnProcess(cpu, execArgs)
   return {
+    get pid() {
+      if (child.pid === undefined) throw new Error('a node of the benchmark did not start')
+      return child.pid
+    },
     order: (what) => giveOrder(child, exit, what),
     async crash() {
       child.kill('SIGKILL')

@@ -16,7 +16,7 @@ import {
   loadArgs,
   startOurs,
 } from './memcached.ts'
-import { perfShares, whyWithoutPerf } from './perf.ts'
+import { type PerfShares, perfShares, whyWithoutPerf } from './perf.ts'
 import { ANY_CPU } from './pinned.ts'
 import type { BenchResult } from './results.ts'
 import type { Row } from './table.ts'
@@ -28,6 +28,8 @@ const GETS: readonly Load[] = [
 ]
 /** Rates and turns of the replication benchmark at its moderate rate. */
 const PUTS_PER_SEC = 100_000
+/** More than one core puts in datagrams of the default size. */
+const MOST_PUTS_PER_SEC = 210_000
 const PUTS_PER_TURN = 500
 
 interface Lengths {
@@ -40,8 +42,8 @@ export async function benchProfile(isQuick: boolean): Promise<BenchResult[]> {
   const lengths = isQuick ? { warmUpSec: 0.5, profiledSec: 0.5 } : { warmUpSec: 2, profiledSec: 5 }
   return [
     ...(await profileGets(lengths)),
-    ...(await perfGets(lengths)),
     ...(await profileReplication(lengths)),
+    ...(await perfAll(lengths)),
   ]
 }
 
@@ -63,13 +65,15 @@ async function profileGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchRe
   return GETS.map((load, index) => resultOf(titleOf(load), folder, periods[index] ?? [0, 0]))
 }
 
-/** A node like the benchmark's own, without a profile. */
-async function perfGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
+/** Of nodes like the benchmark's own, without V8's profile. */
+async function perfAll(lengths: Lengths): Promise<BenchResult[]> {
   const missing = whyWithoutPerf()
-  if (missing !== undefined) {
-    console.error(`whose code has the processor: not measured: ${missing}`)
-    return []
-  }
+  if (missing === undefined) return [...(await perfGets(lengths)), ...(await perfPuts(lengths))]
+  console.error(`whose code has the processor: not measured: ${missing}`)
+  return []
+}
+
+async function perfGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
   const runLoad = await compileLoad<LoadReport>(LOAD_PROGRAM)
   const [port = 0] = await freePorts(1)
   const node = await startOurs(port)
@@ -83,18 +87,46 @@ async function perfGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResul
         // Longer than perf takes to begin and end.
         runLoad(loadArgs('memcached', port, load, profiledSec + warmUpSec)),
       ])
-      results.push({
-        name: `profile by perf: ${titleOf(load)}`,
-        rows: [
-          { what: 'kernel', ...percent(shares.kernel) },
-          { what: 'Node.js, V8, libuv and C library', ...percent(shares.runtime) },
-          { what: "JavaScript: ours, lru-cache's and Node's own", ...percent(shares.javaScript) },
-        ],
-      })
+      results.push(sharesOf(titleOf(load), shares))
     }
     return results
   } finally {
     await node.stop()
+  }
+}
+
+/** As many puts as go, in datagrams of the default size. */
+async function perfPuts({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
+  const loadSec = profiledSec + warmUpSec
+  const items = MOST_PUTS_PER_SEC * (warmUpSec + loadSec)
+  return withCluster({ items, cpus: [ANY_CPU, ANY_CPU] }, async (nodes, start) => {
+    await Promise.all(nodes.map((_, number) => start(number)))
+    await untilMet(nodes)
+    const put = async (seconds: number) =>
+      nodes[0]?.order({
+        kind: 'put',
+        count: MOST_PUTS_PER_SEC * seconds,
+        perSec: MOST_PUTS_PER_SEC,
+        perTurn: PUTS_PER_TURN,
+      })
+    await put(warmUpSec)
+    const perf = Promise.all(nodes.map(({ pid }) => perfShares(pid, profiledSec)))
+    await put(loadSec)
+    const kinds = ['sender', 'receiver']
+    return (await perf).map((shares, number) =>
+      sharesOf(`${kinds[number]} of as many sessions as it can, 1400 B`, shares),
+    )
+  })
+}
+
+function sharesOf(what: string, { kernel, runtime, javaScript }: PerfShares): BenchResult {
+  return {
+    name: `profile by perf: ${what}`,
+    rows: [
+      { what: 'kernel', ...percent(kernel) },
+      { what: 'Node.js, V8, OpenSSL, libuv and C library', ...percent(runtime) },
+      { what: "JavaScript: ours, lru-cache's and Node's own", ...percent(javaScript) },
+    ],
   }
 }
 

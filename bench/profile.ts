@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePorts } from '../test/support/free-ports.ts'
-import { untilMet, withCluster } from './cluster.ts'
+import { type ClusterNode, untilMet, withCluster } from './cluster.ts'
 import { nowUs, type Period, profilingArgs, readProfile } from './cpu-profile.ts'
 import { compileLoad } from './load-programs.ts'
 import {
@@ -98,17 +98,8 @@ async function perfGets({ warmUpSec, profiledSec }: Lengths): Promise<BenchResul
 /** As many puts as go, in datagrams of the default size. */
 async function perfPuts({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
   const loadSec = profiledSec + warmUpSec
-  const items = MOST_PUTS_PER_SEC * (warmUpSec + loadSec)
-  return withCluster({ items, cpus: [ANY_CPU, ANY_CPU] }, async (nodes, start) => {
-    await Promise.all(nodes.map((_, number) => start(number)))
-    await untilMet(nodes)
-    const put = async (seconds: number) =>
-      nodes[0]?.order({
-        kind: 'put',
-        count: MOST_PUTS_PER_SEC * seconds,
-        perSec: MOST_PUTS_PER_SEC,
-        perTurn: PUTS_PER_TURN,
-      })
+  const totalSec = warmUpSec + loadSec
+  return withSender({ perSec: MOST_PUTS_PER_SEC, totalSec }, async (put, nodes) => {
     await put(warmUpSec)
     const perf = Promise.all(nodes.map(({ pid }) => perfShares(pid, profiledSec)))
     await put(loadSec)
@@ -136,30 +127,43 @@ function titleOf({ connections, outstanding }: Load): string {
 
 async function profileReplication({ warmUpSec, profiledSec }: Lengths): Promise<BenchResult[]> {
   const folders = [newFolder(), newFolder()] as const
-  const period = await withCluster(
-    {
-      items: PUTS_PER_SEC * (warmUpSec + profiledSec) * 2,
-      cpus: [ANY_CPU, ANY_CPU],
-      execArgs: (number) => profilingArgs(folders[number] ?? newFolder()),
-    },
-    async (nodes, start) => {
-      await Promise.all(nodes.map((_, number) => start(number)))
-      await untilMet(nodes)
-      const put = async (seconds: number) =>
-        nodes[0]?.order({
-          kind: 'put',
-          count: PUTS_PER_SEC * seconds,
-          perSec: PUTS_PER_SEC,
-          perTurn: PUTS_PER_TURN,
-        })
-      await put(warmUpSec)
-      return periodOf(() => put(profiledSec))
-    },
-  )
+  const execArgs = (number: number) => profilingArgs(folders[number] ?? newFolder())
+  const totalSec = warmUpSec + profiledSec
+  const period = await withSender({ perSec: PUTS_PER_SEC, totalSec, execArgs }, async (put) => {
+    await put(warmUpSec)
+    return periodOf(() => put(profiledSec))
+  })
   return [
     resultOf(`sender of ${PUTS_PER_SEC} sessions a second, 1400 B`, folders[0], period),
     resultOf(`receiver of ${PUTS_PER_SEC} sessions a second, 1400 B`, folders[1], period),
   ]
+}
+
+interface Puts {
+  readonly perSec: number
+  /** Of all that `put` is called for. */
+  readonly totalSec: number
+  /** Further options of Node. */
+  readonly execArgs?: (number: number) => readonly string[]
+}
+
+/** Runs with two nodes that met; `put` puts into the first one, for so many seconds. */
+function withSender<Result>(
+  { perSec, totalSec, execArgs = () => [] }: Puts,
+  run: (
+    put: (seconds: number) => Promise<unknown>,
+    nodes: readonly ClusterNode[],
+  ) => Promise<Result>,
+): Promise<Result> {
+  // Room for what is put, and as much again.
+  const items = 2 * perSec * totalSec
+  return withCluster({ items, cpus: [ANY_CPU, ANY_CPU], execArgs }, async (nodes, start) => {
+    await Promise.all(nodes.map((_, number) => start(number)))
+    await untilMet(nodes)
+    const put = async (seconds: number) =>
+      nodes[0]?.order({ kind: 'put', count: perSec * seconds, perSec, perTurn: PUTS_PER_TURN })
+    return run(put, nodes)
+  })
 }
 
 function newFolder(): string {

@@ -1,7 +1,6 @@
 // The other end of the replication benchmark: a node that notes when each session became visible. Told by
 // messages of its parent, a ReceiverOrder each; answers each with a ReceiverReport.
 
-import { asBuffer } from '../src/base/bytes.ts'
 import { type CacheNode, createNode } from '../src/node/node.ts'
 
 export interface ReceiverSetup {
@@ -44,11 +43,17 @@ async function start({ name, key, items, datagramBytes }: ReceiverSetup): Promis
   if (store === undefined) throw new Error('no such cache')
   store.onChange = (change) => {
     received += 1
-    const number = asBuffer(change.id).readUInt32LE()
+    const number = numberOf(change.id)
     if (number < MAX_NUMBERS) arrivedMs[number] = Number(process.hrtime.bigint()) / 1e6
   }
   await node.start()
   address = node.listening().find((one) => one.name === 'replication')?.address ?? ''
+}
+
+/** As the sender wrote it: its first four bytes, little endian. */
+function numberOf(id: Uint8Array): number {
+  const byte = (at: number) => (id[at] ?? 0) << (8 * at)
+  return (byte(0) | byte(1) | byte(2) | byte(3)) >>> 0
 }
 
 process.on('message', (order: ReceiverOrder) => {

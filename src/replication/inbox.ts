@@ -7,15 +7,11 @@ import type { Clock } from '../base/clock.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
 import type { Change } from '../store/change.ts'
 import type { ApplyResult } from '../store/stats.ts'
+import type { ChangesMessage } from '../wire/change-reader.ts'
 import { type Header, readHeader } from '../wire/datagram.ts'
-import type { Identity } from '../wire/identity.ts'
+import { bootKeyOf, type Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
-import {
-  type ChangesMessage,
-  decodeMessage,
-  type FragmentMessage,
-  type Message,
-} from '../wire/message.ts'
+import { decodeMessage, type FragmentMessage, type Message } from '../wire/message.ts'
 import type { ReplayWindow } from '../wire/replay-window.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
@@ -55,11 +51,13 @@ export class Inbox {
   readonly #held = new HeldMessages()
   readonly #reassembly: Reassembly
   readonly #foreignLog: LogLimiter
+  readonly #ownKey: string
   #keyring: Keyring
 
   constructor(options: InboxOptions) {
     this.#options = options
     this.#keyring = options.keyring
+    this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
     this.#foreignLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
   }
@@ -78,7 +76,7 @@ export class Inbox {
   receive(datagram: Buffer, from: HostAddress): void {
     const { addresses, stats } = this.#options
     const header = readHeader(datagram)
-    if (header !== undefined && this.#isOwn(header)) {
+    if (header !== undefined && header.bootKey === this.#ownKey) {
       // A group gives a node its own datagrams; anybody else who sends them here has recorded them.
       if (!this.#options.isInGroup) this.#drop('replay')
       return
@@ -105,11 +103,6 @@ export class Inbox {
   forget(sender: Sender): void {
     this.#drop('stale', this.#held.take(sender).length)
     this.#reassembly.forget(sender)
-  }
-
-  #isOwn(header: Header): boolean {
-    const { identity } = this.#options
-    return header.bootId.equals(identity.bootId) && header.senderId.equals(identity.senderId)
   }
 
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
@@ -218,10 +211,11 @@ export class Inbox {
   ): DropReason | undefined {
     if (sender.isStale(sequence)) return 'stale'
     const { changes } = sender
+    const isNewest = changes !== undefined && sequence > changes.highest
     if (changes === undefined || !this.#arrive(sender, changes, sequence)) return 'replay'
     if (from !== undefined) this.#hear(sender, from)
     const decoded = decodeMessage(message, sender.origin)
-    if (decoded?.kind === 'changes') return this.#apply(sender, decoded)
+    if (decoded?.kind === 'changes') return this.#apply(sender, decoded, isNewest)
     return decoded?.kind === 'fragment' ? this.#reassemble(sender, sequence, decoded) : 'malformed'
   }
 
@@ -230,7 +224,7 @@ export class Inbox {
     if (whole === 'incomplete') return undefined
     if (whole === 'malformed' || whole === 'too_large') return whole
     const decoded = decodeMessage(whole, sender.origin)
-    return decoded?.kind === 'changes' ? this.#apply(sender, decoded) : 'malformed'
+    return decoded?.kind === 'changes' ? this.#apply(sender, decoded, false) : 'malformed'
   }
 
   /**
@@ -242,14 +236,16 @@ export class Inbox {
     if (!this.#options.addresses.isRepeater(from)) sender.address = from
   }
 
-  #apply(sender: Sender, message: ChangesMessage): undefined {
+  /** `isNewest`: no later one arrived before it. */
+  #apply(sender: Sender, message: ChangesMessage, isNewest: boolean): undefined {
     const { apply, clock, stats } = this.#options
     for (const change of message.changes) apply(change)
     stats.entriesReceived += message.changes.length
     sender.entriesReceived += message.changes.length
     if (sender.clockDifferenceMs === undefined) return
-    sender.lagMs = Math.max(0, clock.wallMs() + sender.clockDifferenceMs - message.sentWallMs)
-    stats.lag.observe(sender.lagMs)
+    const lagMs = Math.max(0, clock.wallMs() + sender.clockDifferenceMs - message.sentWallMs)
+    stats.lag.observe(lagMs)
+    if (isNewest) sender.noteLag(lagMs, clock.monotonicMs())
   }
 
   #drop(reason: DropReason, datagrams = 1): void {

@@ -17,7 +17,7 @@ const MAX_REORDER_WAIT_MS = 20
 /** From one NACK to the next, as timers and busy event loops allow. */
 const MIN_INTERVAL_MS = 5
 const MAX_INTERVAL_MS = 1000
-/** Of the round trip: a repair that takes longer is taken for lost. */
+/** Of what an answer takes now: a repair that takes longer is taken for lost. */
 const ROUND_TRIPS_PER_INTERVAL = 1.5
 /** Attempts before the interval begins to double: with a third of all datagrams lost one of them succeeds. */
 const STEADY_ATTEMPTS = 8
@@ -120,7 +120,7 @@ export class RepairAsker {
 
   /** How long to wait for the answer to the last of so many attempts. */
   #intervalMs(sender: Sender, attempts: number): number {
-    const steadyMs = Math.max(MIN_INTERVAL_MS, ROUND_TRIPS_PER_INTERVAL * sender.roundTripMs)
+    const steadyMs = Math.max(MIN_INTERVAL_MS, ROUND_TRIPS_PER_INTERVAL * sender.answerMs)
     const doublings = Math.max(0, attempts - STEADY_ATTEMPTS)
     const intervalMs = Math.min(MAX_INTERVAL_MS, steadyMs * 2 ** doublings)
     return intervalMs + this.#spreadMs(sender)

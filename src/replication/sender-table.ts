@@ -3,7 +3,7 @@
 
 import type { HostAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
-import { Sender, senderKeyOf } from './sender.ts'
+import { Sender } from './sender.ts'
 
 export const MAX_SENDERS = 1024
 /** A living boot greets more often than this. */
@@ -27,7 +27,7 @@ export class SenderTable {
   }
 
   get(header: Header): Sender | undefined {
-    return this.#senders.get(senderKeyOf(header))
+    return this.#senders.get(header.bootKey)
   }
 
   /** A sender for a datagram that authenticated. */

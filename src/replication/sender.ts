@@ -2,7 +2,7 @@
 
 import type { HostAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
-import { originOf } from '../wire/identity.ts'
+import { type Boot, bootKeyOf, originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { Role } from '../wire/message.ts'
 import { ReplayWindow } from '../wire/replay-window.ts'
@@ -12,13 +12,18 @@ import { GapList } from './gap-list.ts'
 /** The best round trip of the running period and of the one before counts: a single bad one never does. */
 const CLOCK_PERIOD_MS = 30_000
 
+/** Changes wait for us when they take so much longer than the way of the shortest round trip. */
+const PRESSING_WAIT_MS = 20
+/** After so long without any, nothing waits. */
+const PRESSING_PAUSE_MS = 200
+
 interface ClockSample {
   readonly roundTripMs: number
   readonly differenceMs: number
 }
 
 export class Sender {
-  /** Sender ID and boot ID in hex. */
+  /** See `bootKeyOf`. */
   readonly key: string
   readonly senderId: Buffer
   readonly bootId: Buffer
@@ -43,11 +48,12 @@ export class Sender {
   lastChallengedMs = Number.NEGATIVE_INFINITY
   /** When we last answered a challenge of this sender. */
   lastAnsweredMs = Number.NEGATIVE_INFINITY
-  /** Of the last changes that arrived; undefined until some did. */
-  lagMs: number | undefined
   entriesReceived = 0
   /** Datagrams with changes that arrived after they were asked for again. */
   repairedCount = 0
+  #lagMs: number | undefined
+  /** When the newest changes arrived. */
+  #newestMs = Number.NEGATIVE_INFINITY
   #floor = 0
   /** The best of the running period and of the last one. */
   #clockSamples: ClockSample[] = []
@@ -55,10 +61,10 @@ export class Sender {
   #reportedLost = 0
   readonly #openers = new Map<number, Opener>()
 
-  constructor(header: Header, from: HostAddress, nowMs: number) {
-    this.senderId = Buffer.from(header.senderId)
-    this.bootId = Buffer.from(header.bootId)
-    this.key = senderKeyOf(header)
+  constructor(boot: Boot, from: HostAddress, nowMs: number) {
+    this.senderId = Buffer.from(boot.senderId)
+    this.bootId = Buffer.from(boot.bootId)
+    this.key = bootKeyOf(boot)
     this.origin = originOf(this.bootId)
     this.address = from
     this.firstHeardMs = nowMs
@@ -119,6 +125,17 @@ export class Sender {
     }
   }
 
+  /** Its newest changes so far arrived now and took that long. */
+  noteLag(lagMs: number, nowMs: number): void {
+    this.#lagMs = lagMs
+    this.#newestMs = nowMs
+  }
+
+  /** Of the newest changes that arrived, so of none that were asked for again; undefined until some did. */
+  get lagMs(): number | undefined {
+    return this.#lagMs
+  }
+
   /** Its wall clock minus ours; undefined until measured. */
   get clockDifferenceMs(): number | undefined {
     return this.#bestSample?.differenceMs
@@ -127,6 +144,23 @@ export class Sender {
   /** The shortest of the last half minute or longer; 0 before the first. */
   get roundTripMs(): number {
     return this.#bestSample?.roundTripMs ?? 0
+  }
+
+  /**
+   * How long an answer of it takes now: there by half a round trip, back behind all that is on its way here, as what
+   * came last was. In an overloaded receiver most of that is spent in its own socket.
+   */
+  get answerMs(): number {
+    return Math.max(this.roundTripMs, this.roundTripMs / 2 + (this.lagMs ?? 0))
+  }
+
+  /**
+   * Whether its changes come so fast now that they wait: a comparison would take time that they need, and miss what is
+   * lost while it lasts.
+   */
+  isPressing(nowMs: number): boolean {
+    const waitedMs = (this.lagMs ?? 0) - this.roundTripMs / 2
+    return waitedMs > PRESSING_WAIT_MS && nowMs - this.#newestMs < PRESSING_PAUSE_MS
   }
 
   get #bestSample(): ClockSample | undefined {
@@ -157,8 +191,4 @@ export function openFrom(
   if (known !== undefined) return known.openerFor(header.keyId, keyring)?.open(datagram, header)
   const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
   return key === undefined ? undefined : new Opener(key).open(datagram, header)
-}
-
-export function senderKeyOf(header: Header): string {
-  return header.senderId.toString('hex') + header.bootId.toString('hex')
 }

@@ -7,7 +7,7 @@ import { compareVersions } from '../store/change.ts'
 import { DIGEST_BUCKETS } from '../store/digest.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
-import type { ChangesMessage } from '../wire/message.ts'
+import type { ChangesMessage } from '../wire/change-reader.ts'
 import {
   type Digests,
   encodeSyncFrame,

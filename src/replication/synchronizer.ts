@@ -15,6 +15,9 @@ export const DEFAULT_DIGEST_INTERVAL_MS = 30_000
 const LOOK_PERIOD_MS = 20
 /** With the same peer no more often than this, whatever is lost. */
 const MIN_REPEAT_MS = 1000
+/** How often a peer that is to be compared is looked at while its changes come too fast for it, and how often at most. */
+const PRESSED_LOOK_MS = 100
+const MAX_PRESSED_LOOKS = 100
 /** As many boots of peers as are remembered elsewhere. */
 const MAX_MET = 1024
 
@@ -23,6 +26,8 @@ export interface SyncPeer {
   /** Sender ID and boot ID. */
   readonly key: string
   readonly nodeName: string
+  /** Whether its changes come faster than they are taken now. */
+  isPressing(nowMs: number): boolean
 }
 
 export const SYNC_STATES = ['joining', 'syncing', 'synced', 'alone', 'failed'] as const
@@ -195,9 +200,18 @@ export class Synchronizer<Peer extends SyncPeer> {
     const isRepeat = peer.key === this.#lastPeerKey
     const waitMs = isRepeat ? this.#lastComparedMs + MIN_REPEAT_MS - clock.monotonicMs() : 0
     this.#isBusy = true
-    this.#soon = clock.after(Math.max(0, waitMs), () => {
-      this.#running = this.#compare(peer)
-    })
+    this.#soon = clock.after(Math.max(0, waitMs), () =>
+      this.#compareWhenCalm(peer, MAX_PRESSED_LOOKS),
+    )
+  }
+
+  /** Not while much is lost: what is lost during a comparison needs another one. */
+  #compareWhenCalm(peer: Peer, looks: number): void {
+    const { clock, peers } = this.#options
+    const nowMs = clock.monotonicMs()
+    if (looks > 0 && peers().some((one) => one.isPressing(nowMs))) {
+      this.#soon = clock.after(PRESSED_LOOK_MS, () => this.#compareWhenCalm(peer, looks - 1))
+    } else this.#running = this.#compare(peer)
   }
 
   async #compare(peer: Peer): Promise<void> {

@@ -31,7 +31,9 @@ export class Admission {
     if (session.length === 0 || session.length > blocksize) return 'blocksize'
     if (context.length > MAX_CONTEXT_BYTES) return 'context'
     if (this.#contexts !== undefined && !this.#contexts.has(keyOf(context))) return 'context'
-    if (Buffer.byteLength(entry.serverName) > MAX_SERVER_NAME_BYTES) return 'context'
+    // Most have none: then no native code is called.
+    const nameBytes = entry.serverName === '' ? 0 : Buffer.byteLength(entry.serverName)
+    if (nameBytes > MAX_SERVER_NAME_BYTES) return 'context'
     // Written so that NaN is refused, too.
     if (!(entry.ttlMs > 0)) return 'expired'
     return undefined

@@ -12,7 +12,7 @@
 //
 // The nonce is not sent: channel as 4 bytes and sequence as 8 bytes, both big endian.
 
-import { BOOT_ID_BYTES, SENDER_ID_BYTES } from './identity.ts'
+import type { Boot } from './identity.ts'
 
 export const HEADER_BYTES = 32
 export const TAG_BYTES = 16
@@ -37,24 +37,47 @@ const MAGIC = 0x5443
 const VERSION = 1
 const OFFSETS = { version: 2, channel: 3, keyId: 4, senderId: 8, bootId: 16, sequence: 24 } as const
 
-export interface Header {
+/** What a datagram says of itself. */
+export class Header implements Boot {
   readonly channel: Channel
   readonly keyId: number
-  /** Alias the datagram. */
-  readonly senderId: Buffer
-  readonly bootId: Buffer
   readonly sequence: number
+  /** The `bootKeyOf` of who sent it. */
+  readonly bootKey: string
+  readonly #datagram: Buffer
+
+  constructor(datagram: Buffer, channel: Channel, sequence: number) {
+    this.channel = channel
+    this.keyId = datagram.readUInt32BE(OFFSETS.keyId)
+    this.sequence = sequence
+    this.bootKey = datagram.toString('latin1', OFFSETS.senderId, OFFSETS.sequence)
+    this.#datagram = datagram
+  }
+
+  /** Aliases the datagram, as `bootId` does. */
+  get senderId(): Buffer {
+    return this.#datagram.subarray(OFFSETS.senderId, OFFSETS.bootId)
+  }
+
+  get bootId(): Buffer {
+    return this.#datagram.subarray(OFFSETS.bootId, OFFSETS.sequence)
+  }
 }
 
-export function writeHeader(target: Buffer, header: Header): void {
-  target.writeUInt16BE(MAGIC, 0)
-  target.writeUInt8(VERSION, OFFSETS.version)
-  target.writeUInt8(CHANNELS[header.channel], OFFSETS.channel)
-  target.writeUInt32BE(header.keyId, OFFSETS.keyId)
-  header.senderId.copy(target, OFFSETS.senderId, 0, SENDER_ID_BYTES)
-  header.bootId.copy(target, OFFSETS.bootId, 0, BOOT_ID_BYTES)
-  target.writeUInt16BE(0, OFFSETS.sequence)
-  target.writeUIntBE(header.sequence, OFFSETS.sequence + 2, 6)
+/** The header of all that one boot of a node seals under one key, until `writePosition` completes it. */
+export function createHeader(keyId: number, { senderId, bootId }: Boot): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES)
+  header.writeUInt16BE(MAGIC, 0)
+  header.writeUInt8(VERSION, OFFSETS.version)
+  header.writeUInt32BE(keyId, OFFSETS.keyId)
+  senderId.copy(header, OFFSETS.senderId)
+  bootId.copy(header, OFFSETS.bootId)
+  return header
+}
+
+export function writePosition(header: Buffer, channel: Channel, sequence: number): void {
+  header.writeUInt8(CHANNELS[channel], OFFSETS.channel)
+  header.writeUIntBE(sequence, OFFSETS.sequence + 2, 6)
 }
 
 /** The header of a datagram, or undefined when it is none of this version. Proves nothing. */
@@ -66,20 +89,13 @@ export function readHeader(datagram: Buffer): Header | undefined {
   const sequence = datagram.readUIntBE(OFFSETS.sequence + 2, 6)
   if (channel === undefined || sequence === 0) return undefined
   if (datagram.readUInt16BE(OFFSETS.sequence) !== 0) return undefined
-  return {
-    channel,
-    keyId: datagram.readUInt32BE(OFFSETS.keyId),
-    senderId: datagram.subarray(OFFSETS.senderId, OFFSETS.bootId),
-    bootId: datagram.subarray(OFFSETS.bootId, OFFSETS.sequence),
-    sequence,
-  }
+  return new Header(datagram, channel, sequence)
 }
 
-export function nonceOf(channel: Channel, sequence: number): Buffer {
-  const nonce = Buffer.alloc(NONCE_BYTES)
+/** `nonce` is NONCE_BYTES long, and zero before the first. */
+export function writeNonce(nonce: Buffer, channel: Channel, sequence: number): void {
   nonce.writeUInt32BE(CHANNELS[channel], 0)
   nonce.writeUIntBE(sequence, 6, 6)
-  return nonce
 }
 
 function channelOf(byte: number | undefined): Channel | undefined {

@@ -13,8 +13,9 @@ import {
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
 import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { type ChangesMessage, readChanges } from './change-reader.ts'
 import { MAX_SEQUENCE } from './datagram.ts'
-import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES } from './identity.ts'
+import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'
 import type { SequenceRange } from './replay-window.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
@@ -40,20 +41,12 @@ export const MAX_ROSTER_ADDRESSES = 64
 const MAX_ADDRESS_CHARACTERS = 47
 
 const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
-const MAX_ORIGIN = 2 ** 48 - 1
 const MAX_PORT = 65_535
 /** By their numbers; the first one is not sent. */
 const ROLES = [undefined, 'subscriber', 'repeater'] as const
 /** What a sender is beyond a node: one that wants what a repeater passes on, or a repeater. */
 export type Role = Exclude<(typeof ROLES)[number], undefined>
 const NO_BYTES = Buffer.alloc(0)
-
-export interface ChangesMessage {
-  readonly kind: 'changes'
-  readonly sentWallMs: number
-  /** Their bytes alias the datagram. */
-  readonly changes: readonly Change[]
-}
 
 export interface FragmentMessage {
   readonly kind: 'fragment'
@@ -165,6 +158,8 @@ export function encodeLeave(bootId: Buffer): Buffer {
  * know. `senderOrigin` is the origin of changes that name none.
  */
 export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | undefined {
+  const changes = readChanges(bytes, senderOrigin)
+  if (changes !== undefined) return changes
   const message = messageType.decode(bytes)
   if (message === undefined || hasMistypedField(message)) return undefined
   if (isFields(message['changes'])) return checkChanges(message['changes'], senderOrigin)

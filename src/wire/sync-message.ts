@@ -6,7 +6,9 @@ import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
 import { CACHE_NAME_PATTERN, MAX_KEYSIZE } from '../store/limits.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
 import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
-import { type ChangesMessage, decodeMessage } from './message.ts'
+import type { ChangesMessage } from './change-reader.ts'
+import { MAX_ORIGIN } from './identity.ts'
+import { decodeMessage } from './message.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
 const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
@@ -20,7 +22,6 @@ export const NO_ORIGIN = -1
 
 /** Tag of Frame.changes and of Message.changes: field 1, length-delimited. */
 const CHANGES_TAG = 0x0a
-const MAX_ORIGIN = 2 ** 48 - 1
 const MAX_UINT32 = 2 ** 32 - 1
 
 export interface Digests {

@@ -13,14 +13,8 @@ import { addressOf } from '../support/memory-cluster.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 function sender(number: number): Sender {
-  const header = {
-    channel: 'changes' as const,
-    keyId: 1,
-    senderId: Buffer.alloc(8, number),
-    bootId: Buffer.alloc(8, number),
-    sequence: 1,
-  }
-  return new Sender(header, addressOf(number), 0)
+  const boot = { senderId: Buffer.alloc(8, number), bootId: Buffer.alloc(8, number) }
+  return new Sender(boot, addressOf(number), 0)
 }
 
 function fragments(message: Buffer, chunkBytes: number): FragmentMessage[] {

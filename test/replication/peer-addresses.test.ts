@@ -24,9 +24,7 @@ function hosts(peers: PeerAddresses['all']): string[] {
 }
 
 function senderAt(address: HostAddress): Sender {
-  const { senderId, bootId } = createIdentity(address.host, seededBytes(address.host))
-  const header = { channel: 'control' as const, keyId: 1, senderId, bootId, sequence: 1 }
-  return new Sender(header, address, 0)
+  return new Sender(createIdentity(address.host, seededBytes(address.host)), address, 0)
 }
 
 /** As if whoever is there had answered. */

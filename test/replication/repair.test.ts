@@ -120,6 +120,33 @@ test('after a lost NACK and after a lost repair it asks again, twice to be heard
   await cluster.stop([first, second])
 })
 
+test('a receiver that does not keep up asks again only when an answer had time to pass all that waits', async () => {
+  const { cluster, first, second, tape } = await acquaintedPair()
+  const waitMs = 100
+  let isLost = false
+  let isTaken = false
+  // A socket that the receiver comes to so much later, and that had no room for the second datagram.
+  cluster.network.isLost = (passed, receiver) => {
+    if (isTaken || receiver.host !== second.transport.address.host) return false
+    const { channel, sequence } = headerOf(passed)
+    const hasRoom = isLost || channel !== 'changes' || sequence !== 2
+    isLost ||= !hasRoom
+    const take = () => {
+      isTaken = true
+      cluster.network.deliver(passed)
+      isTaken = false
+    }
+    if (hasRoom) cluster.clock.after(waitMs, take)
+    return true
+  }
+  putOneByOne(cluster, first, 400)
+  cluster.clock.advance(waitMs)
+  assert.equal(second.ids.length, 400)
+  assert.equal(ofKind(tape(), 'nack').length, 1)
+  assert.equal(ofKind(tape(), 'changes').length, 401)
+  await cluster.stop([first, second])
+})
+
 test('what is only late is not asked for', async () => {
   const { cluster, first, second, tape } = await acquaintedPair()
   cluster.network.isLost = (passed) => {

@@ -233,9 +233,7 @@ test('recorded boots do not fill the table, nor push out subscribers', async () 
 })
 
 function senderOf(number: number): Sender {
-  const { senderId, bootId } = createIdentity(`node ${number}`, seededBytes(`${number}`))
-  const header = { channel: 'control' as const, keyId: 1, senderId, bootId, sequence: 1 }
-  return new Sender(header, VICTIM, 0)
+  return new Sender(createIdentity(`node ${number}`, seededBytes(`${number}`)), VICTIM, 0)
 }
 
 test('subscribers are bounded, one to an address, and every roster fits the smallest datagram', () => {

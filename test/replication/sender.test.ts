@@ -7,9 +7,11 @@ import { createIdentity } from '../../src/wire/identity.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 function newSender(): Sender {
-  const { senderId, bootId } = createIdentity('other', seededBytes('other'))
-  const header = { channel: 'control' as const, keyId: 1, senderId, bootId, sequence: 1 }
-  return new Sender(header, { host: '10.0.0.1', port: 7171 }, 0)
+  return new Sender(
+    createIdentity('other', seededBytes('other')),
+    { host: '10.0.0.1', port: 7171 },
+    0,
+  )
 }
 
 test('the shortest round trip counts, also in the period after it, and no single bad one', () => {
@@ -40,4 +42,27 @@ test('the shortest round trip counts, also in the period after it, and no single
     [64_000, 3, 3_600_000],
     [91_000, 4, 3_600_000],
   ])
+})
+
+test('an answer takes a round trip, or longer when what arrives had to wait', () => {
+  const sender = newSender()
+  sender.measureClock(0, 0, 4, 0)
+  assert.equal(sender.answerMs, 4)
+  sender.noteLag(1, 0)
+  assert.equal(sender.answerMs, 4)
+  sender.noteLag(80, 0)
+  assert.equal(sender.answerMs, 82)
+})
+
+test('changes press while they wait here, not because their way is long, nor when none come any more', () => {
+  const sender = newSender()
+  sender.measureClock(0, 0, 300, 0)
+  assert.equal(sender.isPressing(0), false)
+  sender.noteLag(150, 1000)
+  assert.equal(sender.isPressing(1000), false)
+  sender.noteLag(190, 2000)
+  assert.equal(sender.isPressing(2000), true)
+  assert.equal(sender.isPressing(2500), false)
+  sender.noteLag(160, 2600)
+  assert.equal(sender.isPressing(2600), false)
 })

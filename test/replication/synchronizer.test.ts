@@ -24,6 +24,7 @@ function peerOf(nodeName: string, node: SyncNode, serve?: TestPeer['serve']): Te
   return {
     key: nodeName,
     nodeName,
+    isPressing: () => false,
     node,
     serve: serve ?? ((far) => void node.serve(far).catch(() => {})),
   }
@@ -296,4 +297,33 @@ test('a connection that cannot be made is counted under its reason', async () =>
   assert.equal(own.stats.failures.handshake, 1)
   assert.equal(synchronizer.status.state, 'failed')
   await synchronizer.stop()
+})
+
+test('nobody is compared with while changes come faster than they are taken, but not for ever', async () => {
+  const { synchronizer, state, nodes, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  let isPressing = false
+  const peerA = peerOf('a', a)
+  const peerB = { ...peerOf('b', b), isPressing: () => isPressing }
+  state.peers.push(peerA, peerB)
+  synchronizer.start()
+  await settle(clock)
+  assert.deepEqual(called, ['a'])
+  isPressing = true
+  synchronizer.requestSync(peerA)
+  for (let looks = 0; looks < 50; looks += 1) clock.advance(100)
+  await settle(clock)
+  assert.deepEqual(called, ['a'])
+  isPressing = false
+  clock.advance(100)
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'a'])
+  isPressing = true
+  synchronizer.requestSync(peerB)
+  for (let looks = 0; looks < 101; looks += 1) clock.advance(100)
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'a', 'b'])
+  await synchronizer.stop()
+  assert.equal(clock.pendingCount, 0)
 })

@@ -6,11 +6,12 @@ import {
   type Header,
   MAX_DATAGRAM_BYTES,
   MAX_SEQUENCE,
-  nonceOf,
+  NONCE_BYTES,
   readHeader,
   SEAL_OVERHEAD_BYTES,
+  writeNonce,
 } from '../../src/wire/datagram.ts'
-import { createIdentity } from '../../src/wire/identity.ts'
+import { bootKeyOf, createIdentity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'
 import { Opener, Sealer } from '../../src/wire/seal.ts'
 import { seededBytes } from '../support/seeded-random.ts'
@@ -44,13 +45,18 @@ test('what was sealed opens, is as much longer as the constant says, and counts 
   assert.equal(sealer.lastSequence('changes'), 5)
   assert.equal(sealer.lastSequence('control'), 0)
   const header = headerOf(sealer.seal('control', random(10)))
-  assert.deepEqual(header, {
-    channel: 'control',
-    keyId: ring.primaryKeyId,
-    senderId: identity.senderId,
-    bootId: identity.bootId,
-    sequence: 1,
-  })
+  const { channel, keyId, senderId, bootId, sequence, bootKey } = header
+  assert.deepEqual(
+    { channel, keyId, senderId, bootId, sequence },
+    {
+      channel: 'control',
+      keyId: ring.primaryKeyId,
+      senderId: identity.senderId,
+      bootId: identity.bootId,
+      sequence: 1,
+    },
+  )
+  assert.equal(bootKey, bootKeyOf(identity))
 })
 
 test('the message is not to be seen in the datagram, and equal messages look different', () => {
@@ -102,13 +108,19 @@ test('an opener that was made ready opens the same, once, and nothing else by it
 })
 
 test('no nonce comes twice', () => {
-  const nonces = [
-    nonceOf('changes', 1),
-    nonceOf('control', 1),
-    nonceOf('changes', 256),
-    nonceOf('changes', 2 ** 48 - 1),
-    nonceOf('changes', 2 ** 32),
-  ].map((nonce) => nonce.toString('hex'))
+  const nonce = Buffer.alloc(NONCE_BYTES)
+  const positions = [
+    ['changes', 1],
+    ['control', 1],
+    ['changes', 256],
+    ['changes', 2 ** 48 - 1],
+    ['changes', 2 ** 32],
+  ] as const
+  // One after the other into the same bytes, as they are used.
+  const nonces = positions.map(([channel, sequence]) => {
+    writeNonce(nonce, channel, sequence)
+    return nonce.toString('hex')
+  })
   assert.equal(nonces[0], '000000000000000000000001')
   assert.equal(nonces[1], '000000010000000000000001')
   assert.equal(nonces[3], '000000000000ffffffffffff')

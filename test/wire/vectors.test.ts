@@ -112,8 +112,9 @@ function encodeAgain(message: Message): Buffer {
   }
 }
 
-/** JSON shows a Buffer as an object with its bytes: make it hex. */
+/** JSON shows a Buffer as an object with its bytes, another array as one with its indices: make both hex. */
 function withHex(_name: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
   const isBuffer = typeof value === 'object' && value !== null && 'data' in value
   return isBuffer ? Buffer.from(value.data as number[]).toString('hex') : value
 }

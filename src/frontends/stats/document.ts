@@ -6,7 +6,7 @@ import { describeCache, describePeer, describeReplication, describeSync } from '
 import type { StatsBackend, StatsCache } from './backend.ts'
 
 /** Of the index, which grows with what is held: it has no number of buckets of its own. */
-const HASH = 'fnv1a'
+const HASH = 'fibonacci'
 
 export interface ProcessFacts {
   readonly version: string

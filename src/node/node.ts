@@ -47,7 +47,7 @@ interface NodeCache extends HttpCache {
   readonly store: SessionStore
   readonly hooks: LocalHooks
   readonly isReplicated: boolean
-  newestClock: number
+  lastModifiedSec: number
 }
 
 /** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
@@ -96,7 +96,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         const hooks = new LocalHooks(store, { clock, logger, singleUse })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
-        const flags = { singleUse, isReplicated, newestClock: 0 }
+        const flags = { singleUse, isReplicated, lastModifiedSec: 0 }
         return [limits.name, { limits, stats, store, hooks, refuse, ...flags }]
       }),
     )
@@ -112,7 +112,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const replicator = this.#replication?.replicator
     for (const cache of this.caches.values()) {
       cache.store.onChange = (change, origin) => {
-        cache.newestClock = Math.max(cache.newestClock, change.version.clock)
+        cache.lastModifiedSec = Math.floor(clock.wallMs() / 1000)
         if (origin === 'local' && cache.isReplicated) replicator?.publish(change)
         this.#uwsgi.publish(change)
       }

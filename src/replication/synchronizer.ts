@@ -205,7 +205,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     )
   }
 
-  /** Not while much is lost: what is lost during a comparison needs another one. */
+  /** Not while changes wait to be taken: what is lost of them during a comparison needs another one. */
   #compareWhenCalm(peer: Peer, looks: number): void {
     const { clock, peers } = this.#options
     const nowMs = clock.monotonicMs()

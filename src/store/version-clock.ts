@@ -13,11 +13,6 @@ export const MAX_VERSION_CLOCK = 2 ** 52
 /** The year 2057: what is above it is not gone by, so that counting on never reaches the end. */
 const MAX_FOLLOWED = MAX_VERSION_CLOCK - 2 ** 47
 
-/** The wall clock at a reading, in seconds since 1970: later where a peer's clock is ahead, as versions are then. */
-export function wallSecOf(reading: number): number {
-  return Math.floor((EPOCH_MS + reading / TICKS_PER_MS) / 1000)
-}
-
 export class VersionClock {
   readonly #clock: Clock
   #last = 0

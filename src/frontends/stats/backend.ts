@@ -6,8 +6,8 @@ import type { SyncStatus } from '../../replication/synchronizer.ts'
 import type { CacheStatus } from '../node-status.ts'
 
 export interface StatsCache extends CacheStatus {
-  /** Of the versions that puts and removes gave it, the highest clock; 0 when there were none. */
-  readonly newestClock: number
+  /** When a put or a remove last changed it, in seconds since 1970; 0 when none did. */
+  readonly lastModifiedSec: number
 }
 
 export interface StatsBackend {

@@ -1,7 +1,6 @@
 // The document of the stats frontend. Whatever reads uWSGI's finds its fields with their meaning, and
 // those of this program behind them.
 
-import { wallSecOf } from '../../store/version-clock.ts'
 import { describeCache, describePeer, describeReplication, describeSync } from '../node-status.ts'
 import type { StatsBackend, StatsCache } from './backend.ts'
 
@@ -48,7 +47,7 @@ function describe(cache: StatsCache) {
     miss: Object.values(misses).reduce((sum, count) => sum + count, 0),
     // As there: puts that found no room, whether refused or made room for.
     full: stats.puts.full + stats.evicted,
-    last_modified_at: cache.newestClock === 0 ? 0 : wallSecOf(cache.newestClock),
+    last_modified_at: cache.lastModifiedSec,
     // Behind them, without those that are there already.
     ...ownFieldsOf(cache),
   }

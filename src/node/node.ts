@@ -47,7 +47,6 @@ interface NodeCache extends HttpCache {
   readonly store: SessionStore
   readonly hooks: LocalHooks
   readonly isReplicated: boolean
-  lastModifiedSec: number
 }
 
 /** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
@@ -66,6 +65,7 @@ export function nodeConfig(config: ConfigInput = {}): NodeConfig {
 export class CacheNode implements HttpBackend, StatsBackend {
   readonly nodeName: string
   readonly caches: ReadonlyMap<string, NodeCache>
+  readonly #clock: Clock
   readonly #config: NodeConfig
   readonly #logger: Logger
   readonly #sweeper: Sweeper
@@ -79,6 +79,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   constructor(config: NodeConfig, options: NodeOptions = {}) {
     const clock = options.clock ?? systemClock
     const random = options.random ?? systemRandom
+    this.#clock = clock
     this.#config = config
     this.nodeName = config.nodeName
     this.#logger = options.logger ?? createLogger({ ...config.log, node: config.nodeName })
@@ -96,8 +97,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         const hooks = new LocalHooks(store, { clock, logger, singleUse })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
-        const flags = { singleUse, isReplicated, lastModifiedSec: 0 }
-        return [limits.name, { limits, stats, store, hooks, refuse, ...flags }]
+        return [limits.name, { limits, stats, store, hooks, refuse, singleUse, isReplicated }]
       }),
     )
     const replicated = [...this.caches].filter(([, { isReplicated }]) => isReplicated)
@@ -112,7 +112,6 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const replicator = this.#replication?.replicator
     for (const cache of this.caches.values()) {
       cache.store.onChange = (change, origin) => {
-        cache.lastModifiedSec = Math.floor(clock.wallMs() / 1000)
         if (origin === 'local' && cache.isReplicated) replicator?.publish(change)
         this.#uwsgi.publish(change)
       }
@@ -143,6 +142,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.#started = undefined
     await started.catch(() => {})
     await this.#close()
+  }
+
+  wallSecOf(monotonicMs: number): number {
+    return Math.floor((this.#clock.wallMs() - this.#clock.monotonicMs() + monotonicMs) / 1000)
   }
 
   /** The hooks on a cache, for attachSessionCache. Throws ERR_CACHE when there is none of this name. */

@@ -1,9 +1,15 @@
 // Memory for sessions outside the JavaScript heap: blocks of a few sizes, carved from large pages.
 //
 // The blocks of one size lie densely: whoever frees one gets the last one moved into the hole, and a page
-// that becomes empty goes back. So nothing fragments, and the pages in use never exceed what the blocks in
-// use fill, plus one begun page a size: that is the hard bound. Callers name each block by a slot number of
-// their own, which stays the same when the block moves. A block that becomes free is zeroed.
+// that becomes empty is the next one taken, for whatever size. So nothing fragments, and the pages never
+// exceed what the most blocks in use at a time filled, plus one begun page a size: that is the hard bound.
+// Callers name each block by a slot number of their own, which stays the same when the block moves. A block
+// that becomes free is zeroed.
+//
+// V8 marks its whole heap each time that 64 MiB of buffers were made: a node that fills spent a tenth of its
+// time on that (measured). Shared memory it does not count, so the pages of a large arena are shared, though
+// nobody shares them. What is not counted it frees late: so an arena keeps what it once took, and its first
+// pages count, for the sake of processes in which nodes come and go.
 
 /** One page, seen as bytes, as u32, as u64 and as f64; all blocks begin, and end, at a multiple of 8. */
 export interface Page {
@@ -30,6 +36,8 @@ export const NO_PAGE: Page = {
 export const BLOCK_HEADER_BYTES = 4
 
 const PAGE_BYTES = 4_194_304
+/** Pages that V8 counts: as much as makes it look for garbage once. */
+const COUNTED_PAGES = 16
 /**
  * Where the blocks of a page begin. What glibc gives for a page begins 16 bytes behind a multiple of 4096: so blocks of
  * multiples of 64 bytes begin where a line of the processor's cache does, and a session of 130 bytes lies in three, not
@@ -63,16 +71,20 @@ class SizeClass {
 
 export class Arena {
   readonly #classes: SizeClass[]
+  /** Number of the class for so many times SIZE_ALIGN_BYTES. */
+  readonly #classNumbers: Uint8Array
   readonly #location: Uint32Array
-  /** One empty page kept, so that a block freed and taken again at a page's edge costs no new page. */
-  #spare: Page | undefined
+  /** The last one that became empty is taken first: the processor's caches may still hold it. */
+  readonly #emptyPages: Page[] = []
   #pageCount = 0
   #changes = 0
   readonly #allocated: BlockCursor = { page: NO_PAGE, start: 0 }
 
   /** `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. */
   constructor(slots: number, maxBytes: number) {
-    this.#classes = blockSizes(maxBytes + BLOCK_HEADER_BYTES).map((size) => new SizeClass(size))
+    const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
+    this.#classes = sizes.map((size) => new SizeClass(size))
+    this.#classNumbers = classNumbers(sizes)
     // Zeroed memory of this size costs nothing until it is written to.
     this.#location = new Uint32Array(slots)
   }
@@ -89,7 +101,8 @@ export class Arena {
 
   /** Gives a slot that has none a block of at least `bytes` after its header, all zero. Valid until the next call. */
   allocate(slot: number, bytes: number): BlockCursor {
-    const classNumber = this.#classFor(bytes + BLOCK_HEADER_BYTES)
+    const aligned = Math.ceil((bytes + BLOCK_HEADER_BYTES) / SIZE_ALIGN_BYTES)
+    const classNumber = this.#classNumbers[aligned] ?? this.#classes.length
     const sizeClass = this.#classAt(classNumber)
     const position = sizeClass.used
     if (position === sizeClass.pages.length * sizeClass.perPage)
@@ -122,7 +135,7 @@ export class Arena {
     lastPage.bytes.fill(0, lastOffset, lastOffset + sizeClass.blockBytes)
     sizeClass.used = last
     this.#changes += 1
-    if (last % sizeClass.perPage === 0) this.#givePage(sizeClass)
+    if (last % sizeClass.perPage === 0) this.#keepPage(sizeClass)
     this.#location[slot] = NOWHERE
   }
 
@@ -152,49 +165,35 @@ export class Arena {
     return sizeClass
   }
 
-  #classFor(blockBytes: number): number {
-    let low = 0
-    let high = this.#classes.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.#classAt(middle).blockBytes < blockBytes) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
   #takePage(): Page {
-    const spare = this.#spare
-    this.#spare = undefined
-    if (spare !== undefined) return spare
+    const empty = this.#emptyPages.pop()
+    if (empty !== undefined) return empty
+    const Memory = this.#pageCount < COUNTED_PAGES ? ArrayBuffer : SharedArrayBuffer
     this.#pageCount += 1
-    return createPage(PAGE_BYTES)
+    return pageOf(new Memory(PAGE_BYTES))
   }
 
-  #givePage(sizeClass: SizeClass): void {
+  #keepPage(sizeClass: SizeClass): void {
     const page = sizeClass.pages.pop()
-    if (this.#spare === undefined) this.#spare = page
-    else this.#pageCount -= 1
+    if (page !== undefined) this.#emptyPages.push(page)
   }
 }
 
-/** All zero, of at least so many bytes. */
-export function createPage(bytes: number): Page {
-  const buffer = new ArrayBuffer(Math.ceil(bytes / 8) * 8)
+/** `memory` is whole u64 long. */
+export function pageOf(memory: ArrayBufferLike): Page {
   return {
-    bytes: Buffer.from(buffer),
-    words: new Uint32Array(buffer),
-    longs: new BigUint64Array(buffer),
-    doubles: new Float64Array(buffer),
+    bytes: Buffer.from(memory),
+    words: new Uint32Array(memory),
+    longs: new BigUint64Array(memory),
+    doubles: new Float64Array(memory),
   }
 }
 
-/** Most bytes of pages for `blocks` blocks of at most `maxBytes`: the bound that the arena keeps. */
+/** Most bytes of pages for `blocks` blocks at a time, of at most `maxBytes`: the bound that the arena keeps. */
 export function maxArenaBytes(blocks: number, maxBytes: number): number {
   const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
   const largest = sizes.at(-1) ?? SMALLEST_BLOCK_BYTES
-  const begunPages = sizes.length + 1
-  return (Math.ceil(blocks / Math.floor(ROOM_BYTES / largest)) + begunPages) * PAGE_BYTES
+  return (Math.ceil(blocks / Math.floor(ROOM_BYTES / largest)) + sizes.length) * PAGE_BYTES
 }
 
 function blockSizes(largestBytes: number): number[] {
@@ -204,6 +203,14 @@ function blockSizes(largestBytes: number): number[] {
     sizes.push(size)
   }
   return sizes
+}
+
+/** By size in units of SIZE_ALIGN_BYTES: the first of these sizes that is as large. */
+function classNumbers(sizes: readonly number[]): Uint8Array {
+  const units = (sizes.at(-1) ?? 0) / SIZE_ALIGN_BYTES
+  const numberOf = (_: unknown, unit: number) =>
+    sizes.findIndex((size) => size >= unit * SIZE_ALIGN_BYTES)
+  return Uint8Array.from({ length: units + 1 }, numberOf)
 }
 
 function locationOf(classNumber: number, position: number): number {

@@ -109,6 +109,7 @@ export class Expiry {
   }
 
   #listOf(slot: number): number {
-    return Math.floor(this.#expiresAtMs(slot) / BUCKET_MS) % this.#heads.length
+    // `>>> 0` makes it a division of integers.
+    return ((this.#expiresAtMs(slot) / BUCKET_MS) >>> 0) % this.#heads.length
   }
 }

@@ -97,8 +97,6 @@ export class Lookups {
 
   /** All are carried out. */
   clear(): void {
-    // Pages that the arena gives back are not kept from here.
-    for (let at = 0; at < this.#count; at += 1) (this.#all[at] ?? NONE).page = NO_PAGE
     this.#count = 0
   }
 

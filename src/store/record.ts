@@ -21,6 +21,7 @@ import { wholeLongs } from '../base/bytes.ts'
 import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
 import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
+import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
 import { SessionCopies } from './session-copies.ts'
 import { SessionView } from './session-view.ts'
 
@@ -53,7 +54,7 @@ export interface RecordFields {
 }
 
 /** What the arena is asked for: all but its own header. */
-export function recordBytes(
+function recordBytes(
   idBytes: number,
   contextBytes: number,
   nameBytes: number,
@@ -61,6 +62,11 @@ export function recordBytes(
 ): number {
   const sessionAt = wholeLongs(FIELDS_BYTES + idBytes + contextBytes + nameBytes)
   return sessionAt + sessionBytes - BLOCK_HEADER_BYTES
+}
+
+/** The same of the largest record in a cache with these limits. */
+export function largestRecordBytes({ keysize, blocksize }: CacheLimits): number {
+  return recordBytes(keysize, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES, blocksize)
 }
 
 /** Writes an entry into a new block for this slot. */

@@ -26,6 +26,8 @@ export class SessionIndex {
   readonly #owner: SlotOwner
   readonly #shards: FingerprintShard[]
   readonly #doubles: Shard<string>
+  /** How many of the doubles have each fingerprint. */
+  readonly #doubled = new Map<number, number>()
   #size = 0
 
   constructor(items: number, sharding: Sharding, owner: SlotOwner) {
@@ -41,7 +43,10 @@ export class SessionIndex {
       return new FingerprintShard(firstSlot, itemsPerShard, keys, onLeave)
     })
     const doubles = Math.min(items, MAX_DOUBLES)
-    this.#doubles = new Shard(count * itemsPerShard, doubles, onLeave)
+    this.#doubles = new Shard(count * itemsPerShard, doubles, (slot, isEvicted, key) => {
+      this.#countDouble(sharding.fingerprint(Buffer.from(key, 'latin1')), -1)
+      onLeave(slot, isEvicted)
+    })
     this.slots = count * itemsPerShard + doubles
   }
 
@@ -51,9 +56,10 @@ export class SessionIndex {
 
   /** The slot of this ID, its recency left as it is. */
   find(id: Uint8Array): number | undefined {
-    const slot = this.slotOf(this.#sharding.fingerprint(id))
+    const fingerprint = this.#sharding.fingerprint(id)
+    const slot = this.slotOf(fingerprint)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.find(bytesKey(id))
+    return this.#doubled.has(fingerprint) ? this.#doubles.find(bytesKey(id)) : undefined
   }
 
   /** The slot of this ID, which thereby becomes the most recently used. */
@@ -61,7 +67,7 @@ export class SessionIndex {
     const fingerprint = this.#sharding.fingerprint(id)
     const slot = this.#shard(fingerprint).use(this.#sharding.keyOf(fingerprint))
     if (slot !== undefined && this.#owner.holdsId(slot, id)) return slot
-    return this.#doubles.size === 0 ? undefined : this.#doubles.use(bytesKey(id))
+    return this.#doubled.has(fingerprint) ? this.#doubles.use(bytesKey(id)) : undefined
   }
 
   /** Of the ID that is `length` bytes from `start` on. */
@@ -90,7 +96,9 @@ export class SessionIndex {
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
     const key = this.#sharding.keyOf(fingerprint)
-    return shard.find(key) === undefined ? shard.claim(key) : this.#doubles.claim(bytesKey(id))
+    if (shard.find(key) === undefined) return shard.claim(key)
+    this.#countDouble(fingerprint, 1)
+    return this.#doubles.claim(bytesKey(id))
   }
 
   delete(id: Uint8Array): void {
@@ -99,7 +107,7 @@ export class SessionIndex {
     const key = this.#sharding.keyOf(fingerprint)
     const slot = shard.find(key)
     if (slot !== undefined && this.#owner.holdsId(slot, id)) shard.delete(key)
-    else if (this.#doubles.size > 0) this.#doubles.delete(bytesKey(id))
+    else if (this.#doubled.has(fingerprint)) this.#doubles.delete(bytesKey(id))
   }
 
   /** Pushes out the least recently used session of the ID's shard, or of the next one that has any. */
@@ -118,6 +126,12 @@ export class SessionIndex {
       if (shard.size > 0) return shard.oldest()
     }
     return undefined
+  }
+
+  #countDouble(fingerprint: number, change: number): void {
+    const count = (this.#doubled.get(fingerprint) ?? 0) + change
+    if (count === 0) this.#doubled.delete(fingerprint)
+    else this.#doubled.set(fingerprint, count)
   }
 
   #shard(fingerprint: number): FingerprintShard {

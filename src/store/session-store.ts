@@ -6,9 +6,9 @@ import { Admission, type NewSession } from './admission.ts'
 import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
-import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
+import type { CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
-import { RecordReader, recordBytes, writeRecord } from './record.ts'
+import { largestRecordBytes, RecordReader, writeRecord } from './record.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
 import { Sharding } from './sharding.ts'
@@ -154,11 +154,12 @@ export class SessionStore {
       this.stats.gets.context_mismatch += 1
       return false
     }
-    const isLive =
-      slot !== undefined && this.#record.open(slot).expiresAtMs > this.#clock.monotonicMs()
-    const version = { clock: this.#versions.next(), origin: this.#origin }
+    const nowMs = this.#clock.monotonicMs()
+    const isLive = slot !== undefined && this.#record.open(slot).expiresAtMs > nowMs
+    const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
     const ttlMs = this.limits.timeoutMs
-    this.#bury(id, version, ttlMs)
+    this.#bury(id, version, nowMs + ttlMs)
+    this.stats.changedMs = nowMs
     if (isLive) this.stats.removes += 1
     this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
     return isLive
@@ -216,12 +217,14 @@ export class SessionStore {
   #put(entry: NewSession): PutResult {
     const refusal = this.#admission.refusalOf(entry)
     if (refusal !== undefined) return refusal
-    const old = this.#liveSlot(this.#index.find(entry.id), entry.id)
+    const nowMs = this.#clock.monotonicMs()
+    const old = this.#liveSlot(this.#index.find(entry.id), entry.id, nowMs)
     if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
     if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
-    const version = { clock: this.#versions.next(), origin: this.#origin }
-    this.#insert(entry, ttlMs, version, old)
+    const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
+    this.#insert(entry, version, nowMs + ttlMs, old)
+    this.stats.changedMs = nowMs
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
     this.onChange({ kind: 'put', cache, id, context, serverName, session, ttlMs, version }, 'local')
@@ -238,23 +241,25 @@ export class SessionStore {
     }
     if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'refused'
     const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs)
+    const nowMs = this.#clock.monotonicMs()
     if (change.kind === 'remove') {
       const isFull = this.#tombstones.size === this.limits.items
       if (known === undefined && isFull && !isLive) return 'refused'
-      this.#bury(change.id, change.version, ttlMs)
+      this.#bury(change.id, change.version, nowMs + ttlMs)
+      this.stats.changedMs = nowMs
       return 'applied'
     }
     if (this.#admission.refusalOf(change) !== undefined) return 'refused'
-    const old = this.#liveSlot(held, change.id)
+    const old = this.#liveSlot(held, change.id, nowMs)
     if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
-    this.#insert(change, ttlMs, change.version, old)
+    this.#insert(change, change.version, nowMs + ttlMs, old)
+    this.stats.changedMs = nowMs
     return 'applied'
   }
 
   /** The slot of the session with this ID, if its lifetime is not over; one that is over is taken out. */
-  #liveSlot(slot: number | undefined, id: Uint8Array): number | undefined {
-    if (slot === undefined || this.#record.open(slot).expiresAtMs > this.#clock.monotonicMs())
-      return slot
+  #liveSlot(slot: number | undefined, id: Uint8Array, nowMs: number): number | undefined {
+    if (slot === undefined || this.#record.open(slot).expiresAtMs > nowMs) return slot
     this.#expire(id)
     return undefined
   }
@@ -270,7 +275,7 @@ export class SessionStore {
     return true
   }
 
-  #insert(entry: NewSession, ttlMs: number, version: Version, old: number | undefined): void {
+  #insert(entry: NewSession, version: Version, expiresAtMs: number, old: number | undefined): void {
     const slot = old ?? this.#index.claim(entry.id)
     if (old !== undefined) {
       this.#index.use(entry.id)
@@ -282,7 +287,7 @@ export class SessionStore {
       serverName: nameBytes(entry.serverName),
       session: entry.session,
       version,
-      expiresAtMs: this.#clock.monotonicMs() + ttlMs,
+      expiresAtMs,
       isTombstone: false,
     })
     this.#expiry.add(slot)
@@ -292,7 +297,7 @@ export class SessionStore {
     this.#account()
   }
 
-  #bury(id: Uint8Array, version: Version, ttlMs: number): void {
+  #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
     this.#index.delete(id)
     const slot = this.#tombstones.claim(id)
     writeRecord(this.#arena, slot, {
@@ -301,7 +306,7 @@ export class SessionStore {
       serverName: NOTHING,
       session: NOTHING,
       version,
-      expiresAtMs: this.#clock.monotonicMs() + ttlMs,
+      expiresAtMs,
       isTombstone: true,
     })
     this.#expiry.add(slot)
@@ -389,8 +394,4 @@ export class SessionStore {
 
 function nameBytes(serverName: string): Uint8Array {
   return serverName === '' ? NOTHING : Buffer.from(serverName, 'utf8')
-}
-
-function largestRecordBytes(limits: CacheLimits): number {
-  return recordBytes(limits.keysize, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES, limits.blocksize)
 }

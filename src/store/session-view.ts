@@ -1,7 +1,7 @@
 // Where a session lies in the store, for callers that copy it to where they want it.
 
 import { copyLongs, wholeLongs } from '../base/bytes.ts'
-import { createPage, NO_PAGE, type Page } from './arena.ts'
+import { NO_PAGE, type Page, pageOf } from './arena.ts'
 import type { Version } from './change.ts'
 
 /** Set onto one session at a time, so that a get allocates nothing. What it returns holds until the store changes. */
@@ -63,7 +63,7 @@ export class SessionView {
   detached(bytes: Buffer = this.session): SessionView {
     const { clock, origin } = this.version
     const versionBytes = 2 * Float64Array.BYTES_PER_ELEMENT
-    const page = createPage(versionBytes + bytes.length)
+    const page = pageOf(new ArrayBuffer(versionBytes + wholeLongs(bytes.length)))
     page.doubles.set([clock, origin])
     page.bytes.set(bytes, versionBytes)
     return new SessionView().set(this.ttlMs, page, versionBytes, bytes.length, 0)

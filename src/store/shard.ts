@@ -7,7 +7,10 @@
 import { LRUCache } from 'lru-cache'
 import { PlaceLookaside } from './place-lookaside.ts'
 
-export type LeaveListener = (slot: number, isEvicted: boolean) => void
+/** Given to each `set`, which makes an object otherwise. */
+const NO_OPTIONS = {}
+
+export type LeaveListener<Key> = (slot: number, isEvicted: boolean, key: Key) => void
 
 /** `firstSlot` and the next ones are the shard's. */
 export class Shard<Key extends number | string> {
@@ -15,9 +18,11 @@ export class Shard<Key extends number | string> {
   readonly #lru: LRUCache<Key, true>
   /** lru-cache's own: only read. */
   readonly #places: ReadonlyMap<Key, number>
+  /** The tail is the place of the key used most recently. */
+  readonly #ends: { readonly tail: number }
   readonly #moveToTail: (place: number) => void
 
-  constructor(firstSlot: number, slots: number, onLeave: LeaveListener) {
+  constructor(firstSlot: number, slots: number, onLeave: LeaveListener<Key>) {
     this.#firstSlot = firstSlot
     this.#lru = new LRUCache<Key, true>({
       max: slots,
@@ -25,12 +30,13 @@ export class Shard<Key extends number | string> {
       dispose: (_value, key, reason) => {
         const slot = this.#slotOf(key)
         this.leaves(key)
-        onLeave(slot, reason === 'evict')
+        onLeave(slot, reason === 'evict', key)
       },
     })
-    const { keyMap, moveToTail } = LRUCache.unsafeExposeInternals(this.#lru)
-    this.#places = keyMap
-    this.#moveToTail = moveToTail
+    const internals = LRUCache.unsafeExposeInternals(this.#lru)
+    this.#places = internals.keyMap
+    this.#ends = internals
+    this.#moveToTail = internals.moveToTail
   }
 
   get size(): number {
@@ -55,9 +61,12 @@ export class Shard<Key extends number | string> {
     this.#moveToTail(slot - this.#firstSlot)
   }
 
+  /** A slot for a key that has none; the key becomes the most recently used. */
   claim(key: Key): number {
-    this.#lru.set(key, true)
-    return this.#slotOf(key)
+    this.#lru.set(key, true, NO_OPTIONS)
+    const place = this.#ends.tail
+    this.arrives(key, place)
+    return this.#firstSlot + place
   }
 
   delete(key: Key): void {
@@ -79,6 +88,9 @@ export class Shard<Key extends number | string> {
     return this.#places.get(key)
   }
 
+  /** Called when the key was given a place. */
+  protected arrives(_key: Key, _place: number): void {}
+
   /** Called before the key loses its place. */
   protected leaves(_key: Key): void {}
 
@@ -94,7 +106,7 @@ export class FingerprintShard extends Shard<number> {
   readonly #lookaside: PlaceLookaside
 
   /** Keys are below `keys`. */
-  constructor(firstSlot: number, slots: number, keys: number, onLeave: LeaveListener) {
+  constructor(firstSlot: number, slots: number, keys: number, onLeave: LeaveListener<number>) {
     super(firstSlot, slots, onLeave)
     this.#lookaside = new PlaceLookaside(keys, slots)
   }
@@ -110,6 +122,10 @@ export class FingerprintShard extends Shard<number> {
     const place = super.placeOf(key)
     if (place !== undefined) this.#lookaside.add(key, place)
     return place
+  }
+
+  protected override arrives(key: number, place: number): void {
+    this.#lookaside.add(key, place)
   }
 
   protected override leaves(key: number): void {

@@ -40,6 +40,8 @@ export interface CacheStats {
   evicted: number
   /** Taken out because their lifetime was over. */
   expired: number
+  /** When something was last put or removed, by whichever node: monotonic ms. Undefined when nothing was. */
+  changedMs: number | undefined
 }
 
 export function createCacheStats(): CacheStats {
@@ -63,5 +65,6 @@ export function createCacheStats(): CacheStats {
     tombstones: 0,
     evicted: 0,
     expired: 0,
+    changedMs: undefined,
   }
 }

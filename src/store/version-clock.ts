@@ -13,18 +13,29 @@ export const MAX_VERSION_CLOCK = 2 ** 52
 /** The year 2057: what is above it is not gone by, so that counting on never reaches the end. */
 const MAX_FOLLOWED = MAX_VERSION_CLOCK - 2 ** 47
 
+/** How long one reading of the wall clock does: to read it takes as long as all the rest of a version. */
+const READING_MS = 1
+
 export class VersionClock {
   readonly #clock: Clock
   #last = 0
+  /** What the wall clock said, or 0 where it is too far ahead. */
+  #wall = 0
+  /** On the monotonic clock. */
+  #readAgainMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** A reading above every one given or observed before. */
-  next(): number {
-    const wall = Math.floor(this.#clock.wallMs() - EPOCH_MS) * TICKS_PER_MS
-    this.#last = Math.max(wall < MAX_FOLLOWED ? wall : 0, this.#last + 1)
+  /** A reading above every one given or observed before. `nowMs`: from a caller who read the clock already. */
+  next(nowMs = this.#clock.monotonicMs()): number {
+    if (nowMs >= this.#readAgainMs) {
+      const wall = Math.floor(this.#clock.wallMs() - EPOCH_MS) * TICKS_PER_MS
+      this.#wall = wall < MAX_FOLLOWED ? wall : 0
+      this.#readAgainMs = nowMs + READING_MS
+    }
+    this.#last = Math.max(this.#wall, this.#last + 1)
     return this.#last
   }
 

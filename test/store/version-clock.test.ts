@@ -18,6 +18,24 @@ test('what it gives is above what it saw, and follows the wall clock', () => {
   assert.ok(versions.next() > first + YEAR_MS)
 })
 
+test('the wall clock is read once a millisecond', () => {
+  let readings = 0
+  class CountedClock extends FakeClock {
+    override wallMs(): number {
+      readings += 1
+      return super.wallMs()
+    }
+  }
+  const clock = new CountedClock()
+  const versions = new VersionClock(clock)
+  const first = versions.next()
+  assert.deepEqual([versions.next(), versions.next()], [first + 1, first + 2])
+  assert.equal(readings, 1)
+  clock.advance(1)
+  assert.ok(versions.next() > first + 3)
+  assert.equal(readings, 2)
+})
+
 test('no wall clock and no peer makes it give what no peer takes', () => {
   const clock = new FakeClock()
   const versions = new VersionClock(clock)

@@ -5,14 +5,11 @@ import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/synchronizer.ts'
 import type { CacheStatus } from '../node-status.ts'
 
-export interface StatsCache extends CacheStatus {
-  /** When a put or a remove last changed it, in seconds since 1970; 0 when none did. */
-  readonly lastModifiedSec: number
-}
-
 export interface StatsBackend {
   readonly nodeName: string
-  readonly caches: ReadonlyMap<string, StatsCache>
+  readonly caches: ReadonlyMap<string, CacheStatus>
+  /** Seconds since 1970 of a moment on the monotonic clock. */
+  wallSecOf(monotonicMs: number): number
   readiness(): { readonly isReady: boolean; readonly reason: string }
   peers(): readonly PeerStatus[]
   /** undefined when this node is alone by configuration. */

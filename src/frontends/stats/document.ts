@@ -1,8 +1,14 @@
 // The document of the stats frontend. Whatever reads uWSGI's finds its fields with their meaning, and
 // those of this program behind them.
 
-import { describeCache, describePeer, describeReplication, describeSync } from '../node-status.ts'
-import type { StatsBackend, StatsCache } from './backend.ts'
+import {
+  type CacheStatus,
+  describeCache,
+  describePeer,
+  describeReplication,
+  describeSync,
+} from '../node-status.ts'
+import type { StatsBackend } from './backend.ts'
 
 /** Of the index, which grows with what is held: it has no number of buckets of its own. */
 const HASH = 'fibonacci'
@@ -18,7 +24,7 @@ export function formatStats(backend: StatsBackend, { version, pid }: ProcessFact
   const document = {
     version: `tlscached-${version}`,
     pid,
-    caches: [...backend.caches.values()].map(describe),
+    caches: [...backend.caches.values()].map((cache) => describe(cache, backend)),
     node: backend.nodeName,
     ready: isReady,
     reason,
@@ -29,7 +35,7 @@ export function formatStats(backend: StatsBackend, { version, pid }: ProcessFact
   return `${JSON.stringify(document, null, 1)}\n`
 }
 
-function describe(cache: StatsCache) {
+function describe(cache: CacheStatus, backend: StatsBackend) {
   const { limits, stats } = cache
   const { hit, ...misses } = stats.gets
   const { name, items, keysize, blocksize } = limits
@@ -47,13 +53,13 @@ function describe(cache: StatsCache) {
     miss: Object.values(misses).reduce((sum, count) => sum + count, 0),
     // As there: puts that found no room, whether refused or made room for.
     full: stats.puts.full + stats.evicted,
-    last_modified_at: cache.lastModifiedSec,
+    last_modified_at: stats.changedMs === undefined ? 0 : backend.wallSecOf(stats.changedMs),
     // Behind them, without those that are there already.
     ...ownFieldsOf(cache),
   }
 }
 
-function ownFieldsOf(cache: StatsCache) {
+function ownFieldsOf(cache: CacheStatus) {
   const {
     name: _name,
     items: _items,

@@ -2,8 +2,7 @@
 
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
-import { formatAddress } from '../base/address.ts'
-import { codeOf, TlscachedError } from '../base/errors.ts'
+import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { type NodeConfig, readConfig } from '../node/config.ts'
 import { CONFIG_VARIABLE, standaloneSettings } from '../node/config-settings.ts'
 import { keyringOf } from '../node/keys.ts'
@@ -57,10 +56,9 @@ function requireUwsgiKeys({ replication }: NodeConfig): void {
     keyringOf(replication)
   } catch (error) {
     if (codeOf(error) !== 'ERR_INSECURE') throw error
-    const listen = formatAddress(replication.listen)
     const message =
-      `the nodes of this file are not on loopback (${listen}): give each --keys-file FILE, the same file of ` +
-      '"tlscached keygen" on all of them, or insist on clear text with --insecure'
+      `${messageOf(error)}; beside a file of uWSGI that is --keys-file FILE, ` +
+      'the same on all nodes, or --insecure'
     throw new TlscachedError('ERR_INSECURE', message, { cause: error })
   }
 }

@@ -7,6 +7,7 @@ import { addCounter, type Reading } from './stats-metrics.ts'
 export interface CacheUdpSource {
   readonly cache: string
   readonly stats: CacheUdpStats
+  sendErrors(): number
 }
 
 export function collectCacheUdp(registry: Registry, sources: readonly CacheUdpSource[]): void {
@@ -32,6 +33,13 @@ export function collectCacheUdp(registry: Registry, sources: readonly CacheUdpSo
     help: 'Datagrams of cache-udp that went no further, by reason.',
     labelNames: ['cache', 'reason'],
     read: () => readings(sources, 'reason', ({ dropped }) => dropped),
+  })
+  addCounter(registry, {
+    name: 'uwsgi_send_errors_total',
+    help: 'Datagrams of cache-udp that the network refused to send.',
+    labelNames: ['cache'],
+    read: () =>
+      sources.map((source) => ({ labels: { cache: source.cache }, value: source.sendErrors() })),
   })
 }
 

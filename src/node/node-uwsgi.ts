@@ -43,7 +43,8 @@ export class NodeUwsgi {
         logger,
       })
       const cacheUdp = new CacheUdp({ transport, peers, hooks: cacheHooks, clock, logger })
-      return { cache, config, transport, cacheUdp, stats: cacheUdp.stats }
+      const sendErrors = () => transport.stats.sendErrors
+      return { cache, config, transport, cacheUdp, stats: cacheUdp.stats, sendErrors }
     })
   }
 

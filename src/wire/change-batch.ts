@@ -1,7 +1,8 @@
 // Encodes changes one after the other into one Changes message of limited size. What is added is
-// encoded at once: nothing of the caller's is kept. Field numbers are those of replication.proto.
+// encoded at once: nothing of the caller's is kept.
 
 import type { Change } from '../store/change.ts'
+import { CHANGES, ENTRY, MESSAGE_CHANGES } from './change-tags.ts'
 import {
   bytesFieldBytes,
   FIXED64_FIELD_BYTES,
@@ -16,20 +17,6 @@ import {
 
 /** Tag and length (up to 2 MiB) of Message.changes, in front of everything. */
 const PREFIX_BYTES = 4
-
-const MESSAGE_CHANGES = 1
-const CHANGES = { sentWallMs: 1, caches: 2, puts: 3, removes: 4 } as const
-/** Of Put; Remove has the same ones but for context, server name and session. */
-const ENTRY = {
-  cache: 1,
-  id: 2,
-  context: 3,
-  serverName: 4,
-  session: 5,
-  ttlMs: 6,
-  clock: 7,
-  origin: 8,
-} as const
 
 export class ChangeBatch {
   readonly #ownOrigin: number
@@ -68,8 +55,8 @@ export class ChangeBatch {
       at = writeTextField(buffer, at, CHANGES.caches, change.cache, change.cache.length)
       this.#caches.set(change.cache, cache)
     }
-    const field = change.kind === 'put' ? CHANGES.puts : CHANGES.removes
-    at = writeLengthField(buffer, at, field, entryBytes)
+    const tag = change.kind === 'put' ? CHANGES.puts : CHANGES.removes
+    at = writeLengthField(buffer, at, tag, entryBytes)
     this.#at = this.#writeEntry(at, change, cache, ttlMs, nameBytes)
     this.#count += 1
     return true

@@ -11,22 +11,9 @@ import {
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
 import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { CHANGES, ENTRY, MESSAGE_CHANGES } from './change-tags.ts'
 import { FieldReader } from './field-reader.ts'
 import { MAX_ORIGIN } from './identity.ts'
-
-/** Tag bytes, as FieldReader wants them: of Message, of Changes, and of Put, whose are also those of Remove. */
-const MESSAGE_CHANGES = 0x0a
-const CHANGES = { sentWallMs: 0x09, caches: 0x12, puts: 0x1a, removes: 0x22 } as const
-const ENTRY = {
-  cache: 0x08,
-  id: 0x12,
-  context: 0x1a,
-  serverName: 0x22,
-  session: 0x2a,
-  ttlMs: 0x30,
-  clock: 0x39,
-  origin: 0x41,
-} as const
 
 export interface ChangesMessage {
   readonly kind: 'changes'

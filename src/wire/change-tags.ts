@@ -1,0 +1,33 @@
+// What the fields of a message with changes begin with, for those who write and read it without protobufjs: one byte, the
+// field's number in replication.proto times 8 plus its wire type.
+
+const VARINT = 0
+const FIXED64 = 1
+const BYTES = 2
+
+/** Of Message. */
+export const MESSAGE_CHANGES = tag(1, BYTES)
+
+export const CHANGES = {
+  sentWallMs: tag(1, FIXED64),
+  caches: tag(2, BYTES),
+  puts: tag(3, BYTES),
+  removes: tag(4, BYTES),
+} as const
+
+/** Of Put; Remove has the same ones but for context, server name and session. */
+export const ENTRY = {
+  cache: tag(1, VARINT),
+  id: tag(2, BYTES),
+  context: tag(3, BYTES),
+  serverName: tag(4, BYTES),
+  session: tag(5, BYTES),
+  ttlMs: tag(6, VARINT),
+  clock: tag(7, FIXED64),
+  origin: tag(8, FIXED64),
+} as const
+
+/** `field` is below 16. */
+function tag(field: number, wireType: number): number {
+  return (field << 3) | wireType
+}

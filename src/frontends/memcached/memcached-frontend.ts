@@ -1,10 +1,11 @@
 // The memcached frontend: text and binary protocol on one port or Unix socket, upon one cache.
 
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { type Clock, every, type Timer } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
-import { type Frontend, listenOn } from '../frontend.ts'
+import type { Frontend } from '../frontend.ts'
+import { StreamListener } from '../stream-listener.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { Entries } from './entries.ts'
 import { toTtlMs } from './expiry.ts'
@@ -49,15 +50,13 @@ export class MemcachedFrontend implements Frontend {
   readonly #protocolParts: ProtocolParts
   readonly #connectionOptions: ConnectionOptions
   readonly #connections = new Set<Connection>()
-  #address: Address
-  #server: Server | undefined
+  readonly #listener: StreamListener
   #watch: Timer | undefined
 
   constructor(options: MemcachedFrontendOptions) {
-    const { hooks, clock, pid } = options
+    const { address, hooks, clock, pid, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
     this.#options = options
-    this.#address = options.address
-    this.#maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
+    this.#maxConnections = maxConnections
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
     this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
     this.#flusher = new Flusher(hooks, clock)
@@ -66,11 +65,7 @@ export class MemcachedFrontend implements Frontend {
     this.#protocolParts = {
       output: turn.output,
       entries,
-      status: new ServerStatus(hooks, this.stats, {
-        clock,
-        pid,
-        maxConnections: this.#maxConnections,
-      }),
+      status: new ServerStatus(hooks, this.stats, { clock, pid, maxConnections }),
       stats: this.stats,
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),
       flush: (delaySec, onDone) => this.#flush(delaySec, onDone),
@@ -81,54 +76,47 @@ export class MemcachedFrontend implements Frontend {
       idleTimeoutMs: this.#idleTimeoutMs,
       stallTimeoutMs: this.#stallTimeoutMs,
     }
+    this.#listener = new StreamListener({
+      address,
+      field: 'frontends.memcached',
+      socketOptions: {
+        noDelay: true,
+        allowHalfOpen: true,
+        pauseOnConnect: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_MS,
+      },
+      onConnection: (socket) => this.#accept(socket),
+      onReject: () => this.#reject(),
+    })
   }
 
   get address(): Address {
-    return this.#address
+    return this.#listener.address
   }
 
   async start(): Promise<void> {
-    if (this.#server !== undefined) return
-    const server = createServer({
-      noDelay: true,
-      allowHalfOpen: true,
-      pauseOnConnect: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-    })
-    server.on('connection', (socket) => this.#accept(socket))
-    this.#server = server
-    try {
-      this.#address = await listenOn(server, this.#options.address, 'frontends.memcached')
-    } catch (error) {
-      this.#server = undefined
-      throw error
-    }
-    // One that could not be accepted, for want of file descriptors.
-    server.on('error', () => {
-      this.stats.rejectedConnections += 1
-    })
+    if (!(await this.#listener.start())) return
     const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
     this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
   }
 
-  async stop(): Promise<void> {
-    const server = this.#server
-    if (server === undefined) return
-    this.#server = undefined
-    this.#watch?.cancel()
-    this.#watch = undefined
-    this.#flusher.stop()
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve())
+  stop(): Promise<void> {
+    return this.#listener.stop(() => {
+      this.#watch?.cancel()
+      this.#watch = undefined
+      this.#flusher.stop()
+      for (const connection of this.#connections) connection.close()
     })
-    for (const connection of this.#connections) connection.close()
-    await closed
+  }
+
+  #reject(): void {
+    this.stats.rejectedConnections += 1
   }
 
   #accept(socket: Socket): void {
     if (this.#connections.size >= this.#maxConnections) {
-      this.stats.rejectedConnections += 1
+      this.#reject()
       socket.destroy()
       return
     }

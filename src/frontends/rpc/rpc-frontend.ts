@@ -1,12 +1,13 @@
 // The rpc frontend: the hooks of every cache, for TLS terminators in other processes (proto/hooks.proto).
 
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { type Clock, every, type Timer } from '../../base/clock.ts'
 import { messageOf } from '../../base/errors.ts'
 import { type Logger, LogLimiter } from '../../base/logger.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
-import { type Frontend, listenOn } from '../frontend.ts'
+import type { Frontend } from '../frontend.ts'
+import { StreamListener } from '../stream-listener.ts'
 import { Connection } from './connection.ts'
 import { createRpcStats, type RpcStats } from './stats.ts'
 
@@ -41,58 +42,52 @@ export class RpcFrontend implements Frontend {
   readonly #stallTimeoutMs: number
   readonly #failures: LogLimiter
   readonly #connections = new Set<Connection>()
-  #address: Address
-  #server: Server | undefined
+  readonly #listener: StreamListener
   #watch: Timer | undefined
 
   constructor(options: RpcFrontendOptions) {
     this.#options = options
-    this.#address = options.address
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
     this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
     this.#failures = new LogLimiter(options.clock)
+    const { address, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
+    this.#listener = new StreamListener({
+      address,
+      field: 'frontends.rpc',
+      socketOptions: { noDelay: true },
+      maxConnections,
+      onConnection: (socket) => this.#accept(socket),
+      onReject: (error) => this.#reject(error),
+    })
   }
 
   get address(): Address {
-    return this.#address
+    return this.#listener.address
   }
 
   async start(): Promise<void> {
-    if (this.#server !== undefined) return
-    const { logger } = this.#options
-    const server = createServer({ noDelay: true })
-    server.maxConnections = this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS
-    server.on('connection', (socket) => this.#accept(socket))
-    server.on('drop', () => {
-      this.stats.rejectedConnections += 1
-    })
-    this.#server = server
-    try {
-      this.#address = await listenOn(server, this.#options.address, 'frontends.rpc')
-    } catch (error) {
-      this.#server = undefined
-      throw error
-    }
-    server.on('error', (error) => {
-      this.#failures.pass((heldBack) =>
-        logger.warn({ reason: messageOf(error), heldBack }, 'rpc: a connection was not accepted'),
-      )
-    })
+    if (!(await this.#listener.start())) return
     const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
     this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
   }
 
-  async stop(): Promise<void> {
-    const server = this.#server
-    if (server === undefined) return
-    this.#server = undefined
-    this.#watch?.cancel()
-    this.#watch = undefined
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve())
+  stop(): Promise<void> {
+    return this.#listener.stop(() => {
+      this.#watch?.cancel()
+      this.#watch = undefined
+      for (const connection of this.#connections) connection.close()
     })
-    for (const connection of this.#connections) connection.close()
-    await closed
+  }
+
+  #reject(error?: Error): void {
+    this.stats.rejectedConnections += 1
+    if (error === undefined) return
+    this.#failures.pass((heldBack) =>
+      this.#options.logger.warn(
+        { reason: messageOf(error), heldBack },
+        'rpc: a connection was not accepted',
+      ),
+    )
   }
 
   #accept(socket: Socket): void {

@@ -1,10 +1,11 @@
 // The stats frontend, as uWSGI's stats server: whoever connects is told one JSON document and the
 // connection ends. Who asks with an HTTP GET is answered in HTTP.
 
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
-import { type Frontend, listenOn } from '../frontend.ts'
+import type { Frontend } from '../frontend.ts'
+import { StreamListener } from '../stream-listener.ts'
 import type { StatsBackend } from './backend.ts'
 import { formatStats, type ProcessFacts } from './document.ts'
 import { createStatsFrontendStats, type StatsFrontendStats } from './stats.ts'
@@ -34,48 +35,36 @@ export class StatsFrontend implements Frontend {
   readonly stats: StatsFrontendStats = createStatsFrontendStats()
   readonly #options: StatsFrontendOptions
   readonly #sockets = new Set<Socket>()
-  #address: Address
-  #server: Server | undefined
+  readonly #listener: StreamListener
 
   constructor(options: StatsFrontendOptions) {
     this.#options = options
-    this.#address = options.address
+    const { address, maxConnections = MAX_CONNECTIONS } = options
+    this.#listener = new StreamListener({
+      address,
+      field: 'frontends.stats',
+      // Half open: who has nothing to say may say so and still be told.
+      socketOptions: { allowHalfOpen: true },
+      maxConnections,
+      onConnection: (socket) => this.#accept(socket),
+      onReject: () => {
+        this.stats.rejectedConnections += 1
+      },
+    })
   }
 
   get address(): Address {
-    return this.#address
+    return this.#listener.address
   }
 
   async start(): Promise<void> {
-    if (this.#server !== undefined) return
-    // Half open: who has nothing to say may say so and still be told.
-    const server = createServer({ allowHalfOpen: true })
-    server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
-    server.on('connection', (socket) => this.#accept(socket))
-    const reject = () => {
-      this.stats.rejectedConnections += 1
-    }
-    server.on('drop', reject)
-    this.#server = server
-    try {
-      this.#address = await listenOn(server, this.#options.address, 'frontends.stats')
-    } catch (error) {
-      this.#server = undefined
-      throw error
-    }
-    // One that could not be accepted, for want of file descriptors.
-    server.on('error', reject)
+    await this.#listener.start()
   }
 
-  async stop(): Promise<void> {
-    const server = this.#server
-    if (server === undefined) return
-    this.#server = undefined
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve())
+  stop(): Promise<void> {
+    return this.#listener.stop(() => {
+      for (const socket of this.#sockets) socket.destroy()
     })
-    for (const socket of this.#sockets) socket.destroy()
-    await closed
   }
 
   #accept(socket: Socket): void {

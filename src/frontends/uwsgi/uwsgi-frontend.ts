@@ -1,12 +1,13 @@
 // The frontend for uWSGI's cache commands over TCP, as its Python API calls them with `name@host:port`:
 // one request a connection, its answer, the end.
 
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
-import { type Frontend, listenOn } from '../frontend.ts'
+import type { Frontend } from '../frontend.ts'
 import { InputBuffer } from '../memcached/input-buffer.ts'
+import { StreamListener } from '../stream-listener.ts'
 import { Commands } from './commands.ts'
 import { type CommandRequest, type RequestFault, takeRequest } from './request.ts'
 import { createUwsgiStats, type UwsgiStats } from './stats.ts'
@@ -31,50 +32,38 @@ export class UwsgiFrontend implements Frontend {
   readonly #options: UwsgiFrontendOptions
   readonly #commands: Commands
   readonly #sockets = new Set<Socket>()
-  #address: Address
-  #server: Server | undefined
+  readonly #listener: StreamListener
 
   constructor(options: UwsgiFrontendOptions) {
     this.#options = options
-    this.#address = options.address
     this.#commands = new Commands({ ...options, stats: this.stats })
+    const { address, maxConnections = MAX_CONNECTIONS } = options
+    this.#listener = new StreamListener({
+      address,
+      field: 'frontends.uwsgi',
+      // Half open: a client may end its side with the request.
+      socketOptions: { allowHalfOpen: true, noDelay: true },
+      maxConnections,
+      onConnection: (socket) => this.#accept(socket),
+      onReject: () => {
+        this.stats.rejectedConnections += 1
+      },
+    })
   }
 
   get address(): Address {
-    return this.#address
+    return this.#listener.address
   }
 
   async start(): Promise<void> {
-    if (this.#server !== undefined) return
-    // Half open: a client may end its side with the request.
-    const server = createServer({ allowHalfOpen: true, noDelay: true })
-    server.maxConnections = this.#options.maxConnections ?? MAX_CONNECTIONS
-    server.on('connection', (socket) => this.#accept(socket))
-    const reject = () => {
-      this.stats.rejectedConnections += 1
-    }
-    server.on('drop', reject)
-    this.#server = server
-    try {
-      this.#address = await listenOn(server, this.#options.address, 'frontends.uwsgi')
-    } catch (error) {
-      this.#server = undefined
-      throw error
-    }
-    // One that could not be accepted, for want of file descriptors.
-    server.on('error', reject)
+    await this.#listener.start()
   }
 
-  async stop(): Promise<void> {
-    const server = this.#server
-    if (server === undefined) return
-    this.#server = undefined
-    this.#commands.stop()
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve())
+  stop(): Promise<void> {
+    return this.#listener.stop(() => {
+      this.#commands.stop()
+      for (const socket of this.#sockets) socket.destroy()
     })
-    for (const socket of this.#sockets) socket.destroy()
-    await closed
   }
 
   #accept(socket: Socket): void {

@@ -65,7 +65,6 @@ export function nodeConfig(config: ConfigInput = {}): NodeConfig {
 export class CacheNode implements HttpBackend, StatsBackend {
   readonly nodeName: string
   readonly caches: ReadonlyMap<string, NodeCache>
-  readonly #clock: Clock
   readonly #config: NodeConfig
   readonly #logger: Logger
   readonly #sweeper: Sweeper
@@ -79,7 +78,6 @@ export class CacheNode implements HttpBackend, StatsBackend {
   constructor(config: NodeConfig, options: NodeOptions = {}) {
     const clock = options.clock ?? systemClock
     const random = options.random ?? systemRandom
-    this.#clock = clock
     this.#config = config
     this.nodeName = config.nodeName
     this.#logger = options.logger ?? createLogger({ ...config.log, node: config.nodeName })
@@ -142,10 +140,6 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.#started = undefined
     await started.catch(() => {})
     await this.#close()
-  }
-
-  wallSecOf(monotonicMs: number): number {
-    return Math.floor((this.#clock.wallMs() - this.#clock.monotonicMs() + monotonicMs) / 1000)
   }
 
   /** The hooks on a cache, for attachSessionCache. Throws ERR_CACHE when there is none of this name. */

@@ -159,7 +159,7 @@ export class SessionStore {
     const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
     const ttlMs = this.limits.timeoutMs
     this.#bury(id, version, nowMs + ttlMs)
-    this.stats.changedMs = nowMs
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     if (isLive) this.stats.removes += 1
     this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
     return isLive
@@ -224,7 +224,7 @@ export class SessionStore {
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
     const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
     this.#insert(entry, version, nowMs + ttlMs, old)
-    this.stats.changedMs = nowMs
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
     this.onChange({ kind: 'put', cache, id, context, serverName, session, ttlMs, version }, 'local')
@@ -246,14 +246,14 @@ export class SessionStore {
       const isFull = this.#tombstones.size === this.limits.items
       if (known === undefined && isFull && !isLive) return 'refused'
       this.#bury(change.id, change.version, nowMs + ttlMs)
-      this.stats.changedMs = nowMs
+      this.stats.changedWallMs = this.#versions.wallMs(nowMs)
       return 'applied'
     }
     if (this.#admission.refusalOf(change) !== undefined) return 'refused'
     const old = this.#liveSlot(held, change.id, nowMs)
     if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
     this.#insert(change, change.version, nowMs + ttlMs, old)
-    this.stats.changedMs = nowMs
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     return 'applied'
   }
 

@@ -40,8 +40,8 @@ export interface CacheStats {
   evicted: number
   /** Taken out because their lifetime was over. */
   expired: number
-  /** When something was last put or removed, by whichever node: monotonic ms. Undefined when nothing was. */
-  changedMs: number | undefined
+  /** When something was last put or removed here, by whichever node: ms since 1970; 0 when nothing was. */
+  changedWallMs: number
 }
 
 export function createCacheStats(): CacheStats {
@@ -65,6 +65,6 @@ export function createCacheStats(): CacheStats {
     tombstones: 0,
     evicted: 0,
     expired: 0,
-    changedMs: undefined,
+    changedWallMs: 0,
   }
 }

@@ -13,14 +13,13 @@ export const MAX_VERSION_CLOCK = 2 ** 52
 /** The year 2057: what is above it is not gone by, so that counting on never reaches the end. */
 const MAX_FOLLOWED = MAX_VERSION_CLOCK - 2 ** 47
 
-/** How long one reading of the wall clock does: to read it takes as long as all the rest of a version. */
+/** How long one reading of the wall clock does: to read it takes longer than to make a version. */
 const READING_MS = 1
 
 export class VersionClock {
   readonly #clock: Clock
   #last = 0
-  /** What the wall clock said, or 0 where it is too far ahead. */
-  #wall = 0
+  #wallMs = 0
   /** On the monotonic clock. */
   #readAgainMs = Number.NEGATIVE_INFINITY
 
@@ -30,13 +29,18 @@ export class VersionClock {
 
   /** A reading above every one given or observed before. `nowMs`: from a caller who read the clock already. */
   next(nowMs = this.#clock.monotonicMs()): number {
+    const wall = Math.floor(this.wallMs(nowMs) - EPOCH_MS) * TICKS_PER_MS
+    this.#last = Math.max(wall < MAX_FOLLOWED ? wall : 0, this.#last + 1)
+    return this.#last
+  }
+
+  /** What the wall clock says, a millisecond ago at most. */
+  wallMs(nowMs: number): number {
     if (nowMs >= this.#readAgainMs) {
-      const wall = Math.floor(this.#clock.wallMs() - EPOCH_MS) * TICKS_PER_MS
-      this.#wall = wall < MAX_FOLLOWED ? wall : 0
+      this.#wallMs = this.#clock.wallMs()
       this.#readAgainMs = nowMs + READING_MS
     }
-    this.#last = Math.max(this.#wall, this.#last + 1)
-    return this.#last
+    return this.#wallMs
   }
 
   /** Takes note of a reading that another node gave, at most MAX_VERSION_CLOCK. */

@@ -106,6 +106,14 @@ test('a removal is a modification', async (t) => {
   )
 })
 
+test('what is as it was stays modified when it was, whatever the wall clock does', async (t) => {
+  const { node, clock, read } = await setup(t)
+  node.hooks('ssl').put(CONTEXT, idOf(1), Buffer.alloc(130))
+  const madeSec = Math.floor(clock.wallMs() / 1000)
+  clock.shiftWall(5000)
+  assert.equal((await read()).caches[0].last_modified_at, madeSec)
+})
+
 const ASKED: readonly [name: string, parts: readonly string[], isHttp: boolean][] = [
   ['a GET', ['GET / HTTP/1.1\r\nHost: x\r\n\r\n'], true],
   ['a GET in pieces', ['G', 'ET', ' /any HTTP/1.0\r\n', 'A: b\r\n', '\r\n'], true],

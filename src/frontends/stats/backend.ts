@@ -8,8 +8,6 @@ import type { CacheStatus } from '../node-status.ts'
 export interface StatsBackend {
   readonly nodeName: string
   readonly caches: ReadonlyMap<string, CacheStatus>
-  /** Seconds since 1970 of a moment on the monotonic clock. */
-  wallSecOf(monotonicMs: number): number
   readiness(): { readonly isReady: boolean; readonly reason: string }
   peers(): readonly PeerStatus[]
   /** undefined when this node is alone by configuration. */

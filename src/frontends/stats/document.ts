@@ -24,7 +24,7 @@ export function formatStats(backend: StatsBackend, { version, pid }: ProcessFact
   const document = {
     version: `tlscached-${version}`,
     pid,
-    caches: [...backend.caches.values()].map((cache) => describe(cache, backend)),
+    caches: [...backend.caches.values()].map(describe),
     node: backend.nodeName,
     ready: isReady,
     reason,
@@ -35,7 +35,7 @@ export function formatStats(backend: StatsBackend, { version, pid }: ProcessFact
   return `${JSON.stringify(document, null, 1)}\n`
 }
 
-function describe(cache: CacheStatus, backend: StatsBackend) {
+function describe(cache: CacheStatus) {
   const { limits, stats } = cache
   const { hit, ...misses } = stats.gets
   const { name, items, keysize, blocksize } = limits
@@ -53,7 +53,7 @@ function describe(cache: CacheStatus, backend: StatsBackend) {
     miss: Object.values(misses).reduce((sum, count) => sum + count, 0),
     // As there: puts that found no room, whether refused or made room for.
     full: stats.puts.full + stats.evicted,
-    last_modified_at: stats.changedMs === undefined ? 0 : backend.wallSecOf(stats.changedMs),
+    last_modified_at: Math.floor(stats.changedWallMs / 1000),
     // Behind them, without those that are there already.
     ...ownFieldsOf(cache),
   }

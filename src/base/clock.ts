@@ -12,23 +12,36 @@ export interface Clock {
   monotonicMs(): number
   /** Milliseconds since 1970 as the machine believes. Only for versions, encoded sessions and display. */
   wallMs(): number
-  /** Runs `callback` once, `delayMs` from now. */
+  /** Runs `callback` once, `delayMs` from now: in the next turn when that is past already, and however far it is. */
   after(delayMs: number, callback: () => void): Timer
   /** Runs `callback` once, when the I/O that is already waiting has been handled. */
   soon(callback: () => void): Timer
 }
 
+/** Longest delay of setTimeout, 24.8 days: it takes a longer one for 1 ms, and warns on standard error. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   after(delayMs, callback) {
-    const handle = setTimeout(callback, delayMs)
+    if (delayMs > LONGEST_TIMEOUT_MS) return afterLong(delayMs, callback)
+    // Since Node.js 22 a negative delay puts a warning on standard error.
+    const handle = setTimeout(callback, Math.max(0, delayMs))
     return { cancel: () => clearTimeout(handle) }
   },
   soon(callback) {
     const handle = setImmediate(callback)
     return { cancel: () => clearImmediate(handle) }
   },
+}
+
+/** Like `systemClock.after`, for a delay that takes several timeouts one after the other. */
+function afterLong(delayMs: number, callback: () => void): Timer {
+  let timer = systemClock.after(LONGEST_TIMEOUT_MS, () => {
+    timer = systemClock.after(delayMs - LONGEST_TIMEOUT_MS, callback)
+  })
+  return { cancel: () => timer.cancel() }
 }
 
 /**

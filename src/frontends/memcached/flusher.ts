@@ -5,8 +5,6 @@ import type { Clock, Timer } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 
 const SLICE_MS = 5
-/** What a timer can wait for: 24.8 days. */
-const MAX_DELAY_MS = 2 ** 31 - 1
 /** Looking at the clock costs as much as a removal. */
 const REMOVALS_PER_LOOK = 64
 
@@ -38,7 +36,7 @@ export class Flusher {
   /** Flushes later; the last one asked for counts. */
   flushAfter(delayMs: number): void {
     this.#delayed?.cancel()
-    this.#delayed = this.#clock.after(Math.min(delayMs, MAX_DELAY_MS), () => {
+    this.#delayed = this.#clock.after(delayMs, () => {
       this.#delayed = undefined
       this.flush(() => {})
     })

@@ -1,7 +1,8 @@
 // What two settings say about each other; each setting by itself is the schema's business.
 
 import { isLoopback, parseAddress } from '../base/address.ts'
-import { DEFAULT_CACHE_NAME, isMulticastListen, NONE } from './config-schema.ts'
+import { NONE } from './config-forms.ts'
+import { DEFAULT_CACHE_NAME, isMulticastListen } from './config-schema.ts'
 import type { ConfigPath } from './config-settings.ts'
 import { type ConfigTree, isSection } from './config-tree.ts'
 

@@ -2,14 +2,10 @@
 
 import { z } from 'zod'
 import { isMulticast, parseAddress, parseHostAddress } from '../base/address.ts'
-import { parseHex } from '../base/bytes.ts'
-import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
-import { messageOf } from '../base/errors.ts'
+import { formatDurationMs } from '../base/duration.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
 import { REMOVE_POLICIES } from '../frontends/sessiond/sessiond-frontend.ts'
-import { parsePeerSource } from '../replication/peer-source.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
-import { toContext } from '../session/context.ts'
 import {
   CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
@@ -19,7 +15,22 @@ import {
 } from '../store/limits.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
-import { Keyring, parseKey } from '../wire/keyring.ts'
+import {
+  context,
+  duration,
+  flag,
+  frontendAddress,
+  hostAddress,
+  integer,
+  keyring,
+  list,
+  oneOf,
+  parsed,
+  peerAddress,
+  peerSource,
+  size,
+  text,
+} from './config-forms.ts'
 
 /** What the reference and the command line need to know of a setting beside its schema. */
 export interface SettingNote {
@@ -32,8 +43,6 @@ export interface SettingNote {
 
 export const notes = z.registry<SettingNote>()
 
-/** Written in place of an address, where a frontend that is on by default shall be off. */
-export const NONE = 'none'
 /** Of the cache of a node that configures none. */
 export const DEFAULT_CACHE_NAME = 'ssl'
 
@@ -44,7 +53,6 @@ const MAX_REPEATERS = 8
 const MAX_LISTENERS = 64
 const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
-const HEX_PREFIX = 'hex:'
 
 const cache = z.strictObject({
   name: text()
@@ -292,106 +300,4 @@ function multicastTtl() {
       form: `0..${MAX_HOPS}`,
       fallback: '1',
     })
-}
-
-function text() {
-  return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
-}
-
-function flag() {
-  return z.boolean({ error: 'must be true or false' })
-}
-
-function oneOf<const Values extends readonly string[]>(values: Values) {
-  return z.enum(values, { error: `must be ${values.join(' or ')}` })
-}
-
-function list<Element extends z.ZodType>(element: Element, min: number, max: number) {
-  return z
-    .array(element, { error: 'must be a list, as in [a, b]' })
-    .min(min, `must have at least ${min}`)
-    .max(max, `must have at most ${max}`)
-}
-
-function integer(min: number, max: number) {
-  const error = `must be a whole number, ${min}..${max}`
-  return z.int({ error }).min(min, error).max(max, error)
-}
-
-/** A number of bytes, or text as `4KiB`. */
-function size(min: number, max: number) {
-  const error = `must be a size, ${min}..${max} bytes (as in 4096 or 4KiB)`
-  return z.union([z.number(), z.string()], { error }).transform((value, context) => {
-    const bytes = typeof value === 'number' ? value : parseSizeBytes(value)
-    if (bytes !== undefined && Number.isInteger(bytes) && bytes >= min && bytes <= max) return bytes
-    context.addIssue({ code: 'custom', message: error })
-    return z.NEVER
-  })
-}
-
-function duration(maxMs: number) {
-  const error = `must be a duration, 1ms..${formatDurationMs(maxMs)} (as in 250ms, 300s, 5m, 12h)`
-  return z.string({ error }).transform((value, context) => {
-    const durationMs = parseDurationMs(value)
-    if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
-    context.addIssue({ code: 'custom', message: error })
-    return z.NEVER
-  })
-}
-
-/** Text that `parse` takes; what it throws is the problem. */
-function parsed<Value>(parse: (value: string) => Value) {
-  return text().transform((value, context): Value => {
-    try {
-      return parse(value)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: messageOf(error) })
-      return z.NEVER
-    }
-  })
-}
-
-function context() {
-  return parsed((value) =>
-    toContext(value.startsWith(HEX_PREFIX) ? parseHex(value.slice(HEX_PREFIX.length)) : value),
-  )
-}
-
-function hostAddress() {
-  return parsed(parseHostAddress)
-}
-
-/** One place, of one program that cannot be asked for by a service's name. */
-function peerAddress() {
-  return parsed((value) => {
-    const address = parseHostAddress(value)
-    if (address.port === 0) throw new Error(`"${value}" is a peer without a port`)
-    return address
-  })
-}
-
-function peerSource() {
-  return parsed(parsePeerSource)
-}
-
-function frontendAddress() {
-  return parsed((value) => (value === NONE ? NONE : parseAddress(value)))
-}
-
-/** Keys as text; the problem never repeats what was written. */
-function keyring() {
-  return list(z.string({ error: 'must be a key in base64' }), 1, 64).transform((lines, context) => {
-    const keys = lines.map(parseKey)
-    for (const [index, key] of keys.entries()) {
-      if (key !== undefined) continue
-      const message = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
-      context.addIssue({ code: 'custom', message, path: [index] })
-    }
-    try {
-      if (!keys.includes(undefined)) return new Keyring(keys.filter((key) => key !== undefined))
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: messageOf(error) })
-    }
-    return z.NEVER
-  })
 }

@@ -7,8 +7,9 @@ import type { PeerSource } from '../replication/peer-source.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { ConfigError } from './config-error.ts'
+import { NONE } from './config-forms.ts'
 import { checkRules } from './config-rules.ts'
-import { type ConfigInput, configSchema, NONE, type ParsedConfig } from './config-schema.ts'
+import { type ConfigInput, configSchema, type ParsedConfig } from './config-schema.ts'
 import { type ConfigPath, formatPath, knownKeys, settings } from './config-settings.ts'
 import {
   addConverted,

@@ -7,7 +7,7 @@ import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStats } from '../replication/sync-stats.ts'
 import type { SyncState } from '../replication/synchronizer.ts'
 import type { CacheStats } from '../store/stats.ts'
-import { DurationMetric } from './duration-metric.ts'
+import { addDurations } from './duration-metric.ts'
 import { PREFIX } from './registry.ts'
 import { addCounter, addGauge, type Reading } from './stats-metrics.ts'
 
@@ -70,20 +70,18 @@ export function collectCaches(registry: Registry, caches: readonly CacheSource[]
   for (const [name, help, read] of gauges) {
     addGauge(registry, { name, help, labelNames: ['cache'], read: each(read) })
   }
-  new DurationMetric({
+  addDurations({
     name: `${PREFIX}get_duration_seconds`,
     help: "How long gets took; over memcached's protocol with all commands that came together.",
-    labelNames: ['cache'],
     registry,
     read: () => caches.map(({ name, getDurations }) => seriesOf(getDurations, { cache: name })),
   })
 }
 
 export function collectSweeper(registry: Registry, durations: DurationHistogram): void {
-  new DurationMetric({
+  addDurations({
     name: `${PREFIX}sweep_duration_seconds`,
     help: 'How long the sweeper held the event loop at once.',
-    labelNames: [],
     registry,
     read: () => [seriesOf(durations, {})],
   })
@@ -135,10 +133,9 @@ export function collectReplication(registry: Registry, source: ReplicationSource
     read: () => [{ value: source.unknownCaches() }],
   })
   collectSync(registry, source)
-  new DurationMetric({
+  addDurations({
     name: `${PREFIX}replication_lag_seconds`,
     help: 'From sealing on a peer to arrival here, the difference of the clocks taken out.',
-    labelNames: [],
     registry,
     read: () => [seriesOf(stats.lag, {})],
   })

@@ -1,16 +1,10 @@
 // Our own histograms as prom-client exports them: read when scraped, never observed into.
+//
+// A registry of prom-client asks each metric for its name and, when scraped, for its values by `get`: so an object with
+// these two is enough, and nothing of prom-client's own Histogram, whose buckets cannot be set, is needed.
 
-import {
-  Histogram,
-  type MetricObjectWithValues,
-  type MetricType,
-  type MetricValueWithName,
-  type Registry,
-} from 'prom-client'
+import type { Metric, Registry } from 'prom-client'
 import { DURATION_BOUNDS_SEC, type DurationHistogram } from '../base/histogram.ts'
-
-/** The declarations say enum, but there is none at run time: prom-client writes the word itself. */
-const HISTOGRAM = 'histogram' as unknown as MetricType
 
 export interface DurationSeries {
   readonly labels: Readonly<Record<string, string>>
@@ -20,51 +14,43 @@ export interface DurationSeries {
 export interface DurationMetricOptions {
   readonly name: string
   readonly help: string
-  readonly labelNames: string[]
   readonly registry: Registry
+  /** Called at each scrape. */
   readonly read: () => readonly DurationSeries[]
 }
 
-export class DurationMetric extends Histogram {
-  readonly #read: () => readonly DurationSeries[]
-  readonly #name: string
-  readonly #help: string
+interface Sample {
+  readonly metricName: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
 
-  constructor({ name, help, labelNames, registry, read }: DurationMetricOptions) {
-    super({ name, help, labelNames, buckets: [...DURATION_BOUNDS_SEC], registers: [registry] })
-    this.#read = read
-    this.#name = name
-    this.#help = help
-  }
-
-  override async get(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
-    return {
-      name: this.#name,
-      help: this.#help,
-      type: HISTOGRAM,
+export function addDurations({ name, help, registry, read }: DurationMetricOptions): void {
+  const metric = {
+    name,
+    get: async () => ({
+      name,
+      help,
+      type: 'histogram',
       aggregator: 'sum',
-      collect: () => {},
-      values: this.#read().flatMap((series) => this.#valuesOf(series)),
-    }
+      values: read().flatMap((series) => samplesOf(name, series)),
+    }),
   }
+  // The declarations name prom-client's own classes only.
+  registry.registerMetric(metric as unknown as Metric)
+}
 
-  /** What prom-client calls for the text format, in place of `get`. */
-  getForPromString(): Promise<MetricObjectWithValues<MetricValueWithName<string>>> {
-    return this.get()
-  }
-
-  #valuesOf({ labels, durations }: DurationSeries): MetricValueWithName<string>[] {
-    let cumulated = 0
-    const buckets = [...durations.counts].map((count, index) => {
-      cumulated += count
-      const bound = DURATION_BOUNDS_SEC[index]
-      const le = bound === undefined ? '+Inf' : String(bound)
-      return { metricName: `${this.#name}_bucket`, labels: { ...labels, le }, value: cumulated }
-    })
-    return [
-      ...buckets,
-      { metricName: `${this.#name}_sum`, labels, value: durations.sumSec },
-      { metricName: `${this.#name}_count`, labels, value: durations.count },
-    ]
-  }
+function samplesOf(name: string, { labels, durations }: DurationSeries): Sample[] {
+  let cumulated = 0
+  const buckets = [...durations.counts].map((count, index) => {
+    cumulated += count
+    const bound = DURATION_BOUNDS_SEC[index]
+    const le = bound === undefined ? '+Inf' : String(bound)
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: cumulated }
+  })
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: durations.sumSec },
+    { metricName: `${name}_count`, labels, value: durations.count },
+  ]
 }

@@ -37,7 +37,13 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
   if (memcached !== undefined) {
     const { pid } = process
-    const frontend = new MemcachedFrontend({ address: memcached, hooks: cacheHooks, clock, pid })
+    const frontend = new MemcachedFrontend({
+      address: memcached,
+      hooks: cacheHooks,
+      clock,
+      logger,
+      pid,
+    })
     frontends.push(frontend)
     sources.push(sourceOf(frontend))
   }

@@ -6,7 +6,7 @@
 // whose fingerprint is another one's already (116 pairs in a million) are kept by their full bytes.
 
 import { asBuffer } from '../base/bytes.ts'
-import { FingerprintShard, Shard } from './shard.ts'
+import { checkLruCache, FingerprintShard, Shard } from './shard.ts'
 import type { Sharding } from './sharding.ts'
 
 /** Most IDs that share a fingerprint with another one; the least recently used of them gives way. */
@@ -30,7 +30,9 @@ export class SessionIndex {
   readonly #doubled = new Map<number, number>()
   #size = 0
 
+  /** Throws ERR_INTERNAL when the installed lru-cache is not one that the shards can stand on. */
   constructor(items: number, sharding: Sharding, owner: SlotOwner) {
+    checkLruCache()
     this.#sharding = sharding
     this.#owner = owner
     const onLeave = (slot: number, isEvicted: boolean) => {

@@ -5,6 +5,7 @@
 // miss less in every get of a large store (measured: a fifth faster at a million items).
 
 import { LRUCache } from 'lru-cache'
+import { messageOf, TlscachedError } from '../base/errors.ts'
 import { PlaceLookaside } from './place-lookaside.ts'
 
 /** Given to each `set`, which makes an object otherwise. */
@@ -99,6 +100,45 @@ export class Shard<Key extends number | string> {
     if (slot === undefined) throw new RangeError('this key has no place')
     return slot
   }
+}
+
+/**
+ * Tries on a shard of three slots whether lru-cache still works inside as the class above assumes: its internals are
+ * undocumented, and a release that changes them would mix up sessions without any error. Throws ERR_INTERNAL.
+ */
+export function checkLruCache(): void {
+  let reason = 'a key loses its place, or the order of use is another one'
+  try {
+    if (isShardSound()) return
+  } catch (error) {
+    reason = messageOf(error)
+  }
+  throw new TlscachedError(
+    'ERR_INTERNAL',
+    `the installed lru-cache does not work inside as the store needs it (${reason}): install the version of package-lock.json`,
+  )
+}
+
+function isShardSound(): boolean {
+  const firstSlot = 5
+  const left: string[] = []
+  const shard = new Shard<number>(firstSlot, 3, (slot, isEvicted, key) => {
+    left.push(`${key} ${slot} ${isEvicted}`)
+  })
+  const slots = [1, 2, 3].map((key) => shard.claim(key))
+  const [first = 0, second = 0, third = 0] = slots
+  const isInOrder = slots.every((slot, index) => slot === firstSlot + index)
+  const areFound = shard.use(1) === first && shard.find(2) === second && shard.size === 3
+  shard.useSlot(second)
+  const isOldestThird = shard.oldest() === third
+  const isEvicted = shard.evict() && shard.find(3) === undefined
+  shard.delete(1)
+  const isReused = [first, third].includes(shard.claim(4))
+  const isRestThere = shard.find(2) === second && shard.oldest() === second && shard.size === 2
+  const haveLeft = left.join() === `3 ${third} true,1 ${first} false`
+  return [isInOrder, areFound, isOldestThird, isEvicted, isReused, isRestThere, haveLeft].every(
+    Boolean,
+  )
 }
 
 /** A shard whose keys are small integers. */

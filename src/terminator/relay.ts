@@ -91,6 +91,7 @@ function headerOf(version: ProxyVersion, client: TLSSocket): Buffer | undefined 
     destinationPort: localPort,
     tlsVersion: client.getProtocol() ?? '',
     cipher: client.getCipher().name,
+    // Documented (tls, event 'secureConnection') and missing from the types.
     serverName: nameOf(Reflect.get(client, 'servername')),
     applicationProtocol: nameOf(client.alpnProtocol),
     hasClientCertificate: client.authorized,

@@ -57,8 +57,8 @@ export class TlsFront {
   readonly #bindings: SessionCacheBinding[] = []
   /** By the addresses of both ends, which no other connection has at the same time. */
   readonly #connections = new Map<string, Connection>()
-  /** Those that failed a moment ago and are not counted yet. */
-  readonly #ended = new Map<unknown, Connection>()
+  /** Connections that ended a moment ago without a handshake and are not counted yet. */
+  readonly #ended = new Set<Connection>()
   /** Each waits until no connection is open. */
   readonly #onEmpty: (() => void)[] = []
 
@@ -173,8 +173,7 @@ export class TlsFront {
   }
 
   #fail(error: Error, client: TLSSocket): void {
-    const connection =
-      this.#connections.get(keyOf(client) ?? '') ?? this.#ended.get(parentOf(client))
+    const connection = this.#connections.get(keyOf(client) ?? '') ?? this.#firstUnexplained()
     if (connection === undefined || connection.failure !== 'closed') return
     const isUntrusted = Boolean(client.authorizationError)
     connection.failure = failureReason(codeOf(error) ?? '', isUntrusted)
@@ -189,12 +188,20 @@ export class TlsFront {
     for (const proceed of this.#onEmpty.splice(0)) proceed()
   }
 
-  /** Of a certificate that it does not trust, Node tells after the end of the connection. */
+  /**
+   * Node reports a client certificate that it does not trust only after the end of the connection, whose addresses are
+   * unknown by then: the reason is given to any connection that ended just now, which makes the same sum.
+   */
+  #firstUnexplained(): Connection | undefined {
+    for (const connection of this.#ended) if (connection.failure === 'closed') return connection
+    return undefined
+  }
+
+  /** Counts it one turn later, when Node has reported what was wrong. */
   #countFailure(connection: Connection): void {
-    const { socket } = connection
-    this.#ended.set(socket, connection)
+    this.#ended.add(connection)
     this.#options.clock.soon(() => {
-      this.#ended.delete(socket)
+      this.#ended.delete(connection)
       this.#stats.failures[connection.failure] += 1
     })
   }
@@ -202,11 +209,6 @@ export class TlsFront {
   #breakOff(): void {
     for (const { socket } of this.#connections.values()) socket.destroy()
   }
-}
-
-/** The connection under TLS, as Node keeps it; all that is left to know a client by after the end. */
-function parentOf(client: TLSSocket): unknown {
-  return Reflect.get(client, '_parent')
 }
 
 function keyOf(socket: Socket): string | undefined {

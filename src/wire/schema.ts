@@ -4,6 +4,11 @@
 import { fileURLToPath } from 'node:url'
 import protobuf from 'protobufjs'
 import { asBuffer } from '../base/bytes.ts'
+import { TlscachedError } from '../base/errors.ts'
+
+/** The wire type of four bytes, and the types of fields that have it. */
+const FIXED32 = 5
+const FIXED32_TYPES: readonly string[] = ['fixed32', 'sfixed32', 'float']
 
 /** What a decoded message looks like before anybody checked its fields. */
 export type Fields = Readonly<Record<string, unknown>>
@@ -37,10 +42,32 @@ export class MessageType {
   }
 }
 
-/** A type of a file in proto/, by file and full name. */
+/**
+ * A message type of a file in proto/, by file and full name. Throws ERR_INTERNAL when the installed protobufjs cannot
+ * tell fields of a wrong wire type from absent ones.
+ */
 export function loadMessageType(file: string, name: string): MessageType {
   const path = fileURLToPath(new URL(`../../proto/${file}`, import.meta.url))
-  return new MessageType(protobuf.loadSync(path, new protobuf.Root()).lookupType(name))
+  const type = protobuf.loadSync(path, new protobuf.Root()).lookupType(name)
+  checkMistypedFields(type)
+  return new MessageType(type)
+}
+
+/**
+ * Decodes a message with a field in a wire type that it cannot have: `hasMistypedField` reads undocumented
+ * properties of what protobufjs decodes, and without them such a message would pass with the default in that field.
+ */
+function checkMistypedFields(type: protobuf.Type): void {
+  const field = type.fieldsArray.find((one) => !FIXED32_TYPES.includes(one.type))
+  if (field === undefined) return
+  const tag = (field.id << 3) | FIXED32
+  const bytes = protobuf.Writer.create().uint32(tag).fixed32(0).finish()
+  const decoded = new MessageType(type).decode(asBuffer(bytes))
+  if (decoded === undefined || hasMistypedField(decoded)) return
+  throw new TlscachedError(
+    'ERR_INTERNAL',
+    'the installed protobufjs does not keep fields of a wrong wire type: install the version of package-lock.json',
+  )
 }
 
 /**

@@ -3,7 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { syncBuiltinESMExports } from 'node:module'
+import net, {
+  type AddressInfo,
+  createServer,
+  type Socket,
+  type SocketConstructorOpts,
+} from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { ClientSocket } from '../../src/frontends/memcached/client-socket.ts'
 import { until } from '../support/latch.ts'
@@ -44,7 +50,26 @@ class Accepted {
   }
 }
 
-/** As a Node would have it whose sockets stand on something else. */
+/** `handle`: as on the Nodes of today. The others are Nodes without one of the internals. */
+const WAYS = ['handle', 'no handle', 'no onread'] as const
+type Way = (typeof WAYS)[number]
+
+/** The constructor of sockets no longer knows the option, until the test ends. */
+function withoutOnread(t: TestContext): void {
+  const { Socket: Original } = net
+  net.Socket = class extends Original {
+    constructor({ onread: _, ...options }: SocketConstructorOpts & { onread?: unknown } = {}) {
+      super(options)
+    }
+  }
+  syncBuiltinESMExports()
+  t.after(() => {
+    net.Socket = Original
+    syncBuiltinESMExports()
+  })
+}
+
+/** The sockets stand on something else. */
 function withoutHandle(socket: Socket): void {
   const { _handle: handle } = socket as unknown as { _handle: object }
   Object.defineProperty(handle, 'useUserBuffer', { value: undefined })
@@ -55,11 +80,12 @@ interface Pair {
   readonly accepted: Accepted
 }
 
-async function connectPairs(t: TestContext, hasHandle: boolean, count = 1): Promise<Pair[]> {
+async function connectPairs(t: TestContext, way: Way, count = 1): Promise<Pair[]> {
+  if (way === 'no onread') withoutOnread(t)
   const input = Buffer.alloc(READ_BYTES)
   const accepted: Accepted[] = []
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-    if (!hasHandle) withoutHandle(socket)
+    if (way === 'no handle') withoutHandle(socket)
     accepted.push(new Accepted(socket, input))
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -75,16 +101,15 @@ async function connectPairs(t: TestContext, hasHandle: boolean, count = 1): Prom
     await until('it is accepted', () => accepted.length > pairs.length)
     const one = accepted.at(-1)
     assert.ok(one !== undefined)
+    assert.equal(one.socket.isFast, way === 'handle')
     pairs.push({ client, accepted: one })
   }
   return pairs
 }
 
-for (const hasHandle of [true, false]) {
-  const how = hasHandle ? 'by its handle' : 'by the stream'
-
-  test(`two connections read into one memory keep their bytes apart, ${how}`, async (t) => {
-    const pairs = await connectPairs(t, hasHandle, 2)
+for (const way of WAYS) {
+  test(`two connections read into one memory keep their bytes apart, with ${way}`, async (t) => {
+    const pairs = await connectPairs(t, way, 2)
     for (const [index, { client }] of pairs.entries()) client.send(`${index}`.repeat(5000))
     for (const [index, { accepted }] of pairs.entries()) {
       await until('all came in', () => accepted.received.length === 5000)
@@ -92,8 +117,8 @@ for (const hasHandle of [true, false]) {
     }
   })
 
-  test(`what the peer does not read waits, in its order, ${how}`, async (t) => {
-    const [pair] = await connectPairs(t, hasHandle)
+  test(`what the peer does not read waits, in its order, with ${way}`, async (t) => {
+    const [pair] = await connectPairs(t, way)
     assert.ok(pair !== undefined)
     const { client, accepted } = pair
     client.socket.pause()
@@ -118,8 +143,8 @@ for (const hasHandle of [true, false]) {
     assert.match(await client.until('more'), /^and one more$/)
   })
 
-  test(`a peer that ended its half still gets answers, then the end, ${how}`, async (t) => {
-    const [pair] = await connectPairs(t, hasHandle)
+  test(`a peer that ended its half still gets answers, then the end, with ${way}`, async (t) => {
+    const [pair] = await connectPairs(t, way)
     assert.ok(pair !== undefined)
     const { client, accepted } = pair
     client.socket.end('the last question')
@@ -133,8 +158,8 @@ for (const hasHandle of [true, false]) {
     await until('it is closed', () => accepted.closes === 1)
   })
 
-  test(`while it is paused nothing comes in, ${how}`, async (t) => {
-    const [pair, other] = await connectPairs(t, hasHandle, 2)
+  test(`while it is paused nothing comes in, with ${way}`, async (t) => {
+    const [pair, other] = await connectPairs(t, way, 2)
     assert.ok(pair !== undefined && other !== undefined)
     pair.accepted.socket.pause()
     pair.client.send('early')
@@ -145,8 +170,8 @@ for (const hasHandle of [true, false]) {
     await until('it came in', () => pair.accepted.received === 'early')
   })
 
-  test(`after a reset, or its own end, sending does nothing, ${how}`, async (t) => {
-    const [reset, destroyed] = await connectPairs(t, hasHandle, 2)
+  test(`after a reset, or its own end, sending does nothing, with ${way}`, async (t) => {
+    const [reset, destroyed] = await connectPairs(t, way, 2)
     assert.ok(reset !== undefined && destroyed !== undefined)
     reset.client.socket.resetAndDestroy()
     await until('the reset is seen', () => reset.accepted.closes === 1)
@@ -161,7 +186,7 @@ for (const hasHandle of [true, false]) {
 }
 
 test('a reset that only the kernel knows of yet ends the connection when it is sent to', async (t) => {
-  const [pair] = await connectPairs(t, true)
+  const [pair] = await connectPairs(t, 'handle')
   assert.ok(pair !== undefined)
   const { client, accepted } = pair
   accepted.socket.pause()

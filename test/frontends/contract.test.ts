@@ -75,8 +75,8 @@ async function openHttp({ store, hooks, logger }: CacheFixture): Promise<Fronten
   }
 }
 
-async function startMemcached({ hooks, clock }: CacheFixture) {
-  const frontend = new MemcachedFrontend({ address: ANY_PORT, hooks, clock, pid: 1 })
+async function startMemcached({ hooks, clock, logger }: CacheFixture) {
+  const frontend = new MemcachedFrontend({ address: ANY_PORT, hooks, clock, logger, pid: 1 })
   await frontend.start()
   const client = await StreamClient.connect(frontend.address)
   const close = async () => {

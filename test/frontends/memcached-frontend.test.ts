@@ -29,8 +29,15 @@ async function setup(
   limits: Partial<CacheLimits> = {},
 ): Promise<Setup> {
   const cache = createCacheFixture({ blocksize: 65_536, ...limits })
-  const { hooks, clock } = cache
-  const frontend = new MemcachedFrontend({ address: ANY_PORT, hooks, clock, pid: 1, ...options })
+  const { hooks, clock, logger } = cache
+  const frontend = new MemcachedFrontend({
+    address: ANY_PORT,
+    hooks,
+    clock,
+    logger,
+    pid: 1,
+    ...options,
+  })
   await frontend.start()
   const clients: StreamClient[] = []
   t.after(async () => {
@@ -227,8 +234,14 @@ test('a large cache is flushed in slices; whoever asked waits, others do not', a
 })
 
 test('an address in use is one error that names the setting', async (t) => {
-  const { frontend, hooks, clock } = await setup(t)
-  const second = new MemcachedFrontend({ address: frontend.address, hooks, clock, pid: 1 })
+  const { frontend, hooks, clock, logger } = await setup(t)
+  const second = new MemcachedFrontend({
+    address: frontend.address,
+    hooks,
+    clock,
+    logger,
+    pid: 1,
+  })
   await assert.rejects(second.start(), {
     code: 'ERR_LISTEN',
     message: /^frontends\.memcached: cannot listen on 127\.0\.0\.1:\d+: address already in use$/,
@@ -248,3 +261,31 @@ test('start and stop may be called twice, and leave nothing behind', async (t) =
   assert.equal(frontend.stats.connections, 0)
   assert.equal(clock.pendingCount, 0)
 })
+
+test('a Node that reads into no memory of ours is served through the stream, and the log says so once', async (t) => {
+  const { connect, frontend, logger } = await setup(t)
+  const fast = await connect()
+  fast.send('set a 0 0 2\r\nhi\r\n')
+  assert.equal(await fast.until('\r\n'), 'STORED\r\n')
+  assert.deepEqual(logger.lines, [])
+  removeUserBuffer(t, fast.socket)
+  for (let count = 0; count < 3; count += 1) {
+    const slow = await connect()
+    slow.send('get a\r\n')
+    assert.equal(await slow.until('END\r\n'), 'VALUE a 0 2\r\nhi\r\nEND\r\n')
+  }
+  assert.equal(frontend.stats.connections, 4)
+  assert.deepEqual(
+    logger.lines.map(({ level, fields }) => [level, fields]),
+    [['warn', { frontend: 'memcached', nodeVersion: process.version }]],
+  )
+})
+
+/** Takes from all sockets, until the test ends, what the fast way of reading stands on. */
+function removeUserBuffer(t: TestContext, socket: object): void {
+  let owner: object = Reflect.get(socket, '_handle')
+  while (!Object.hasOwn(owner, 'useUserBuffer')) owner = Object.getPrototypeOf(owner)
+  const property = Object.getOwnPropertyDescriptor(owner, 'useUserBuffer')
+  assert.ok(property !== undefined && Reflect.deleteProperty(owner, 'useUserBuffer'))
+  t.after(() => Object.defineProperty(owner, 'useUserBuffer', property))
+}

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Registry } from 'prom-client'
+import { Histogram, type Registry } from 'prom-client'
 import { DurationHistogram } from '../../src/base/histogram.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../../src/metrics/collectors.ts'
 import { collectProcess, createRegistry } from '../../src/metrics/registry.ts'
@@ -139,6 +139,21 @@ test('durations are cumulated buckets, with their sum and count in seconds', asy
   )
   assert.equal(samples.get('tlscached_get_duration_seconds_count{cache="ssl"}'), 4)
   assert.equal(samples.get('tlscached_get_duration_seconds_sum{cache="ssl"}'), 10.003_002)
+})
+
+test('durations are scraped without what prom-client keeps for itself', async (t) => {
+  const { registry, sweeps } = setUp()
+  sweeps.observe(1)
+  const before = await registry.metrics()
+  const { prototype } = Histogram
+  const property = Object.getOwnPropertyDescriptor(prototype, 'getForPromString')
+  assert.ok(property !== undefined && Reflect.deleteProperty(prototype, 'getForPromString'))
+  t.after(() => Object.defineProperty(prototype, 'getForPromString', property))
+  assert.equal(await registry.metrics(), before)
+  assert.match(before, /^tlscached_sweep_duration_seconds_count 1$/m)
+  const json = await registry.getMetricsAsJSON()
+  const { type } = json.find(({ name }) => name === 'tlscached_sweep_duration_seconds') ?? {}
+  assert.equal(type, 'histogram')
 })
 
 test('a peer that started again is up when its new start is; one without a name has its address', async () => {

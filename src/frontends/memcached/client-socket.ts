@@ -3,7 +3,8 @@
 // fifth less processor time).
 //
 // Node offers the former, `onread`, to sockets that connect only: so a new socket takes over the handle of the
-// accepted one. A Node whose sockets have no such handle gets the stream's own ways.
+// accepted one. Handles are not documented: with a Node whose sockets have none, or that does not read into the memory
+// given, everything goes through the stream, and `isFast` is false.
 
 import { writeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
@@ -23,7 +24,7 @@ export interface SocketUser {
 interface Handle {
   /** Negative where there is none. */
   readonly fd: number
-  readonly useUserBuffer: unknown
+  useUserBuffer?: unknown
 }
 
 interface TakeOverOptions extends SocketConstructorOpts {
@@ -57,14 +58,21 @@ export class ClientSocket {
       }
       const onread = { buffer: input, callback }
       const options: TakeOverOptions = { handle, onread, allowHalfOpen: true }
+      const isUsed = watchUse(handle)
       this.#socket = new Socket(options)
-      this.#fd = handle.fd
+      if (isUsed()) this.#fd = handle.fd
+      else this.#socket.on('data', (chunk) => user.received(chunk, chunk.length))
     }
     // A reset by the peer is as good as an end.
     this.#socket.on('error', () => this.destroy())
     this.#socket.on('end', () => user.ended())
     this.#socket.on('drain', () => user.drained())
     this.#socket.on('close', () => user.closed())
+  }
+
+  /** Whether it reads and writes past the stream. */
+  get isFast(): boolean {
+    return this.#fd !== undefined
   }
 
   /** Bytes that wait for the peer to read. */
@@ -116,6 +124,21 @@ export class ClientSocket {
       this.destroy()
       return length
     }
+  }
+}
+
+/** Returns whether, from now on, the handle was given memory to read into. */
+function watchUse(handle: Handle): () => boolean {
+  let isUsed = false
+  const { useUserBuffer } = handle
+  // An own property hides the one of the prototype until it is deleted.
+  handle.useUserBuffer = (buffer: unknown) => {
+    isUsed = true
+    if (typeof useUserBuffer === 'function') useUserBuffer.call(handle, buffer)
+  }
+  return () => {
+    delete handle.useUserBuffer
+    return isUsed
   }
 }
 

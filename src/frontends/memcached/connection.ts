@@ -75,6 +75,11 @@ export class Connection implements TurnMember, SocketUser {
     this.#socket = new ClientSocket(accepted, options.turn.input.readBuffer, this)
   }
 
+  /** False with a Node that lacks what the fast way of reading and writing stands on. */
+  get isFast(): boolean {
+    return this.#socket.isFast
+  }
+
   /** Whether its peer has kept it waiting for too long. */
   isOverdue(nowMs: number): boolean {
     const { idleTimeoutMs, stallTimeoutMs } = this.#options

@@ -59,6 +59,11 @@ export function formatAddress(address: Address): string {
     : `${address.host}:${address.port}`
 }
 
+/** Whether both name one host and port in the same spelling; addresses that a socket reports have one spelling each. */
+export function isSameAddress(a: HostAddress, b: HostAddress): boolean {
+  return a.port === b.port && a.host === b.host
+}
+
 /** Whether what is sent there cannot leave the machine. Of names only `localhost` is known to be so. */
 export function isLoopback(address: Address): boolean {
   if ('path' in address || address.host === 'localhost') return true

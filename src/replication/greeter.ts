@@ -37,12 +37,12 @@ export interface GreeterOptions {
   /** What this node is to the one at an address. */
   readonly roleTo: (address: HostAddress) => Role | undefined
   /**
-   * Whether every challenge is answered with one, and an answer counts only from where its challenge was
-   * sent to: a repeater sends much to whoever proves to be at an address.
+   * Whether every challenge is answered with one, and an answer from another address than its challenge was sent to
+   * counts for nothing: a repeater wants a fresh proof of the address each time.
    */
   readonly mustProveAddress?: boolean
-  /** A sender answered a challenge, from its `provenAddress`: `isThere` when that is where it was challenged. */
-  readonly onProven?: ((sender: Sender, isThere: boolean) => void) | undefined
+  /** A verified sender answered a challenge from where it was sent to, its `provenAddress`; `isFirst` after no other. */
+  readonly onProven: (sender: Sender, isFirst: boolean) => void
   /** A sender proved to be alive for the first time; what it sent up to here is stale. */
   readonly onVerified: (sender: Sender, changesSequence: number) => void
   /** Runs after each round of greetings, every GREETING_PERIOD_MS. */
@@ -94,10 +94,13 @@ export class Greeter {
     }
   }
 
-  /** Asks an unverified sender for a proof, at most once per period. */
+  /** Asks a sender for a proof that it is alive and at this address, unless there is one; at most once per period. */
   challenge(sender: Sender, from: HostAddress): void {
-    const challenge = this.#challengeDue(sender, from)
-    if (challenge !== undefined) this.#send(from, challenge, undefined)
+    const nowMs = this.#options.clock.monotonicMs()
+    const isDue = nowMs - sender.lastChallengedMs >= GREETING_PERIOD_MS - PERIOD_SLACK_MS
+    if (!isDue || (sender.isVerified && sender.isProvenAt(from))) return
+    sender.lastChallengedMs = nowMs
+    this.#send(from, this.#challenges.issue(sender, from), undefined)
   }
 
   /** Takes a greeting that authenticated and was no replay; returns what was wrong with it. */
@@ -108,9 +111,10 @@ export class Greeter {
     sender.role = greeting.role
     const isAnswerWrong =
       answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
-    const isAnswered = challenge === undefined || this.#answer(challenge, sender, from)
-    if (!isAnswered) return 'queue_full'
-    return isAnswerWrong ? 'stale' : undefined
+    if (challenge !== undefined && !this.#answer(challenge, sender, from)) return 'queue_full'
+    if (isAnswerWrong) return 'stale'
+    if (challenge === undefined && answer !== undefined) this.challenge(sender, from)
+    return undefined
   }
 
   /** False when it answers no challenge of the last seconds. */
@@ -120,22 +124,29 @@ export class Greeter {
     sender: Sender,
     from: HostAddress,
   ): boolean {
-    const { clock, addresses, mustProveAddress, onVerified, onProven } = this.#options
+    const { clock, mustProveAddress, onVerified, onProven } = this.#options
     const challenge = this.#challenges.find(answer)
     if (challenge === undefined) return false
     const isThere = formatAddress(from) === formatAddress(challenge.to)
     if (mustProveAddress && !isThere) return false
     const nowMs = clock.monotonicMs()
     const roundTripMs = nowMs - challenge.sentMs
-    sender.provenAddress = from
+    const isFirst = sender.provenAddress === undefined
+    if (isThere) sender.prove(from)
     sender.measureClock(greeting.sentWallMs, clock.wallMs(), roundTripMs, nowMs)
-    if (challenge.target instanceof PeerAddress) {
-      challenge.target.answer(sender, from, nowMs)
-      addresses.refresh(nowMs)
-    }
+    this.#noteAnswerAt(challenge.target, sender, from, isThere)
     if (!sender.isVerified) onVerified(sender, greeting.changesSequence)
-    onProven?.(sender, isThere)
+    if (isThere) onProven(sender, isFirst)
     return true
+  }
+
+  /** An address that no person configured counts as answered only by itself. */
+  #noteAnswerAt(target: Target, sender: Sender, from: HostAddress, isThere: boolean): void {
+    const { addresses, clock } = this.#options
+    if (!(target instanceof PeerAddress) || (target.kind === 'contact' && !isThere)) return
+    const nowMs = clock.monotonicMs()
+    target.answer(sender, from, nowMs)
+    addresses.refresh(nowMs)
   }
 
   /** False when the sender got enough answers for now. */
@@ -143,18 +154,12 @@ export class Greeter {
     const given = this.#answers.get(sender) ?? 0
     if (given >= MAX_ANSWERS_PER_ROUND) return false
     this.#answers.set(sender, given + 1)
-    sender.lastAnsweredMs = this.#options.clock.monotonicMs()
-    this.#send(from, this.#challengeDue(sender, from), challenge)
-    return true
-  }
-
-  #challengeDue(sender: Sender, to: HostAddress): Buffer | undefined {
     const { clock, mustProveAddress } = this.#options
-    const nowMs = clock.monotonicMs()
-    const isDue = nowMs - sender.lastChallengedMs >= GREETING_PERIOD_MS - PERIOD_SLACK_MS
-    if ((sender.isVerified && !mustProveAddress) || !isDue) return undefined
-    sender.lastChallengedMs = nowMs
-    return this.#challenges.issue(sender, to)
+    sender.lastAnsweredMs = clock.monotonicMs()
+    // A challenge on an answer costs no datagram of its own.
+    const isKnown = sender.isVerified && sender.isProvenAt(from) && mustProveAddress !== true
+    this.#send(from, isKnown ? undefined : this.#challenges.issue(sender, from), challenge)
+    return true
   }
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {

@@ -134,12 +134,13 @@ export class Inbox {
     message: Buffer,
     from: HostAddress,
   ): DropReason | undefined {
-    if (sender.control.accept(sequence) !== 'new') return 'replay'
+    const isKnown = this.#options.addresses.kindOf(from) !== undefined
+    if (!sender.acceptControl(sequence, from, isKnown)) return 'replay'
     const decoded = decodeMessage(message, sender.origin)
     if (decoded === undefined || decoded.kind === 'changes' || decoded.kind === 'fragment') {
       return 'malformed'
     }
-    this.#hear(sender, from)
+    sender.hear(from, this.#options.clock.monotonicMs())
     return this.#obey(decoded, sender, from)
   }
 
@@ -213,7 +214,7 @@ export class Inbox {
     const { changes } = sender
     const isNewest = changes !== undefined && sequence > changes.highest
     if (changes === undefined || !this.#arrive(sender, changes, sequence)) return 'replay'
-    if (from !== undefined) this.#hear(sender, from)
+    if (from !== undefined) sender.hear(from, this.#options.clock.monotonicMs())
     const decoded = decodeMessage(message, sender.origin)
     if (decoded?.kind === 'changes') return this.#apply(sender, decoded, isNewest)
     return decoded?.kind === 'fragment' ? this.#reassemble(sender, sequence, decoded) : 'malformed'
@@ -225,15 +226,6 @@ export class Inbox {
     if (whole === 'malformed' || whole === 'too_large') return whole
     const decoded = decodeMessage(whole, sender.origin)
     return decoded?.kind === 'changes' ? this.#apply(sender, decoded, false) : 'malformed'
-  }
-
-  /**
-   * Notes where a sender was heard: not where a repeater is. A replay may come from anywhere and says
-   * nothing about it.
-   */
-  #hear(sender: Sender, from: HostAddress): void {
-    sender.lastHeardMs = this.#options.clock.monotonicMs()
-    if (!this.#options.addresses.isRepeater(from)) sender.address = from
   }
 
   /** `isNewest`: no later one arrived before it. */

@@ -30,7 +30,7 @@ export class PeerAddress {
   sender: Sender | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
   /** From where it did. */
-  #answeredFrom: string | undefined
+  #answeredFrom: HostAddress | undefined
   lastGreetedMs = Number.NEGATIVE_INFINITY
   /** undefined until the destinations are first chosen with it. */
   knownSinceMs: number | undefined
@@ -46,7 +46,7 @@ export class PeerAddress {
   /** A sender answered a challenge sent there. */
   answer(sender: Sender, from: HostAddress, nowMs: number): void {
     this.sender = sender
-    this.#answeredFrom = formatAddress(from)
+    this.#answeredFrom = from
     this.lastAnsweredMs = nowMs
   }
 
@@ -60,11 +60,13 @@ export class PeerAddress {
     return nowMs - Math.max(this.knownSinceMs ?? nowMs, this.#lastSignMs) > SILENCE_MS
   }
 
-  /** Where much is lost answers are rare, each takes two datagrams to arrive, but something is heard. */
+  /** Where much is lost answers are rare, as each takes two datagrams to arrive, but something is heard. */
   get #lastSignMs(): number {
     const { sender, lastAnsweredMs } = this
-    const isHeard = sender !== undefined && formatAddress(sender.address) === this.#answeredFrom
-    return isHeard ? Math.max(lastAnsweredMs, sender.lastHeardMs) : lastAnsweredMs
+    const answeredFrom = this.#answeredFrom
+    if (sender === undefined || answeredFrom === undefined) return lastAnsweredMs
+    const isHeard = sender.isProvenAt(answeredFrom)
+    return isHeard ? Math.max(lastAnsweredMs, sender.lastHeardThereMs) : lastAnsweredMs
   }
 
   isListed(nowMs: number): boolean {
@@ -176,7 +178,8 @@ export class PeerAddresses {
     const reached = new Set<Sender>()
     const isNew = (peer: PeerAddress) => {
       const sender = peer.activeSender(nowMs)
-      if (sender === undefined) return !peer.isSilent(nowMs)
+      // Others told of a contact: it gets nothing until it answered itself.
+      if (sender === undefined) return peer.kind !== 'contact' && !peer.isSilent(nowMs)
       if (reached.has(sender)) return false
       reached.add(sender)
       return true

@@ -103,17 +103,18 @@ export class RepairAsker {
   }
 
   #ask(sender: Sender, nowMs: number): void {
-    const { changes, gaps, bootId, address } = sender
+    const { changes, gaps, bootId, provenAddress } = sender
     if (changes === undefined) return
     const { sealer, transport, stats } = this.#options
     const { ranges, isRepeated } = gaps.takeDue(changes, nowMs, (attempts) =>
       this.#intervalMs(sender, attempts),
     )
     this.#options.onChecked(sender)
-    if (ranges.length === 0) return
+    // Where it did not prove to be, its repairs could not be asked for, and somebody else would be.
+    if (ranges.length === 0 || provenAddress === undefined) return
     const message = encodeNack({ bootId, ranges })
     for (let copy = 0; copy < (isRepeated ? REPEATED_COPIES : 1); copy += 1) {
-      if (transport.send(sealer.seal('control', message), address)) stats.datagramsSent += 1
+      if (transport.send(sealer.seal('control', message), provenAddress)) stats.datagramsSent += 1
       else stats.dropped.queue_full += 1
     }
   }

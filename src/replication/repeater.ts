@@ -143,7 +143,7 @@ export class Repeater {
       return undefined
     }
     const sender = known ?? this.#senders.add(header, from, clock.monotonicMs())
-    if (sender.control.accept(header.sequence) !== 'new') return 'replay'
+    if (!sender.acceptControl(header.sequence, from, false)) return 'replay'
     sender.lastHeardMs = clock.monotonicMs()
     return this.#obey(datagram, message, sender, from)
   }

@@ -63,7 +63,7 @@ export interface ReplicatorOptions {
   readonly logger: Logger
   /** Takes over a change of another node; its bytes alias the datagram. */
   readonly apply: (change: Change) => ApplyResult
-  /** A peer proved to be alive for the first time. */
+  /** A peer proved for the first time to be alive and where it is. */
   readonly onVerified?: ((sender: Sender) => void) | undefined
   /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
   readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
@@ -136,9 +136,7 @@ export class Replicator {
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),
-      onProven: (sender, isThere) => {
-        if (isThere) this.#meet(sender)
-      },
+      onProven: (sender, isFirst) => this.#reach(sender, isFirst),
       onRound: () => this.#round(),
     })
     this.#inbox = new Inbox({
@@ -235,9 +233,9 @@ export class Replicator {
     return listPeers(this.#addresses, this.#senders, clock.monotonicMs(), syncOf)
   }
 
-  /** The boots of other nodes that proved to be alive. */
+  /** The boots of other nodes that proved to be alive and where they are. */
   verifiedSenders(): Sender[] {
-    return [...this.#senders.values()].filter((sender) => sender.isVerified && !sender.isRepeater)
+    return [...this.#senders.values()].filter((sender) => sender.isReachable && !sender.isRepeater)
   }
 
   joinState(): JoinState {
@@ -249,7 +247,7 @@ export class Replicator {
         return false
       const sender = peer.activeSender(nowMs)
       // Mutual: the peer takes our changes only after we answered it.
-      return sender?.isVerified === true && Number.isFinite(sender.lastAnsweredMs)
+      return sender?.isReachable === true && Number.isFinite(sender.lastAnsweredMs)
     })
     const isOver = nowMs - this.#startedMs >= JOIN_TIMEOUT_MS
     const isWaiting = this.#discovery.isWaiting || this.#repeaters.isWaiting
@@ -283,6 +281,14 @@ export class Replicator {
     )
   }
 
+  /** A sender proved where it is. */
+  #reach(sender: Sender, isFirst: boolean): void {
+    this.#meet(sender)
+    if (!isFirst) return
+    this.#repeaters.checkRole(sender)
+    if (!sender.isRepeater) this.#options.onVerified?.(sender)
+  }
+
   /** A node proved to be where nobody told of it: it knows of us, and wants what we have. */
   #meet(sender: Sender): void {
     const { transport, clock } = this.#options
@@ -308,9 +314,7 @@ export class Replicator {
         'replication: another node has the same name; give every node its own',
       )
     }
-    this.#repeaters.checkRole(sender)
     this.#inbox.release(sender)
-    if (!sender.isRepeater) this.#options.onVerified?.(sender)
   }
 
   #forget(sender: Sender): void {

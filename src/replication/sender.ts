@@ -1,6 +1,6 @@
 // One boot of another node, as far as we know it: keys, what arrived from it, whether it is alive.
 
-import type { HostAddress } from '../base/address.ts'
+import { type HostAddress, isSameAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
 import { type Boot, bootKeyOf, originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
@@ -16,6 +16,9 @@ const CLOCK_PERIOD_MS = 30_000
 const PRESSING_WAIT_MS = 20
 /** After so long without any, nothing waits. */
 const PRESSING_PAUSE_MS = 200
+
+/** Control datagrams whose first copy came from an unknown address; more than come in the seconds a proof takes. */
+const MAX_STRAYS = 64
 
 interface ClockSample {
   readonly roundTripMs: number
@@ -34,10 +37,11 @@ export class Sender {
   changes: ReplayWindow | undefined
   /** What of its changes did not arrive yet. */
   readonly gaps = new GapList()
-  /** Where it was last heard from, by a datagram that was no replay. */
-  address: HostAddress
-  /** From where it last answered a challenge. */
-  provenAddress: HostAddress | undefined
+  /** Where the datagram came from that made it known; anybody may have sent it from there. */
+  readonly #firstAddress: HostAddress
+  #provenAddress: HostAddress | undefined
+  /** First sources of control datagrams that came from an address where the sender is not known to be, by sequence. */
+  readonly #strays = new Map<number, HostAddress>()
   nodeName = ''
   /** TCP port where it synchronizes; undefined where it does not. */
   syncPort: number | undefined
@@ -45,6 +49,8 @@ export class Sender {
   role: Role | undefined
   readonly firstHeardMs: number
   lastHeardMs: number
+  /** When a datagram last came from the proven address. */
+  lastHeardThereMs = Number.NEGATIVE_INFINITY
   lastChallengedMs = Number.NEGATIVE_INFINITY
   /** When we last answered a challenge of this sender. */
   lastAnsweredMs = Number.NEGATIVE_INFINITY
@@ -66,9 +72,58 @@ export class Sender {
     this.bootId = Buffer.from(boot.bootId)
     this.key = bootKeyOf(boot)
     this.origin = originOf(this.bootId)
-    this.address = from
+    this.#firstAddress = from
     this.firstHeardMs = nowMs
     this.lastHeardMs = nowMs
+  }
+
+  /** The address from which it last answered a challenge that was sent to that very address. */
+  get provenAddress(): HostAddress | undefined {
+    return this.#provenAddress
+  }
+
+  /** For display: the proven address, or the first one as long as none is proven. */
+  get address(): HostAddress {
+    return this.#provenAddress ?? this.#firstAddress
+  }
+
+  isProvenAt(address: HostAddress): boolean {
+    return this.#provenAddress !== undefined && isSameAddress(this.#provenAddress, address)
+  }
+
+  /** Notes that it answered from `address` a challenge that was sent there. */
+  prove(address: HostAddress): void {
+    this.#provenAddress = address
+  }
+
+  /** Notes a datagram of it that was no replay. */
+  hear(from: HostAddress, nowMs: number): void {
+    this.lastHeardMs = nowMs
+    if (this.isProvenAt(from)) this.lastHeardThereMs = nowMs
+  }
+
+  /**
+   * Whether a control datagram is to be taken: when it arrives for the first time, and once more when its first
+   * copy came from an address where the sender is not known to be. So somebody who is faster with copies from
+   * another address cannot make the sender's own datagram a replay. `isKnown`: `from` is an address that this node
+   * would send to.
+   */
+  acceptControl(sequence: number, from: HostAddress, isKnown: boolean): boolean {
+    const isBelieved = isKnown || this.isProvenAt(from)
+    if (this.control.accept(sequence) === 'new') {
+      if (!isBelieved) this.#noteStray(sequence, from)
+      return true
+    }
+    const first = this.#strays.get(sequence)
+    if (first === undefined || isSameAddress(first, from)) return false
+    if (!isBelieved && this.#provenAddress !== undefined) return false
+    return this.#strays.delete(sequence)
+  }
+
+  #noteStray(sequence: number, from: HostAddress): void {
+    this.#strays.set(sequence, from)
+    const [oldest] = this.#strays.keys()
+    if (this.#strays.size > MAX_STRAYS && oldest !== undefined) this.#strays.delete(oldest)
   }
 
   /** Opens what it seals under this key of the ring; undefined when there is no such key. */
@@ -99,6 +154,11 @@ export class Sender {
 
   get isVerified(): boolean {
     return this.changes !== undefined
+  }
+
+  /** Verified, and at a known address: it can be asked, called and sent repairs. */
+  get isReachable(): boolean {
+    return this.isVerified && this.#provenAddress !== undefined
   }
 
   /** It answered a challenge when its last datagram with changes had the sequence `floor`. */

@@ -36,13 +36,12 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   const cacheHooks = hooks.get(config.cache)
   if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
   if (memcached !== undefined) {
-    const { pid } = process
     const frontend = new MemcachedFrontend({
       address: memcached,
       hooks: cacheHooks,
       clock,
       logger,
-      pid,
+      process,
     })
     frontends.push(frontend)
     sources.push(sourceOf(frontend))

@@ -16,6 +16,7 @@ import type { CacheFixture } from '../support/cache-fixture.ts'
 import { type FrontendClient, testFrontendContract } from '../support/frontend-contract.ts'
 import { ask } from '../support/http.ts'
 import { binaryAnswers, binaryRequest } from '../support/memcached-frames.ts'
+import { SERVER_PROCESS } from '../support/memcached-peer.ts'
 import { StreamClient } from '../support/stream-client.ts'
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 }
@@ -76,7 +77,13 @@ async function openHttp({ store, hooks, logger }: CacheFixture): Promise<Fronten
 }
 
 async function startMemcached({ hooks, clock, logger }: CacheFixture) {
-  const frontend = new MemcachedFrontend({ address: ANY_PORT, hooks, clock, logger, pid: 1 })
+  const frontend = new MemcachedFrontend({
+    address: ANY_PORT,
+    hooks,
+    clock,
+    logger,
+    process: SERVER_PROCESS,
+  })
   await frontend.start()
   const client = await StreamClient.connect(frontend.address)
   const close = async () => {

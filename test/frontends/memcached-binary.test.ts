@@ -217,7 +217,7 @@ const CONVERSATIONS: readonly Conversation[] = [
       binaryRequest(NOOP),
       binaryRequest(VERBOSITY, { extras: words(1) }),
     ],
-    answers: ['b|0|||1.6.0-tlscached', 'a|0|||', '1b|0|||'],
+    answers: ['b|0|||1.6.0', 'a|0|||', '1b|0|||'],
   },
   {
     name: 'unknown and malformed',

@@ -13,7 +13,7 @@ import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { Turn } from '../../src/frontends/memcached/turn.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
-import { MemcachedPeer } from '../support/memcached-peer.ts'
+import { MemcachedPeer, SERVER_PROCESS } from '../support/memcached-peer.ts'
 
 const NEVER_MS = 1e9
 
@@ -25,7 +25,7 @@ function setup() {
   const parts = {
     output: turn.output,
     entries,
-    status: new ServerStatus(hooks, stats, { clock, maxConnections: 10, pid: 1 }),
+    status: new ServerStatus(hooks, stats, { clock, maxConnections: 10, process: SERVER_PROCESS }),
     stats,
     maxValueBytes: 4096,
     flush: () => true,

@@ -13,6 +13,7 @@ import type { CacheLimits } from '../../src/store/limits.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
 import { until } from '../support/latch.ts'
 import { binaryRequest } from '../support/memcached-frames.ts'
+import { SERVER_PROCESS } from '../support/memcached-peer.ts'
 import { StreamClient } from '../support/stream-client.ts'
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 }
@@ -35,7 +36,7 @@ async function setup(
     hooks,
     clock,
     logger,
-    pid: 1,
+    process: SERVER_PROCESS,
     ...options,
   })
   await frontend.start()
@@ -240,7 +241,7 @@ test('an address in use is one error that names the setting', async (t) => {
     hooks,
     clock,
     logger,
-    pid: 1,
+    process: SERVER_PROCESS,
   })
   await assert.rejects(second.start(), {
     code: 'ERR_LISTEN',

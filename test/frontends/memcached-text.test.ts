@@ -52,6 +52,21 @@ const CONVERSATIONS: readonly Conversation[] = [
     answers: `${'CLIENT_ERROR bad command line format\r\n'.repeat(3)}MN\r\n`,
   },
   {
+    name: 'a key that no memcached has, among others: none is answered, as with memcached',
+    says: `set a 0 0 1\r\n1\r\nget a ${LONG_KEY}\r\ngat 100 a ${LONG_KEY} b\r\nget a\r\n`,
+    answers: `STORED\r\n${'CLIENT_ERROR bad command line format\r\n'.repeat(2)}VALUE a 0 1\r\n1\r\nEND\r\n`,
+  },
+  {
+    name: 'the value of a key that no memcached has is never read as a command',
+    says: `set a 0 0 1\r\n1\r\nset ${LONG_KEY} 0 0 9\r\nflush_all\r\nms ${LONG_KEY} 9\r\nflush_all\r\nget a\r\n`,
+    answers: `STORED\r\n${'CLIENT_ERROR bad command line format\r\n'.repeat(2)}VALUE a 0 1\r\n1\r\nEND\r\n`,
+  },
+  {
+    name: 'a dump of all keys ends at once, and shows none',
+    says: 'set a 0 0 1\r\n1\r\nlru_crawler metadump all\r\nlru_crawler mgdump all\r\nstats cachedump 1 10\r\nlru_crawler x\r\n',
+    answers: 'STORED\r\nEND\r\nEN\r\nEND\r\nERROR\r\n',
+  },
+  {
     name: 'a key longer than the keysize is not stored',
     says: `set ${'k'.repeat(201)} 0 0 2\r\nhi\r\n`,
     answers: 'SERVER_ERROR key longer than the keysize of the cache\r\n',
@@ -148,7 +163,7 @@ const CONVERSATIONS: readonly Conversation[] = [
   {
     name: 'version and verbosity',
     says: 'version\r\nverbosity 1\r\nverbosity\r\nverbosity a b c\r\nverbosity noreply\r\n',
-    answers: 'VERSION 1.6.0-tlscached\r\nOK\r\nERROR\r\nERROR\r\n',
+    answers: 'VERSION 1.6.0\r\nOK\r\nERROR\r\nERROR\r\n',
   },
   { name: 'quit', says: 'mn\r\nquit\r\nmn\r\n', answers: 'MN\r\n', closes: true },
   {
@@ -176,7 +191,7 @@ const CONVERSATIONS: readonly Conversation[] = [
   {
     name: 'stats of unknown groups',
     says: 'stats bogus\r\nstats reset\r\nstats conns\r\n',
-    answers: 'CLIENT_ERROR no such group of stats\r\nRESET\r\nEND\r\n',
+    answers: 'ERROR\r\nRESET\r\nEND\r\n',
   },
   {
     name: 'meta: no operation',
@@ -335,6 +350,8 @@ test('stats under the names of memcached', () => {
     delete_misses: '1',
     max_connections: '10',
     limit_maxbytes: String(100 * BLOCKSIZE),
+    rusage_user: '1.500000',
+    rusage_system: '0.250000',
   }
   for (const [name, value] of Object.entries(expected)) assert.equal(general.get(name), value, name)
   assert.match(say('stats settings\r\n'), /STAT item_size_max 64\r\n/)

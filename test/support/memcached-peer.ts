@@ -6,11 +6,17 @@ import { Flusher } from '../../src/frontends/memcached/flusher.ts'
 import { InputBuffer, InputMemory } from '../../src/frontends/memcached/input-buffer.ts'
 import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
 import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
-import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
+import { type ServerProcess, ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
 import { maxValueBytes } from '../../src/frontends/memcached/values.ts'
 import type { CacheFixture } from './cache-fixture.ts'
+
+/** What a frontend of a test says of its process. */
+export const SERVER_PROCESS: ServerProcess = {
+  pid: 1,
+  cpuUsage: () => ({ user: 1_500_000, system: 250_000 }),
+}
 
 export class MemcachedPeer {
   readonly stats = createMemcachedStats()
@@ -25,7 +31,11 @@ export class MemcachedPeer {
     const parts: ProtocolParts = {
       output: this.#output,
       entries: new Entries(hooks, clock, this.stats),
-      status: new ServerStatus(hooks, this.stats, { clock, maxConnections: 10, pid: 1 }),
+      status: new ServerStatus(hooks, this.stats, {
+        clock,
+        maxConnections: 10,
+        process: SERVER_PROCESS,
+      }),
       stats: this.stats,
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),
       flush: (delaySec, onDone) => {

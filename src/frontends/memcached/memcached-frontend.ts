@@ -12,7 +12,7 @@ import { Entries } from './entries.ts'
 import { toTtlMs } from './expiry.ts'
 import { Flusher } from './flusher.ts'
 import type { ProtocolParts } from './protocol.ts'
-import { ServerStatus } from './server-status.ts'
+import { type ServerProcess, ServerStatus } from './server-status.ts'
 import { createMemcachedStats, type MemcachedStats } from './stats.ts'
 import { Turn } from './turn.ts'
 import { maxValueBytes } from './values.ts'
@@ -31,8 +31,7 @@ export interface MemcachedFrontendOptions {
   readonly hooks: LocalHooks
   readonly clock: Clock
   readonly logger: Logger
-  /** Process ID, for `stats`. */
-  readonly pid: number
+  readonly process: ServerProcess
   /** More are closed as they come. */
   readonly maxConnections?: number | undefined
   /** Longest silence between two commands. */
@@ -57,7 +56,7 @@ export class MemcachedFrontend implements Frontend {
   #hasLoggedSlow = false
 
   constructor(options: MemcachedFrontendOptions) {
-    const { address, hooks, clock, pid, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
+    const { address, hooks, clock, process, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
     this.#options = options
     this.#maxConnections = maxConnections
     this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
@@ -68,7 +67,7 @@ export class MemcachedFrontend implements Frontend {
     this.#protocolParts = {
       output: turn.output,
       entries,
-      status: new ServerStatus(hooks, this.stats, { clock, pid, maxConnections }),
+      status: new ServerStatus(hooks, this.stats, { clock, process, maxConnections }),
       stats: this.stats,
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),
       flush: (delaySec, onDone) => this.#flush(delaySec, onDone),

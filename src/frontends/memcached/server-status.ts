@@ -5,15 +5,24 @@ import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { MemcachedStats } from './stats.ts'
 
-/** Clients compare it to know which commands there are: those of memcached 1.6. */
-export const SERVER_VERSION = '1.6.0-tlscached'
+/** Clients compare it to know which commands there are: those of memcached 1.6. Some take nothing but three numbers. */
+export const SERVER_VERSION = '1.6.0'
+
+const US_PER_SEC = 1_000_000
 
 export type StatLine = readonly [name: string, value: string | number]
+
+/** The process that answers, for `stats`. */
+export interface ServerProcess {
+  readonly pid: number
+  /** Processor time so far, in microseconds. */
+  cpuUsage(): { readonly user: number; readonly system: number }
+}
 
 export interface ServerStatusOptions {
   readonly clock: Clock
   readonly maxConnections: number
-  readonly pid: number
+  readonly process: ServerProcess
 }
 
 export class ServerStatus {
@@ -41,7 +50,10 @@ export class ServerStatus {
       case 'slabs':
         return this.#slabs()
       case 'sizes':
+        return [['sizes_status', 'disabled']]
       case 'conns':
+      // The keys of one class of items. They are nobody's business either: see `lru_crawler metadump`.
+      case 'cachedump':
       case 'reset':
         return []
       default:
@@ -50,16 +62,19 @@ export class ServerStatus {
   }
 
   #general(): StatLine[] {
-    const { clock, maxConnections, pid } = this.#options
+    const { clock, maxConnections, process } = this.#options
     const stats = this.#stats
     const store = this.#hooks.storeStats
     const { puts, gets } = store
+    const { user, system } = process.cpuUsage()
     return [
-      ['pid', pid],
+      ['pid', process.pid],
       ['uptime', Math.floor((clock.monotonicMs() - this.#startMs) / 1000)],
       ['time', Math.floor(clock.wallMs() / 1000)],
       ['version', SERVER_VERSION],
       ['pointer_size', 64],
+      ['rusage_user', (user / US_PER_SEC).toFixed(6)],
+      ['rusage_system', (system / US_PER_SEC).toFixed(6)],
       ['max_connections', maxConnections],
       ['curr_connections', stats.connections],
       ['total_connections', stats.totalConnections],

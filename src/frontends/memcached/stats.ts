@@ -13,6 +13,10 @@ export interface MemcachedStats {
   bytesWritten: number
   /** Commands that no parser could make sense of, and headers and lines that were too long. */
   malformed: number
+  /** Connections closed because their peer spoke HTTP, as a browser does that a web page sends here. */
+  httpRequests: number
+  /** Connections closed because a line began with a byte that no command has, as a TLS handshake does. */
+  foreignBytes: number
   gets: number
   getHits: number
   /** Commands that write a value: set, add, replace, append, prepend, cas. */
@@ -42,6 +46,8 @@ export function createMemcachedStats(): MemcachedStats {
     bytesRead: 0,
     bytesWritten: 0,
     malformed: 0,
+    httpRequests: 0,
+    foreignBytes: 0,
     gets: 0,
     getHits: 0,
     puts: 0,

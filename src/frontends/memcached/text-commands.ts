@@ -5,7 +5,7 @@
 //   cas <key> <flags> <expiry> <bytes> <token> [noreply]
 //   incr|decr <key> <delta> [noreply]        touch <key> <expiry> [noreply]
 //   delete <key> [0] [noreply]               flush_all [delay] [noreply]
-//   stats [group]   version   verbosity <level> [noreply]   quit
+//   stats [group]   version   verbosity <level> [noreply]   quit   lru_crawler metadump|mgdump <classes>
 //   mn   mg|md|ma <key> <flag>*   ms <key> <bytes> <flag>*
 
 import type { Arithmetic, Write, WriteMode } from './entries.ts'
@@ -51,6 +51,8 @@ export type TextCommand =
   | { readonly type: 'delete'; readonly key: Buffer; readonly isQuiet: boolean }
   | { readonly type: 'flush'; readonly delaySec: number; readonly isQuiet: boolean }
   | { readonly type: 'stats'; readonly group: string }
+  /** Asks for the keys of all entries, as `memcached-tool dump` does; `end` is what a list of them ends with. */
+  | { readonly type: 'dump'; readonly end: string }
   | { readonly type: 'version' | 'quit' }
   | { readonly type: 'verbosity'; readonly isQuiet: boolean }
   | MetaCommand
@@ -58,6 +60,8 @@ export type TextCommand =
   | { readonly type: 'too_large'; readonly isQuiet: boolean }
   /** The line was malformed; `isFatal` when what follows cannot be made sense of. */
   | { readonly type: 'malformed'; readonly reply: string; readonly isFatal: boolean }
+  /** The peer speaks another protocol: what follows must not be carried out. */
+  | { readonly type: 'foreign'; readonly protocol: 'http' | 'binary' }
 
 /** A command whose line announced data: `bytes` of them and a line end follow. */
 export interface AwaitedData {
@@ -75,7 +79,21 @@ type Reader = (args: readonly string[]) => TextCommand | AwaitedData
 export function readCommand(words: readonly string[]): TextCommand | AwaitedData {
   const [verb, ...args] = words
   const reader = READERS.get(verb ?? '')
-  return reader === undefined ? malformed(UNKNOWN) : reader(args)
+  if (reader !== undefined) return reader(args)
+  const protocol = foreignProtocolOf(words)
+  return protocol === undefined ? malformed(UNKNOWN) : { type: 'foreign', protocol }
+}
+
+/**
+ * The protocol whose peer wrote this line, which is no command. A web page can have a browser send any line after the first one
+ * of a request, and any bytes within a TLS handshake, so whatever follows such a line must not be read as commands.
+ * memcached, too, closes on a line that ends in the version of HTTP.
+ */
+function foreignProtocolOf(words: readonly string[]): 'http' | 'binary' | undefined {
+  const [verb = '', target = '', ...rest] = words
+  const isRequest = /^[A-Z]+$/.test(verb) && target.startsWith('/')
+  if (isRequest || (rest.at(-1) ?? target).startsWith('HTTP/')) return 'http'
+  return /^[^\x21-\x7e\r]/.test(verb) ? 'binary' : undefined
 }
 
 export function malformed(reply: string, isFatal = false): TextCommand {
@@ -191,6 +209,13 @@ const readMetaSet: Reader = ([key, bytesWord, ...flags]) => {
   return { bytes, problem: undefined, isQuiet: false, complete }
 }
 
+/** A dump is answered with no entry at all: the key of a session is as good as its ID, and its program may not be known. */
+const readCrawler: Reader = ([action]) => {
+  if (action === 'metadump') return { type: 'dump', end: 'END\r\n' }
+  if (action === 'mgdump') return { type: 'dump', end: 'EN\r\n' }
+  return malformed(UNKNOWN)
+}
+
 function metaReader(verb: 'mg' | 'md' | 'ma'): Reader {
   return ([key, ...flags]) =>
     key === undefined
@@ -211,6 +236,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['delete', readDelete],
   ['flush_all', readFlush],
   ['stats', ([group]) => ({ type: 'stats', group: group ?? '' })],
+  ['lru_crawler', readCrawler],
   ['version', () => ({ type: 'version' })],
   ['verbosity', readVerbosity],
   ['quit', () => ({ type: 'quit' })],

@@ -3,6 +3,7 @@
 
 import type { InputBuffer } from './input-buffer.ts'
 import { KeyMemory } from './key-memory.ts'
+import { MAX_KEY_BYTES } from './keys.ts'
 import {
   type AwaitedData,
   BAD_FORMAT,
@@ -117,6 +118,8 @@ export class TextParser {
     const key = this.#keyMemory.read(bytes, position, end)
     if (key === undefined) return malformed(BAD_FORMAT)
     if (position + key.length === end) return this.#getOf(key, withCas, expirySec, true)
+    // As memcached has it: one key that is too long, and none is answered.
+    if (hasLongWord(bytes, position + key.length, end)) return malformed(BAD_FORMAT)
     // A copy, as its peer may have to read answers before the last one is given out.
     const rest = Buffer.from(bytes.subarray(position, end))
     this.#keys = { bytes: rest, position: 0, withCas, expirySec }
@@ -204,6 +207,15 @@ function endOfWord(bytes: Buffer, start: number, end: number): number {
   let at = start
   while (at < end && bytes[at] !== SPACE) at += 1
   return at
+}
+
+function hasLongWord(bytes: Buffer, start: number, end: number): boolean {
+  let wordStart = start
+  for (let at = start; at < end; at += 1) {
+    if (bytes[at] === SPACE) wordStart = at + 1
+    else if (at - wordStart === MAX_KEY_BYTES) return true
+  }
+  return false
 }
 
 function skipSpaces(bytes: Buffer, start: number, end: number): number {

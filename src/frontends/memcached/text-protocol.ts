@@ -5,7 +5,7 @@ import type { InputBuffer } from './input-buffer.ts'
 import { answerMeta } from './meta-commands.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
-import type { TextCommand } from './text-commands.ts'
+import { type TextCommand, UNKNOWN } from './text-commands.ts'
 import { TextParser } from './text-parser.ts'
 import type { Entry } from './values.ts'
 
@@ -81,6 +81,9 @@ export class TextProtocol implements Protocol {
       case 'stats':
         this.#stats(command.group)
         return 'answered'
+      case 'dump':
+        output.text(command.end)
+        return 'answered'
       case 'version':
         output.text(`VERSION ${SERVER_VERSION}\r\n`)
         return 'answered'
@@ -97,6 +100,10 @@ export class TextProtocol implements Protocol {
         stats.malformed += 1
         output.text(command.reply)
         return command.isFatal ? 'close' : 'answered'
+      case 'foreign':
+        if (command.protocol === 'http') stats.httpRequests += 1
+        else stats.foreignBytes += 1
+        return 'close'
     }
   }
 
@@ -141,7 +148,7 @@ export class TextProtocol implements Protocol {
     const lines = status.lines(group)
     if (lines === undefined) {
       stats.malformed += 1
-      output.text('CLIENT_ERROR no such group of stats\r\n')
+      output.text(UNKNOWN)
       return
     }
     for (const [name, value] of lines) output.text(`STAT ${name} ${value}\r\n`)

@@ -21,7 +21,7 @@ import {
 } from './stats.ts'
 import { StoredEntries } from './stored-entries.ts'
 import { Tombstones } from './tombstones.ts'
-import type { VersionClock } from './version-clock.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type VersionClock } from './version-clock.ts'
 
 export interface StoredSession {
   /** The caller's own copy. */
@@ -156,12 +156,8 @@ export class SessionStore {
     }
     const nowMs = this.#clock.monotonicMs()
     const isLive = slot !== undefined && this.#record.open(slot).expiresAtMs > nowMs
-    const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
-    const ttlMs = this.limits.timeoutMs
-    this.#bury(id, version, nowMs + ttlMs)
-    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+    this.#remove(id, this.#versions.nextFor(id, this.entries, nowMs), nowMs)
     if (isLive) this.stats.removes += 1
-    this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
     return isLive
   }
 
@@ -221,14 +217,31 @@ export class SessionStore {
     const old = this.#liveSlot(this.#index.find(entry.id), entry.id, nowMs)
     if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
     if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
+    const version = {
+      clock: this.#versions.nextFor(entry.id, this.entries, nowMs),
+      origin: this.#origin,
+    }
+    if (version.clock > MAX_PUT_CLOCK) {
+      this.#remove(entry.id, version.clock, nowMs)
+      return 'version'
+    }
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
-    const version = { clock: this.#versions.next(nowMs), origin: this.#origin }
     this.#insert(entry, version, nowMs + ttlMs, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
     this.onChange({ kind: 'put', cache, id, context, serverName, session, ttlMs, version }, 'local')
     return old === undefined ? 'stored' : 'replaced'
+  }
+
+  /** Takes out what is held under this ID, here and everywhere; a removal with the largest clock stays as it is. */
+  #remove(id: Uint8Array, clock: number, nowMs: number): void {
+    if (clock === MAX_VERSION_CLOCK && this.entries.versionOf(id)?.clock === clock) return
+    const version = { clock, origin: this.#origin }
+    const ttlMs = this.limits.timeoutMs
+    this.#bury(id, version, nowMs + ttlMs)
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+    this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
   }
 
   #apply(change: Change, isLive: boolean): ApplyResult {

@@ -14,6 +14,7 @@ export const PUT_RESULTS = [
   'full',
   'expired',
   'early_data',
+  'version',
 ] as const
 export type PutResult = (typeof PUT_RESULTS)[number]
 
@@ -56,6 +57,7 @@ export function createCacheStats(): CacheStats {
       full: 0,
       expired: 0,
       early_data: 0,
+      version: 0,
     },
     applied: { applied: 0, outdated: 0, refused: 0 },
     removes: 0,

@@ -20,6 +20,7 @@ export const CACHE_UDP_DROP_REASONS = [
   'context',
   'full',
   'early_data',
+  'version',
   'queue_full',
   'too_large',
 ] as const

@@ -10,7 +10,7 @@ import {
   MAX_SERVER_NAME_BYTES,
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
-import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import { CHANGES, ENTRY, MESSAGE_CHANGES } from './change-tags.ts'
 import { FieldReader } from './field-reader.ts'
 import { MAX_ORIGIN } from './identity.ts'
@@ -69,7 +69,8 @@ function readChange(
   const origin = fields.at === end ? senderOrigin : fields.fixed64(ENTRY.origin)
   if (fields.at !== end || cache === undefined) return undefined
   if (!isWithin(id.length, 1, MAX_KEYSIZE) || !isWithin(ttlMs, 1, MAX_TIMEOUT_MS)) return undefined
-  if (!isWithin(clock, 1, MAX_VERSION_CLOCK) || !isWithin(origin, 0, MAX_ORIGIN)) return undefined
+  const maxClock = isPut ? MAX_PUT_CLOCK : MAX_VERSION_CLOCK
+  if (!isWithin(clock, 1, maxClock) || !isWithin(origin, 0, MAX_ORIGIN)) return undefined
   const version = { clock, origin }
   if (!isPut) return { kind: 'remove', cache, id, ttlMs, version }
   if (context.length > MAX_CONTEXT_BYTES || serverName.length > MAX_SERVER_NAME_BYTES)

@@ -82,6 +82,7 @@ const PUT_RESULT_NUMBERS: Record<PutResult, number> = {
   full: 6,
   expired: 7,
   early_data: 8,
+  version: 9,
 }
 
 /** With the length in front. The call is within the limits: see `isSendable`. */

@@ -12,7 +12,7 @@ import {
   MAX_SERVER_NAME_BYTES,
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
-import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import { type ChangesMessage, readChanges } from './change-reader.ts'
 import { MAX_SEQUENCE } from './datagram.ts'
 import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'
@@ -187,7 +187,7 @@ function checkChanges(fields: Fields, senderOrigin: number): ChangesMessage | un
     changes.push(change)
   }
   for (const remove of removes) {
-    const change = checkEntry(remove, caches, senderOrigin)
+    const change = checkEntry(remove, caches, senderOrigin, MAX_VERSION_CLOCK)
     if (change === undefined) return undefined
     changes.push({ kind: 'remove', ...change })
   }
@@ -199,7 +199,7 @@ function checkPut(
   caches: readonly string[],
   senderOrigin: number,
 ): Change | undefined {
-  const entry = checkEntry(fields, caches, senderOrigin)
+  const entry = checkEntry(fields, caches, senderOrigin, MAX_PUT_CLOCK)
   if (entry === undefined || !isFields(fields)) return undefined
   const { serverName } = fields
   const context = bytesOf(fields['context'], 0, MAX_CONTEXT_BYTES)
@@ -212,7 +212,12 @@ function checkPut(
 }
 
 /** What puts and removes have in common. */
-function checkEntry(fields: unknown, caches: readonly string[], senderOrigin: number) {
+function checkEntry(
+  fields: unknown,
+  caches: readonly string[],
+  senderOrigin: number,
+  maxClock: number,
+) {
   if (!isFields(fields) || hasMistypedField(fields)) return undefined
   const cache = caches[Number(fields['cache'])]
   const { ttlMs } = fields
@@ -220,7 +225,7 @@ function checkEntry(fields: unknown, caches: readonly string[], senderOrigin: nu
   const clock = safeIntegerOf(fields['clock'])
   const origin = Object.hasOwn(fields, 'origin') ? safeIntegerOf(fields['origin']) : senderOrigin
   if (cache === undefined || id === undefined) return undefined
-  if (!isInteger(ttlMs, 1, MAX_TIMEOUT_MS) || !isInteger(clock, 1, MAX_VERSION_CLOCK)) {
+  if (!isInteger(ttlMs, 1, MAX_TIMEOUT_MS) || !isInteger(clock, 1, maxClock)) {
     return undefined
   }
   if (!isInteger(origin, 0, MAX_ORIGIN)) return undefined

@@ -5,7 +5,7 @@ import type { Version } from '../store/change.ts'
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
 import { CACHE_NAME_PATTERN, MAX_KEYSIZE } from '../store/limits.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
-import { MAX_VERSION_CLOCK } from '../store/version-clock.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import type { ChangesMessage } from './change-reader.ts'
 import { MAX_ORIGIN } from './identity.ts'
 import { decodeMessage } from './message.ts'
@@ -141,9 +141,11 @@ function checkVersion(fields: unknown): EntryVersion | undefined {
   const { id } = fields
   const clock = safeIntegerOf(fields['clock'])
   const origin = safeIntegerOf(fields['origin']) ?? 0
-  if (!isId(id) || clock === undefined || clock < 1 || clock > MAX_VERSION_CLOCK) return undefined
+  const isTombstone = fields['isRemoved'] === true
+  const maxClock = isTombstone ? MAX_VERSION_CLOCK : MAX_PUT_CLOCK
+  if (!isId(id) || clock === undefined || clock < 1 || clock > maxClock) return undefined
   if (origin > MAX_ORIGIN) return undefined
-  return { id, version: { clock, origin }, isTombstone: fields['isRemoved'] === true }
+  return { id, version: { clock, origin }, isTombstone }
 }
 
 function checkEntriesRequest({ cache, ids }: Fields): SyncFrame | undefined {

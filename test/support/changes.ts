@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { asBuffer } from '../../src/base/bytes.ts'
 import type { Change } from '../../src/store/change.ts'
 import { MAX_CONTEXT_BYTES, MAX_KEYSIZE, MAX_TIMEOUT_MS } from '../../src/store/limits.ts'
-import { MAX_VERSION_CLOCK } from '../../src/store/version-clock.ts'
+import { MAX_PUT_CLOCK } from '../../src/store/version-clock.ts'
 import { MAX_ORIGIN } from '../../src/wire/identity.ts'
 
 const MAX_SESSION_BYTES = 300
@@ -20,7 +20,7 @@ export function anyChange(
     ttlMs: fc.integer({ min: 1, max: MAX_TIMEOUT_MS }),
     version: fc.record(
       {
-        clock: fc.integer({ min: 1, max: MAX_VERSION_CLOCK }),
+        clock: fc.integer({ min: 1, max: MAX_PUT_CLOCK }),
         origin: fc.oneof(fc.constant(ownOrigin), fc.integer({ min: 0, max: MAX_ORIGIN })),
       },
       { noNullPrototype: true },

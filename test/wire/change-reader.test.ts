@@ -138,8 +138,8 @@ const CASES: readonly [
     'malformed',
   ],
   [
-    'a clock beyond 2^52',
-    handmade(PUT, ID, SESSION, TTL, [0x39, ...fixed64(MAX_VERSION_CLOCK + 1)]),
+    'a put with a clock of 2^52',
+    handmade(PUT, ID, SESSION, TTL, [0x39, ...fixed64(MAX_VERSION_CLOCK)]),
     'malformed',
   ],
   [

@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import protobuf from 'protobufjs'
 import type { Change } from '../../src/store/change.ts'
 import { MAX_BLOCKSIZE, MAX_TIMEOUT_MS } from '../../src/store/limits.ts'
-import { MAX_VERSION_CLOCK } from '../../src/store/version-clock.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../../src/store/version-clock.ts'
 import { ChangeBatch } from '../../src/wire/change-batch.ts'
 import {
   decodeMessage,
@@ -125,7 +125,7 @@ test('the largest change fits the largest message', () => {
     serverName: 's'.repeat(255),
     session: Buffer.alloc(MAX_BLOCKSIZE, 1),
     ttlMs: MAX_TIMEOUT_MS,
-    version: { clock: MAX_VERSION_CLOCK, origin: 2 ** 48 - 1 },
+    version: { clock: MAX_PUT_CLOCK, origin: 2 ** 48 - 1 },
   })
   assert.ok(batch.add(largest))
   const decoded = decodeMessage(batch.take(2 ** 45), OWN_ORIGIN)
@@ -247,7 +247,8 @@ const malformed: readonly [string, Buffer | Record<string, unknown>][] = [
   ['a lifetime too long', putWith({ ttlMs: MAX_TIMEOUT_MS + 1 })],
   ['no clock', putWith({ clock: undefined })],
   ['clock 0', putWith({ clock: 0 })],
-  ['a clock too far ahead', putWith({ clock: MAX_VERSION_CLOCK + 1 })],
+  ['a put with a clock that only a removal may have', putWith({ clock: MAX_VERSION_CLOCK })],
+  ['a removal with a clock too far ahead', removeWith({ clock: MAX_VERSION_CLOCK + 1 })],
   ['a clock beyond safe integers', removeWith({ clock: 2 ** 63 })],
   ['an origin too great', putWith({ origin: 2 ** 48 })],
   ['one bad entry among good ones', changesWith({ puts: [wirePut, { ...wirePut, ttlMs: 0 }] })],

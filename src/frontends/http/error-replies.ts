@@ -15,6 +15,7 @@ export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly co
   full: { status: 507, code: 'ERR_FULL' },
   expired: { status: 422, code: 'ERR_EXPIRED' },
   early_data: { status: 422, code: 'ERR_EARLY_DATA' },
+  version: { status: 409, code: 'ERR_VERSION' },
 }
 
 /** Errors thrown on the way; what is not here is the caller's fault, 400. */

@@ -38,6 +38,7 @@ const WRITE_STATUS: Readonly<Record<WriteResult, Status>> = {
   context: { code: 0x05, text: 'Refused: session ID or session ID context does not match' },
   expired: { code: 0x05, text: 'Refused: the session has no lifetime left' },
   early_data: { code: 0x05, text: 'Refused: the session allows early data' },
+  version: { code: 0x05, text: 'Refused: a peer left the largest version under this ID' },
 }
 
 interface Body {

@@ -53,6 +53,7 @@ const CODES: Readonly<Record<WriteResult, string>> = {
   context: 'SERVER_ERROR session refused: its ID or session ID context does not match',
   expired: 'SERVER_ERROR session refused: it has no lifetime left',
   early_data: 'SERVER_ERROR session refused: it allows early data',
+  version: 'SERVER_ERROR session refused: a peer left the largest version under this ID',
 }
 
 /** A meta command with its flags checked. */

@@ -21,6 +21,7 @@ const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
   context: 'SERVER_ERROR session refused: its ID or session ID context does not match\r\n',
   expired: 'SERVER_ERROR session refused: it has no lifetime left\r\n',
   early_data: 'SERVER_ERROR session refused: it allows early data\r\n',
+  version: 'SERVER_ERROR session refused: a peer left the largest version under this ID\r\n',
 }
 /** What answers to gets are made of, as bytes: a string is read more slowly. */
 const VALUE = Buffer.from('VALUE ')

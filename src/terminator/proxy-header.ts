@@ -10,12 +10,16 @@ import { isIPv4 } from 'node:net'
 export const PROXY_VERSIONS = ['v1', 'v2'] as const
 export type ProxyVersion = (typeof PROXY_VERSIONS)[number]
 
-export interface ProxiedConnection {
+/** Both ends of a client's connection; hosts are literal IP addresses. */
+export interface Endpoints {
   readonly sourceHost: string
   readonly sourcePort: number
   readonly destinationHost: string
   readonly destinationPort: number
-  /** As in `TLSv1.3`. */
+}
+
+export interface ProxiedConnection extends Endpoints {
+  /** Name of the protocol version that OpenSSL uses, such as `TLSv1.3`. */
   readonly tlsVersion: string
   readonly cipher: string
   /** SNI; '' when there is none. */
@@ -24,7 +28,7 @@ export interface ProxiedConnection {
   readonly applicationProtocol: string
   /** Whether the client showed a certificate, which then is trusted. */
   readonly hasClientCertificate: boolean
-  /** Of the client's certificate; '' when there is none. */
+  /** Common name in the client's certificate; '' when there is none. */
   readonly clientCommonName: string
 }
 

@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
 import type { BackendPool } from './backend-pool.ts'
 import { type ProxiedConnection, type ProxyVersion, proxyHeader } from './proxy-header.ts'
+import type { ClientOrigin } from './tls-front.ts'
 
 export interface RelayOptions {
   readonly backends: BackendPool
@@ -16,18 +17,15 @@ export interface RelayOptions {
   readonly clock: Clock
 }
 
-/** What to do with each client that got through its handshake. */
-export function createRelay(options: RelayOptions): (client: TLSSocket) => void {
+/** Returns what passes on a client that got through its handshake. */
+export function createRelay(
+  options: RelayOptions,
+): (client: TLSSocket, origin: ClientOrigin) => void {
   const { backends, proxyProtocol } = options
-  return (client) => {
+  return (client, origin) => {
     // A client that goes away in the middle is no event here.
     client.on('error', () => client.destroy())
-    const header = proxyProtocol === undefined ? undefined : headerOf(proxyProtocol, client)
-    // Nobody can speak for a client that has gone already.
-    if (proxyProtocol !== undefined && header === undefined) {
-      client.destroy()
-      return
-    }
+    const header = proxyProtocol && headerOf(proxyProtocol, client, origin)
     const attempt = backends.connect((backend) => {
       client.off('close', giveUp)
       if (backend === undefined) {
@@ -79,20 +77,13 @@ function breakOffWhenIdle({ clock, idleTimeoutMs }: RelayOptions, ...ends: Movin
   }
 }
 
-function headerOf(version: ProxyVersion, client: TLSSocket): Buffer | undefined {
-  const { remoteAddress, remotePort, localAddress, localPort } = client
-  if (remoteAddress === undefined || remotePort === undefined) return undefined
-  if (localAddress === undefined || localPort === undefined) return undefined
+function headerOf(version: ProxyVersion, client: TLSSocket, origin: ClientOrigin): Buffer {
   const subject = client.authorized ? client.getPeerCertificate().subject : undefined
   const connection: ProxiedConnection = {
-    sourceHost: remoteAddress,
-    sourcePort: remotePort,
-    destinationHost: localAddress,
-    destinationPort: localPort,
+    ...origin.endpoints,
+    serverName: origin.serverName,
     tlsVersion: client.getProtocol() ?? '',
     cipher: client.getCipher().name,
-    // Documented (tls, event 'secureConnection') and missing from the types.
-    serverName: nameOf(Reflect.get(client, 'servername')),
     applicationProtocol: nameOf(client.alpnProtocol),
     hasClientCertificate: client.authorized,
     clientCommonName: nameOf(subject?.CN),

@@ -15,6 +15,7 @@ import { readHello } from '../hooks/hello-peek.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
 import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.ts'
 import { listen } from './listen.ts'
+import type { Endpoints } from './proxy-header.ts'
 import type { TerminatorStats, TlsVersion } from './stats.ts'
 import { createTerminatorStats, type FailureReason, failureReason } from './stats.ts'
 import type { VirtualHost, VirtualHosts } from './virtual-hosts.ts'
@@ -37,14 +38,23 @@ export interface TlsFrontOptions {
   /** Connections open at once; more are turned away. */
   readonly maxConnections: number
   /** Takes over a client whose handshake is done. */
-  readonly serve: (client: TLSSocket) => void
+  readonly serve: (client: TLSSocket, origin: ClientOrigin) => void
   readonly clock: Clock
   readonly logger: Logger
+}
+
+/** What is known of a client besides its TLS socket. */
+export interface ClientOrigin {
+  /** Addresses of both ends of the client's connection. */
+  endpoints: Endpoints
+  /** Server name (SNI) that the client sent, '' when there is none. */
+  serverName: string
 }
 
 interface Connection {
   readonly socket: Socket
   readonly handshakeTimer: Timer
+  readonly origin: ClientOrigin
   isSecure: boolean
   failure: FailureReason
 }
@@ -55,7 +65,7 @@ export class TlsFront {
   readonly #listeners: TcpServer[] = []
   readonly #servers = new Map<VirtualHost, Server>()
   readonly #bindings: SessionCacheBinding[] = []
-  /** By the addresses of both ends, which no other connection has at the same time. */
+  /** Open connections by the addresses of both ends, which no two have at the same time. */
   readonly #connections = new Map<string, Connection>()
   /** Connections that ended a moment ago without a handshake and are not counted yet. */
   readonly #ended = new Set<Connection>()
@@ -98,8 +108,9 @@ export class TlsFront {
   async #listen(): Promise<readonly HostAddress[]> {
     const bound: HostAddress[] = []
     for (const address of this.#options.listen) {
-      // A client may end its side first: see relay.ts.
-      const server = createTcpServer({ allowHalfOpen: true, noDelay: true, keepAlive: true })
+      // A client that ends its side before the handshake is over has given up, so the socket is not half-open
+      // until then. The TLS socket takes this setting from the TCP socket; #serve changes it.
+      const server = createTcpServer({ allowHalfOpen: false, noDelay: true, keepAlive: true })
       server.on('connection', (socket: Socket) => this.#accept(socket))
       bound.push(await listen(server, address))
       this.#listeners.push(server)
@@ -122,7 +133,6 @@ export class TlsFront {
       secureOptions: constants.SSL_OP_NO_TICKET,
       sessionIdContext: host.context,
       sessionTimeout: this.#options.sessionTimeoutSec,
-      allowHalfOpen: true,
       ...(alpn !== undefined && { ALPNProtocols: [...alpn] }),
       ...(clientCa !== undefined && { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
     })
@@ -135,16 +145,18 @@ export class TlsFront {
   }
 
   #accept(socket: Socket): void {
-    const key = keyOf(socket)
+    const endpoints = endpointsOf(socket)
     // A connection that was reset before it was accepted has no other end.
-    if (key === undefined || this.#connections.size >= this.#options.maxConnections) {
-      if (key !== undefined) this.#stats.refused += 1
+    if (endpoints === undefined || this.#connections.size >= this.#options.maxConnections) {
+      if (endpoints !== undefined) this.#stats.refused += 1
       socket.destroy()
       return
     }
+    const key = keyOf(endpoints)
     const { clock, handshakeTimeoutMs, hosts } = this.#options
     const connection: Connection = {
       socket,
+      origin: { endpoints, serverName: '' },
       handshakeTimer: clock.after(handshakeTimeoutMs, () => {
         connection.failure = 'timeout'
         socket.destroy()
@@ -154,26 +166,39 @@ export class TlsFront {
     }
     this.#connections.set(key, connection)
     socket.once('close', () => this.#forget(key, connection))
+    // A client that ends together with its ClientHello cannot finish the handshake. Everything after the
+    // ClientHello is read by the TLS socket, so this event never means the end of an established connection.
+    socket.once('end', () => socket.destroy())
     readHello(socket, clock, (hello) => {
-      this.#servers.get(hosts.find(hello?.serverName ?? ''))?.emit('connection', socket)
+      const serverName = hello?.serverName ?? ''
+      connection.origin.serverName = serverName
+      if (socket.readableEnded) socket.destroy()
+      else this.#servers.get(hosts.find(serverName))?.emit('connection', socket)
     })
   }
 
   #serve(client: TLSSocket): void {
-    const connection = this.#connections.get(keyOf(client) ?? '')
+    const connection = this.#connectionOf(client)
     if (connection === undefined) {
       client.destroy()
       return
     }
     connection.handshakeTimer.cancel()
     connection.isSecure = true
+    // From now on a client may end its side first and still get its answer: see relay.ts.
+    client.allowHalfOpen = true
     const version = client.getProtocol() === 'TLSv1.3' ? '1.3' : '1.2'
     this.#stats.handshakes[version][client.isSessionReused() ? 'resumed' : 'full'] += 1
-    this.#options.serve(client)
+    this.#options.serve(client, connection.origin)
+  }
+
+  #connectionOf(client: TLSSocket): Connection | undefined {
+    const endpoints = endpointsOf(client)
+    return endpoints && this.#connections.get(keyOf(endpoints))
   }
 
   #fail(error: Error, client: TLSSocket): void {
-    const connection = this.#connections.get(keyOf(client) ?? '') ?? this.#firstUnexplained()
+    const connection = this.#connectionOf(client) ?? this.#firstUnexplained()
     if (connection === undefined || connection.failure !== 'closed') return
     const isUntrusted = Boolean(client.authorizationError)
     connection.failure = failureReason(codeOf(error) ?? '', isUntrusted)
@@ -182,7 +207,8 @@ export class TlsFront {
 
   #forget(key: string, connection: Connection): void {
     connection.handshakeTimer.cancel()
-    this.#connections.delete(key)
+    // The client may have come back from the same port before this one was closed here.
+    if (this.#connections.get(key) === connection) this.#connections.delete(key)
     if (!connection.isSecure) this.#countFailure(connection)
     if (this.#connections.size > 0) return
     for (const proceed of this.#onEmpty.splice(0)) proceed()
@@ -211,8 +237,18 @@ export class TlsFront {
   }
 }
 
-function keyOf(socket: Socket): string | undefined {
+function endpointsOf(socket: Socket): Endpoints | undefined {
   const { remoteAddress, remotePort, localAddress, localPort } = socket
-  if (remoteAddress === undefined) return undefined
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+  if (remoteAddress === undefined || remotePort === undefined) return undefined
+  if (localAddress === undefined || localPort === undefined) return undefined
+  return {
+    sourceHost: remoteAddress,
+    sourcePort: remotePort,
+    destinationHost: localAddress,
+    destinationPort: localPort,
+  }
+}
+
+function keyOf(ends: Endpoints): string {
+  return `${ends.sourceHost} ${ends.sourcePort} ${ends.destinationHost} ${ends.destinationPort}`
 }

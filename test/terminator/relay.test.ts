@@ -9,6 +9,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { BackendPool, type BackendPoolOptions } from '../../src/terminator/backend-pool.ts'
 import { createRelay, type RelayOptions } from '../../src/terminator/relay.ts'
+import type { ClientOrigin } from '../../src/terminator/tls-front.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
@@ -37,9 +38,9 @@ async function setUp(
   })
   const relay = createRelay({ backends, idleTimeoutMs: 60_000, clock, ...options })
   const clients: TLSSocket[] = []
-  const serve = (client: TLSSocket) => {
+  const serve = (client: TLSSocket, origin: ClientOrigin) => {
     clients.push(client)
-    relay(client)
+    relay(client, origin)
   }
   const { front, address } = await startFront(t, { serve, clock })
   return { backend, front, address, clients }

@@ -1,5 +1,7 @@
 // The errors that callers and operators meet: one table of codes, append-only, never reused.
 
+import { hideKeys } from './hidden-keys.ts'
+
 export const ERROR_CODES = {
   ERR_MISS: 'no such session',
   ERR_KEYSIZE: 'the session ID is empty or longer than the keysize of the cache',
@@ -36,14 +38,14 @@ export class TlscachedError extends Error {
   readonly code: ErrorCode
 
   constructor(code: ErrorCode, message?: string, options?: ErrorOptions) {
-    super(message ?? ERROR_CODES[code], options)
+    super(hideKeys(message ?? ERROR_CODES[code]), options)
     this.code = code
   }
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown, without what looks like a replication key. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
+  return hideKeys(thrown instanceof Error ? thrown.message : String(thrown))
 }
 
 /** The `code` of anything that was thrown, or undefined. */

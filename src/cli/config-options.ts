@@ -13,7 +13,11 @@ const CONFIG_FLAG = '--config <file>'
 export function addConfigOptions(command: Command): Command {
   command.argument('[file]', `YAML file, the same as ${CONFIG_FLAG}`)
   command.option(CONFIG_FLAG, `YAML file with the configuration (also ${CONFIG_VARIABLE})`)
-  for (const { flag, form, description, defaultText } of standaloneSettings) {
+  for (const { flag, form, description, defaultText, isSecret } of standaloneSettings) {
+    if (isSecret) {
+      command.addOption(new Option(`${flag} <value>`).hideHelp())
+      continue
+    }
     const fallback = defaultText === undefined ? '' : `; default: ${defaultText}`
     command.addOption(
       new Option(`${flag} <value>`, `${description} (${form}${fallback})`).helpGroup(
@@ -35,9 +39,11 @@ export function readCommandConfig(
 ): NodeConfig {
   const conversion = readUwsgiFile(command.opts(), rpcAddress)
   const flags = conversion ? uwsgiFlags(command.opts(), conversion) : new Map<string, string>()
-  for (const { key, flag } of standaloneSettings) {
+  for (const { key, flag, isSecret } of standaloneSettings) {
     const value: unknown = command.getOptionValue(new Option(flag).attributeName())
-    if (typeof value === 'string') flags.set(key, value)
+    if (typeof value !== 'string') continue
+    if (isSecret) throw new TlscachedError('ERR_USAGE', secretFlagMessage(flag))
+    flags.set(key, value)
   }
   const sources = { environment: process.env, flags, hostName: hostname() }
   if (conversion === undefined) return readConfig({ ...sources, file: configPath(file, command) })
@@ -47,6 +53,13 @@ export function readCommandConfig(
   const config = readConfig({ ...sources, converted: toConvertedConfig(conversion) })
   requireUwsgiKeys(config)
   return config
+}
+
+function secretFlagMessage(flag: string): string {
+  return (
+    `${flag}: every user of this machine can read a command line, so what stands there is secret no more: ` +
+    `make new keys with "tlscached keygen --out FILE" and give ${flag}-file FILE`
+  )
 }
 
 /** The same as any node does at its start, but naming the flags that come beside such a file. */

@@ -9,6 +9,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { Command, CommanderError } from 'commander'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { hideKeys } from '../base/hidden-keys.ts'
 import { readVersion } from '../base/version.ts'
 import { FAILED, INVALID, isInvalid } from './exit-codes.ts'
 
@@ -63,8 +64,12 @@ async function createProgram(asked: string): Promise<Command> {
     const command = await known[name]?.()
     if (command !== undefined) program.addCommand(command, { hidden: name in HIDDEN })
   }
-  // Without this, commander ends the process by itself, with 1 for wrong usage.
-  for (const command of [program, ...program.commands]) command.exitOverride()
+  for (const command of [program, ...program.commands]) {
+    // Without this, commander ends the process by itself, with 1 for wrong usage.
+    command.exitOverride()
+    // Commander quotes what it does not understand.
+    command.configureOutput({ outputError: (text, write) => write(hideKeys(text)) })
+  }
   return program
 }
 

@@ -4,13 +4,16 @@ import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
 import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
+import { hideKeys } from '../base/hidden-keys.ts'
 import { createLogger, LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
 import { RepeaterNode } from '../node/repeater-node.ts'
+import { KEYS_FILE_MODES, type KeysFileMode } from '../wire/keyring-file.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
 
 interface RepeatOptions {
   readonly listen: HostAddress
   readonly keysFile?: string
+  readonly keysFileMode: KeysFileMode
   readonly insecure?: boolean
   readonly http?: Address
   readonly name: string
@@ -27,6 +30,14 @@ export function repeatCommand(): Command {
     )
     .requiredOption('--listen <host:port>', 'where nodes send to (UDP)', parseHostAddress)
     .option('--keys-file <path>', 'file of keys of the cluster, the same as on the nodes')
+    .addOption(
+      new Option(
+        '--keys-file-mode <mode>',
+        'who may read it: root, this user and its groups, or any',
+      )
+        .choices(KEYS_FILE_MODES)
+        .default('private'),
+    )
     .option('--insecure', 'run without keys beyond loopback: whoever listens there reads sessions')
     .option(
       '--http <address>',
@@ -54,13 +65,13 @@ function repeaterName(): string {
 }
 
 async function repeat(options: RepeatOptions): Promise<void> {
-  const { listen, keysFile, insecure: isInsecure = false, http, name } = options
+  const { listen, keysFile, keysFileMode, insecure: isInsecure = false, http, name } = options
   const logger = createLogger({ level: options.logLevel, format: options.logFormat, node: name })
   const repeater = new RepeaterNode(
-    { name, listen, keysFile, isInsecure, http },
+    { name, listen, keysFile, keysFileMode, isInsecure, http },
     { logger, hasProcessMetrics: true },
   )
-  process.title = `tlscached repeat ${name}`
+  process.title = hideKeys(`tlscached repeat ${name}`)
   stopOnSignal(repeater, logger)
   process.on('SIGHUP', () => {
     try {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { messageOf } from '../base/errors.ts'
+import { hideKeys } from '../base/hidden-keys.ts'
 import { createLogger, type Logger } from '../base/logger.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
@@ -40,7 +41,7 @@ async function serve(
   const config = read()
   const logger = createLogger({ ...config.log, node: config.nodeName })
   const node = new CacheNode(config, { logger, hasProcessMetrics: true })
-  process.title = `tlscached serve ${config.nodeName}`
+  process.title = hideKeys(`tlscached serve ${config.nodeName}`)
   let terminator: UwsgiTerminator | undefined
   let isStopping = false
   const running = {

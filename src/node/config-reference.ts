@@ -28,7 +28,9 @@ export function replaceReference(text: string): string {
 
 function toRow(setting: Setting): string[] {
   const { key, defaultText = 'required', form, description, variable, flag } = setting
-  const spellings = [variable, flag].filter((spelling) => spelling !== undefined)
+  const spellings = [variable, setting.isSecret ? undefined : flag].filter(
+    (spelling) => spelling !== undefined,
+  )
   return [
     `\`${key}\``,
     defaultText,

@@ -15,6 +15,7 @@ import {
 } from '../store/limits.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
+import { KEYS_FILE_MODES } from '../wire/keyring-file.ts'
 import {
   context,
   duration,
@@ -39,6 +40,8 @@ export interface SettingNote {
   readonly form: string
   /** Where the default is not part of the schema. */
   readonly fallback?: string
+  /** Whether the command line is no place for it, as every user of the machine can read that. */
+  readonly isSecret?: boolean
 }
 
 export const notes = z.registry<SettingNote>()
@@ -155,10 +158,18 @@ const replication = z.strictObject({
     form: 'path',
     fallback: 'no keys',
   }),
+  keys_file_mode: oneOf(KEYS_FILE_MODES)
+    .prefault('private')
+    .register(notes, {
+      description:
+        'who may read the file of keys: `private` is root, this user and its groups, `any` everybody',
+      form: KEYS_FILE_MODES.join(' or '),
+    }),
   keys: keyring().optional().register(notes, {
     description: 'the keys themselves, where there is no file; the first one seals, all open',
     form: 'list of base64',
     fallback: 'no keys',
+    isSecret: true,
   }),
   insecure: flag().prefault(false).register(notes, {
     description: 'replicate without keys beyond loopback: whoever listens there reads sessions',

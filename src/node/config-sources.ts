@@ -37,7 +37,7 @@ export interface ConvertedConfig {
 export function addConverted(tree: ConfigTree, { root, places, problems }: ConvertedConfig): void {
   addObject(tree, root)
   for (const { path, where } of places) tree.mark(path, where)
-  tree.problems.push(...problems)
+  for (const { key, message, where } of problems) tree.report([key], message, where)
 }
 
 export function addFile(tree: ConfigTree, path: string): void {

@@ -1,6 +1,7 @@
 // A configuration as it was written, before it is checked: plain values, and where each of them stands.
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import { hideKeys } from '../base/hidden-keys.ts'
 import type { ConfigProblem } from './config-error.ts'
 import { type ConfigPath, formatPath } from './config-settings.ts'
 
@@ -45,7 +46,12 @@ export class ConfigTree {
   }
 
   report(path: ConfigPath, message: string, where = this.placeOf(path)): void {
-    this.problems.push({ where, key: formatPath(path), message })
+    // A key may stand where a name, a path or a whole line was meant to.
+    this.problems.push({
+      where: hideKeys(where),
+      key: hideKeys(formatPath(path)),
+      message: hideKeys(message),
+    })
   }
 }
 

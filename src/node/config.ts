@@ -6,6 +6,7 @@ import type { RemovePolicy } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { PeerSource } from '../replication/peer-source.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Keyring } from '../wire/keyring.ts'
+import type { KeysFileMode } from '../wire/keyring-file.ts'
 import { ConfigError } from './config-error.ts'
 import { NONE } from './config-forms.ts'
 import { checkRules } from './config-rules.ts'
@@ -37,6 +38,7 @@ export interface ReplicationConfig {
   /** Pass on what this node sends, and tell where its peers are. */
   readonly repeaters: readonly PeerSource[]
   readonly keysFile: string | undefined
+  readonly keysFileMode: KeysFileMode
   readonly keys: Keyring | undefined
   readonly isInsecure: boolean
   readonly interface: string | undefined
@@ -202,6 +204,7 @@ function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationCo
     peers: parsed.peers ?? [],
     repeaters: parsed.repeaters ?? [],
     keysFile: parsed.keys_file,
+    keysFileMode: parsed.keys_file_mode,
     keys: parsed.keys,
     isInsecure: parsed.insecure,
     interface: parsed.interface,

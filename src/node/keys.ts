@@ -10,7 +10,8 @@ import type { ReplicationConfig } from './config.ts'
  * where this node is `bound` already.
  */
 export function keyringOf(config: ReplicationConfig, bound = config.listen): Keyring {
-  const keyring = config.keysFile === undefined ? config.keys : loadKeyring(config.keysFile)
+  const { keysFile, keysFileMode } = config
+  const keyring = keysFile === undefined ? config.keys : loadKeyring(keysFile, keysFileMode)
   const others = [...config.peers, ...config.repeaters]
   for (const listen of [config.listen, bound]) {
     requireKeys(listen, others, keyring !== undefined, config.isInsecure)

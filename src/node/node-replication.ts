@@ -14,6 +14,7 @@ import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { ReplicationConfig } from './config.ts'
 import { keyringOf } from './keys.ts'
+import { KeysFileWatch } from './keys-file-watch.ts'
 import { NodeSync } from './node-sync.ts'
 
 export interface NodeReplicationOptions {
@@ -33,6 +34,7 @@ export class NodeReplication {
   unknownCaches = 0
   readonly #options: NodeReplicationOptions
   readonly #unknownCacheLog: LogLimiter
+  readonly #keysFileWatch: KeysFileWatch
   #config: ReplicationConfig
   #keyring: Keyring
 
@@ -43,6 +45,11 @@ export class NodeReplication {
     this.#config = config
     this.#keyring = keyringOf(config)
     this.#unknownCacheLog = new LogLimiter(clock)
+    this.#keysFileWatch = new KeysFileWatch({
+      clock,
+      logger,
+      onKeyring: (keyring) => this.#takeKeyring(keyring),
+    })
     this.transport = new UdpTransport({
       listen: config.listen,
       networkInterface: config.interface,
@@ -88,12 +95,14 @@ export class NodeReplication {
       throw toListenError(cause, this.#config.listen, 'replication.listen')
     }
     this.sync.synchronizer.start()
+    this.#watchKeysFile()
     if (!this.isEncrypted) {
       this.#options.logger.warn({}, 'replication: no keys, sessions are sent in clear')
     }
   }
 
   async stop(): Promise<void> {
+    this.#keysFileWatch.stop()
     await Promise.all([this.sync.stop(), this.replicator.stop()])
   }
 
@@ -108,6 +117,7 @@ export class NodeReplication {
     this.#config = config
     this.#keyring = keyring
     this.replicator.setKeyring(keyring)
+    this.#watchKeysFile()
     // Repeaters first: what still is one is not taken for a peer.
     await Promise.all([
       this.replicator.setRepeaters(config.repeaters),
@@ -119,6 +129,20 @@ export class NodeReplication {
     const { writtenWallMs } = this.#keyring
     if (writtenWallMs === undefined) return undefined
     return (this.#options.clock.wallMs() - writtenWallMs) / 1000
+  }
+
+  #watchKeysFile(): void {
+    const { keysFile: path, keysFileMode: mode } = this.#config
+    this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
+  }
+
+  /** What the file of keys holds now. */
+  #takeKeyring(keyring: Keyring): void {
+    const isSame = keyring.hasSameKeys(this.#keyring)
+    this.#keyring = keyring
+    if (isSame) return
+    this.replicator.setKeyring(keyring)
+    this.#options.logger.info({ keys: keyring.size }, 'the file of keys was changed and read again')
   }
 
   #apply(change: Change): ApplyResult {

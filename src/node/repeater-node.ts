@@ -19,7 +19,8 @@ import { MAX_SUBSCRIBERS } from '../replication/subscribers.ts'
 import { UdpTransport } from '../replication/udp-transport.ts'
 import { createIdentity } from '../wire/identity.ts'
 import { type Keyring, publicKeyring } from '../wire/keyring.ts'
-import { loadKeyring } from '../wire/keyring-file.ts'
+import { type KeysFileMode, loadKeyring } from '../wire/keyring-file.ts'
+import { KeysFileWatch } from './keys-file-watch.ts'
 import type { Listening } from './node.ts'
 
 export interface RepeaterConfig {
@@ -27,6 +28,7 @@ export interface RepeaterConfig {
   readonly name: string
   readonly listen: HostAddress
   readonly keysFile: string | undefined
+  readonly keysFileMode?: KeysFileMode
   readonly isInsecure: boolean
   /** Health, metrics and subscribers. */
   readonly http: Address | undefined
@@ -50,6 +52,7 @@ export class RepeaterNode implements HttpBackend {
   readonly #repeater: Repeater
   readonly #http: HttpFrontend | undefined
   readonly #registry: Registry
+  readonly #keysFileWatch: KeysFileWatch
   #keyring: Keyring
   #isListening = false
 
@@ -66,6 +69,11 @@ export class RepeaterNode implements HttpBackend {
     this.#logger = logger
     this.nodeName = name
     this.#keyring = keyringOf(config)
+    this.#keysFileWatch = new KeysFileWatch({
+      clock,
+      logger,
+      onKeyring: (keyring) => this.#takeKeyring(keyring),
+    })
     this.#transport = new UdpTransport({ listen, clock, logger })
     const identity = createIdentity(name, random)
     const keyring = this.#keyring
@@ -98,6 +106,7 @@ export class RepeaterNode implements HttpBackend {
       throw error
     }
     this.#isListening = true
+    this.#watchKeysFile()
     if (this.#config.keysFile === undefined) {
       this.#logger.warn({}, 'repeater: no keys, sessions are sent in clear')
     }
@@ -106,6 +115,7 @@ export class RepeaterNode implements HttpBackend {
   /** Closes everything; idempotent. */
   async stop(): Promise<void> {
     this.#isListening = false
+    this.#keysFileWatch.stop()
     await Promise.all([this.#http?.stop(), this.#repeater.stop()])
   }
 
@@ -114,6 +124,7 @@ export class RepeaterNode implements HttpBackend {
     const keyring = keyringOf(this.#config)
     this.#keyring = keyring
     this.#repeater.setKeyring(keyring)
+    if (this.#isListening) this.#watchKeysFile()
     this.#logger.info({}, 'keys were read again')
   }
 
@@ -163,6 +174,20 @@ export class RepeaterNode implements HttpBackend {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
+  #watchKeysFile(): void {
+    const { keysFile: path, keysFileMode: mode = 'private' } = this.#config
+    this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
+  }
+
+  /** What the file of keys holds now. */
+  #takeKeyring(keyring: Keyring): void {
+    const isSame = keyring.hasSameKeys(this.#keyring)
+    this.#keyring = keyring
+    if (isSame) return
+    this.#repeater.setKeyring(keyring)
+    this.#logger.info({ keys: keyring.size }, 'the file of keys was changed and read again')
+  }
+
   #keyAgeSec(): number | undefined {
     const { writtenWallMs } = this.#keyring
     if (writtenWallMs === undefined) return undefined
@@ -170,7 +195,7 @@ export class RepeaterNode implements HttpBackend {
   }
 }
 
-function keyringOf({ keysFile, listen, isInsecure }: RepeaterConfig): Keyring {
+function keyringOf({ keysFile, keysFileMode, listen, isInsecure }: RepeaterConfig): Keyring {
   requireKeys(listen, [], keysFile !== undefined, isInsecure)
-  return keysFile === undefined ? publicKeyring() : loadKeyring(keysFile)
+  return keysFile === undefined ? publicKeyring() : loadKeyring(keysFile, keysFileMode)
 }

@@ -1,29 +1,87 @@
-// A keyring from a file that only its owner can read.
+// A keyring from a file that nobody but root, this process and its groups can read.
 
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { messageOf, TlscachedError } from '../base/errors.ts'
+import { hideKeys } from '../base/hidden-keys.ts'
 import { type Keyring, parseKeyring } from './keyring.ts'
 
-const GROUP_AND_OTHERS = 0o077
+/** `private`: `whyNotPrivate` has nothing against the file. `any`: whoever may read it, it is taken. */
+export const KEYS_FILE_MODES = ['private', 'any'] as const
+export type KeysFileMode = (typeof KEYS_FILE_MODES)[number]
+
+/** How the error says that a file is taken all the same. */
+const OVERRIDE = 'set replication.keys_file_mode: any (of repeat: --keys-file-mode any)'
+
+const GROUP_BITS = 0o070
+const OTHER_BITS = 0o007
+const ROOT = 0
 /** 64 keys with comments stay far below. */
 const MAX_FILE_BYTES = 65_536
+/** A FIFO without a writer, or a terminal, must hold nobody up; a regular file is read as ever. */
+const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
+
+/** Whom the kernel takes this process for. */
+export interface ProcessOwner {
+  readonly uid: number
+  /** All groups of the process, the supplementary ones among them. */
+  readonly groups: readonly number[]
+}
 
 /** Throws ERR_KEYRING with the path when the file cannot be read, may be read by others or is wrong. */
-export function loadKeyring(path: string): Keyring {
+export function loadKeyring(
+  path: string,
+  mode: KeysFileMode = 'private',
+  owner = ownerOfProcess(),
+): Keyring {
   let descriptor: number | undefined
   try {
-    descriptor = openSync(path, 'r')
+    descriptor = openSync(path, OPEN_FLAGS)
     // Asked of the open file, so that it cannot be exchanged between the question and the reading.
     const status = fstatSync(descriptor)
     if (!status.isFile()) throw new Error('not a regular file')
-    if (status.size > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
-    if ((status.mode & GROUP_AND_OTHERS) !== 0) {
-      throw new Error('group or others have access to it; run chmod 600 on it')
-    }
-    return parseKeyring(readFileSync(descriptor, 'utf8'), { writtenWallMs: status.mtimeMs })
+    const reason = mode === 'any' ? undefined : whyNotPrivate(status, owner)
+    if (reason !== undefined) throw new Error(`${reason}, or ${OVERRIDE}`)
+    return parseKeyring(readText(descriptor), { writtenWallMs: status.mtimeMs })
   } catch (error) {
-    throw new TlscachedError('ERR_KEYRING', `${path}: ${messageOf(error)}`, { cause: error })
+    const message = `${path}: ${messageOf(error)}`
+    // A key in the place of its file's path would be in the cause, too.
+    const isPath = hideKeys(path) === path
+    throw new TlscachedError('ERR_KEYRING', message, isPath ? { cause: error } : {})
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
+/**
+ * Who can have the keys beside root and this process with its groups, and what to do about it; undefined when nobody can.
+ * The mask of an access control list stands in the place of the group's bits, so the group decides about it, too.
+ */
+export function whyNotPrivate(
+  { mode, uid, gid }: Pick<Stats, 'mode' | 'uid' | 'gid'>,
+  owner: ProcessOwner,
+): string | undefined {
+  if ((mode & OTHER_BITS) !== 0) return 'everybody has access to it: run chmod 600 on it'
+  if (uid !== ROOT && uid !== owner.uid) {
+    return `its owner, user ${uid}, is neither root nor the user of this process, ${owner.uid}: run chown on it`
+  }
+  const isOurGroup = gid === ROOT || owner.groups.includes(gid)
+  if ((mode & GROUP_BITS) === 0 || isOurGroup) return undefined
+  return `group ${gid}, which this process is not in, has access to it: run chmod 600 on it`
+}
+
+function ownerOfProcess(): ProcessOwner {
+  const { geteuid, getegid, getgroups } = process
+  return { uid: geteuid?.() ?? ROOT, groups: [getegid?.() ?? ROOT, ...(getgroups?.() ?? [])] }
+}
+
+/** Never more than the largest file, also of one that grows meanwhile, or whose size is not known, as in /proc. */
+function readText(descriptor: number): string {
+  const bytes = Buffer.alloc(MAX_FILE_BYTES + 1)
+  let length = 0
+  for (;;) {
+    const read = readSync(descriptor, bytes, length, bytes.length - length, null)
+    length += read
+    if (length > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
+    if (read === 0) return bytes.toString('utf8', 0, length)
   }
 }

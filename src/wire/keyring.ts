@@ -50,6 +50,12 @@ export class Keyring {
     return this.#keys.size
   }
 
+  /** Whether the same key seals in both and the same ones open. */
+  hasSameKeys(other: Keyring): boolean {
+    const ids = [...this.#keys.keys()].join()
+    return ids === [...other.#keys.keys()].join()
+  }
+
   has(keyId: number): boolean {
     return this.#keys.has(keyId)
   }

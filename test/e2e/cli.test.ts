@@ -151,7 +151,7 @@ describe('check', () => {
     const listen = ['--replication-listen', '0.0.0.0:7171']
     const open = await runCli(['check', ...listen, '--replication-keys-file', file])
     assert.equal(open.code, 2)
-    assertOneLine(open.stderr, /group or others have access/)
+    assertOneLine(open.stderr, /everybody has access/)
     const none = await runCli(['check', ...listen])
     assert.equal(none.code, 2)
     assertOneLine(none.stderr, /0\.0\.0\.0:7171 needs keys/)

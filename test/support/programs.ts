@@ -19,3 +19,10 @@ export function whyWithoutFile(path: string): string | false {
   if (!CAN_BE_SKIPPED) throw new Error(`there is no ${path}`)
   return `there is no ${path}`
 }
+
+/** Why a test that acts as several users is left out, or false where it runs as root. */
+export function whyWithoutRoot(): string | false {
+  if (process.getuid?.() === 0) return false
+  if (!CAN_BE_SKIPPED) throw new Error('this test needs root')
+  return 'this test needs root'
+}

@@ -1,6 +1,7 @@
 // Keyrings: what is accepted, what is refused with which line, and that keys are never shown.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +15,7 @@ import {
   parseKeyring,
   publicKeyring,
 } from '../../src/wire/keyring.ts'
-import { loadKeyring } from '../../src/wire/keyring-file.ts'
+import { loadKeyring, whyNotPrivate } from '../../src/wire/keyring-file.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 const KEY_A = seededBytes('a')(32).toString('base64')
@@ -114,7 +115,7 @@ test('a keyring never shows its keys', () => {
   }
 })
 
-test('a file of keys must be its owner alone, and its age is known', (t) => {
+test('a file of keys that everybody can read is refused, unless that is asked for', (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'keyring-'))
   t.after(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'keys')
@@ -122,13 +123,43 @@ test('a file of keys must be its owner alone, and its age is known', (t) => {
   utimesSync(path, 1_700_000_000, 1_700_000_000)
   assert.equal(loadKeyring(path).writtenWallMs, 1_700_000_000_000)
 
-  for (const mode of [0o640, 0o604, 0o620, 0o601, 0o644]) {
+  for (const mode of [0o604, 0o601, 0o644, 0o444]) {
     chmodSync(path, mode)
-    assert.throws(() => loadKeyring(path), keyringError(/keys: .*chmod 600/))
+    assert.throws(() => loadKeyring(path), keyringError(/keys: .*chmod 600.*keys_file_mode: any/))
+    assert.equal(loadKeyring(path, 'any').size, 1)
   }
   chmodSync(path, 0o400)
   assert.equal(loadKeyring(path).size, 1)
   assert.equal(statSync(path).mode & 0o777, 0o400)
+})
+
+/** A service of user 990, group 990, which is in group 2000 as well. */
+const SERVICE = { uid: 990, groups: [990, 2000] }
+const files: readonly [string, { mode: number; uid: number; gid: number }, RegExp | undefined][] = [
+  ['its own, for itself', { mode: 0o600, uid: 990, gid: 990 }, undefined],
+  ["root's, for its group", { mode: 0o440, uid: 0, gid: 2000 }, undefined],
+  ["root's, for group root or by a list", { mode: 0o440, uid: 0, gid: 0 }, undefined],
+  ['its own, for its group', { mode: 0o660, uid: 990, gid: 990 }, undefined],
+  ["root's, for another group", { mode: 0o440, uid: 0, gid: 33 }, /group 33, .*chmod 600/],
+  ['another group may write', { mode: 0o420, uid: 0, gid: 33 }, /group 33/],
+  ["somebody else's", { mode: 0o440, uid: 33, gid: 990 }, /user 33, .* 990: run chown/],
+  ["root's, for everybody", { mode: 0o444, uid: 0, gid: 0 }, /everybody/],
+  ['its own, for others only', { mode: 0o604, uid: 990, gid: 990 }, /everybody/],
+]
+
+for (const [name, status, reason] of files) {
+  test(`who can read a file of keys: ${name}`, () => {
+    const why = whyNotPrivate(status, SERVICE)
+    if (reason === undefined) assert.equal(why, undefined)
+    else assert.match(why ?? '', reason)
+  })
+}
+
+test('two keyrings are the same when the same key seals and the same ones open', () => {
+  const ring = parseKeyring(`${KEY_A}\n${KEY_B}`)
+  assert.ok(ring.hasSameKeys(parseKeyring(`# again\n${KEY_A}\n${KEY_B}`)))
+  assert.ok(!ring.hasSameKeys(parseKeyring(`${KEY_B}\n${KEY_A}`)))
+  assert.ok(!ring.hasSameKeys(parseKeyring(KEY_A)))
 })
 
 test('a file of keys that cannot be used is named with its path', (t) => {
@@ -141,4 +172,24 @@ test('a file of keys that cannot be used is named with its path', (t) => {
   assert.throws(() => loadKeyring(path), keyringError(/keys: keyring: line 2/))
   writeFileSync(path, '#'.repeat(70_000))
   assert.throws(() => loadKeyring(path), keyringError(/larger than/))
+})
+
+test('a key in the place of the path is not shown, nor in the cause', () => {
+  try {
+    loadKeyring(KEY_A)
+    assert.fail('there is no such file')
+  } catch (error) {
+    assert.ok(keyringError(/hidden: .*ENOENT/)(error))
+    assert.ok(!inspect(error).includes(KEY_A.slice(0, 8)))
+  }
+})
+
+test('a FIFO, a device and what only the system makes up are refused at once', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'keyring-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const fifo = join(directory, 'keys')
+  execFileSync('mkfifo', ['-m', '600', fifo])
+  assert.throws(() => loadKeyring(fifo), keyringError(/keys: not a regular file/))
+  assert.throws(() => loadKeyring('/dev/zero', 'any'), keyringError(/not a regular file/))
+  assert.throws(() => loadKeyring('/proc/self/environ', 'any'), keyringError(/line 1|larger/))
 })

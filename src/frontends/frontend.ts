@@ -1,10 +1,9 @@
 // What every frontend is, and how those that speak over streams come to listen.
 
-import { existsSync, lstatSync, unlinkSync } from 'node:fs'
-import { connect, type Server } from 'node:net'
-import { dirname } from 'node:path'
-import { type Address, formatAddress, type HostAddress, type UnixAddress } from '../base/address.ts'
+import type { Server } from 'node:net'
+import { type Address, formatAddress, type HostAddress } from '../base/address.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { listenOnPath } from './unix-socket.ts'
 
 export interface Frontend {
   /** Its key in the configuration, as in `http`. */
@@ -17,22 +16,16 @@ export interface Frontend {
   stop(): Promise<void>
 }
 
-/** Nobody but the owner may connect: a session that is read there resumes anywhere. */
-const UNIX_SOCKET_UMASK = 0o177
-/** For whoever holds the socket file of an address: is there still a process behind it? */
-const PROBE_TIMEOUT_MS = 1000
-
 /**
  * Binds `server` to `address` and resolves with where it listens. `field` is the setting that errors
- * name. Throws ERR_LISTEN. A socket file whose process is gone is replaced.
+ * name. Throws ERR_LISTEN. A path is this process's own, in a worker of node:cluster as well.
  */
 export async function listenOn(server: Server, address: Address, field: string): Promise<Address> {
   try {
     if (!('path' in address)) return await listenOnHost(server, address)
-    // Where the directory is missing, Node says that permission was denied.
-    if (!existsSync(dirname(address.path))) throw new Error('no such directory')
-    if (await isStaleSocket(address.path)) unlinkSync(address.path)
-    return await listenOnPath(server, address)
+    const bind = (path: string) => begin(server, () => server.listen({ path, exclusive: true }))
+    await listenOnPath(server, address.path, bind)
+    return address
   } catch (error) {
     throw toListenError(error, address, field)
   }
@@ -58,19 +51,6 @@ async function listenOnHost(server: Server, { host, port }: HostAddress): Promis
   return { host, port: typeof bound === 'object' && bound !== null ? bound.port : port }
 }
 
-async function listenOnPath(server: Server, { path }: UnixAddress): Promise<Address> {
-  // Node binds a path within this call, so the file is never there with wider permissions.
-  await begin(server, () => {
-    const umask = process.umask(UNIX_SOCKET_UMASK)
-    try {
-      server.listen({ path })
-    } finally {
-      process.umask(umask)
-    }
-  })
-  return { path }
-}
-
 function begin(server: Server, listen: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (error?: Error) => {
@@ -82,22 +62,5 @@ function begin(server: Server, listen: () => void): Promise<void> {
     server.on('error', settle)
     server.on('listening', settle)
     listen()
-  })
-}
-
-/** Whether there is a socket file that nobody answers. */
-async function isStaleSocket(path: string): Promise<boolean> {
-  const status = lstatSync(path, { throwIfNoEntry: false })
-  if (status === undefined) return false
-  if (!status.isSocket()) throw new Error('there is a file that is no socket')
-  return new Promise((resolve) => {
-    const probe = connect({ path })
-    const settle = (isStale: boolean) => {
-      probe.destroy()
-      resolve(isStale)
-    }
-    probe.setTimeout(PROBE_TIMEOUT_MS, () => settle(false))
-    probe.once('connect', () => settle(false))
-    probe.once('error', (error) => settle(codeOf(error) === 'ECONNREFUSED'))
   })
 }

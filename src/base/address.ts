@@ -52,6 +52,36 @@ export function parseHostAddress(text: string): HostAddress {
   return { host: host === '*' ? '::' : host, port }
 }
 
+/** A range of IP addresses: those that have the first `prefixBits` bits in common with `host`. */
+export interface Subnet {
+  readonly host: string
+  readonly prefixBits: number
+}
+
+/** Parses `192.0.2.0/24`, `2001:db8::/32`, or one address without a length. Throws ERR_ADDRESS. */
+export function parseSubnet(text: string): Subnet {
+  const [, host = '', bits] = /^([\d.]+|[\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? []
+  const family = isIP(host)
+  const mostBits = family === 6 ? 128 : 32
+  const prefixBits = bits === undefined ? mostBits : Number(bits)
+  if (family === 0 || prefixBits > mostBits) {
+    throw new TlscachedError(
+      'ERR_ADDRESS',
+      `"${text}" is not an IP address with a prefix length, as in 192.0.2.0/24 or 2001:db8::/32`,
+    )
+  }
+  return { host, prefixBits }
+}
+
+/** Tells whether a literal IP address lies in one of the ranges; an IPv4 address inside IPv6 counts as IPv4. */
+export function createAddressMatcher(subnets: readonly Subnet[]): (host: string) => boolean {
+  const list = new BlockList()
+  for (const { host, prefixBits } of subnets) {
+    list.addSubnet(host, prefixBits, isIP(host) === 6 ? 'ipv6' : 'ipv4')
+  }
+  return (host) => isInList(list, host)
+}
+
 export function formatAddress(address: Address): string {
   if ('path' in address) return `unix:${address.path}`
   return isIP(address.host) === 6

@@ -9,6 +9,8 @@ import {
   isLoopback,
   parseAddress,
   parseHostAddress,
+  parseSubnet,
+  type Subnet,
 } from '../base/address.ts'
 import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
@@ -40,6 +42,7 @@ export interface TerminateOptions {
   readonly alpn?: readonly string[]
   readonly clientCa?: string
   readonly proxyProtocol?: ProxyVersion
+  readonly acceptProxyProtocol?: readonly Subnet[]
   readonly metrics?: HostAddress
   readonly deadline: number
   readonly sessionTimeout: number
@@ -107,6 +110,13 @@ export function addTerminateOptions(command: Command): Command {
       new Option('--proxy-protocol <version>', 'tell backends who the client is').choices(
         PROXY_VERSIONS,
       ),
+    )
+    .addOption(
+      repeatable(
+        '--accept-proxy-protocol <cidr>',
+        'addresses of balancers, whose connections must begin with a PROXY header, v1 or v2',
+        parse(parseSubnet),
+      ).makeOptionMandatory(false),
     )
     .option('--metrics <address>', 'serve /metrics here: host:port', parse(parseHostAddress))
     .addOption(
@@ -185,6 +195,7 @@ export function readTerminatorConfig(options: TerminateOptions): TerminatorConfi
     handshakeTimeoutMs: options.handshakeTimeout,
     backends: options.backend,
     ...(options.proxyProtocol !== undefined && { proxyProtocol: options.proxyProtocol }),
+    ...(options.acceptProxyProtocol !== undefined && { balancers: options.acceptProxyProtocol }),
     connectTimeoutMs: options.connectTimeout,
     checkPeriodMs: options.checkInterval,
     idleTimeoutMs: options.idleTimeout,

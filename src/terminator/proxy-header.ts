@@ -32,7 +32,8 @@ export interface ProxiedConnection extends Endpoints {
   readonly clientCommonName: string
 }
 
-const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1')
+/** The first bytes of a header of version 2. */
+export const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1')
 const VERSION_2_PROXY = 0x21
 const TCP_OVER_IPV4 = 0x11
 const TCP_OVER_IPV6 = 0x21

@@ -20,6 +20,10 @@ export const FAILURE_REASONS = [
   'bad_record_mac',
   /** The bytes were not TLS, or not as they should be. */
   'malformed',
+  /** A listed balancer sent no PROXY header, or a wrong one. */
+  'proxy_header',
+  /** A PROXY header came from an address that is not listed as a balancer. */
+  'proxy_unlisted',
 ] as const
 export type FailureReason = (typeof FAILURE_REASONS)[number]
 

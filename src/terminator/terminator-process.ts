@@ -1,6 +1,6 @@
 // One process of the reference terminator: TLS in front, backends behind, and what both count.
 
-import type { Address, HostAddress } from '../base/address.ts'
+import type { Address, HostAddress, Subnet } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
@@ -31,6 +31,8 @@ export interface TerminatorConfig {
   readonly handshakeTimeoutMs: number
   readonly backends: readonly Address[]
   readonly proxyProtocol?: ProxyVersion
+  /** Balancers, whose connections must begin with a PROXY header; those of others must not. */
+  readonly balancers?: readonly Subnet[]
   readonly connectTimeoutMs: number
   readonly checkPeriodMs: number
   readonly idleTimeoutMs: number

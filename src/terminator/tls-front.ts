@@ -7,15 +7,16 @@
 import { constants } from 'node:crypto'
 import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTlsServer, type Server, type TLSSocket } from 'node:tls'
-import type { HostAddress } from '../base/address.ts'
+import { createAddressMatcher, type HostAddress, type Subnet } from '../base/address.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { codeOf, messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import { type Logger, LogLimiter } from '../base/logger.ts'
 import { readHello } from '../hooks/hello-peek.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
 import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.ts'
 import { listen } from './listen.ts'
 import type { Endpoints } from './proxy-header.ts'
+import { isLikeProxyHeader, readProxyHeader } from './proxy-reader.ts'
 import type { TerminatorStats, TlsVersion } from './stats.ts'
 import { createTerminatorStats, type FailureReason, failureReason } from './stats.ts'
 import type { VirtualHost, VirtualHosts } from './virtual-hosts.ts'
@@ -35,6 +36,8 @@ export interface TlsFrontOptions {
   /** Lifetime that the sessions made here have. */
   readonly sessionTimeoutSec: number
   readonly handshakeTimeoutMs: number
+  /** Balancers, whose connections must begin with a PROXY header; those of others must not. */
+  readonly balancers?: readonly Subnet[]
   /** Connections open at once; more are turned away. */
   readonly maxConnections: number
   /** Takes over a client whose handshake is done. */
@@ -45,7 +48,7 @@ export interface TlsFrontOptions {
 
 /** What is known of a client besides its TLS socket. */
 export interface ClientOrigin {
-  /** Addresses of both ends of the client's connection. */
+  /** Addresses of both ends of the client's connection, which a balancer may have told. */
   endpoints: Endpoints
   /** Server name (SNI) that the client sent, '' when there is none. */
   serverName: string
@@ -56,12 +59,16 @@ interface Connection {
   readonly handshakeTimer: Timer
   readonly origin: ClientOrigin
   isSecure: boolean
+  /** Whether a balancer looks whether this process is alive: its end before a ClientHello is no failure. */
+  isHealthCheck: boolean
   failure: FailureReason
 }
 
 export class TlsFront {
   readonly #options: TlsFrontOptions
   readonly #stats = createTerminatorStats()
+  readonly #isBalancer: (host: string) => boolean
+  readonly #refusals: LogLimiter
   readonly #listeners: TcpServer[] = []
   readonly #servers = new Map<VirtualHost, Server>()
   readonly #bindings: SessionCacheBinding[] = []
@@ -75,6 +82,8 @@ export class TlsFront {
   /** Throws what Node says of certificates and options that it cannot use. */
   constructor(options: TlsFrontOptions) {
     this.#options = options
+    this.#isBalancer = createAddressMatcher(options.balancers ?? [])
+    this.#refusals = new LogLimiter(options.clock)
     for (const host of options.hosts.all) this.#servers.set(host, this.#createServer(host))
   }
 
@@ -153,7 +162,7 @@ export class TlsFront {
       return
     }
     const key = keyOf(endpoints)
-    const { clock, handshakeTimeoutMs, hosts } = this.#options
+    const { clock, handshakeTimeoutMs } = this.#options
     const connection: Connection = {
       socket,
       origin: { endpoints, serverName: '' },
@@ -162,6 +171,7 @@ export class TlsFront {
         socket.destroy()
       }),
       isSecure: false,
+      isHealthCheck: false,
       failure: 'closed',
     }
     this.#connections.set(key, connection)
@@ -169,12 +179,45 @@ export class TlsFront {
     // A client that ends together with its ClientHello cannot finish the handshake. Everything after the
     // ClientHello is read by the TLS socket, so this event never means the end of an established connection.
     socket.once('end', () => socket.destroy())
-    readHello(socket, clock, (hello) => {
-      const serverName = hello?.serverName ?? ''
-      connection.origin.serverName = serverName
-      if (socket.readableEnded) socket.destroy()
-      else this.#servers.get(hosts.find(serverName))?.emit('connection', socket)
+    if (!this.#isBalancer(endpoints.sourceHost)) {
+      this.#readHello(connection)
+      return
+    }
+    readProxyHeader(socket, (header) => {
+      if ('problem' in header) {
+        this.#refuse(connection, 'proxy_header', header.problem)
+        return
+      }
+      connection.isHealthCheck = header.endpoints === undefined
+      connection.origin.endpoints = header.endpoints ?? endpoints
+      this.#readHello(connection)
     })
+  }
+
+  #readHello(connection: Connection): void {
+    const { socket, origin } = connection
+    const { clock, hosts } = this.#options
+    readHello(socket, clock, (hello) => {
+      connection.isHealthCheck = false
+      if (hello === undefined && beginsWithProxyHeader(socket)) {
+        const problem =
+          'a PROXY header came from an address that --accept-proxy-protocol does not list'
+        this.#refuse(connection, 'proxy_unlisted', problem)
+        return
+      }
+      origin.serverName = hello?.serverName ?? ''
+      if (socket.readableEnded) socket.destroy()
+      else this.#servers.get(hosts.find(origin.serverName))?.emit('connection', socket)
+    })
+  }
+
+  #refuse(connection: Connection, reason: FailureReason, problem: string): void {
+    connection.failure = reason
+    const address = connection.socket.remoteAddress ?? ''
+    this.#refusals.pass((heldBack) => {
+      this.#options.logger.warn({ address, problem, heldBack }, 'a connection was refused')
+    })
+    connection.socket.destroy()
   }
 
   #serve(client: TLSSocket): void {
@@ -209,7 +252,8 @@ export class TlsFront {
     connection.handshakeTimer.cancel()
     // The client may have come back from the same port before this one was closed here.
     if (this.#connections.get(key) === connection) this.#connections.delete(key)
-    if (!connection.isSecure) this.#countFailure(connection)
+    const isFailure = !connection.isSecure && !connection.isHealthCheck
+    if (isFailure) this.#countFailure(connection)
     if (this.#connections.size > 0) return
     for (const proceed of this.#onEmpty.splice(0)) proceed()
   }
@@ -235,6 +279,14 @@ export class TlsFront {
   #breakOff(): void {
     for (const { socket } of this.#connections.values()) socket.destroy()
   }
+}
+
+/** Looks at the bytes that were read and put back, and leaves them there. */
+function beginsWithProxyHeader(socket: Socket): boolean {
+  const bytes: unknown = socket.read()
+  if (!Buffer.isBuffer(bytes)) return false
+  socket.unshift(bytes)
+  return isLikeProxyHeader(bytes)
 }
 
 function endpointsOf(socket: Socket): Endpoints | undefined {

@@ -329,6 +329,11 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
   const mistakes: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['a node on another machine', ['--node', '192.0.2.1:1'], /^--node: .*--insecure\n$/],
     ['a cache that is none', ['--node', rpcOf(0), '--cache', '?'], /^--cache must be .*\n$/],
+    [
+      'a range of balancers that is none',
+      ['--node', rpcOf(0), '--accept-proxy-protocol', '192.0.2.0/33'],
+      /^error: option '--accept-proxy-protocol <cidr>' .*"192\.0\.2\.0\/33" is not an IP address/,
+    ],
     ['an option that is none', ['--node', rpcOf(0), '--nodes', '1'], /^error: unknown option/],
   ]
   for (const [name, flags, message] of mistakes) {

@@ -1,18 +1,38 @@
 // Entries over a connection: gathered into frames of Changes, in short turns of the event loop.
 
 import type { Clock } from '../base/clock.ts'
+import { Admission } from '../store/admission.ts'
 import type { Change } from '../store/change.ts'
 import type { SessionStore } from '../store/session-store.ts'
+import { MIN_TOLD_TTL_MS } from '../store/stored-entries.ts'
 import { ChangeBatch } from '../wire/change-batch.ts'
 import type { ChangesMessage } from '../wire/change-reader.ts'
 import { MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
-import { NO_ORIGIN } from '../wire/sync-message.ts'
+import { NO_ORIGIN, type ToldLimits } from '../wire/sync-message.ts'
 import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import type { SyncStats } from './sync-stats.ts'
 
 /** Encoding and applying as many takes a millisecond or two. */
 const CHANGES_PER_FRAME = 128
+
+/** What a peer with these limits takes; everything where it told none. */
+export class PeerAdmission {
+  readonly #limits: ToldLimits | undefined
+  readonly #admission: Admission | undefined
+
+  constructor(limits: ToldLimits | undefined) {
+    this.#limits = limits
+    this.#admission = limits && new Admission(limits)
+  }
+
+  takes(change: Change): boolean {
+    if (this.#limits === undefined || this.#admission === undefined) return true
+    if (change.kind === 'remove') return change.id.length <= this.#limits.keysize
+    const leftMs = this.#limits.timeoutMs - (change.ageMs ?? 0)
+    return leftMs >= MIN_TOLD_TTL_MS && this.#admission.refusalOf(change) === undefined
+  }
+}
 
 export class ChangeSender {
   readonly #stream: FrameStream

@@ -15,7 +15,7 @@ import {
   type SyncFrame,
 } from '../wire/sync-message.ts'
 import { BucketedVersions } from './bucketed-versions.ts'
-import { applyEntries, ChangeSender } from './change-frames.ts'
+import { applyEntries, ChangeSender, PeerAdmission } from './change-frames.ts'
 import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
@@ -32,6 +32,12 @@ export interface SyncCallerOptions {
   readonly clock: Clock
   readonly random: RandomSource
   readonly stats: SyncStats
+}
+
+/** What a peer that is compared with takes. */
+interface ComparedPeer {
+  readonly room: Room
+  readonly admission: PeerAdmission
 }
 
 /** What still finds room. */
@@ -54,8 +60,8 @@ export class SyncCaller {
   /** Copies everything; whether the peer has a full copy itself. Rejects with a SyncError. */
   async takeSnapshot(): Promise<boolean> {
     let isComplete = true
-    for (const cache of this.#options.stores.keys()) {
-      const end = await this.#takeEntries({ kind: 'snapshot_request', cache })
+    for (const [cache, { limits }] of this.#options.stores) {
+      const end = await this.#takeEntries({ kind: 'snapshot_request', cache, limits })
       isComplete &&= end.isComplete
     }
     this.#options.stats.snapshots += 1
@@ -77,9 +83,12 @@ export class SyncCaller {
     const buckets = this.#isFullOnBothSides(store, digest) ? this.#choose(differing) : differing
     if (buckets.length === 0) return
     const own = await BucketedVersions.of(store, this.#pacer)
-    const peerRoom = { sessions: digest.sessionRoom, removals: digest.removalRoom }
+    const peer = {
+      room: { sessions: digest.sessionRoom, removals: digest.removalRoom },
+      admission: new PeerAdmission(digest.limits),
+    }
     for (const group of groupsOf(buckets, own, digest.entries / DIGEST_BUCKETS)) {
-      await this.#compareBuckets(store, own, group, peerRoom)
+      await this.#compareBuckets(store, own, group, peer)
     }
   }
 
@@ -87,11 +96,11 @@ export class SyncCaller {
     store: SessionStore,
     own: BucketedVersions,
     buckets: readonly number[],
-    peerRoom: Room,
+    peer: ComparedPeer,
   ): Promise<void> {
     const theirs = await this.#takeVersions(store.limits.name, buckets)
     await this.#takeNewer(store, theirs)
-    await this.#giveNewer(store, own.in(buckets), theirs, peerRoom)
+    await this.#giveNewer(store, own.in(buckets), theirs, peer)
     await this.#send({ kind: 'applied_request' })
     const answer = await this.#receive()
     if (answer.kind !== 'end') throw unexpected(answer)
@@ -125,11 +134,11 @@ export class SyncCaller {
       if (!isWanted) continue
       ids.push(id)
       if (ids.length < MAX_IDS_PER_FRAME) continue
-      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids })
+      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids, limits })
       ids = []
     }
     if (ids.length > 0) {
-      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids })
+      await this.#takeEntries({ kind: 'entries_request', cache: limits.name, ids, limits })
     }
   }
 
@@ -137,18 +146,19 @@ export class SyncCaller {
     store: SessionStore,
     own: AsyncIterable<EntryVersion>,
     theirs: ReadonlyMap<string, EntryVersion>,
-    room: Room,
+    { room, admission }: ComparedPeer,
   ): Promise<void> {
     const { clock, stats } = this.#options
     const sender = new ChangeSender(this.#stream, clock, stats)
     for await (const { id, version, isTombstone } of own) {
       const known = theirs.get(keyOf(id))
-      const isNews =
-        known === undefined
-          ? takesRoom(room, isTombstone)
-          : compareVersions(version, known.version) > 0
-      const change = isNews ? store.entries.changeOf(id) : undefined
-      if (change !== undefined) await sender.add(change)
+      if (known !== undefined && compareVersions(version, known.version) <= 0) continue
+      const isRoomNeeded = known === undefined
+      if (isRoomNeeded && !hasRoom(room, isTombstone)) continue
+      const change = store.entries.changeOf(id)
+      if (change === undefined || !admission.takes(change)) continue
+      if (isRoomNeeded) takesRoom(room, isTombstone)
+      await sender.add(change)
     }
     await sender.flush()
   }
@@ -208,11 +218,14 @@ function* groupsOf(
   yield group
 }
 
+function hasRoom(room: Room, isTombstone: boolean): boolean {
+  return (isTombstone ? room.removals : room.sessions) > 0
+}
+
 /** Whether there is room for one more; takes it if so. */
 function takesRoom(room: Room, isTombstone: boolean): boolean {
-  const kind = isTombstone ? 'removals' : 'sessions'
-  if (room[kind] <= 0) return false
-  room[kind] -= 1
+  if (!hasRoom(room, isTombstone)) return false
+  room[isTombstone ? 'removals' : 'sessions'] -= 1
   return true
 }
 

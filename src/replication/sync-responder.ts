@@ -3,9 +3,15 @@
 import type { Clock } from '../base/clock.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
-import { encodeSyncFrame, MAX_IDS_PER_FRAME, type SyncFrame } from '../wire/sync-message.ts'
+import {
+  type EntriesRequest,
+  encodeSyncFrame,
+  MAX_IDS_PER_FRAME,
+  type SyncFrame,
+  type ToldLimits,
+} from '../wire/sync-message.ts'
 import { BucketedVersions } from './bucketed-versions.ts'
-import { applyEntries, ChangeSender } from './change-frames.ts'
+import { applyEntries, ChangeSender, PeerAdmission } from './change-frames.ts'
 import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
@@ -53,7 +59,11 @@ export class SyncResponder {
       case 'applied_request':
         return stream.send(encodeSyncFrame({ kind: 'end', isComplete: true }))
       case 'snapshot_request':
-        await this.#sendSnapshot(new ChangeSender(stream, clock, stats), stores.get(frame.cache))
+        await this.#sendSnapshot(
+          new ChangeSender(stream, clock, stats),
+          stores.get(frame.cache),
+          frame.limits,
+        )
         break
       case 'digest_request':
         // What was found of the last comparison is old.
@@ -63,11 +73,7 @@ export class SyncResponder {
         await this.#sendVersions(stream, frame, versions)
         break
       case 'entries_request':
-        await this.#sendEntries(
-          new ChangeSender(stream, clock, stats),
-          stores.get(frame.cache),
-          frame.ids,
-        )
+        await this.#sendEntries(new ChangeSender(stream, clock, stats), frame)
         break
       case 'digest':
       case 'versions':
@@ -77,13 +83,18 @@ export class SyncResponder {
     await stream.send(encodeSyncFrame({ kind: 'end', isComplete: this.#options.isComplete() }))
   }
 
-  async #sendSnapshot(sender: ChangeSender, store: SessionStore | undefined): Promise<void> {
+  async #sendSnapshot(
+    sender: ChangeSender,
+    store: SessionStore | undefined,
+    limits: ToldLimits | undefined,
+  ): Promise<void> {
     if (store === undefined) return
+    const admission = new PeerAdmission(limits)
     for (const slot of store.entries.slots()) {
       // Waited for before the entry is read: it may go in the meantime.
       if (sender.isFull) await sender.flush()
       const change = store.entries.changeAt(slot)
-      if (change !== undefined) await sender.add(change)
+      if (change !== undefined && admission.takes(change)) await sender.add(change)
     }
     await sender.flush()
   }
@@ -109,14 +120,12 @@ export class SyncResponder {
     if (versions.length > 0) await stream.send(encodeSyncFrame({ kind: 'versions', versions }))
   }
 
-  async #sendEntries(
-    sender: ChangeSender,
-    store: SessionStore | undefined,
-    ids: readonly Buffer[],
-  ): Promise<void> {
+  async #sendEntries(sender: ChangeSender, { cache, ids, limits }: EntriesRequest): Promise<void> {
+    const store = this.#options.stores.get(cache)
+    const admission = new PeerAdmission(limits)
     for (const id of ids) {
       const change = store?.entries.changeOf(id)
-      if (change !== undefined) await sender.add(change)
+      if (change !== undefined && admission.takes(change)) await sender.add(change)
     }
     await sender.flush()
   }
@@ -133,5 +142,6 @@ function digestOf(store: SessionStore | undefined): SyncFrame & { readonly kind:
     entries: items + tombstones,
     sessionRoom: store.limits.items - items,
     removalRoom: store.limits.items - tombstones,
+    limits: store.limits,
   }
 }

@@ -14,11 +14,14 @@ export interface NewSession {
   readonly ttlMs: number
 }
 
+/** The limits that say of one session alone whether it is taken. */
+export type AdmissionLimits = Pick<CacheLimits, 'keysize' | 'blocksize' | 'contexts'>
+
 export class Admission {
-  readonly #limits: CacheLimits
+  readonly #limits: AdmissionLimits
   readonly #contexts: ReadonlySet<string> | undefined
 
-  constructor(limits: CacheLimits) {
+  constructor(limits: AdmissionLimits) {
     this.#limits = limits
     this.#contexts = limits.contexts && new Set(limits.contexts.map(keyOf))
   }

@@ -25,6 +25,8 @@ export interface PutChange {
   readonly session: Uint8Array
   /** Remaining lifetime, > 0. */
   readonly ttlMs: number
+  /** How long ago it was put, on the node that made it; absent where that was just now or is not known. */
+  readonly ageMs?: number
   readonly version: Version
 }
 

@@ -10,7 +10,8 @@
 //       16     8  version: origin, f64
 //       24     8  when its lifetime is over: monotonic ms, f64
 //       32     4  length of the encoded session, s
-//       36     i  session ID
+//       36     4  its whole lifetime in ms, from the put on the node that made it; 0 of a tombstone
+//       40     i  session ID
 //       ..     c  session ID context
 //       ..     n  server name
 //       ..        up to 7 unused: the session begins at a multiple of 8
@@ -33,7 +34,8 @@ const CLOCK = 8
 const ORIGIN = 16
 const EXPIRES_AT = 24
 const SESSION_LENGTH = 32
-const FIELDS_BYTES = 36
+const LIFETIME = 36
+const FIELDS_BYTES = 40
 const WORD_BYTES = 4
 const IS_LITTLE_ENDIAN = endianness() === 'LE'
 
@@ -50,6 +52,8 @@ export interface RecordFields {
   readonly session: Uint8Array
   readonly version: Version
   readonly expiresAtMs: number
+  /** From the put on the node that made it until `expiresAtMs`, at most MAX_TIMEOUT_MS; cut to whole milliseconds. */
+  readonly lifetimeMs: number
   readonly isTombstone: boolean
 }
 
@@ -83,6 +87,7 @@ export function writeRecord(arena: Arena, slot: number, fields: RecordFields): v
   doubles[(start + ORIGIN) >>> 3] = version.origin
   doubles[(start + EXPIRES_AT) >>> 3] = fields.expiresAtMs
   words[(start + SESSION_LENGTH) >>> 2] = session.length
+  words[(start + LIFETIME) >>> 2] = fields.lifetimeMs
   let at = start + FIELDS_BYTES
   at = writeShort(bytes, at, id)
   at = writeShort(bytes, at, context)
@@ -142,6 +147,10 @@ export class RecordReader {
 
   get expiresAtMs(): number {
     return this.#at.page.doubles[(this.#at.start + EXPIRES_AT) >>> 3] ?? 0
+  }
+
+  get lifetimeMs(): number {
+    return this.#at.page.words[(this.#at.start + LIFETIME) >>> 2] ?? 0
   }
 
   get sessionBytes(): number {

@@ -45,6 +45,7 @@ export interface StoreOptions {
 }
 
 const NOTHING = Buffer.alloc(0)
+const NO_SESSION = { context: NOTHING, serverName: NOTHING, session: NOTHING, lifetimeMs: 0 }
 
 export class SessionStore {
   readonly limits: CacheLimits
@@ -226,7 +227,7 @@ export class SessionStore {
       return 'version'
     }
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
-    this.#insert(entry, version, nowMs + ttlMs, old)
+    this.#insert(entry, version, nowMs + ttlMs, ttlMs, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
@@ -253,7 +254,10 @@ export class SessionStore {
       if (!isNewer) return 'outdated'
     }
     if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'refused'
-    const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs)
+    // A peer with a longer timeout would tell of it again each time that its lifetime is over here.
+    const ageMs = (change.kind === 'put' && change.ageMs) || 0
+    const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs - ageMs)
+    if (ttlMs <= 0) return 'refused'
     const nowMs = this.#clock.monotonicMs()
     if (change.kind === 'remove') {
       const isFull = this.#tombstones.size === this.limits.items
@@ -265,7 +269,7 @@ export class SessionStore {
     if (this.#admission.refusalOf(change) !== undefined) return 'refused'
     const old = this.#liveSlot(held, change.id, nowMs)
     if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
-    this.#insert(change, change.version, nowMs + ttlMs, old)
+    this.#insert(change, change.version, nowMs + ttlMs, ageMs + ttlMs, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     return 'applied'
   }
@@ -288,7 +292,13 @@ export class SessionStore {
     return true
   }
 
-  #insert(entry: NewSession, version: Version, expiresAtMs: number, old: number | undefined): void {
+  #insert(
+    entry: NewSession,
+    version: Version,
+    expiresAtMs: number,
+    lifetimeMs: number,
+    old: number | undefined,
+  ): void {
     const slot = old ?? this.#index.claim(entry.id)
     if (old !== undefined) {
       this.#index.use(entry.id)
@@ -301,6 +311,7 @@ export class SessionStore {
       session: entry.session,
       version,
       expiresAtMs,
+      lifetimeMs,
       isTombstone: false,
     })
     this.#expiry.add(slot)
@@ -313,15 +324,7 @@ export class SessionStore {
   #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
     this.#index.delete(id)
     const slot = this.#tombstones.claim(id)
-    writeRecord(this.#arena, slot, {
-      id,
-      context: NOTHING,
-      serverName: NOTHING,
-      session: NOTHING,
-      version,
-      expiresAtMs,
-      isTombstone: true,
-    })
+    writeRecord(this.#arena, slot, { ...NO_SESSION, id, version, expiresAtMs, isTombstone: true })
     this.#expiry.add(slot)
     this.entries.toggle(slot)
     this.#account()

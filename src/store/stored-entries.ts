@@ -60,6 +60,7 @@ export class StoredEntries {
     const { cache } = this.#options
     const id = record.copyId()
     if (record.isTombstone) return { kind: 'remove', cache, id, ttlMs, version }
+    const ageMs = Math.max(0, Math.floor(record.lifetimeMs - ttlMs))
     const context = record.copyContext()
     const serverName = record.copyServerName()
     return {
@@ -70,6 +71,7 @@ export class StoredEntries {
       serverName,
       session: record.copySession(),
       ttlMs,
+      ...(ageMs === 0 ? {} : { ageMs }),
       version,
     }
   }

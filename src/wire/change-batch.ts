@@ -83,12 +83,13 @@ export class ChangeBatch {
       varintFieldBytes(ttlMs) +
       (change.version.origin === this.#ownOrigin ? 1 : 2) * FIXED64_FIELD_BYTES
     if (change.kind === 'remove') return sharedBytes
-    const { context, session } = change
+    const { context, session, ageMs = 0 } = change
     return (
       sharedBytes +
       bytesFieldBytes(context.length) +
       bytesFieldBytes(nameBytes) +
-      bytesFieldBytes(session.length)
+      bytesFieldBytes(session.length) +
+      (ageMs === 0 ? 0 : varintFieldBytes(ageMs))
     )
   }
 
@@ -111,7 +112,9 @@ export class ChangeBatch {
     const { clock, origin } = change.version
     at = writeVarintField(buffer, at, ENTRY.ttlMs, ttlMs)
     at = writeFixed64Field(buffer, at, ENTRY.clock, clock)
-    return origin === this.#ownOrigin ? at : writeFixed64Field(buffer, at, ENTRY.origin, origin)
+    if (origin !== this.#ownOrigin) at = writeFixed64Field(buffer, at, ENTRY.origin, origin)
+    const ageMs = change.kind === 'put' ? (change.ageMs ?? 0) : 0
+    return ageMs === 0 ? at : writeVarintField(buffer, at, ENTRY.ageMs, ageMs)
   }
 }
 

@@ -66,7 +66,9 @@ function readChange(
   const session = isPut ? fields.bytes(ENTRY.session) : id
   const ttlMs = fields.varint(ENTRY.ttlMs)
   const clock = fields.fixed64(ENTRY.clock)
-  const origin = fields.at === end ? senderOrigin : fields.fixed64(ENTRY.origin)
+  const origin =
+    fields.isAt(ENTRY.origin) && fields.at < end ? fields.fixed64(ENTRY.origin) : senderOrigin
+  const ageMs = isPut && fields.at < end ? fields.varint(ENTRY.ageMs) : 0
   if (fields.at !== end || cache === undefined) return undefined
   if (!isWithin(id.length, 1, MAX_KEYSIZE) || !isWithin(ttlMs, 1, MAX_TIMEOUT_MS)) return undefined
   const maxClock = isPut ? MAX_PUT_CLOCK : MAX_VERSION_CLOCK
@@ -76,7 +78,9 @@ function readChange(
   if (context.length > MAX_CONTEXT_BYTES || serverName.length > MAX_SERVER_NAME_BYTES)
     return undefined
   if (!isWithin(session.length, 1, MAX_BLOCKSIZE)) return undefined
-  return { kind: 'put', cache, id, context, serverName, session, ttlMs, version }
+  const put = { kind: 'put' as const, cache, id, context, serverName, session, ttlMs, version }
+  if (ageMs === 0) return put
+  return ageMs <= MAX_TIMEOUT_MS ? { ...put, ageMs } : undefined
 }
 
 /** False for NaN. */

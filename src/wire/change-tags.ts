@@ -15,7 +15,7 @@ export const CHANGES = {
   removes: tag(4, BYTES),
 } as const
 
-/** Of Put; Remove has the same ones but for context, server name and session. */
+/** Fields of Put. Remove has them, too, but for context, server name, session and age. */
 export const ENTRY = {
   cache: tag(1, VARINT),
   id: tag(2, BYTES),
@@ -25,6 +25,7 @@ export const ENTRY = {
   ttlMs: tag(6, VARINT),
   clock: tag(7, FIXED64),
   origin: tag(8, FIXED64),
+  ageMs: tag(9, VARINT),
 } as const
 
 /** `field` is below 16. */

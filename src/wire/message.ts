@@ -201,14 +201,16 @@ function checkPut(
 ): Change | undefined {
   const entry = checkEntry(fields, caches, senderOrigin, MAX_PUT_CLOCK)
   if (entry === undefined || !isFields(fields)) return undefined
-  const { serverName } = fields
+  const { serverName, ageMs } = fields
   const context = bytesOf(fields['context'], 0, MAX_CONTEXT_BYTES)
   const session = bytesOf(fields['session'], 1, MAX_BLOCKSIZE)
   if (context === undefined || session === undefined) return undefined
   if (typeof serverName !== 'string' || Buffer.byteLength(serverName) > MAX_SERVER_NAME_BYTES) {
     return undefined
   }
-  return { kind: 'put', ...entry, context, serverName, session }
+  if (!isInteger(ageMs, 0, MAX_TIMEOUT_MS)) return undefined
+  const put = { kind: 'put' as const, ...entry, context, serverName, session }
+  return ageMs === 0 ? put : { ...put, ageMs }
 }
 
 /** What puts and removes have in common. */

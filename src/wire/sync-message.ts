@@ -3,7 +3,14 @@
 
 import type { Version } from '../store/change.ts'
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
-import { CACHE_NAME_PATTERN, MAX_KEYSIZE } from '../store/limits.ts'
+import {
+  CACHE_NAME_PATTERN,
+  type CacheLimits,
+  MAX_BLOCKSIZE,
+  MAX_CONTEXT_BYTES,
+  MAX_KEYSIZE,
+  MAX_TIMEOUT_MS,
+} from '../store/limits.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
 import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import type { ChangesMessage } from './change-reader.ts'
@@ -23,6 +30,11 @@ export const NO_ORIGIN = -1
 /** Tag of Frame.changes and of Message.changes: field 1, length-delimited. */
 const CHANGES_TAG = 0x0a
 const MAX_UINT32 = 2 ** 32 - 1
+/** A node with more contexts tells none, and gets sessions of all contexts. */
+const MAX_TOLD_CONTEXTS = 64
+
+/** What a cache takes: told to a peer, so that it sends nothing that would be refused. */
+export type ToldLimits = Pick<CacheLimits, 'keysize' | 'blocksize' | 'timeoutMs' | 'contexts'>
 
 export interface Digests {
   readonly kind: 'digest'
@@ -31,6 +43,8 @@ export interface Digests {
   readonly entries: number
   readonly sessionRoom: number
   readonly removalRoom: number
+  /** Absent when there is no such cache, and from nodes of version 1. */
+  readonly limits?: ToldLimits
 }
 
 export interface VersionsRequest {
@@ -43,13 +57,16 @@ export interface EntriesRequest {
   readonly kind: 'entries_request'
   readonly cache: string
   readonly ids: readonly Buffer[]
+  /** The caller's; absent from nodes of version 1. */
+  readonly limits?: ToldLimits
 }
 
 /** What answers requests, or is sent unasked. */
 export type SyncFrame =
   | ChangesMessage
   | Digests
-  | { readonly kind: 'snapshot_request' | 'digest_request'; readonly cache: string }
+  | { readonly kind: 'snapshot_request'; readonly cache: string; readonly limits?: ToldLimits }
+  | { readonly kind: 'digest_request'; readonly cache: string }
   | VersionsRequest
   | { readonly kind: 'versions'; readonly versions: readonly EntryVersion[] }
   | EntriesRequest
@@ -59,19 +76,22 @@ export type SyncFrame =
 export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buffer {
   switch (frame.kind) {
     case 'snapshot_request':
-      return frameType.encode({ snapshotRequest: { cache: frame.cache } })
+      return frameType.encode({ snapshotRequest: { cache: frame.cache, ...fieldsOfLimits(frame) } })
     case 'digest_request':
       return frameType.encode({ digestRequest: { cache: frame.cache } })
     case 'digest': {
       const { buckets, entries, sessionRoom, removalRoom } = frame
-      return frameType.encode({ digest: { buckets, entries, sessionRoom, removalRoom } })
+      const told = fieldsOfLimits(frame)
+      return frameType.encode({ digest: { buckets, entries, sessionRoom, removalRoom, ...told } })
     }
     case 'versions_request':
       return frameType.encode({ versionsRequest: { cache: frame.cache, buckets: frame.buckets } })
     case 'versions':
       return frameType.encode({ versions: { versions: frame.versions.map(fieldsOfVersion) } })
     case 'entries_request':
-      return frameType.encode({ entriesRequest: { cache: frame.cache, ids: frame.ids } })
+      return frameType.encode({
+        entriesRequest: { cache: frame.cache, ids: frame.ids, ...fieldsOfLimits(frame) },
+      })
     case 'applied_request':
       return frameType.encode({ appliedRequest: {} })
     case 'end':
@@ -95,10 +115,7 @@ export function decodeSyncFrame(bytes: Buffer): SyncFrame | undefined {
 }
 
 const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefined])[] = [
-  [
-    'snapshotRequest',
-    ({ cache }) => (isName(cache) ? { kind: 'snapshot_request', cache } : undefined),
-  ],
+  ['snapshotRequest', checkSnapshotRequest],
   ['digestRequest', ({ cache }) => (isName(cache) ? { kind: 'digest_request', cache } : undefined)],
   ['digest', checkDigest],
   ['versionsRequest', checkVersionsRequest],
@@ -108,13 +125,34 @@ const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefi
   ['end', ({ isComplete }) => ({ kind: 'end', isComplete: isComplete === true })],
 ]
 
+function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
+  const { cache } = fields
+  const told = checkLimits(fields)
+  if (!isName(cache) || told === undefined) return undefined
+  return { kind: 'snapshot_request', cache, ...told }
+}
+
+/** The limits in a frame, if there are any; undefined when they are malformed. */
+function checkLimits({ limits }: Fields): { limits?: ToldLimits } | undefined {
+  if (!isFields(limits)) return {}
+  const { keysize, blocksize, timeoutMs, contexts, hasContexts } = limits
+  if (hasMistypedField(limits) || !Array.isArray(contexts)) return undefined
+  if (!isWithin(keysize, MAX_KEYSIZE) || !isWithin(blocksize, MAX_BLOCKSIZE)) return undefined
+  if (!isWithin(timeoutMs, MAX_TIMEOUT_MS)) return undefined
+  if (contexts.length > MAX_TOLD_CONTEXTS || !contexts.every(isContext)) return undefined
+  const told = { keysize, blocksize, timeoutMs }
+  return { limits: hasContexts === true ? { ...told, contexts } : told }
+}
+
 function checkDigest(fields: Fields): SyncFrame | undefined {
   const { buckets, entries, sessionRoom, removalRoom } = fields
   // Absent bytes are an empty list, not a Buffer.
   const bytes = Buffer.isBuffer(buckets) ? buckets : Buffer.alloc(0)
   if (bytes.length !== 0 && bytes.length !== DIGEST_BYTES) return undefined
   if (!isCount(entries) || !isCount(sessionRoom) || !isCount(removalRoom)) return undefined
-  return { kind: 'digest', buckets: bytes, entries, sessionRoom, removalRoom }
+  const told = checkLimits(fields)
+  if (told === undefined) return undefined
+  return { kind: 'digest', buckets: bytes, entries, sessionRoom, removalRoom, ...told }
 }
 
 function checkVersionsRequest({ cache, buckets }: Fields): SyncFrame | undefined {
@@ -148,9 +186,19 @@ function checkVersion(fields: unknown): EntryVersion | undefined {
   return { id, version: { clock, origin }, isTombstone }
 }
 
-function checkEntriesRequest({ cache, ids }: Fields): SyncFrame | undefined {
+function checkEntriesRequest(fields: Fields): SyncFrame | undefined {
+  const { cache, ids } = fields
+  const told = checkLimits(fields)
   if (!isName(cache) || !isList(ids, MAX_IDS_PER_FRAME) || !ids.every(isId)) return undefined
-  return { kind: 'entries_request', cache, ids }
+  return told === undefined ? undefined : { kind: 'entries_request', cache, ids, ...told }
+}
+
+function fieldsOfLimits({ limits }: { limits?: ToldLimits }): Fields {
+  if (limits === undefined) return {}
+  const { keysize, blocksize, timeoutMs, contexts } = limits
+  const isTold = contexts !== undefined && contexts.length <= MAX_TOLD_CONTEXTS
+  const shared = { keysize, blocksize, timeoutMs }
+  return { limits: isTold ? { ...shared, contexts, hasContexts: true } : shared }
 }
 
 function fieldsOfVersion({ id, version, isTombstone }: EntryVersion): Fields {
@@ -176,6 +224,14 @@ function isId(value: unknown): value is Buffer {
 
 function isBucket(value: unknown): value is number {
   return isCount(value) && value < DIGEST_BUCKETS
+}
+
+function isContext(value: unknown): value is Buffer {
+  return Buffer.isBuffer(value) && value.length <= MAX_CONTEXT_BYTES
+}
+
+function isWithin(value: unknown, max: number): value is number {
+  return isCount(value) && value >= 1 && value <= max
 }
 
 function isCount(value: unknown): value is number {

@@ -7,6 +7,7 @@ import { SyncCaller } from '../../src/replication/sync-caller.ts'
 import { SyncResponder } from '../../src/replication/sync-responder.ts'
 import { createSyncStats } from '../../src/replication/sync-stats.ts'
 import type { Change } from '../../src/store/change.ts'
+import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/version-clock.ts'
 import { duplexPair } from './duplex-pair.ts'
@@ -33,7 +34,12 @@ export class SyncNode {
   readonly clock: FakeClock
   readonly #responder: SyncResponder
 
-  constructor(clock: FakeClock, origin: number, items = 10_000) {
+  constructor(
+    clock: FakeClock,
+    origin: number,
+    items = 10_000,
+    otherLimits: Partial<CacheLimits> = {},
+  ) {
     this.clock = clock
     const limits = {
       name: 'ssl',
@@ -42,6 +48,7 @@ export class SyncNode {
       blocksize: 4096,
       timeoutMs: 600_000,
       full: 'evict' as const,
+      ...otherLimits,
     }
     const versions = new VersionClock(clock)
     // Each node has a seed of its own: what is compared must not depend on it.

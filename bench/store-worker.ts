@@ -26,7 +26,7 @@ function createStore(items: number): SessionStore {
       clock: systemClock,
       versions: new VersionClock(systemClock),
       origin: 1,
-      seed: randomInt(2 ** 32),
+      seed: randomBytes(32),
     },
   )
 }

@@ -18,6 +18,7 @@ import { collectProcess, createRegistry } from '../metrics/registry.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/synchronizer.ts'
+import { SEED_BYTES } from '../store/keyed-hash.ts'
 import { SessionStore } from '../store/session-store.ts'
 import { Sweeper } from '../store/sweeper.ts'
 import { VersionClock } from '../store/version-clock.ts'
@@ -88,7 +89,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       clock,
       versions: new VersionClock(clock),
       origin: identity.origin,
-      seed: random(4).readUInt32LE(),
+      seed: random(SEED_BYTES),
     }
     this.caches = new Map(
       config.caches.map(({ limits, singleUse, isReplicated }) => {

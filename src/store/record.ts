@@ -73,6 +73,13 @@ export function largestRecordBytes({ keysize, blocksize }: CacheLimits): number 
   return recordBytes(keysize, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES, blocksize)
 }
 
+const NO_NAME = Buffer.alloc(0)
+
+/** A server name as it lies in a record. */
+export function nameBytes(serverName: string): Uint8Array {
+  return serverName === '' ? NO_NAME : Buffer.from(serverName, 'utf8')
+}
+
 /** Writes an entry into a new block for this slot. */
 export function writeRecord(arena: Arena, slot: number, fields: RecordFields): void {
   const { id, context, serverName, session, version } = fields

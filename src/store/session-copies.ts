@@ -2,9 +2,22 @@
 
 import { copyLongs, wholeLongs } from '../base/bytes.ts'
 import type { Page } from './arena.ts'
+import type { Version } from './change.ts'
 
 /** How much memory a caller who keeps one copy keeps at most, unless the session itself is larger. */
 const SLAB_BYTES = 32_768
+
+export interface StoredSession {
+  /** The caller's own copy. */
+  readonly session: Buffer
+  readonly ttlMs: number
+}
+
+export interface PeekedSession extends StoredSession {
+  readonly version: Version
+  readonly context: Buffer
+  readonly serverName: string
+}
 
 export class SessionCopies {
   #slab = Buffer.alloc(0)

@@ -8,7 +8,8 @@ import { type Change, type ChangeListener, compareVersions, type Version } from 
 import { Expiry } from './expiry.ts'
 import type { CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
-import { largestRecordBytes, RecordReader, writeRecord } from './record.ts'
+import { largestRecordBytes, nameBytes, RecordReader, writeRecord } from './record.ts'
+import type { PeekedSession, StoredSession } from './session-copies.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
 import { Sharding } from './sharding.ts'
@@ -20,28 +21,15 @@ import {
   type PutResult,
 } from './stats.ts'
 import { StoredEntries } from './stored-entries.ts'
-import { Tombstones } from './tombstones.ts'
 import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type VersionClock } from './version-clock.ts'
-
-export interface StoredSession {
-  /** The caller's own copy. */
-  readonly session: Buffer
-  readonly ttlMs: number
-}
-
-export interface PeekedSession extends StoredSession {
-  readonly version: Version
-  readonly context: Buffer
-  readonly serverName: string
-}
 
 export interface StoreOptions {
   readonly clock: Clock
   readonly versions: VersionClock
   /** Number of this node, in the versions of its changes. */
   readonly origin: number
-  /** 32 random bits for the index. */
-  readonly seed: number
+  /** At least 16 unpredictable bytes, for the index. */
+  readonly seed: Uint8Array
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -59,7 +47,7 @@ export class SessionStore {
   readonly #arena: Arena
   readonly #expiry: Expiry
   readonly #index: SessionIndex
-  readonly #tombstones: Tombstones
+  readonly #tombstones: SessionIndex
   readonly #record: RecordReader
   readonly #admission: Admission
 
@@ -70,23 +58,25 @@ export class SessionStore {
     this.#origin = options.origin
     this.#admission = new Admission(limits)
     const sharding = new Sharding(limits.items, options.seed)
-    this.#index = new SessionIndex(limits.items, sharding, {
-      holdsId: (slot, id) => this.#record.open(slot).hasId(id),
+    const holdsId = (slot: number, id: Uint8Array) => this.#record.open(slot).hasId(id)
+    this.#index = new SessionIndex(sharding, 0, {
+      holdsId,
       onLeave: (slot, isEvicted) => {
         if (isEvicted) this.stats.evicted += 1
         this.#releaseSession(slot)
       },
     })
-    this.#tombstones = new Tombstones(limits.items, this.#index.slots, sharding, (slot) =>
-      this.#release(slot),
-    )
-    const slots = this.#index.slots + limits.items
+    this.#tombstones = new SessionIndex(sharding, this.#index.endSlot, {
+      holdsId,
+      onLeave: (slot) => this.#release(slot),
+    })
+    const slots = this.#tombstones.endSlot
     this.#arena = new Arena(slots, largestRecordBytes(limits))
     this.#record = new RecordReader(this.#arena)
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
     this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
     const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
-    const find = (id: Uint8Array) => this.#index.find(id) ?? this.#tombstones.get(id)
+    const find = (id: Uint8Array) => this.#index.find(id) ?? this.#tombstones.find(id)
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
   }
 
@@ -248,7 +238,7 @@ export class SessionStore {
   #apply(change: Change, isLive: boolean): ApplyResult {
     this.#versions.observe(change.version.clock)
     const held = this.#index.find(change.id)
-    const known = held ?? this.#tombstones.get(change.id)
+    const known = held ?? this.#tombstones.find(change.id)
     if (known !== undefined) {
       const isNewer = compareVersions(change.version, this.#record.open(known).version) > 0
       if (!isNewer) return 'outdated'
@@ -323,7 +313,7 @@ export class SessionStore {
 
   #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
     this.#index.delete(id)
-    const slot = this.#tombstones.claim(id)
+    const slot = this.#tombstones.claimAnew(id, this.limits.items)
     writeRecord(this.#arena, slot, { ...NO_SESSION, id, version, expiresAtMs, isTombstone: true })
     this.#expiry.add(slot)
     this.entries.toggle(slot)
@@ -406,8 +396,4 @@ export class SessionStore {
     this.remove(record.copyId(), record.copyContext())
     return true
   }
-}
-
-function nameBytes(serverName: string): Uint8Array {
-  return serverName === '' ? NOTHING : Buffer.from(serverName, 'utf8')
 }

@@ -4,6 +4,8 @@
 // One Map of a million keys stalls for 100-230 ms in a single operation while V8 rehashes it, so large
 // indexes are cut into shards. Up to 65,536 items one shard is enough.
 
+import { KeyedHash } from './keyed-hash.ts'
+
 const ONE_SHARD_ITEMS = 65_536
 /**
  * Mean of a larger index's shards. A Map doubles its buckets at powers of two; a little above one, they hold one key each on
@@ -26,47 +28,29 @@ export class Sharding {
   readonly itemsPerShard: number
   /** How many keys a shard may see. */
   readonly keys: number
-  readonly #seed: number
+  readonly #hash: KeyedHash
   /** Bits of the hash that its fingerprint goes without. */
   readonly #unusedBits: number
 
-  /** `seed`: 32 random bits, so that IDs crowd no shard by chance twice. Who may write may still choose IDs that do. */
-  constructor(items: number, seed: number) {
+  /** `seed`: at least 16 unpredictable bytes, so that nobody can choose IDs that crowd a shard or share fingerprints. */
+  constructor(items: number, seed: Uint8Array) {
     this.count = items <= ONE_SHARD_ITEMS ? 1 : Math.ceil(items / SHARD_ITEMS)
     const mean = items / this.count
     this.itemsPerShard =
       this.count === 1 ? items : Math.ceil(mean + SPREAD_DEVIATIONS * Math.sqrt(mean))
     this.#unusedBits = this.count === 1 ? 32 - ONE_SHARD_FINGERPRINT_BITS : 0
     this.keys = Math.ceil(2 ** (32 - this.#unusedBits) / this.count)
-    this.#seed = seed
+    this.#hash = new KeyedHash(seed)
   }
 
-  /** A signed 32-bit integer: four bytes a step, then the finalizer of MurmurHash3. Never negative in one shard. */
+  /** The fingerprint of an ID: a signed 32-bit integer, never negative in one shard. */
   fingerprint(id: Uint8Array): number {
-    const { length } = id
-    let hash = this.#seed ^ length
-    let at = 0
-    for (; at + 4 <= length; at += 4) {
-      hash = step(
-        hash,
-        byte(id, at) |
-          (byte(id, at + 1) << 8) |
-          (byte(id, at + 2) << 16) |
-          (byte(id, at + 3) << 24),
-      )
-    }
-    for (; at < length; at += 1) hash = step(hash, byte(id, at))
-    return (finalize(hash) >>> this.#unusedBits) | 0
+    return (this.#hash.of(id) >>> this.#unusedBits) | 0
   }
 
-  /** The same of the ID that is `length` bytes from `start` on: in half the time. */
+  /** What `fingerprint` returns for the ID that is `length` bytes of the view from `start` on, in less time. */
   fingerprintIn(view: DataView, start: number, length: number): number {
-    const end = start + length
-    let hash = this.#seed ^ length
-    let at = start
-    for (; at + 4 <= end; at += 4) hash = step(hash, view.getInt32(at, true))
-    for (; at < end; at += 1) hash = step(hash, view.getUint8(at))
-    return (finalize(hash) >>> this.#unusedBits) | 0
+    return (this.#hash.ofPart(view, start, length) >>> this.#unusedBits) | 0
   }
 
   shardOf(fingerprint: number): number {
@@ -77,20 +61,4 @@ export class Sharding {
   keyOf(fingerprint: number): number {
     return this.count === 1 ? fingerprint : ((fingerprint >>> 0) / this.count) | 0
   }
-}
-
-function byte(bytes: Uint8Array, at: number): number {
-  return bytes[at] ?? 0
-}
-
-/** The multiplication alone would carry nothing down from the upper bits. */
-function step(hash: number, word: number): number {
-  const product = Math.imul(hash ^ word, 0x9e3779b1)
-  return product ^ (product >>> 15)
-}
-
-function finalize(hash: number): number {
-  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
-  return mixed ^ (mixed >>> 16)
 }

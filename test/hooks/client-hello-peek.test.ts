@@ -29,7 +29,12 @@ const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 function createHooks(singleUse = false) {
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    { clock: systemClock, versions: new VersionClock(systemClock), origin: 1, seed: 1 },
+    {
+      clock: systemClock,
+      versions: new VersionClock(systemClock),
+      origin: 1,
+      seed: Buffer.from('seed'),
+    },
   )
   return {
     store,

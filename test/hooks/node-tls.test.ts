@@ -42,7 +42,12 @@ function createHooks() {
   } as const
   // TLS itself reads the real clock, so the store does, too.
   const versions = new VersionClock(systemClock)
-  const store = new SessionStore(limits, { clock: systemClock, versions, origin: 1, seed: 1 })
+  const store = new SessionStore(limits, {
+    clock: systemClock,
+    versions,
+    origin: 1,
+    seed: Buffer.from('seed'),
+  })
   return {
     store,
     hooks: new LocalHooks(store, { clock: systemClock, logger: new RecordingLogger() }),

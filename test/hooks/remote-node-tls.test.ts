@@ -29,7 +29,7 @@ function createNode(path: string) {
   const clock = systemClock
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    { clock, versions: new VersionClock(clock), origin: 1, seed: 1 },
+    { clock, versions: new VersionClock(clock), origin: 1, seed: Buffer.from('seed') },
   )
   const hooks = new LocalHooks(store, { clock, logger: silentLogger })
   const caches = new Map([['ssl', hooks]])

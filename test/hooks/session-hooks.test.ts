@@ -36,7 +36,7 @@ function setup(options: SetupOptions = {}) {
     ...options.limits,
   }
   const versions = new VersionClock(clock)
-  const store = new SessionStore(limits, { clock, versions, origin: 1, seed: 1 })
+  const store = new SessionStore(limits, { clock, versions, origin: 1, seed: Buffer.from('seed') })
   const { singleUse = false } = options
   const hooks = new LocalHooks(store, { clock, logger, singleUse })
   const nowSec = clock.wallMs() / 1000

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { PlaceLookaside } from '../../src/store/place-lookaside.ts'
-import { FingerprintShard } from '../../src/store/shard.ts'
+import { Shard } from '../../src/store/shard.ts'
 import { Sharding } from '../../src/store/sharding.ts'
 
 const MOST_KEYS = 2 ** 30
@@ -43,7 +43,7 @@ test('an entry holds every key and place of every sharding', () => {
   )
   fc.assert(
     fc.property(items, (count) => {
-      const { keys, itemsPerShard } = new Sharding(count, 1)
+      const { keys, itemsPerShard } = new Sharding(count, Buffer.from('seed'))
       const lookaside = new PlaceLookaside(keys, itemsPerShard)
       for (const key of [0, keys - 1]) {
         for (const place of [0, itemsPerShard - 1]) {
@@ -63,7 +63,7 @@ test('the shard and the key within it are the fingerprint again', () => {
       fc.integer({ min: 1, max: 5_000_000 }),
       fc.uint8Array({ maxLength: 40 }),
       (items, id) => {
-        const sharding = new Sharding(items, 1)
+        const sharding = new Sharding(items, Buffer.from('seed'))
         const fingerprint = sharding.fingerprint(id)
         const key = sharding.keyOf(fingerprint) >>> 0
         assert.ok(key < sharding.keys)
@@ -83,7 +83,7 @@ test('a shard answers as a Map does, however many keys share a set', () => {
     fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
       const model = new Map<number, number>()
       const left: number[] = []
-      const shard = new FingerprintShard(1000, 8, MOST_KEYS, (slot) => left.push(slot))
+      const shard = new Shard(1000, 8, MOST_KEYS, (slot) => left.push(slot))
       const touch = (key: number) => {
         const slot = model.get(key)
         if (slot === undefined) return

@@ -99,7 +99,7 @@ test('every sequence of steps leaves the store as the model says', () => {
         clock,
         versions,
         origin: ORIGIN,
-        seed: 1,
+        seed: Buffer.from('seed'),
       })
       const model = new StoreModel(modelLimits)
       const told: string[] = []

@@ -47,6 +47,22 @@ test('an lru-cache without the method is named, too', (t) => {
   const real = LRUCache.unsafeExposeInternals
   t.after(() => Object.assign(LRUCache, { unsafeExposeInternals: real }))
   Object.assign(LRUCache, { unsafeExposeInternals: undefined })
-  assert.throws(() => new Shard(0, 3, () => {}), TypeError)
+  assert.throws(() => new Shard(0, 3, 1, () => {}), TypeError)
   assert.throws(checkLruCache, { code: 'ERR_INTERNAL' })
+})
+
+test('the last key that is deleted was not evicted, and its shard goes on as an empty one', () => {
+  const left: string[] = []
+  const shard = new Shard(10, 3, 100, (slot, isEvicted, key) => {
+    left.push(`${key} ${slot} ${isEvicted}`)
+  })
+  for (const key of [1, 2]) shard.claim(key)
+  for (const key of [1, 3, 2, 2]) shard.delete(key)
+  assert.deepEqual(left, ['1 10 false', '2 11 false'])
+  assert.equal(shard.size, 0)
+  const slots = [3, 'four', 5].map((key) => shard.claim(key))
+  assert.equal(new Set(slots).size, 3)
+  assert.ok(slots.every((slot) => slot >= 10 && slot < 13))
+  shard.evict()
+  assert.equal(left.at(-1), `3 ${slots[0]} true`)
 })

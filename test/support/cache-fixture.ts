@@ -31,7 +31,7 @@ export function createCacheFixture(
       full: 'evict',
       ...limits,
     },
-    { clock, versions: new VersionClock(clock), origin, seed: 1 },
+    { clock, versions: new VersionClock(clock), origin, seed: Buffer.from('seed') },
   )
   return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
 }

@@ -29,7 +29,7 @@ export const LIMITS: CacheLimits = {
 
 export function createCache(limits: CacheLimits): HttpCache & { readonly store: SessionStore } {
   const versions = new VersionClock(clock)
-  const store = new SessionStore(limits, { clock, versions, origin: 1, seed: 1 })
+  const store = new SessionStore(limits, { clock, versions, origin: 1, seed: Buffer.from('seed') })
   const hooks = new LocalHooks(store, { clock, logger })
   return {
     limits,

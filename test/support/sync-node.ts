@@ -52,7 +52,12 @@ export class SyncNode {
     }
     const versions = new VersionClock(clock)
     // Each node has a seed of its own: what is compared must not depend on it.
-    this.store = new SessionStore(limits, { clock, versions, origin, seed: origin * 7919 })
+    this.store = new SessionStore(limits, {
+      clock,
+      versions,
+      origin,
+      seed: Buffer.from(`seed ${origin}`),
+    })
     this.store.onChange = (change, from) => {
       if (from === 'local') this.changes.push(copyOf(change))
     }

@@ -39,7 +39,12 @@ function sClient(terminator: Terminator, ...more: string[]): Promise<string> {
 async function setup(t: TestContext) {
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    { clock: systemClock, versions: new VersionClock(systemClock), origin: 1, seed: 1 },
+    {
+      clock: systemClock,
+      versions: new VersionClock(systemClock),
+      origin: 1,
+      seed: Buffer.from('seed'),
+    },
   )
   const hooks = new LocalHooks(store, { clock: systemClock, logger: silentLogger })
   const start = async (node: string, context: string) => {

@@ -22,7 +22,12 @@ const request = 'GET / HTTP/1.0\r\n\r\n'
 function createHooks(): LocalHooks {
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    { clock: systemClock, versions: new VersionClock(systemClock), origin: 1, seed: 1 },
+    {
+      clock: systemClock,
+      versions: new VersionClock(systemClock),
+      origin: 1,
+      seed: Buffer.from('seed'),
+    },
   )
   return new LocalHooks(store, { clock: systemClock, logger: silentLogger })
 }

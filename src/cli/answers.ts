@@ -17,6 +17,8 @@ const caches = z.object({
       gets: counts,
       puts: counts,
       applied: counts,
+      /** Older nodes do not say it. */
+      peer_refusals: counts.prefault({}),
       removes: z.number(),
       evicted: z.number(),
       expired: z.number(),

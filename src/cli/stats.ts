@@ -19,7 +19,28 @@ async function stats(options: { readonly http: Address; readonly json?: boolean 
   console.log(options.json ? JSON.stringify(answer) : formatCaches(answer))
 }
 
-function formatCaches({ caches }: CachesAnswer): string {
+/** What the caches hold and did; below it, where there are any, the refusals by reason. */
+export function formatCaches(answer: CachesAnswer): string {
+  const refusals = formatRefusals(answer)
+  const table = formatTotals(answer)
+  return refusals === undefined ? table : `${table}\n\n${refusals}`
+}
+
+function formatRefusals({ caches }: CachesAnswer): string | undefined {
+  const rows = caches.flatMap(({ name, puts, peer_refusals: byPeers }) => {
+    const { stored: _stored, replaced: _replaced, ...byCallers } = puts
+    const rowsOf = (from: string, counts: Readonly<Record<string, number>>) =>
+      Object.entries(counts)
+        .filter(([, count]) => count > 0)
+        .map(([reason, count]) => [name, from, reason, count])
+    return [...rowsOf('callers', byCallers), ...rowsOf('peers', byPeers)]
+  })
+  return rows.length === 0
+    ? undefined
+    : formatTable(['cache', 'refused from', 'reason', 'puts'], rows)
+}
+
+function formatTotals({ caches }: CachesAnswer): string {
   const head = ['cache', 'items', 'limit', 'bytes', 'gets', 'hits', 'puts', 'refused', 'removes']
   const rows = caches.map((cache) => {
     const puts = total(cache.puts)

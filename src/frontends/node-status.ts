@@ -29,6 +29,7 @@ export function describeCache({ limits, singleUse, stats }: CacheStatus) {
     gets: stats.gets,
     puts: stats.puts,
     applied: stats.applied,
+    peer_refusals: stats.peerRefusals,
     removes: stats.removes,
     evicted: stats.evicted,
     expired: stats.expired,

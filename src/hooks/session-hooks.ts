@@ -8,10 +8,11 @@ import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Lookup, Lookups } from '../store/lookups.ts'
+import type { RefusedSession } from '../store/refusals.ts'
 import type { PeekedSession } from '../store/session-copies.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { SessionView } from '../store/session-view.ts'
-import type { CacheStats, PutResult } from '../store/stats.ts'
+import type { CacheStats, PutResult, RefusalReason } from '../store/stats.ts'
 import type { FoundSession, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
 
@@ -70,7 +71,9 @@ export class LocalHooks implements SessionHooks {
     if (encoded === undefined) {
       return this.#putOpaque(context, id, session, ttlMs, serverName)
     }
-    if (!isSameBytes(encoded.context, context)) return this.#store.refuse('context')
+    if (!isSameBytes(encoded.context, context)) {
+      return this.#store.refuse('context', { id, context, session })
+    }
     return this.#putEncoded(encoded, id, session, ttlMs, serverName)
   }
 
@@ -157,9 +160,9 @@ export class LocalHooks implements SessionHooks {
     return this.remove(this.#contextOf(id), id)
   }
 
-  /** Counts a put that a frontend refused by itself. */
-  refuse(result: PutResult): PutResult {
-    return this.#store.refuse(result)
+  /** Counts and logs a put that a frontend refused by itself. */
+  refuse(reason: RefusalReason, refused: RefusedSession): RefusalReason {
+    return this.#store.refuse(reason, refused)
   }
 
   /** Removes a session used least recently, whoever it is of; false when none is held. */
@@ -227,13 +230,14 @@ export class LocalHooks implements SessionHooks {
     ttlMs = this.#store.limits.timeoutMs,
     serverName = encoded.serverName,
   ): PutResult {
-    if (!isSameBytes(encoded.id, id)) return this.#store.refuse('context')
+    const { context } = encoded
+    const refused = { id, context, session }
+    if (!isSameBytes(encoded.id, id)) return this.#store.refuse('context', refused)
     // A server that does not acknowledge the name leaves it out of the session: the caller knows it still.
     if (encoded.serverName !== '' && encoded.serverName !== serverName) {
-      return this.#store.refuse('context')
+      return this.#store.refuse('context', refused)
     }
-    if (encoded.maxEarlyData !== 0) return this.#store.refuse('early_data')
-    const { context } = encoded
+    if (encoded.maxEarlyData !== 0) return this.#store.refuse('early_data', refused)
     const lifetimeMs = Math.min(ttlMs, this.#longestLifetimeMs(encoded))
     return this.#store.put({ id, context, serverName, session, ttlMs: lifetimeMs })
   }

@@ -54,6 +54,15 @@ export function collectCaches(registry: Registry, caches: readonly CacheSource[]
     labelNames: ['cache', 'result'],
     read: byResult(({ stats }) => stats.applied),
   })
+  addCounter(registry, {
+    name: 'replication_refused_total',
+    help: 'Changes of other nodes that were refused, by reason.',
+    labelNames: ['cache', 'reason'],
+    read: () =>
+      caches.flatMap(({ name, stats }) =>
+        readingsOf('reason', stats.peerRefusals, { cache: name }),
+      ),
+  })
   const counters: readonly [string, string, (cache: CacheSource) => number][] = [
     ['removes_total', 'Sessions taken out by callers.', ({ stats }) => stats.removes],
     ['evicted_total', 'Sessions pushed out by newer ones.', ({ stats }) => stats.evicted],

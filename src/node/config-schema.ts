@@ -76,9 +76,9 @@ const cache = z.strictObject({
       form: `size, 1..${MAX_KEYSIZE}`,
     }),
   blocksize: size(1, MAX_BLOCKSIZE)
-    .prefault(4096)
+    .prefault('16KiB')
     .register(notes, {
-      description: 'largest encoded session',
+      description: 'largest encoded session; memory goes by the own size of each',
       form: `size, 1..${MAX_BLOCKSIZE}`,
     }),
   timeout: duration(MAX_TIMEOUT_MS).prefault('300s').register(notes, {

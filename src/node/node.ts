@@ -90,13 +90,14 @@ export class CacheNode implements HttpBackend, StatsBackend {
       versions: new VersionClock(clock),
       origin: identity.origin,
       seed: random(SEED_BYTES),
+      logger,
     }
     this.caches = new Map(
       config.caches.map(({ limits, singleUse, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
         const hooks = new LocalHooks(store, { clock, logger, singleUse })
         const { stats } = store
-        const refuse: HttpCache['refuse'] = (result) => void store.refuse(result)
+        const refuse: HttpCache['refuse'] = (...refusal) => void store.refuse(...refusal)
         return [limits.name, { limits, stats, store, hooks, refuse, singleUse, isReplicated }]
       }),
     )

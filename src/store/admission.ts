@@ -2,7 +2,7 @@
 
 import { asBuffer } from '../base/bytes.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
-import type { PutResult } from './stats.ts'
+import type { RefusalReason } from './stats.ts'
 
 export interface NewSession {
   readonly id: Uint8Array
@@ -27,7 +27,7 @@ export class Admission {
   }
 
   /** Why this session is not taken; undefined when it is. */
-  refusalOf(entry: NewSession): PutResult | undefined {
+  refusalOf(entry: NewSession): RefusalReason | undefined {
     const { keysize, blocksize } = this.#limits
     const { id, context, session } = entry
     if (id.length === 0 || id.length > keysize) return 'keysize'

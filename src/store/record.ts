@@ -47,14 +47,16 @@ const MAX_LOOP_BYTES = 16
 export interface RecordFields {
   readonly id: Uint8Array
   readonly context: Uint8Array
-  /** Server name in UTF-8. */
-  readonly serverName: Uint8Array
+  readonly serverName: string
   readonly session: Uint8Array
+}
+
+export interface RecordStamp {
   readonly version: Version
+  /** On the monotonic clock. */
   readonly expiresAtMs: number
   /** From the put on the node that made it until `expiresAtMs`, at most MAX_TIMEOUT_MS; cut to whole milliseconds. */
   readonly lifetimeMs: number
-  readonly isTombstone: boolean
 }
 
 /** What the arena is asked for: all but its own header. */
@@ -76,25 +78,33 @@ export function largestRecordBytes({ keysize, blocksize }: CacheLimits): number 
 const NO_NAME = Buffer.alloc(0)
 
 /** A server name as it lies in a record. */
-export function nameBytes(serverName: string): Uint8Array {
+function nameBytes(serverName: string): Uint8Array {
   return serverName === '' ? NO_NAME : Buffer.from(serverName, 'utf8')
 }
 
 /** Writes an entry into a new block for this slot. */
-export function writeRecord(arena: Arena, slot: number, fields: RecordFields): void {
-  const { id, context, serverName, session, version } = fields
+export function writeRecord(
+  arena: Arena,
+  slot: number,
+  fields: RecordFields,
+  stamp: RecordStamp,
+  isTombstone = false,
+): void {
+  const { id, context, session } = fields
+  const { version, expiresAtMs, lifetimeMs } = stamp
+  const serverName = nameBytes(fields.serverName)
   const length = recordBytes(id.length, context.length, serverName.length, session.length)
   const { page, start } = arena.allocate(slot, length)
   const { bytes, words, doubles } = page
-  bytes[start + KIND] = fields.isTombstone ? TOMBSTONE : 0
+  bytes[start + KIND] = isTombstone ? TOMBSTONE : 0
   bytes[start + ID_LENGTH] = id.length
   bytes[start + CONTEXT_LENGTH] = context.length
   bytes[start + NAME_LENGTH] = serverName.length
   doubles[(start + CLOCK) >>> 3] = version.clock
   doubles[(start + ORIGIN) >>> 3] = version.origin
-  doubles[(start + EXPIRES_AT) >>> 3] = fields.expiresAtMs
+  doubles[(start + EXPIRES_AT) >>> 3] = expiresAtMs
   words[(start + SESSION_LENGTH) >>> 2] = session.length
-  words[(start + LIFETIME) >>> 2] = fields.lifetimeMs
+  words[(start + LIFETIME) >>> 2] = lifetimeMs
   let at = start + FIELDS_BYTES
   at = writeShort(bytes, at, id)
   at = writeShort(bytes, at, context)
@@ -207,8 +217,8 @@ export class RecordReader {
     return this.#equals(this.#contextAt(), this.#byte(CONTEXT_LENGTH), context)
   }
 
-  hasServerName(serverName: Uint8Array): boolean {
-    return this.#equals(this.#nameAt(), this.#byte(NAME_LENGTH), serverName)
+  hasServerName(serverName: string): boolean {
+    return this.#equals(this.#nameAt(), this.#byte(NAME_LENGTH), nameBytes(serverName))
   }
 
   copyId(): Buffer {

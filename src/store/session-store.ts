@@ -2,13 +2,15 @@
 // `onChange`; what other nodes changed comes in through `apply`.
 
 import type { Clock } from '../base/clock.ts'
+import { type Logger, silentLogger } from '../base/logger.ts'
 import { Admission, type NewSession } from './admission.ts'
 import { Arena, maxArenaBytes } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
 import type { CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
-import { largestRecordBytes, nameBytes, RecordReader, writeRecord } from './record.ts'
+import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
+import { Refusals, type RefusedSession } from './refusals.ts'
 import type { PeekedSession, StoredSession } from './session-copies.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
@@ -18,7 +20,9 @@ import {
   type CacheStats,
   createCacheStats,
   type GetResult,
+  isRefusal,
   type PutResult,
+  type RefusalReason,
 } from './stats.ts'
 import { StoredEntries } from './stored-entries.ts'
 import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type VersionClock } from './version-clock.ts'
@@ -30,10 +34,12 @@ export interface StoreOptions {
   readonly origin: number
   /** At least 16 unpredictable bytes, for the index. */
   readonly seed: Uint8Array
+  /** Told of refusals. */
+  readonly logger?: Logger
 }
 
 const NOTHING = Buffer.alloc(0)
-const NO_SESSION = { context: NOTHING, serverName: NOTHING, session: NOTHING, lifetimeMs: 0 }
+const NO_SESSION = { context: NOTHING, serverName: '', session: NOTHING }
 
 export class SessionStore {
   readonly limits: CacheLimits
@@ -50,6 +56,7 @@ export class SessionStore {
   readonly #tombstones: SessionIndex
   readonly #record: RecordReader
   readonly #admission: Admission
+  readonly #refusals: Refusals
 
   constructor(limits: CacheLimits, options: StoreOptions) {
     this.limits = limits
@@ -57,6 +64,8 @@ export class SessionStore {
     this.#versions = options.versions
     this.#origin = options.origin
     this.#admission = new Admission(limits)
+    const { logger = silentLogger } = options
+    this.#refusals = new Refusals(limits, this.stats, options.clock, logger)
     const sharding = new Sharding(limits.items, options.seed)
     const holdsId = (slot: number, id: Uint8Array) => this.#record.open(slot).hasId(id)
     this.#index = new SessionIndex(sharding, 0, {
@@ -124,14 +133,14 @@ export class SessionStore {
   /** Stores a session, or says why not; what was stored under this ID before stays in that case. */
   put(entry: NewSession): PutResult {
     const result = this.#put(entry)
+    if (isRefusal(result)) return this.refuse(result, entry)
     this.stats.puts[result] += 1
     return result
   }
 
-  /** Counts a put that was refused before it came here, and returns the result. */
-  refuse(result: PutResult): PutResult {
-    this.stats.puts[result] += 1
-    return result
+  /** Counts and logs a caller's put that is refused, and returns the reason. */
+  refuse(reason: RefusalReason, refused: RefusedSession): RefusalReason {
+    return this.#refusals.count('local', reason, refused)
   }
 
   /**
@@ -157,7 +166,10 @@ export class SessionStore {
    * copy of what that node holds, for which nothing that is held here gives way.
    */
   apply(change: Change, isLive = true): ApplyResult {
-    const result = this.#apply(change, isLive)
+    const outcome = this.#apply(change, isLive)
+    const isRefused = outcome !== 'applied' && outcome !== 'outdated'
+    if (isRefused) this.#refusals.count('peer', outcome, change)
+    const result = isRefused ? 'refused' : outcome
     this.stats.applied[result] += 1
     if (result === 'applied') this.onChange(change, 'peer')
     return result
@@ -195,9 +207,7 @@ export class SessionStore {
       return 'expired'
     }
     if (!record.hasContext(context)) return 'context_mismatch'
-    if (serverName !== undefined && !record.hasServerName(nameBytes(serverName))) {
-      return 'context_mismatch'
-    }
+    if (serverName !== undefined && !record.hasServerName(serverName)) return 'context_mismatch'
     return { session: record.copySession(), ttlMs }
   }
 
@@ -217,7 +227,7 @@ export class SessionStore {
       return 'version'
     }
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
-    this.#insert(entry, version, nowMs + ttlMs, ttlMs, old)
+    this.#insert(entry, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ttlMs }, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
@@ -235,7 +245,7 @@ export class SessionStore {
     this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
   }
 
-  #apply(change: Change, isLive: boolean): ApplyResult {
+  #apply(change: Change, isLive: boolean): 'applied' | 'outdated' | RefusalReason {
     this.#versions.observe(change.version.clock)
     const held = this.#index.find(change.id)
     const known = held ?? this.#tombstones.find(change.id)
@@ -243,23 +253,25 @@ export class SessionStore {
       const isNewer = compareVersions(change.version, this.#record.open(known).version) > 0
       if (!isNewer) return 'outdated'
     }
-    if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'refused'
+    if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'keysize'
     // A peer with a longer timeout would tell of it again each time that its lifetime is over here.
     const ageMs = (change.kind === 'put' && change.ageMs) || 0
     const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs - ageMs)
-    if (ttlMs <= 0) return 'refused'
+    if (ttlMs <= 0) return 'expired'
     const nowMs = this.#clock.monotonicMs()
     if (change.kind === 'remove') {
       const isFull = this.#tombstones.size === this.limits.items
-      if (known === undefined && isFull && !isLive) return 'refused'
+      if (known === undefined && isFull && !isLive) return 'full'
       this.#bury(change.id, change.version, nowMs + ttlMs)
       this.stats.changedWallMs = this.#versions.wallMs(nowMs)
       return 'applied'
     }
-    if (this.#admission.refusalOf(change) !== undefined) return 'refused'
+    const refusal = this.#admission.refusalOf(change)
+    if (refusal !== undefined) return refusal
     const old = this.#liveSlot(held, change.id, nowMs)
-    if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'refused'
-    this.#insert(change, change.version, nowMs + ttlMs, ageMs + ttlMs, old)
+    if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'full'
+    const { version } = change
+    this.#insert(change, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ageMs + ttlMs }, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     return 'applied'
   }
@@ -282,28 +294,13 @@ export class SessionStore {
     return true
   }
 
-  #insert(
-    entry: NewSession,
-    version: Version,
-    expiresAtMs: number,
-    lifetimeMs: number,
-    old: number | undefined,
-  ): void {
+  #insert(entry: NewSession, stamp: RecordStamp, old: number | undefined): void {
     const slot = old ?? this.#index.claim(entry.id)
     if (old !== undefined) {
       this.#index.use(entry.id)
       this.#releaseSession(old)
     }
-    writeRecord(this.#arena, slot, {
-      id: entry.id,
-      context: entry.context,
-      serverName: nameBytes(entry.serverName),
-      session: entry.session,
-      version,
-      expiresAtMs,
-      lifetimeMs,
-      isTombstone: false,
-    })
+    writeRecord(this.#arena, slot, entry, stamp)
     this.#expiry.add(slot)
     this.entries.toggle(slot)
     this.stats.storedBytes += entry.session.length
@@ -314,7 +311,8 @@ export class SessionStore {
   #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
     this.#index.delete(id)
     const slot = this.#tombstones.claimAnew(id, this.limits.items)
-    writeRecord(this.#arena, slot, { ...NO_SESSION, id, version, expiresAtMs, isTombstone: true })
+    const stamp = { version, expiresAtMs, lifetimeMs: 0 }
+    writeRecord(this.#arena, slot, { ...NO_SESSION, id }, stamp, true)
     this.#expiry.add(slot)
     this.entries.toggle(slot)
     this.#account()

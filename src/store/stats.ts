@@ -17,6 +17,11 @@ export const PUT_RESULTS = [
   'version',
 ] as const
 export type PutResult = (typeof PUT_RESULTS)[number]
+export type RefusalReason = Exclude<PutResult, 'stored' | 'replaced'>
+
+export function isRefusal(result: PutResult): result is RefusalReason {
+  return result !== 'stored' && result !== 'replaced'
+}
 
 /** What became of a peer's change; `outdated` when one at least as new is known already. */
 export const APPLY_RESULTS = ['applied', 'outdated', 'refused'] as const
@@ -25,8 +30,10 @@ export type ApplyResult = (typeof APPLY_RESULTS)[number]
 export interface CacheStats {
   readonly gets: Record<GetResult, number>
   readonly puts: Record<PutResult, number>
-  /** What became of the changes that other nodes told us. */
+  /** Changes that other nodes sent, by what became of them. */
   readonly applied: Record<ApplyResult, number>
+  /** Changes that other nodes sent and that were refused, by reason. */
+  readonly peerRefusals: Record<RefusalReason, number>
   /** Sessions taken out because a caller asked. */
   removes: number
   /** Sessions now held; never more than the cache's `items`. */
@@ -60,6 +67,15 @@ export function createCacheStats(): CacheStats {
       version: 0,
     },
     applied: { applied: 0, outdated: 0, refused: 0 },
+    peerRefusals: {
+      keysize: 0,
+      blocksize: 0,
+      context: 0,
+      full: 0,
+      expired: 0,
+      early_data: 0,
+      version: 0,
+    },
     removes: 0,
     items: 0,
     storedBytes: 0,

@@ -34,7 +34,7 @@ function inTurn() {
 
 async function openHttp({ store, hooks, logger }: CacheFixture): Promise<FrontendClient> {
   const { limits, stats } = store
-  const refuse = (result: Parameters<typeof store.refuse>[0]) => void store.refuse(result)
+  const refuse = (...refusal: Parameters<typeof store.refuse>) => void store.refuse(...refusal)
   const backend: HttpBackend = {
     nodeName: 'a',
     caches: new Map([['ssl', { limits, singleUse: false, stats, hooks, refuse }]]),

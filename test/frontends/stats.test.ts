@@ -83,7 +83,7 @@ test('the fields of uWSGI come first and mean what they mean there', async (t) =
   const [cache] = caches
   assert.deepEqual(
     [cache.name, cache.keysize, cache.max_items, cache.blocks, cache.blocksize, cache.items],
-    ['ssl', 64, 3, 3, 4096, 2],
+    ['ssl', 64, 3, 3, 16_384, 2],
   )
   // One hit; an unknown ID, another context's and an expired one are misses. The fourth pushed one out.
   assert.deepEqual([cache.hits, cache.miss, cache.full], [1, 3, 1])

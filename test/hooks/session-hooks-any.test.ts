@@ -84,6 +84,6 @@ test('a touch of opaque bytes is bound by the cache only', () => {
 
 test('a frontend’s own refusal is counted', () => {
   const { hooks, store } = setup()
-  assert.equal(hooks.refuse('blocksize'), 'blocksize')
+  assert.equal(hooks.refuse('blocksize', { sessionBytes: 5000 }), 'blocksize')
   assert.equal(store.stats.puts.blocksize, 1)
 })

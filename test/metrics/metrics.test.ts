@@ -89,6 +89,7 @@ test('there are these metrics and no others', async () => {
     'replication_entries_total counter',
     'replication_lag_seconds histogram',
     'replication_lost_total counter',
+    'replication_refused_total counter',
     'replication_repaired_total counter',
     'replication_send_errors_total counter',
     'replication_unknown_cache_total counter',

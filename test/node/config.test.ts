@@ -29,7 +29,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
           name: 'ssl',
           items: 20_000,
           keysize: 128,
-          blocksize: 4096,
+          blocksize: 16_384,
           timeoutMs: 300_000,
           full: 'evict',
         },

@@ -31,7 +31,7 @@ export function createCacheFixture(
       full: 'evict',
       ...limits,
     },
-    { clock, versions: new VersionClock(clock), origin, seed: Buffer.from('seed') },
+    { clock, versions: new VersionClock(clock), origin, seed: Buffer.from('seed'), logger },
   )
   return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
 }

@@ -37,7 +37,7 @@ export function createCache(limits: CacheLimits): HttpCache & { readonly store: 
     stats: store.stats,
     store,
     hooks,
-    refuse: (result) => void store.refuse(result),
+    refuse: (...refusal) => void store.refuse(...refusal),
   }
 }
 

@@ -5,15 +5,16 @@ import type { PeerStatus } from '../../replication/peer-status.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/synchronizer.ts'
 import type { CacheLimits } from '../../store/limits.ts'
-import type { CacheStats, PutResult } from '../../store/stats.ts'
+import type { RefusedSession } from '../../store/refusals.ts'
+import type { CacheStats, RefusalReason } from '../../store/stats.ts'
 
 export interface HttpCache {
   readonly limits: CacheLimits
   readonly singleUse: boolean
   readonly stats: CacheStats
   readonly hooks: SessionHooks
-  /** Counts a put that was refused before it came to the hooks. */
-  refuse(result: PutResult): void
+  /** Counts and logs a put that was refused before it came to the hooks. */
+  refuse(reason: RefusalReason, refused: RefusedSession): void
 }
 
 export interface Readiness {

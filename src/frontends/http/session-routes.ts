@@ -47,7 +47,10 @@ export function addSessionRoutes(
     errorHandler: (error, request: SessionRequest, reply) => {
       // Refused on the way in, but refused by a limit of the cache all the same.
       if (codeOf(error) === BODY_TOO_LARGE) {
-        backend.caches.get(request.params.cache)?.refuse('blocksize')
+        // NaN where the body came in chunks.
+        const sessionBytes = Number(request.headers['content-length'])
+        const refused = Number.isNaN(sessionBytes) ? {} : { sessionBytes }
+        backend.caches.get(request.params.cache)?.refuse('blocksize', refused)
       }
       return sendFault(reply, faultOf(error))
     },

@@ -25,6 +25,8 @@ export interface Frame {
   readonly opaque: number
   /** 0 for any. */
   readonly cas: bigint
+  /** Length of the value, also when it was not read. */
+  readonly valueBytes: number
   /** Views of the bytes that came in; empty unless `ok`. */
   readonly extras: Buffer
   readonly key: Buffer
@@ -63,6 +65,7 @@ export class BinaryParser {
       opcode: header.readUInt8(1),
       opaque: header.readUInt32BE(12),
       cas: header.readBigUInt64BE(16),
+      valueBytes: Math.max(0, bodyBytes - keyBytes - extrasBytes),
     }
     if (state === 'ok') {
       if (this.#input.length < HEADER_BYTES + bodyBytes) return undefined

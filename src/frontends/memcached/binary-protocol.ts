@@ -72,7 +72,7 @@ export class BinaryProtocol implements Protocol {
     const { stats, entries } = this.#parts
     const command = BINARY_COMMANDS.get(frame.opcode)
     if (frame.state === 'too_large') {
-      this.#fail(frame, WRITE_STATUS[entries.refuseTooLarge()])
+      this.#fail(frame, WRITE_STATUS[entries.refuseTooLarge(frame.valueBytes)])
       return 'answered'
     }
     if (frame.state === 'ok' && command !== undefined && isComplete(command, frame)) {

@@ -127,10 +127,10 @@ export class Entries {
   }
 
   /** A write whose value is larger than any that the cache takes, and was never read. */
-  refuseTooLarge(): Refusal {
+  refuseTooLarge(valueBytes: number): Refusal {
     this.#stats.puts += 1
     this.#stats.refused += 1
-    this.#hooks.refuse('blocksize')
+    this.#hooks.refuse('blocksize', { sessionBytes: valueBytes })
     return 'blocksize'
   }
 

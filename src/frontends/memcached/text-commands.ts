@@ -57,7 +57,7 @@ export type TextCommand =
   | { readonly type: 'verbosity'; readonly isQuiet: boolean }
   | MetaCommand
   /** Its data was larger than any value may be, and is skipped. */
-  | { readonly type: 'too_large'; readonly isQuiet: boolean }
+  | { readonly type: 'too_large'; readonly isQuiet: boolean; readonly valueBytes: number }
   /** The line was malformed; `isFatal` when what follows cannot be made sense of. */
   | { readonly type: 'malformed'; readonly reply: string; readonly isFatal: boolean }
   /** The peer speaks another protocol: what follows must not be carried out. */

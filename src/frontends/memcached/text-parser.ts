@@ -162,7 +162,7 @@ export class TextParser {
     }
     this.#skipBytes = command.bytes + LINE_END_BYTES
     const { problem, isQuiet } = command
-    if (problem === undefined) return { type: 'too_large', isQuiet }
+    if (problem === undefined) return { type: 'too_large', isQuiet, valueBytes: command.bytes }
     return malformed(isQuiet ? '' : problem)
   }
 

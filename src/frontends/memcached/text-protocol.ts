@@ -62,7 +62,7 @@ export class TextProtocol implements Protocol {
         this.#reply(WRITE_REPLIES[entries.write(command.write)], command.isQuiet)
         return 'answered'
       case 'too_large':
-        this.#reply(WRITE_REPLIES[entries.refuseTooLarge()], command.isQuiet)
+        this.#reply(WRITE_REPLIES[entries.refuseTooLarge(command.valueBytes)], command.isQuiet)
         return 'answered'
       case 'arithmetic':
         this.#arithmetic(command)

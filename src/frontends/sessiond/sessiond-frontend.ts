@@ -125,7 +125,7 @@ export class SessiondFrontend implements Frontend {
     const { hooks } = this.#options
     const result = isSession
       ? hooks.putOwn(id, session, lifetimeSec * 1000)
-      : hooks.refuse('context')
+      : hooks.refuse('context', { id, session })
     if (result !== 'stored' && result !== 'replaced') this.stats.refused += 1
   }
 

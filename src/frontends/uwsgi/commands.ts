@@ -39,11 +39,11 @@ export class Commands {
   }
 
   /** Counts a put whose value is larger than any that the cache takes, and was never read. */
-  refuseTooLarge(hooks: LocalHooks): void {
+  refuseTooLarge(hooks: LocalHooks, valueBytes: number): void {
     const { stats } = this.#options
     stats.puts += 1
     stats.refused += 1
-    hooks.refuse('blocksize')
+    hooks.refuse('blocksize', { sessionBytes: valueBytes })
   }
 
   /** Calls `reply` once, with nothing when there is no answer; at once, but for a clear. */

@@ -114,7 +114,7 @@ export class UwsgiFrontend implements Frontend {
     const hooks = this.#commands.hooksFor(request)
     if (hooks === undefined) end()
     else if (valueBytes > hooks.limits.blocksize) {
-      this.#commands.refuseTooLarge(hooks)
+      this.#commands.refuseTooLarge(hooks, valueBytes)
       end()
     } else if (input.length < valueBytes) return false
     else this.#commands.run(request, hooks, input.take(valueBytes), end)

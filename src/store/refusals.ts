@@ -1,0 +1,93 @@
+// Sessions that a cache refuses, a caller's and a peer's: each is counted by its reason, and one a second is logged, with
+// the size, the limit and the setting that the limit comes from.
+
+import { idPrefix } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { type LogFields, type Logger, LogLimiter } from '../base/logger.ts'
+import type { Origin } from './change.ts'
+import { type CacheLimits, MAX_CONTEXT_BYTES } from './limits.ts'
+import type { CacheStats, RefusalReason } from './stats.ts'
+
+/** What is known of a refused session. Frontends refuse some before they have read them. */
+export interface RefusedSession {
+  readonly id?: Uint8Array
+  readonly context?: Uint8Array
+  readonly session?: Uint8Array
+  /** Length of a session, or of another value, that was not read. */
+  readonly sessionBytes?: number
+}
+
+export class Refusals {
+  readonly #limits: CacheLimits
+  readonly #stats: CacheStats
+  readonly #logger: Logger
+  readonly #limiter: LogLimiter
+
+  constructor(limits: CacheLimits, stats: CacheStats, clock: Clock, logger: Logger) {
+    this.#limits = limits
+    this.#stats = stats
+    this.#logger = logger
+    this.#limiter = new LogLimiter(clock)
+  }
+
+  /** Returns the reason. `origin`: who asked for the change. */
+  count(origin: Origin, reason: RefusalReason, refused: RefusedSession): RefusalReason {
+    const { puts, peerRefusals } = this.#stats
+    const counts = origin === 'local' ? puts : peerRefusals
+    counts[reason] += 1
+    this.#log(origin, reason, refused)
+    return reason
+  }
+
+  #log(origin: Origin, reason: RefusalReason, refused: RefusedSession): void {
+    this.#limiter.pass((heldBack) => {
+      const { id, context } = refused
+      const { message, ...facts } = this.#explain(reason, refused)
+      const fields: LogFields = {
+        cache: this.#limits.name,
+        from: origin === 'local' ? 'caller' : 'peer',
+        reason,
+        ...facts,
+        ...(context !== undefined && { contextHex: Buffer.from(context).toString('hex') }),
+        ...(id !== undefined && { id: idPrefix(id) }),
+        heldBack,
+      }
+      this.#logger.warn(fields, `a session was refused: ${message}`)
+    })
+  }
+
+  #explain(
+    reason: RefusalReason,
+    { id, context, session, sessionBytes: sizeBytes = session?.length }: RefusedSession,
+  ): { readonly message: string; readonly [fact: string]: unknown } {
+    const { keysize, blocksize, items, contexts } = this.#limits
+    switch (reason) {
+      case 'keysize': {
+        const message = `its ID has ${id?.length ?? 'other than'} bytes, caches[].keysize is 1..${keysize}`
+        return { sizeBytes: id?.length, limitBytes: keysize, setting: 'keysize', message }
+      }
+      case 'blocksize': {
+        const message = `it has ${sizeBytes ?? 'too many'} bytes, caches[].blocksize is 1..${blocksize}`
+        return { sizeBytes, limitBytes: blocksize, setting: 'blocksize', message }
+      }
+      case 'full': {
+        const message = `the cache is full, caches[].items is ${items}`
+        return { sizeBytes, limitItems: items, setting: 'items', message }
+      }
+      case 'context': {
+        const isLong = context !== undefined && context.length > MAX_CONTEXT_BYTES
+        if (isLong)
+          return { message: `session ID contexts have at most ${MAX_CONTEXT_BYTES} bytes` }
+        const message = 'it belongs to another session ID context, server name or session ID'
+        if (contexts === undefined) return { message }
+        return { setting: 'contexts', message: `${message}, or to none of caches[].contexts` }
+      }
+      case 'expired':
+        return { message: 'it has no lifetime left' }
+      case 'early_data':
+        return { message: 'it allows early data, which a replicated cache cannot keep from replay' }
+      case 'version':
+        return { message: 'its ID was last changed with a version that no put can exceed' }
+    }
+  }
+}

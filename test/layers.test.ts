@@ -26,7 +26,7 @@ const TABLE: Record<
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
   metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'uwsgi'] },
-  terminator: { from: ['base', 'hooks', 'metrics'] },
+  terminator: { from: ['base', 'session', 'hooks', 'metrics'] },
   node: {
     from: [
       'base',

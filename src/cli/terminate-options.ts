@@ -16,6 +16,7 @@ import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
 import { PROXY_VERSIONS, type ProxyVersion } from '../terminator/proxy-header.ts'
+import { Revocations } from '../terminator/revocation.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../terminator/stats.ts'
 import type { TerminatorConfig } from '../terminator/terminator-process.ts'
 import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
@@ -41,6 +42,7 @@ export interface TerminateOptions {
   readonly minVersion: TlsVersion
   readonly alpn?: readonly string[]
   readonly clientCa?: string
+  readonly clientCrl?: string
   readonly proxyProtocol?: ProxyVersion
   readonly acceptProxyProtocol?: readonly Subnet[]
   readonly metrics?: HostAddress
@@ -106,6 +108,10 @@ export function addTerminateOptions(command: Command): Command {
     )
     .option('--alpn <names>', 'application protocols, best first, with commas between', protocols)
     .option('--client-ca <file>', 'PEM; clients must show a certificate signed by one of these')
+    .option(
+      '--client-crl <file>',
+      'PEM; certificates that are revoked, one list for each authority in --client-ca',
+    )
     .addOption(
       new Option('--proxy-protocol <version>', 'tell backends who the client is').choices(
         PROXY_VERSIONS,
@@ -172,6 +178,13 @@ export function readTerminatorConfig(options: TerminateOptions): TerminatorConfi
   }
   const clientCa =
     options.clientCa === undefined ? undefined : readPem('--client-ca', options.clientCa)
+  if (options.clientCrl !== undefined && clientCa === undefined) {
+    throw new TlscachedError('ERR_USAGE', '--client-crl: needs --client-ca')
+  }
+  const revocations =
+    options.clientCrl === undefined || clientCa === undefined
+      ? undefined
+      : new Revocations(readPem('--client-crl', options.clientCrl), clientCa)
   const hosts = createVirtualHosts(
     cert.map((file, index) => ({
       name: file,
@@ -189,6 +202,7 @@ export function readTerminatorConfig(options: TerminateOptions): TerminatorConfi
     minVersion: options.minVersion,
     ...(options.alpn !== undefined && { alpn: options.alpn }),
     ...(clientCa !== undefined && { clientCa }),
+    ...(revocations !== undefined && { revocations }),
     node: { address: node, cache: options.cache, isInsecure },
     sessionTimeoutSec: Math.ceil(options.sessionTimeout / 1000),
     deadlineMs: options.deadline,

@@ -5,24 +5,27 @@ import cluster from 'node:cluster'
 import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { systemClock } from '../base/clock.ts'
-import { TlscachedError } from '../base/errors.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
 import { readVersion } from '../base/version.ts'
 import { TerminatorMetrics } from '../terminator/metrics.ts'
 import { MetricsServer } from '../terminator/metrics-server.ts'
+import { warnWhenExpired } from '../terminator/revocation.ts'
 import {
   createTerminatorProcess,
+  type TerminatorConfig,
   type TerminatorProcess,
 } from '../terminator/terminator-process.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
-import { WorkerReplacement } from '../terminator/worker-replacement.ts'
 import { type Stop, stopOnSignal } from './stop-on-signal.ts'
 import {
   addTerminateOptions,
   readTerminatorConfig,
   type TerminateOptions,
 } from './terminate-options.ts'
+
+const RELOAD_FAILED = 'reading files again failed, everything stays as it was'
 
 export function terminateCommand(): Command {
   const command = new Command('terminate').description(
@@ -42,7 +45,7 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
   // comes just as the others stop is held by nobody, open, until this one ends, too.
   cluster.schedulingPolicy = cluster.SCHED_NONE
   const logger = loggerOf(options, 'primary')
-  checkOptions(options)
+  let config = checkOptions(options)
   const { processes, drain: drainMs } = options
   const pool = new WorkerPool({ processes, fork, drainMs, logger })
   const source = new TerminatorMetrics(readVersion(), () => pool.stats())
@@ -58,9 +61,14 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
   // The pool waits no longer than its processes may drain.
   const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   if (process.send !== undefined) stopWithParent(stop)
-  const check = () => checkOptions(options)
-  const replacement = new WorkerReplacement({ check, replace: () => pool.replace(), logger })
-  process.on('SIGHUP', () => void replacement.ask())
+  process.on('SIGHUP', () => {
+    try {
+      config = checkOptions(options)
+      pool.reload()
+    } catch (error) {
+      logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
+    }
+  })
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
     for (const address of await pool.start()) sayListening('tls', address, options)
@@ -68,6 +76,8 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
     await metrics.stop()
     throw error
   }
+  // It ends with the process, which a signal ends.
+  warnWhenExpired(() => config.revocations, systemClock, logger)
   if (metricsAddress) sayListening('metrics', formatAddress(metricsAddress), options)
 }
 
@@ -81,9 +91,12 @@ function stopWithParent(stop: Stop): void {
   process.channel?.unref()
 }
 
-/** Whatever is wrong with files and options shows here, once. Opens nothing. */
-function checkOptions(options: TerminateOptions): void {
-  createProcess(options, silentLogger)
+/** Throws ERR_USAGE for whatever is wrong with files and options. Opens nothing. */
+function checkOptions(options: TerminateOptions): TerminatorConfig {
+  const config = readTerminatorConfig(options)
+  config.revocations?.checkTimes(systemClock.wallMs())
+  createProcess(config, silentLogger)
+  return config
 }
 
 function runWorker(options: TerminateOptions): void {
@@ -94,7 +107,14 @@ function runWorker(options: TerminateOptions): void {
   }
   const create = (number: number) => {
     process.title = `tlscached terminate ${number}`
-    return createProcess(options, loggerOf(options, `process ${number}`))
+    const logger = loggerOf(options, `process ${number}`)
+    const running = createProcess(readTerminatorConfig(options), logger)
+    return {
+      start: () => running.start(),
+      stop: (drainMs: number) => running.stop(drainMs),
+      readStats: () => running.readStats(),
+      reload: () => reload(running, options, logger),
+    }
   }
   const worker = new Worker(channel, create, options.drain)
   // The primary may be told alone, or all processes at once by a terminal or a service manager.
@@ -103,8 +123,17 @@ function runWorker(options: TerminateOptions): void {
   process.on('SIGHUP', () => {})
 }
 
-function createProcess(options: TerminateOptions, logger: Logger): TerminatorProcess {
-  const config = readTerminatorConfig(options)
+/** The first process has checked the files, but they may have changed since. */
+function reload(running: TerminatorProcess, options: TerminateOptions, logger: Logger): void {
+  try {
+    running.reload(readTerminatorConfig(options))
+    logger.info({}, 'certificates, keys and revocation lists were read again')
+  } catch (error) {
+    logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
+  }
+}
+
+function createProcess(config: TerminatorConfig, logger: Logger): TerminatorProcess {
   try {
     return createTerminatorProcess(config, { clock: systemClock, logger })
   } catch (error) {

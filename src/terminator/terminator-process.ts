@@ -8,8 +8,9 @@ import { connectHooks } from '../hooks/remote-hooks.ts'
 import { BackendPool } from './backend-pool.ts'
 import type { ProxyVersion } from './proxy-header.ts'
 import { createRelay } from './relay.ts'
+import type { Revocations } from './revocation.ts'
 import type { CacheCallStats, TerminatorStats, TlsVersion } from './stats.ts'
-import { TlsFront } from './tls-front.ts'
+import { type FrontIdentity, TlsFront } from './tls-front.ts'
 import type { VirtualHosts } from './virtual-hosts.ts'
 
 export interface TerminatorConfig {
@@ -19,6 +20,8 @@ export interface TerminatorConfig {
   readonly alpn?: readonly string[]
   /** PEM; clients must show a certificate that one of these signed. */
   readonly clientCa?: string
+  /** Revocation lists of the authorities in `clientCa`. */
+  readonly revocations?: Revocations
   readonly sessionTimeoutSec: number
   /** Where the sessions are kept: address and cache as connectHooks takes them. */
   readonly node: {
@@ -95,6 +98,11 @@ export class TerminatorProcess {
     await this.#front.stop(drainMs)
     this.#backends.stop()
     await this.#hooks.close()
+  }
+
+  /** See TlsFront. */
+  reload(identity: FrontIdentity): void {
+    this.#front.reload(identity)
   }
 
   readStats(): TerminatorStats {

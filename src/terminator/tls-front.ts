@@ -17,6 +17,7 @@ import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.
 import { listen } from './listen.ts'
 import type { Endpoints } from './proxy-header.ts'
 import { isLikeProxyHeader, readProxyHeader } from './proxy-reader.ts'
+import type { Revocations } from './revocation.ts'
 import type { TerminatorStats, TlsVersion } from './stats.ts'
 import { createTerminatorStats, type FailureReason, failureReason } from './stats.ts'
 import type { VirtualHost, VirtualHosts } from './virtual-hosts.ts'
@@ -33,6 +34,8 @@ export interface TlsFrontOptions {
   readonly alpn?: readonly string[]
   /** PEM; clients must show a certificate that one of these signed. */
   readonly clientCa?: string
+  /** Revocation lists of the authorities in `clientCa`. */
+  readonly revocations?: Revocations
   /** Lifetime that the sessions made here have. */
   readonly sessionTimeoutSec: number
   readonly handshakeTimeoutMs: number
@@ -54,6 +57,9 @@ export interface ClientOrigin {
   serverName: string
 }
 
+/** What a terminator proves itself with, and whom it believes: the part of its options that can be read again. */
+export type FrontIdentity = Pick<TlsFrontOptions, 'hosts' | 'clientCa' | 'revocations'>
+
 interface Connection {
   readonly socket: Socket
   readonly handshakeTimer: Timer
@@ -70,8 +76,11 @@ export class TlsFront {
   readonly #isBalancer: (host: string) => boolean
   readonly #refusals: LogLimiter
   readonly #listeners: TcpServer[] = []
-  readonly #servers = new Map<VirtualHost, Server>()
-  readonly #bindings: SessionCacheBinding[] = []
+  #identity: FrontIdentity
+  #servers = new Map<VirtualHost, Server>()
+  #bindings: SessionCacheBinding[] = []
+  /** Bindings of before a reload, by what detaches them. */
+  readonly #retired = new Map<Timer, readonly SessionCacheBinding[]>()
   /** Open connections by the addresses of both ends, which no two have at the same time. */
   readonly #connections = new Map<string, Connection>()
   /** Connections that ended a moment ago without a handshake and are not counted yet. */
@@ -82,9 +91,39 @@ export class TlsFront {
   /** Throws what Node says of certificates and options that it cannot use. */
   constructor(options: TlsFrontOptions) {
     this.#options = options
+    this.#identity = options
     this.#isBalancer = createAddressMatcher(options.balancers ?? [])
     this.#refusals = new LogLimiter(options.clock)
-    for (const host of options.hosts.all) this.#servers.set(host, this.#createServer(host))
+    this.#createServers()
+  }
+
+  /**
+   * Uses other certificates, authorities and revocation lists for handshakes that begin from now on; connections stay.
+   * Throws what Node says of certificates that it cannot use, and then everything stays as it was.
+   */
+  reload(identity: FrontIdentity): void {
+    const [before, servers, bindings] = [this.#identity, this.#servers, this.#bindings]
+    try {
+      this.#identity = identity
+      this.#createServers()
+    } catch (error) {
+      this.#identity = before
+      this.#servers = servers
+      this.#bindings = bindings
+      throw error
+    }
+    // Handshakes that have begun end with the servers that they began with.
+    const timer = this.#options.clock.after(this.#options.handshakeTimeoutMs, () => {
+      detachAll(bindings)
+      this.#retired.delete(timer)
+    })
+    this.#retired.set(timer, bindings)
+  }
+
+  #createServers(): void {
+    this.#servers = new Map()
+    this.#bindings = []
+    for (const host of this.#identity.hosts.all) this.#servers.set(host, this.#createServer(host))
   }
 
   /** Where it listens, with the ports that the kernel chose. Rejects with ERR_LISTEN. */
@@ -106,7 +145,12 @@ export class TlsFront {
       await new Promise<void>((resolve) => this.#onEmpty.push(resolve))
     }
     timer.cancel()
-    for (const binding of this.#bindings) binding.detach()
+    detachAll(this.#bindings)
+    for (const [retirement, bindings] of this.#retired) {
+      retirement.cancel()
+      detachAll(bindings)
+    }
+    this.#retired.clear()
   }
 
   /** A copy, without what it cannot know: of cache and backends. */
@@ -132,7 +176,8 @@ export class TlsFront {
   }
 
   #createServer(host: VirtualHost): Server {
-    const { alpn, clientCa, hooks, deadlineMs, clock, logger } = this.#options
+    const { clientCa, revocations } = this.#identity
+    const { alpn, hooks, deadlineMs, clock, logger } = this.#options
     const server = createTlsServer({
       cert: host.cert,
       key: host.key,
@@ -144,6 +189,7 @@ export class TlsFront {
       sessionTimeout: this.#options.sessionTimeoutSec,
       ...(alpn !== undefined && { ALPNProtocols: [...alpn] }),
       ...(clientCa !== undefined && { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
+      ...(revocations !== undefined && { crl: [...revocations.pems] }),
     })
     const { context } = host
     const shared = { context, clock, logger, ...(deadlineMs !== undefined && { deadlineMs }) }
@@ -196,7 +242,8 @@ export class TlsFront {
 
   #readHello(connection: Connection): void {
     const { socket, origin } = connection
-    const { clock, hosts } = this.#options
+    const { clock } = this.#options
+    const { hosts } = this.#identity
     readHello(socket, clock, (hello) => {
       connection.isHealthCheck = false
       if (hello === undefined && beginsWithProxyHeader(socket)) {
@@ -227,6 +274,13 @@ export class TlsFront {
       return
     }
     connection.handshakeTimer.cancel()
+    // OpenSSL has checked the certificate in a full handshake, and does not look at it again in a resumed one.
+    const certificate = this.#identity.revocations && client.getPeerX509Certificate()
+    if (certificate && this.#identity.revocations?.isRevoked(certificate)) {
+      connection.failure = 'client_certificate'
+      client.destroy()
+      return
+    }
     connection.isSecure = true
     // From now on a client may end its side first and still get its answer: see relay.ts.
     client.allowHalfOpen = true
@@ -279,6 +333,10 @@ export class TlsFront {
   #breakOff(): void {
     for (const { socket } of this.#connections.values()) socket.destroy()
   }
+}
+
+function detachAll(bindings: readonly SessionCacheBinding[]): void {
+  for (const binding of bindings) binding.detach()
 }
 
 /** Looks at the bytes that were read and put back, and leaves them there. */

@@ -7,9 +7,11 @@ import { terminatorStatsSchema } from './stats.ts'
 const start = z.object({ kind: z.literal('start'), process: z.number() })
 /** To a worker: accept nothing more, end when the last connection has. */
 const drain = z.object({ kind: z.literal('drain') })
+/** To a worker: read certificates, keys and revocation lists again. */
+const reload = z.object({ kind: z.literal('reload') })
 /** To a worker: say what you counted. */
 const ask = z.object({ kind: z.literal('ask') })
-export const toWorkerSchema = z.discriminatedUnion('kind', [start, drain, ask])
+export const toWorkerSchema = z.discriminatedUnion('kind', [start, drain, reload, ask])
 export type ToWorker = z.output<typeof toWorkerSchema>
 
 /** From a worker, first of all: it listens to messages now; earlier ones would be lost. */

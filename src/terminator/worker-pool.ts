@@ -1,5 +1,5 @@
 // The workers of a terminator as its primary sees them: one in each place. Puts another one where one ended,
-// gathers what they counted, replaces them one after the other, and has them drain.
+// gathers what they counted, and has them read their files again, or drain.
 
 import { type Clock, systemClock, type Timer } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
@@ -57,8 +57,6 @@ interface Running {
   readonly startedMs: number
   /** As last heard. */
   stats: TerminatorStats
-  /** Whether nobody takes its place when it ends. */
-  isLeaving: boolean
 }
 
 type Heard = FromWorker | { readonly kind: 'exit' }
@@ -110,12 +108,9 @@ export class WorkerPool {
     }
   }
 
-  /**
-   * Puts a fresh worker in each place, one after the other, and has the old one drain once that listens.
-   * Rejects when one cannot start: the old ones that are left stay. One at a time: see WorkerReplacement.
-   */
-  async replace(): Promise<void> {
-    for (const place of this.#places) await this.#replaceIn(place)
+  /** Has all workers read their files again. One that starts now reads them anyway. */
+  reload(): void {
+    for (const { handle } of this.#running) handle.send({ kind: 'reload' })
   }
 
   /** Has all workers drain, and ends those that take too long. Whether all ended by themselves. */
@@ -152,7 +147,6 @@ export class WorkerPool {
       handle: this.#options.fork(),
       startedMs: this.#clock.monotonicMs(),
       stats: createTerminatorStats(),
-      isLeaving: false,
     }
     this.#running.add(running)
     running.handle.onMessage((received) => {
@@ -168,7 +162,7 @@ export class WorkerPool {
       this.#running.delete(running)
       place.past = addStats(place.past, withoutState(running.stats))
       this.#tell(running, { kind: 'exit' })
-      if (!this.#isStopping && !running.isLeaving) this.#restartLater(running, how)
+      if (!this.#isStopping) this.#restartLater(running, how)
     })
     return running
   }
@@ -183,20 +177,6 @@ export class WorkerPool {
       this.#restarts += 1
       this.#fork(place)
     })
-  }
-
-  async #replaceIn(place: Place): Promise<void> {
-    const old = this.#of(place)
-    // One that is about to start is fresh anyway.
-    if (old.length === 0 || this.#isStopping) return
-    const fresh = this.#fork(place)
-    fresh.isLeaving = true
-    await this.#untilListening(fresh)
-    fresh.isLeaving = false
-    for (const running of old) {
-      running.isLeaving = true
-      running.handle.send({ kind: 'drain' })
-    }
   }
 
   #untilListening(running: Running): Promise<readonly string[]> {

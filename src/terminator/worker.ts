@@ -9,6 +9,8 @@ import { type FromWorker, toWorkerSchema } from './worker-messages.ts'
 export interface WorkerProcess {
   start(): Promise<readonly Address[]>
   stop(drainMs: number): Promise<void>
+  /** Reads files again and logs how that went. */
+  reload(): void
   readStats(): TerminatorStats
 }
 
@@ -35,6 +37,7 @@ export class Worker {
       const message = toWorkerSchema.parse(received)
       if (message.kind === 'start') void this.#start(message.process)
       else if (message.kind === 'drain') void this.drain()
+      else if (message.kind === 'reload') this.#process?.reload()
       else this.#tellStats(() => {})
     })
     channel.send({ kind: 'ready' }, () => {})

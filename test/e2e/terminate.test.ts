@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -263,7 +263,8 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     assert.deepEqual(workersOf(terminator), old)
     copyFileSync(next.keyFile, renewedKey)
     terminator.child.kill('SIGHUP')
-    await until('all were replaced', () => terminator.log().includes('all processes were replaced'))
+    await until('they were read again', () => terminator.log().includes('were read again'))
+    assert.deepEqual(workersOf(terminator), old)
     const fresh = await greet(address, { servername: 'shop.test' })
     const serial = (socket: typeof open) => socket.getPeerCertificate().serialNumber
     assert.notEqual(serial(fresh), serial(open))
@@ -274,7 +275,50 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     )
     open.write('bye')
     assert.equal(await readAll(open), 'bye')
-    await until('the old one has gone', () => !workersOf(terminator).includes(old[0] ?? 0))
+  })
+
+  test('a revocation list: read again at SIGHUP, kept when the new one is wrong', async () => {
+    const list = join(folder.path, 'list.pem')
+    writeFileSync(list, folder.makeCrl(authority, []))
+    const terminator = await start(0, [
+      ...['--client-ca', authority.certFile, '--client-crl', list, '--processes', '2'],
+      ...['--log-level', 'info'],
+    ])
+    const proof = ['-cert', person.certFile, '-key', person.keyFile]
+    const other = folder.make({ commonName: 'other', issuer: authority })
+    const otherProof = ['-cert', other.certFile, '-key', other.keyFile]
+    for (const version of VERSIONS) {
+      const args = [`-${version}`, '-sess_out', file(`revoked-${version}`), ...proof]
+      assert.equal(await connect(terminator, 'shop.test', args), 'New')
+    }
+    const open = await greet(tlsOf(terminator), {
+      servername: 'shop.test',
+      cert: person.cert,
+      key: person.key,
+    })
+    open.write('a')
+    await once(open, 'data')
+    const old = workersOf(terminator)
+    writeFileSync(list, folder.makeCrl(authority, [person], { nextUpdate: '20260101000000Z' }))
+    terminator.child.kill('SIGHUP')
+    await until('the mistake is told', () => terminator.log().includes('expired at 2026-01-01'))
+    await connect(terminator, 'shop.test', ['-tls1_3', ...proof])
+    writeFileSync(list, folder.makeCrl(authority, [person]))
+    terminator.child.kill('SIGHUP')
+    await until('both have read it', () => {
+      return terminator.log().split('were read again').length === 1 + PROCESSES
+    })
+    for (const version of VERSIONS) {
+      const offer = [`-${version}`, '-sess_in', file(`revoked-${version}`)]
+      await withEachAlone(terminator, async () => {
+        await assert.rejects(connect(terminator, 'shop.test', [...offer, ...proof]))
+        await assert.rejects(connect(terminator, 'shop.test', [`-${version}`, ...proof]))
+        assert.equal(await connect(terminator, 'shop.test', [`-${version}`, ...otherProof]), 'New')
+      })
+    }
+    assert.deepEqual(workersOf(terminator), old)
+    open.write('bye')
+    assert.match(await readAll(open), /bye$/)
   })
 
   test('SIGTERM: what is open may end, nothing new begins, exit code 0', async () => {
@@ -325,27 +369,6 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     assert.deepEqual([code, stdout], [1, ''])
     assert.equal(stderr, `cannot listen on ${listen}: EADDRINUSE\n`)
   })
-
-  const mistakes: readonly (readonly [string, readonly string[], RegExp])[] = [
-    ['a node on another machine', ['--node', '192.0.2.1:1'], /^--node: .*--insecure\n$/],
-    ['a cache that is none', ['--node', rpcOf(0), '--cache', '?'], /^--cache must be .*\n$/],
-    [
-      'a range of balancers that is none',
-      ['--node', rpcOf(0), '--accept-proxy-protocol', '192.0.2.0/33'],
-      /^error: option '--accept-proxy-protocol <cidr>' .*"192\.0\.2\.0\/33" is not an IP address/,
-    ],
-    ['an option that is none', ['--node', rpcOf(0), '--nodes', '1'], /^error: unknown option/],
-  ]
-  for (const [name, flags, message] of mistakes) {
-    test(`${name}: exit code 2, one line`, async () => {
-      const { code, stdout, stderr } = await runCli([
-        ...['terminate', '--listen', '127.0.0.1:1', '--backend', '[::1]:1', ...flags],
-        ...['--cert', shop.certFile, '--key', shop.keyFile],
-      ])
-      assert.deepEqual([code, stdout], [2, ''])
-      assert.match(stderr, message)
-    })
-  }
 })
 
 /** It still listens, whoever took the connection. */

@@ -1,7 +1,8 @@
 // Certificates for a test, made by the openssl program in a folder of their own.
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -47,6 +48,35 @@ export class CertificateFolder {
       cert: readFileSync(certFile, 'utf8'),
       key: readFileSync(keyFile, 'utf8'),
     }
+  }
+
+  /** The revocation list of an authority, PEM. Times are as openssl takes them: `20300101000000Z`. */
+  makeCrl(
+    authority: CertificateFiles,
+    revoked: readonly CertificateFiles[],
+    { lastUpdate = '20200101000000Z', nextUpdate = '20990101000000Z' } = {},
+  ): string {
+    this.#count += 1
+    const base = join(this.path, `crl-${this.#count}`)
+    const lines = revoked.map(({ cert }) => {
+      const { serialNumber } = new X509Certificate(cert)
+      return ['R', '990101000000Z', '200101000000Z', serialNumber, 'unknown', '/CN=x'].join('\t')
+    })
+    writeFileSync(`${base}.txt`, lines.map((line) => `${line}\n`).join(''))
+    writeFileSync(
+      `${base}.cnf`,
+      `[ca]\ndefault_ca = own\n[own]\ndatabase = ${base}.txt\ndefault_md = sha256\n`,
+    )
+    execFileSync(
+      'openssl',
+      [
+        ...['ca', '-config', `${base}.cnf`, '-gencrl', '-out', `${base}.pem`],
+        ...['-cert', authority.certFile, '-keyfile', authority.keyFile],
+        ...['-crl_lastupdate', lastUpdate, '-crl_nextupdate', nextUpdate],
+      ],
+      { stdio: 'ignore' },
+    )
+    return readFileSync(`${base}.pem`, 'utf8')
   }
 
   remove(): void {

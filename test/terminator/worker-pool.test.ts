@@ -6,7 +6,6 @@ import { createTerminatorStats, type TerminatorStats } from '../../src/terminato
 import type { FromWorker, ToWorker } from '../../src/terminator/worker-messages.ts'
 import { type WorkerHandle, WorkerPool } from '../../src/terminator/worker-pool.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { until } from '../support/latch.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
 class FakeWorker implements WorkerHandle {
@@ -198,46 +197,11 @@ test('a worker that comes up while all stop is not started', async () => {
   assert.equal(await stopped, true)
 })
 
-test('replacing: one after the other, the old one drains when the new one listens', async (t) => {
-  const { pool, clock, workers, worker } = await started(t)
-  worker(0).count(3)
-  const replaced = pool.replace()
-  assert.equal(workers.length, 3)
-  assert.equal(worker(0).isDraining, false)
-  worker(2).listen()
-  await until('the next one is replaced', () => workers.length === 4)
-  assert.deepEqual([worker(0).isDraining, worker(1).isDraining], [true, false])
-  worker(3).listen()
-  await replaced
-  assert.equal(worker(1).isDraining, true)
-  assert.deepEqual(fullOf((await pool.stats()).processes), [3, 0])
-  worker(0).end('code 0')
-  worker(1).end('code 0')
-  clock.advance(60_000)
-  assert.equal(workers.length, 4)
-  const { processes, restarts } = await pool.stats()
-  assert.deepEqual([fullOf(processes), restarts], [[3, 0], 0])
-  worker(2).end('SIGSEGV')
-  clock.advance(100)
-  assert.equal(workers.length, 5)
-})
-
-test('replacing ends at the first that cannot start; the old ones stay', async (t) => {
-  const { pool, clock, workers, worker } = await started(t)
-  const replaced = pool.replace()
-  worker(2).say({ kind: 'failed', message: 'no' })
-  worker(2).end('code 1')
-  await assert.rejects(replaced, { message: 'no' })
-  clock.advance(60_000)
-  assert.equal(workers.length, 3)
-  assert.equal(
-    workers.some(({ isDraining }) => isDraining),
-    false,
-  )
-  const again = pool.replace()
-  assert.equal(workers.length, 4)
-  worker(3).listen()
-  await until('the next one is replaced', () => workers.length === 5)
-  worker(4).listen()
-  await again
+test('reloading reaches every worker that runs, and replaces none', async (t) => {
+  const { pool, workers, worker } = await started(t)
+  worker(0).end('SIGSEGV')
+  pool.reload()
+  const reloads = workers.map(({ told }) => told.filter(({ kind }) => kind === 'reload').length)
+  assert.deepEqual(reloads, [0, 1])
+  assert.equal(workers.length, 2)
 })

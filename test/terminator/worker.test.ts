@@ -10,12 +10,14 @@ function setUp(changes: Partial<WorkerProcess> = {}) {
   const said: string[] = []
   const exits: number[] = []
   const stops: number[] = []
+  const reloads: string[] = []
   let tell: (message: unknown) => void = () => {}
   const process: WorkerProcess = {
     start: async () => [{ host: '127.0.0.1', port: 443 }],
     stop: async (drainMs) => {
       stops.push(drainMs)
     },
+    reload: () => reloads.push('reload'),
     readStats: createTerminatorStats,
     ...changes,
   }
@@ -37,7 +39,7 @@ function setUp(changes: Partial<WorkerProcess> = {}) {
     return process
   }
   const worker = new Worker(channel, create, 7000)
-  return { worker, said, exits, stops, numbers, tell: (message: unknown) => tell(message) }
+  return { worker, said, exits, stops, reloads, numbers, tell: (message: unknown) => tell(message) }
 }
 
 test('starts when it is told which one it is, and drains once', async () => {
@@ -65,4 +67,14 @@ test('one that never started drains at once', async () => {
   const { worker, said, exits } = setUp()
   await worker.drain()
   assert.deepEqual([said, exits], [['ready'], [0]])
+})
+
+test('reads files again when it runs; before that it will read them anyway', async () => {
+  const { reloads, said, tell } = setUp()
+  tell({ kind: 'reload' })
+  assert.deepEqual(reloads, [])
+  tell({ kind: 'start', process: 1 })
+  await until('it listens', () => said.includes('listening'))
+  tell({ kind: 'reload' })
+  assert.deepEqual(reloads, ['reload'])
 })

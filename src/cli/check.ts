@@ -5,6 +5,7 @@ import { TlscachedError } from '../base/errors.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { ConfigError, type ConfigProblem, formatProblem } from '../node/config-error.ts'
 import { formatReference } from '../node/config-reference.ts'
+import { findWarnings } from '../node/config-warnings.ts'
 import { keyringOf } from '../node/keys.ts'
 import { addConfigOptions, configPath, readCommandConfig } from './config-options.ts'
 import { INVALID } from './exit-codes.ts'
@@ -17,7 +18,7 @@ interface CheckOptions {
 export function checkCommand(): Command {
   const command = new Command('check')
     .description('Check a configuration as serve would read it, keys included.')
-    .option('--json', 'print {"ok":..,"problems":[..]}')
+    .option('--json', 'print {"ok":..,"problems":[..],"warnings":[..]}')
     .option('--reference', 'print the reference of all settings instead, as a Markdown table')
   return addConfigOptions(command).action(check)
 }
@@ -28,22 +29,32 @@ function check(file: string | undefined, options: CheckOptions, command: Command
     return
   }
   const path = configPath(file, command)
-  const problems = findProblems(path ?? 'config', () => readCommandConfig(file, command))
+  const { config, problems } = readChecked(path ?? 'config', () => readCommandConfig(file, command))
   const isOk = problems.length === 0
-  if (options.json) console.log(JSON.stringify({ ok: isOk, problems }))
-  else if (isOk) console.log(`${path ?? 'the configuration'} is valid`)
-  else for (const problem of problems) console.error(formatProblem(problem))
+  const warnings = config === undefined ? [] : findWarnings(config)
+  if (options.json) console.log(JSON.stringify({ ok: isOk, problems, warnings }))
+  else {
+    for (const problem of problems) console.error(formatProblem(problem))
+    for (const { key, message } of warnings) console.error(`warning: ${key}: ${message}`)
+    if (isOk) console.log(`${path ?? 'the configuration'} is valid`)
+  }
   if (!isOk) process.exitCode = INVALID
 }
 
-function findProblems(where: string, read: () => NodeConfig): readonly ConfigProblem[] {
+interface Checked {
+  /** Undefined when there are problems. */
+  readonly config?: NodeConfig
+  readonly problems: readonly ConfigProblem[]
+}
+
+function readChecked(where: string, read: () => NodeConfig): Checked {
   try {
-    const { replication } = read()
-    if (replication !== undefined) keyringOf(replication)
-    return []
+    const config = read()
+    if (config.replication !== undefined) keyringOf(config.replication)
+    return { config, problems: [] }
   } catch (error) {
-    if (error instanceof ConfigError) return error.problems
+    if (error instanceof ConfigError) return { problems: error.problems }
     if (!(error instanceof TlscachedError) || error.code === 'ERR_USAGE') throw error
-    return [{ where, key: 'replication', message: error.message }]
+    return { problems: [{ where, key: 'replication', message: error.message }] }
   }
 }

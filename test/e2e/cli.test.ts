@@ -136,7 +136,14 @@ describe('check', () => {
   test('as a document', async () => {
     const { code, stdout } = await runCli(['check', wrong, '--json'])
     assert.equal(code, 2)
-    assert.deepEqual(JSON.parse(stdout), { ok: false, problems })
+    assert.deepEqual(JSON.parse(stdout), { ok: false, problems, warnings: [] })
+  })
+
+  test('warnings on standard error, and exit code 0', async () => {
+    const args = ['check', '--caches', '[{name: a, contexts: [www.test]}]']
+    const { code, stdout, stderr } = await runCli([...args, '--frontends-memcached', '127.0.0.1:1'])
+    assert.deepEqual([code, stdout], [0, 'the configuration is valid\n'])
+    assertOneLine(stderr, /^warning: caches\[0\]\.contexts: "www\.test" is text/)
   })
 
   test('flags are checked, too', async () => {

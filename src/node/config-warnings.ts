@@ -1,0 +1,92 @@
+// What a valid configuration says that will hardly work as meant: for `tlscached check`, which looks at files and folders
+// as they are on this machine now.
+
+import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Address } from '../base/address.ts'
+import type { CacheConfig, NodeConfig } from './config.ts'
+
+export interface ConfigWarning {
+  /** Dotted, as in `caches[0].contexts`. */
+  readonly key: string
+  readonly message: string
+}
+
+/** Apache's: an MD5 in lower-case hexadecimal digits. */
+const APACHE_CONTEXT = /^[0-9a-f]{32}$/
+const PRINTABLE = /^[\x20-\x7e]+$/
+const GROUP_AND_OTHERS = 0o077
+const DEFAULT_TLS_PORT = 443
+
+/** `uid`: the user that checks, undefined where there are none. */
+export function findWarnings(config: NodeConfig, uid = process.getuid?.()): ConfigWarning[] {
+  const caches = config.caches.flatMap((cache, index) => [
+    ...contextWarnings(config, cache, `caches[${index}].contexts`),
+    ...reachWarnings(config, cache, `caches[${index}]`),
+  ])
+  return [...caches, ...folderWarnings(config), ...keysWarnings(config, uid)]
+}
+
+/** Over memcached and sessiond the context is the one in the session's own bytes, as the terminator has put it there. */
+function contextWarnings({ frontends }: NodeConfig, cache: CacheConfig, key: string) {
+  const { name, contexts = [] } = cache.limits
+  const isBehind = frontends.cache === name
+  const warnings: ConfigWarning[] = []
+  for (const context of isBehind ? contexts : []) {
+    const text = Buffer.from(context).toString('latin1')
+    if (!PRINTABLE.test(text) || APACHE_CONTEXT.test(text)) continue
+    if (frontends.memcached !== undefined) {
+      const example = `${text}:${DEFAULT_TLS_PORT}`
+      const hash = createHash('md5').update(example).digest('hex')
+      const message = `"${text}" is text, but the sessions of Apache, which come over frontends.memcached, carry the MD5 of "ServerName:port" in hex: for "${example}" that is ${hash}`
+      warnings.push({ key, message })
+    }
+    if (frontends.sessiond !== undefined) {
+      const message = `"${text}" is text: the sessions of stunnel, which come over frontends.sessiond, carry the name of its service, as in [${text}]`
+      warnings.push({ key, message })
+    }
+  }
+  return warnings
+}
+
+/** HTTP, rpc and uwsgi reach every cache, memcached and sessiond the one of `frontends.cache`. */
+function reachWarnings(
+  { frontends, uwsgiListeners }: NodeConfig,
+  { limits }: CacheConfig,
+  key: string,
+) {
+  const { http, rpc, uwsgi, memcached, sessiond } = frontends
+  const { name } = limits
+  const isReached =
+    [http, rpc, uwsgi].some((frontend) => frontend !== undefined) ||
+    (frontends.cache === name && (memcached ?? sessiond) !== undefined) ||
+    uwsgiListeners.some(({ cache }) => cache === name)
+  if (isReached) return []
+  const message = `no frontend reaches the cache "${name}": nobody can get or put a session here`
+  return [{ key, message }]
+}
+
+function folderWarnings({ frontends }: NodeConfig): ConfigWarning[] {
+  const { http, memcached, rpc, stats, uwsgi } = frontends
+  const addresses: Record<string, Address | undefined> = { http, memcached, rpc, stats, uwsgi }
+  const warnings: ConfigWarning[] = []
+  for (const [name, address] of Object.entries(addresses)) {
+    if (address === undefined || !('path' in address)) continue
+    const folder = dirname(address.path)
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) continue
+    const message = `there is no folder ${folder} on this machine: make it, or let RuntimeDirectory= of the unit make it`
+    warnings.push({ key: `frontends.${name}`, message })
+  }
+  return warnings
+}
+
+/** Whoever checks as root can read files that the user of the service cannot. */
+function keysWarnings({ replication }: NodeConfig, uid: number | undefined): ConfigWarning[] {
+  const file = replication?.keysFile
+  if (file === undefined || uid !== 0) return []
+  const status = statSync(file, { throwIfNoEntry: false })
+  if (status === undefined || status.uid !== 0 || (status.mode & GROUP_AND_OTHERS) !== 0) return []
+  const message = `only root can read ${file}: a unit with User= needs it as LoadCredential=, or owned by that user`
+  return [{ key: 'replication.keys_file', message }]
+}

@@ -8,17 +8,38 @@ const DAY_MS = 86_400_000
 /** Above it, and below 0, setTimeout warns on standard error and waits 1 ms. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
-beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }))
+/** What setTimeout was called with and clearTimeout has not taken back. */
+let pending: { readonly callback: () => void; readonly delayMs: number }[] = []
+
+beforeEach(() => {
+  pending = []
+  mock.method(globalThis, 'setTimeout', (callback: () => void, delayMs: number) => {
+    const timeout = { callback, delayMs }
+    pending.push(timeout)
+    return timeout
+  })
+  mock.method(globalThis, 'clearTimeout', (timeout: unknown) => {
+    pending = pending.filter((one) => one !== timeout)
+  })
+})
 afterEach(() => mock.reset())
 
+/** Lets the oldest timeout end; its delay in milliseconds. */
+function next(): number | undefined {
+  const timeout = pending.shift()
+  timeout?.callback()
+  return timeout?.delayMs
+}
+
 test('no delay reaches setTimeout that it warns of', () => {
-  const timeout = mock.method(globalThis, 'setTimeout')
   for (const delayMs of [-3, -0.5, 0, 0.5, 1, LONGEST_TIMEOUT_MS, 30 * DAY_MS, 1e300]) {
-    systemClock.after(delayMs, () => {}).cancel()
+    systemClock.after(delayMs, () => {})
   }
-  const delaysMs = timeout.mock.calls.map(({ arguments: args }) => args[1])
   const longest = LONGEST_TIMEOUT_MS
-  assert.deepEqual(delaysMs, [0, 0, 0, 0.5, 1, longest, longest, longest])
+  assert.deepEqual(
+    pending.map(({ delayMs }) => delayMs),
+    [0, 0, 0, 0.5, 1, longest, longest, longest],
+  )
 })
 
 test('a delay that is past runs in the next turn, and can be cancelled until then', () => {
@@ -26,7 +47,8 @@ test('a delay that is past runs in the next turn, and can be cancelled until the
   systemClock.after(-5, () => ran.push('kept'))
   systemClock.after(-5, () => ran.push('cancelled')).cancel()
   assert.deepEqual(ran, [])
-  mock.timers.tick(1)
+  assert.equal(next(), 0)
+  assert.equal(next(), undefined)
   assert.deepEqual(ran, ['kept'])
 })
 
@@ -35,23 +57,16 @@ test('a delay of 80 days ends after 80 days', () => {
   systemClock.after(80 * DAY_MS, () => {
     runs += 1
   })
-  for (let passed = 0; passed < 3; passed += 1) mock.timers.tick(LONGEST_TIMEOUT_MS)
-  const leftMs = 80 * DAY_MS - 3 * LONGEST_TIMEOUT_MS
-  mock.timers.tick(leftMs - 1)
-  assert.equal(runs, 0)
-  mock.timers.tick(1)
-  assert.equal(runs, 1)
-  mock.timers.tick(100 * DAY_MS)
-  assert.equal(runs, 1)
+  let passedMs = 0
+  while (runs === 0) passedMs += next() ?? assert.fail('nothing is pending any more')
+  assert.equal(passedMs, 80 * DAY_MS)
+  assert.deepEqual(pending, [])
 })
 
 test('a delay of 80 days can be cancelled on its way', () => {
-  let runs = 0
-  const timer = systemClock.after(80 * DAY_MS, () => {
-    runs += 1
-  })
-  mock.timers.tick(60 * DAY_MS)
+  const timer = systemClock.after(80 * DAY_MS, () => {})
+  for (let passed = 0; passed < 3; passed += 1) next()
+  assert.equal(pending.length, 1)
   timer.cancel()
-  mock.timers.tick(60 * DAY_MS)
-  assert.equal(runs, 0)
+  assert.deepEqual(pending, [])
 })

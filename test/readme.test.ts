@@ -8,6 +8,7 @@ import { replaceReference } from '../src/node/config-reference.ts'
 import { createNode } from '../src/node/node.ts'
 import { RepeaterNode } from '../src/node/repeater-node.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
+import { readReleases, sentenceOf } from './releases/node-releases.ts'
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const PACKAGE: { dependencies: Record<string, string>; scripts: Record<string, string> } =
@@ -67,7 +68,11 @@ test('every dependency has its reason', () => {
 })
 
 test('every script that is named exists', () => {
-  const named = [...README.matchAll(/npm run (?:-s )?(\w+)/g)].map(([, name = '']) => name)
+  const named = [...README.matchAll(/npm run (?:-s )?([\w:]+)/g)].map(([, name = '']) => name)
   assert.ok(named.length >= 4)
   for (const name of named) assert.ok(name in PACKAGE.scripts, name)
+})
+
+test('the Node.js releases are those that the tests run on', () => {
+  assert.ok(README.includes(sentenceOf(readReleases())), 'run: npm run raise:releases')
 })

@@ -13,6 +13,9 @@ import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/version-clock.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 import { startTerminator, type Terminator } from '../../src/terminator/terminator.ts'
+import { whyWithout } from '../support/programs.ts'
+
+const skip = whyWithout('openssl', 'version')
 
 /** Runs `openssl s_client` for one request and gives back all it printed. */
 function sClient(terminator: Terminator, ...more: string[]): Promise<string> {
@@ -65,7 +68,7 @@ async function setup(t: TestContext) {
   return { store, start, sessionFile: join(directory, 'session.pem') }
 }
 
-test('openssl s_client: made on one terminator, resumed on the other', async (t) => {
+test('openssl s_client: made on one terminator, resumed on the other', { skip }, async (t) => {
   const { store, start, sessionFile } = await setup(t)
   const a = await start('edge-a', 'shop.example')
   const b = await start('edge-b', 'shop.example')
@@ -81,7 +84,9 @@ test('openssl s_client: made on one terminator, resumed on the other', async (t)
   assert.match(await sClient(a, '-sess_in', sessionFile), /^New, TLSv1\.2/m)
 })
 
-test('openssl s_client: under another session ID context it is a new session', async (t) => {
+test('openssl s_client: under another session ID context it is a new session', {
+  skip,
+}, async (t) => {
   const { store, start, sessionFile } = await setup(t)
   const a = await start('edge-a', 'shop.example')
   const b = await start('edge-b', 'bank.example')

@@ -5,8 +5,13 @@ import type { PutResult } from '../store/stats.ts'
 /** What a get gives back; the bytes are the caller's own copy. */
 export interface FoundSession {
   readonly session: Buffer
-  /** Lifetime left, > 0. */
+  /** Lifetime left in milliseconds, > 0. */
   readonly ttlMs: number
+  /**
+   * Whether sessions that a TLS 1.3 handshake makes out of this one may live longer than it: `renew` of the cache. false when
+   * it is left out.
+   */
+  readonly isRenewable?: boolean
 }
 
 export type Awaitable<T> = T | Promise<T>

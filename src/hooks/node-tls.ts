@@ -1,22 +1,24 @@
 // Joins a Node.js TLS server (tls, https, http2, fastify's) to a session cache.
 //
-// Node asks with 'resumeSession' and tells with 'newSession', and holds the handshake until its callback
-// is called: so that is called exactly once, at the deadline at the latest, whatever the cache does.
+// Node asks with 'resumeSession' and holds the handshake until its callback is called: so that is called exactly
+// once, at the deadline at the latest, whatever the cache does. It tells with 'newSession', whose callback is called at
+// once: a put never holds a handshake.
 //
 // For TLS 1.3 Node asks for a random number, and in no version it tells the server name. Both are in the
 // ClientHello, which hello-peek.ts reads. OpenSSL takes what Node answers for the first pre-shared key that
 // the client names, whichever that is: so that one and no other is looked up.
 
-import { constants } from 'node:crypto'
-import { DEFAULT_MAX_VERSION, type Server, type TLSSocket } from 'node:tls'
+import { executionAsyncResource } from 'node:async_hooks'
+import type { Server, TLSSocket } from 'node:tls'
 import { idPrefix } from '../base/bytes.ts'
 import { type Clock, systemClock, type Timer } from '../base/clock.ts'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
 import { type Logger, LogLimiter, silentLogger } from '../base/logger.ts'
-import { isSameBytes, toContext } from '../session/context.ts'
-import { TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
-import { HelloPeek } from './hello-peek.ts'
-import type { Awaitable, SessionHooks } from './hooks.ts'
+import { isContextOf, isSameBytes, toContext } from '../session/context.ts'
+import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
+import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
+import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'
+import { checkServer, keepSetup, speaksTls13, watchSiblings } from './server-setup.ts'
 import { createSessionCacheStats, isRefused, type SessionCacheStats } from './stats.ts'
 
 const DEFAULT_DEADLINE_MS = 50
@@ -57,11 +59,24 @@ export function attachSessionCache(
   return binding
 }
 
+/** The session that a client names. */
 interface Offer {
   readonly id: Buffer
   readonly isTls13: boolean
   /** undefined: not known. */
   readonly serverName: string | undefined
+}
+
+/** The session that a connection was given, and when on the monotonic clock its lifetime ends. */
+interface Given {
+  readonly endsAtMs: number
+  readonly isRenewable: boolean
+}
+
+/** What Node.js keeps of a TLS connection (TLSWrap): internal, so everything of it may be missing. */
+interface TlsHandle {
+  readonly loadSession?: (session: Uint8Array) => void
+  readonly isSessionReused?: () => boolean
 }
 
 class Binding implements SessionCacheBinding {
@@ -71,11 +86,16 @@ class Binding implements SessionCacheBinding {
   readonly #context: Buffer
   readonly #deadlineMs: number
   readonly #clock: Clock
-  readonly #logger: Logger
+  readonly #logger: Logger | undefined
   readonly #failures: LogLimiter
   readonly #peek: HelloPeek | undefined
   /** Ends each wait for the cache that goes on now. */
   readonly #waits = new Set<() => void>()
+  readonly #given = new WeakMap<PeekedConnection, Given>()
+  /** Ends what was begun at the server beside its events. */
+  readonly #undo: (() => void)[] = []
+  /** Whether this release of Node.js binds contexts to server names; undefined before it made a session. */
+  #isNameBound: boolean | undefined
 
   constructor(server: Server, hooks: SessionHooks, context: Buffer, options: AttachOptions) {
     this.#server = server
@@ -83,17 +103,21 @@ class Binding implements SessionCacheBinding {
     this.#context = context
     this.#deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
     this.#clock = options.clock ?? systemClock
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = options.logger
     this.#failures = new LogLimiter(this.#clock)
     const isPeeking = options.readsClientHello ?? true
     this.#peek = isPeeking ? new HelloPeek(server, this.#clock) : undefined
   }
 
   attach(): void {
+    const server = this.#server
     this.#peek?.attach()
-    this.#server.on('resumeSession', this.#onResumeSession)
-    this.#server.on('newSession', this.#onNewSession)
-    this.#server.on('secureConnection', this.#onSecureConnection)
+    server.on('resumeSession', this.#onResumeSession)
+    server.on('newSession', this.#onNewSession)
+    server.on('secureConnection', this.#onSecureConnection)
+    const report = (problem: string) => this.#reportProblem(problem)
+    this.#undo.push(keepSetup(server, this.#context, report))
+    this.#undo.push(watchSiblings(server, this.#context, () => report(UNJOINED_SIBLING)))
   }
 
   detach(): void {
@@ -101,6 +125,7 @@ class Binding implements SessionCacheBinding {
     this.#server.off('resumeSession', this.#onResumeSession)
     this.#server.off('newSession', this.#onNewSession)
     this.#server.off('secureConnection', this.#onSecureConnection)
+    for (const undo of this.#undo.splice(0)) undo()
     for (const end of this.#waits) end()
   }
 
@@ -108,45 +133,55 @@ class Binding implements SessionCacheBinding {
     sessionId: Buffer,
     callback: (error: Error | null, session: Buffer | null) => void,
   ) => {
-    const offer = this.#offerOf(sessionId)
+    const connection = this.#peek?.current
+    const offer = this.#offerOf(connection, sessionId)
     if (offer === undefined) {
       callback(null, null)
       return
     }
     const { id, serverName } = offer
+    const handle: TlsHandle = executionAsyncResource()
     this.stats.offered += 1
     const ask = () => this.#hooks.get(this.#context, id, serverName)
     this.#call(ask, id, (found) => {
-      const session =
-        found !== undefined && this.#isUsable(offer, found.session) ? found.session : null
-      if (session !== null) this.stats.found += 1
-      else if (found !== undefined) this.#fail(id, 'the cache gave back another session')
+      const session = found === undefined ? undefined : this.#usableSession(offer, found)
+      if (found === undefined || session === undefined) {
+        callback(null, null)
+        return
+      }
+      this.stats.found += 1
+      if (connection !== undefined) this.#given.set(connection, this.#toGiven(found))
       callback(null, session)
+      if (offer.isTls13) this.#giveAgain(handle, session)
     })
   }
 
   readonly #onNewSession = (id: Buffer, session: Buffer, callback: () => void) => {
-    const hello = this.#peek?.current
-    const isTls13 = tryReadEncodedSession(session)?.protocolVersion === TLS_1_3
+    // Node.js 20 loses what the application writes in 'secureConnection' when this is called later.
+    callback()
+    const connection = this.#peek?.current
+    const encoded = tryReadEncodedSession(session)
+    const isTls13 = encoded?.protocolVersion === TLS_1_3
     // Under a server name that nobody knows it could be resumed under another one.
-    const isFindable = this.#peek === undefined ? !isTls13 : hello !== undefined
+    const isFindable = this.#peek === undefined ? !isTls13 : connection?.hello !== undefined
     if (!isFindable) {
       this.stats.skipped += 1
-      callback()
       return
     }
-    this.#call(
-      () => this.#hooks.put(this.#context, id, session, undefined, hello?.serverName),
-      id,
-      (result) => {
-        if (result !== undefined && isRefused(result)) this.stats.refused[result] += 1
-        else if (result !== undefined) this.stats.stored += 1
-        callback()
-      },
-    )
+    if (encoded !== undefined) {
+      this.#isNameBound = !isSameBytes(encoded.context, this.#context)
+    }
+    const ttlMs = this.#lifetimeOf(connection)
+    const serverName = connection?.hello?.serverName
+    const put = () => this.#hooks.put(this.#context, id, session, ttlMs, serverName)
+    this.#call(put, id, (result) => {
+      if (result !== undefined && isRefused(result)) this.stats.refused[result] += 1
+      else if (result !== undefined) this.stats.stored += 1
+    })
   }
 
   readonly #onSecureConnection = (socket: TLSSocket) => {
+    this.stats.handshakes += 1
     if (socket.isSessionReused()) this.stats.accepted += 1
   }
 
@@ -190,9 +225,9 @@ class Binding implements SessionCacheBinding {
   }
 
   /** What to look up for the connection that Node asks about; undefined when there is nothing to find. */
-  #offerOf(sessionId: Buffer): Offer | undefined {
+  #offerOf(connection: PeekedConnection | undefined, sessionId: Buffer): Offer | undefined {
     if (this.#peek === undefined) return { id: sessionId, isTls13: false, serverName: undefined }
-    const hello = this.#peek.current
+    const hello = connection?.hello
     if (hello === undefined) return undefined
     const { serverName, pskIdentity } = hello
     if (!hello.offersTls13 || !speaksTls13(this.#server)) {
@@ -201,23 +236,75 @@ class Binding implements SessionCacheBinding {
     return pskIdentity && { id: pskIdentity, isTls13: true, serverName }
   }
 
-  /** OpenSSL would break off a handshake over another session, where a miss costs nothing. */
-  #isUsable({ id, isTls13 }: Offer, session: unknown): boolean {
-    if (!(session instanceof Uint8Array)) return false
-    const encoded = tryReadEncodedSession(session)
+  /**
+   * The session as it was found, when TLS may have it: OpenSSL would break off a handshake over another session, where a miss
+   * costs nothing. A session of a release that writes contexts the other way is such a miss.
+   */
+  #usableSession(offer: Offer, found: FoundSession): Buffer | undefined {
+    const session: unknown = found.session
+    const encoded = session instanceof Uint8Array ? tryReadEncodedSession(session) : undefined
+    if (encoded === undefined || !this.#isSession(encoded, offer)) {
+      this.#fail(offer.id, 'the cache gave back another session')
+      return undefined
+    }
+    const isNameBound = !isSameBytes(encoded.context, this.#context)
+    if (this.#isNameBound !== undefined && this.#isNameBound !== isNameBound) {
+      this.stats.otherRelease += 1
+      return undefined
+    }
+    return found.session
+  }
+
+  #isSession(encoded: EncodedSession, { id, isTls13 }: Offer): boolean {
     return (
-      encoded !== undefined &&
       isSameBytes(encoded.id, id) &&
-      isSameBytes(encoded.context, this.#context) &&
+      isContextOf(encoded.context, this.#context, encoded.serverName) &&
       (encoded.protocolVersion === TLS_1_3) === isTls13
     )
+  }
+
+  /**
+   * Gives TLS the session once more. When the client's first key share is none that the server takes, OpenSSL answers with a
+   * HelloRetryRequest and asks again after the second ClientHello, but Node.js answers once. Without a retry TLS does not
+   * ask again, and lets it go with the connection.
+   */
+  #giveAgain(handle: TlsHandle, session: Buffer): void {
+    if (typeof handle.loadSession === 'function') handle.loadSession(session)
+    else this.#reportProblem(NO_RETRY)
+  }
+
+  #toGiven({ ttlMs, isRenewable = false }: FoundSession): Given {
+    return { endsAtMs: this.#clock.monotonicMs() + ttlMs, isRenewable }
+  }
+
+  /**
+   * Longest lifetime in milliseconds for a session that this handshake makes; undefined where the cache decides. A session
+   * made by a resumed handshake lives no longer than the one it came from, so that the cache's `timeout` bounds the time
+   * since the last full handshake and the last look at a client's certificate.
+   */
+  #lifetimeOf(connection: PeekedConnection | undefined): number | undefined {
+    const given = connection && this.#given.get(connection)
+    if (given === undefined || given.isRenewable) return undefined
+    const handle: TlsHandle = executionAsyncResource()
+    // When it is not known whether TLS took the session, the shorter lifetime is the safe one.
+    const isFull = typeof handle.isSessionReused === 'function' && !handle.isSessionReused()
+    return isFull ? undefined : given.endsAtMs - this.#clock.monotonicMs()
   }
 
   #fail(id: Buffer, reason: string): void {
     this.stats.failed += 1
     this.#failures.pass((heldBack) => {
-      this.#logger.warn({ id: idPrefix(id), reason, heldBack }, 'the session cache failed')
+      const logger = this.#logger ?? silentLogger
+      logger.warn({ id: idPrefix(id), reason, heldBack }, 'the session cache failed')
     })
+  }
+
+  /** Tells once about what keeps sessions from resuming, at the moment it happens; without a logger, as a warning of Node. */
+  #reportProblem(problem: string): void {
+    if (this.stats.problem === problem) return
+    this.stats.problem = problem
+    if (this.#logger === undefined) process.emitWarning(problem, 'TlscachedWarning')
+    else this.#logger.warn({}, problem)
   }
 }
 
@@ -225,53 +312,9 @@ function isPromise<T>(answer: Awaitable<T>): answer is Promise<T> {
   return typeof answer === 'object' && answer !== null && 'then' in answer
 }
 
-/** Refuses a server with which nothing would ever be stored or found, or whose handshakes would break. */
-function checkServer(server: Server, context: Buffer, readsClientHello: boolean): void {
-  const secureOptions = readOption(server, 'secureOptions')
-  const hasNoTicket =
-    typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_NO_TICKET) !== 0
-  if (!hasNoTicket) {
-    throw new TlscachedError(
-      'ERR_SERVER',
-      'the TLS server hands out session tickets and never asks a cache: ' +
-        'set its secureOptions to crypto.constants.SSL_OP_NO_TICKET',
-    )
-  }
-  const own = readOption(server, 'sessionIdContext')
-  if (typeof own !== 'string' || !isSameBytes(Buffer.from(own, 'utf8'), context)) {
-    throw new TlscachedError(
-      'ERR_SERVER',
-      'the TLS server has another session ID context: ' +
-        'set its sessionIdContext to the context given here, on every server that shares sessions',
-    )
-  }
-  if (readOption(server, 'minVersion') === 'TLSv1.3' && !readsClientHello) {
-    throw new TlscachedError(
-      'ERR_SERVER',
-      'the TLS server speaks TLS 1.3 only, which never finds a session without the ClientHello: ' +
-        'set readsClientHello, or its minVersion to TLSv1.2',
-    )
-  }
-  if (server.listenerCount('resumeSession') > 0) {
-    throw new TlscachedError(
-      'ERR_SERVER',
-      "the TLS server has a 'resumeSession' listener already: two answers would break the connection",
-    )
-  }
-}
-
-/** Whether a client that speaks TLS 1.3 gets it. */
-function speaksTls13(server: Server): boolean {
-  const secureOptions = readOption(server, 'secureOptions')
-  const isSwitchedOff =
-    typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_NO_TLSv1_3) !== 0
-  const secureProtocol = readOption(server, 'secureProtocol')
-  const isOneVersion = typeof secureProtocol === 'string' && /^TLSv1/.test(secureProtocol)
-  const maxVersion = readOption(server, 'maxVersion') ?? DEFAULT_MAX_VERSION
-  return !isSwitchedOff && !isOneVersion && maxVersion === 'TLSv1.3'
-}
-
-/** Node keeps the options it was created with on the server, under their own names. */
-function readOption(server: Server, name: string): unknown {
-  return Reflect.get(server, name)
-}
+const UNJOINED_SIBLING =
+  'another TLS server of this process accepts connections with the same session ID context and is not joined to the cache: ' +
+  'a framework that listens on "localhost" has one server for 127.0.0.1 and one for ::1; give it one address, or join each'
+const NO_RETRY =
+  'this release of Node.js does not let a session be given to TLS twice: ' +
+  'TLS 1.3 clients whose first key share the server does not take make full handshakes'

@@ -122,7 +122,9 @@ export class RemoteHooks implements SessionHooks {
     const outcome = await this.#call({ kind: 'get', cache: this.#cache, context, id, serverName })
     if (typeof outcome !== 'string' && outcome.kind === 'found') {
       gets.hit += 1
-      return { session: Buffer.from(outcome.session), ttlMs: outcome.ttlMs }
+      const { ttlMs, isRenewable } = outcome
+      const session = Buffer.from(outcome.session)
+      return { session, ttlMs, ...(isRenewable === true && { isRenewable }) }
     }
     if (typeof outcome !== 'string' && outcome.kind === 'miss') gets.miss += 1
     else gets[this.#failureOf(outcome)] += 1

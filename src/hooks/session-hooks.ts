@@ -3,7 +3,7 @@
 import { idPrefix } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
-import { checkContext, isSameBytes } from '../session/context.ts'
+import { checkContext, isContextOf, isSameBytes } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
 import type { Version } from '../store/change.ts'
 import type { CacheLimits } from '../store/limits.ts'
@@ -28,6 +28,8 @@ export interface LocalHooksOptions {
   readonly logger: Logger
   /** A get of a TLS 1.3 session takes it out, on every node as soon as that hears of it. */
   readonly singleUse?: boolean
+  /** Whether sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
+  readonly renew?: boolean
 }
 
 /** Answers at once, from memory. Everything but a context that is too long is a result, not an error. */
@@ -38,6 +40,7 @@ export class LocalHooks implements SessionHooks {
   readonly #logger: Logger
   readonly #mismatches: LogLimiter
   readonly #isSingleUse: boolean
+  readonly #isRenewing: boolean
   #isTogether = false
   /** When the gets that go on together began, and how many they are. */
   #togetherMs = 0
@@ -49,6 +52,7 @@ export class LocalHooks implements SessionHooks {
     this.#logger = options.logger
     this.#mismatches = new LogLimiter(options.clock)
     this.#isSingleUse = options.singleUse ?? false
+    this.#isRenewing = options.renew ?? false
   }
 
   get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
@@ -71,10 +75,10 @@ export class LocalHooks implements SessionHooks {
     if (encoded === undefined) {
       return this.#putOpaque(context, id, session, ttlMs, serverName)
     }
-    if (!isSameBytes(encoded.context, context)) {
+    if (!isContextOf(encoded.context, context, encoded.serverName)) {
       return this.#store.refuse('context', { id, context, session })
     }
-    return this.#putEncoded(encoded, id, session, ttlMs, serverName)
+    return this.#putEncoded(encoded, context, id, session, ttlMs, serverName)
   }
 
   remove(context: Uint8Array, id: Uint8Array): boolean {
@@ -143,7 +147,7 @@ export class LocalHooks implements SessionHooks {
     const encoded = this.#read(id, session)
     return encoded === undefined
       ? this.#putOpaque(NO_CONTEXT, id, session, ttlMs)
-      : this.#putEncoded(encoded, id, session, ttlMs)
+      : this.#putEncoded(encoded, this.#operatorContextOf(encoded), id, session, ttlMs)
   }
 
   /** Gives what is stored a new lifetime; undefined when there is nothing. */
@@ -189,7 +193,7 @@ export class LocalHooks implements SessionHooks {
     if (found === 'context_mismatch') this.#reportMismatch(id)
     if (typeof found === 'string') return undefined
     if (this.#isSingleUse && isTls13(found.session)) this.#store.remove(id, context)
-    return found
+    return this.#isRenewing ? { ...found, isRenewable: true } : found
   }
 
   #getAny(id: Uint8Array, nowMs: number): SessionView | undefined {
@@ -223,14 +227,15 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id, context, serverName, session, ttlMs })
   }
 
+  /** `context` is the operator's, whichever way the session's own bytes have it. */
   #putEncoded(
     encoded: EncodedSession,
+    context: Uint8Array,
     id: Uint8Array,
     session: Uint8Array,
     ttlMs = this.#store.limits.timeoutMs,
     serverName = encoded.serverName,
   ): PutResult {
-    const { context } = encoded
     const refused = { id, context, session }
     if (!isSameBytes(encoded.id, id)) return this.#store.refuse('context', refused)
     // A server that does not acknowledge the name leaves it out of the session: the caller knows it still.
@@ -240,6 +245,12 @@ export class LocalHooks implements SessionHooks {
     if (encoded.maxEarlyData !== 0) return this.#store.refuse('early_data', refused)
     const lifetimeMs = Math.min(ttlMs, this.#longestLifetimeMs(encoded))
     return this.#store.put({ id, context, serverName, session, ttlMs: lifetimeMs })
+  }
+
+  /** The configured context that the session was made under; without such a list, the one in its bytes. */
+  #operatorContextOf({ context, serverName }: EncodedSession): Uint8Array {
+    const configured = this.#store.limits.contexts
+    return configured?.find((one) => isContextOf(context, one, serverName)) ?? context
   }
 
   #longestLifetimeMs(encoded: EncodedSession): number {

@@ -98,6 +98,10 @@ const cache = z.strictObject({
     description: 'whether the sessions of this cache go to the peers of `replication.listen`',
     form: 'true or false',
   }),
+  renew: flag().prefault(false).register(notes, {
+    description: 'resumed TLS 1.3 handshakes make sessions of full lifetime, not of what is left',
+    form: 'true or false',
+  }),
   single_use: flag().prefault(false).register(notes, {
     description: 'a get takes a TLS 1.3 session out (RFC 8446 8.1); between nodes best effort',
     form: 'true or false',

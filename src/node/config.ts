@@ -27,6 +27,8 @@ export interface CacheConfig {
   readonly limits: CacheLimits
   /** A get of a TLS 1.3 session takes it out. */
   readonly singleUse: boolean
+  /** Sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
+  readonly renew: boolean
   /** Whether its changes go to our own nodes. */
   readonly isReplicated: boolean
 }
@@ -178,6 +180,7 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
   return {
     limits: contexts === undefined ? limits : { ...limits, contexts },
     singleUse: parsed.single_use,
+    renew: parsed.renew,
     isReplicated: parsed.replicate,
   }
 }

@@ -93,9 +93,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
       logger,
     }
     this.caches = new Map(
-      config.caches.map(({ limits, singleUse, isReplicated }) => {
+      config.caches.map(({ limits, singleUse, renew, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
-        const hooks = new LocalHooks(store, { clock, logger, singleUse })
+        const hooks = new LocalHooks(store, { clock, logger, singleUse, renew })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (...refusal) => void store.refuse(...refusal)
         return [limits.name, { limits, stats, store, hooks, refuse, singleUse, isReplicated }]

@@ -1,10 +1,14 @@
 // The session ID context: a session may only be resumed under the one it was made under.
 
+import { hash } from 'node:crypto'
 import { asBuffer } from '../base/bytes.ts'
 import { TlscachedError } from '../base/errors.ts'
 
 /** OpenSSL: SSL_MAX_SID_CTX_LENGTH. */
 export const MAX_CONTEXT_BYTES = 32
+/** SHA-256. */
+const NAME_BOUND_BYTES = 32
+const ZERO_BYTE = Buffer.alloc(1)
 
 /** Text as UTF-8, bytes as they are. Throws ERR_CONTEXT above 32 bytes; nothing is ever cut off. */
 export function toContext(value: string | Uint8Array): Buffer {
@@ -20,6 +24,26 @@ export function checkContext(context: Uint8Array): void {
     'ERR_CONTEXT',
     `a session ID context has at most ${MAX_CONTEXT_BYTES} bytes, this one has ${context.length}`,
   )
+}
+
+/**
+ * What a Node.js server with this `sessionIdContext` writes into its sessions as their context, 32 bytes, in releases since
+ * November 2026 (22.23.5, 24.22.3: "tls: don't allow TLS resumption to change SNI"): SHA-256 of the context, a zero byte and
+ * the server name as the client sent it, one byte a character. Earlier releases write the context itself.
+ */
+export function nameBoundContext(context: Uint8Array, serverName: string): Buffer {
+  const name = Buffer.from(serverName, 'latin1')
+  return hash('sha256', Buffer.concat([context, ZERO_BYTE, name]), 'buffer')
+}
+
+/**
+ * Whether `written`, the context in a session's own bytes, says that the session was made under the operator's `context`:
+ * as OpenSSL writes it, or as Node.js binds it to the session's own `serverName`.
+ */
+export function isContextOf(written: Uint8Array, context: Uint8Array, serverName: string): boolean {
+  if (isSameBytes(written, context)) return true
+  if (written.length !== NAME_BOUND_BYTES) return false
+  return isSameBytes(written, nameBoundContext(context, serverName))
 }
 
 /** Whether both have the same bytes. Contexts and session IDs are public: no need for constant time. */

@@ -60,7 +60,13 @@ export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal'] as con
 export type HooksError = (typeof HOOKS_ERRORS)[number]
 
 export type HooksResult =
-  | { readonly kind: 'found'; readonly session: Buffer; readonly ttlMs: number }
+  | {
+      readonly kind: 'found'
+      readonly session: Buffer
+      readonly ttlMs: number
+      /** Left out: sessions made out of this one live no longer than it. */
+      readonly isRenewable?: true
+    }
   | { readonly kind: 'miss' | 'pong' }
   | { readonly kind: 'stored'; readonly result: PutResult }
   | { readonly kind: 'removed'; readonly wasThere: boolean }
@@ -101,7 +107,8 @@ function fieldsOfResult(result: HooksResult): Fields {
     case 'found': {
       // A lifetime that is almost over is still one.
       const ttlMs = Math.max(1, Math.floor(result.ttlMs))
-      return { found: { session: result.session, ttlMs } }
+      const renewable = result.isRenewable === true && { renewable: true }
+      return { found: { session: result.session, ttlMs, ...renewable } }
     }
     case 'miss':
       return { miss: {} }
@@ -196,9 +203,10 @@ function checkCallFields({ cache, context, id }: Fields): CallFields | undefined
   return contextBytes.length > MAX_CONTEXT_BYTES ? undefined : { cache, context: contextBytes, id }
 }
 
-function checkFound({ session, ttlMs }: Fields): HooksResult | undefined {
+function checkFound({ session, ttlMs, renewable }: Fields): HooksResult | undefined {
   if (!Buffer.isBuffer(session) || !isSessionLength(session.length)) return undefined
-  return isWithin(ttlMs, 1, MAX_TIMEOUT_MS) ? { kind: 'found', session, ttlMs } : undefined
+  if (!isWithin(ttlMs, 1, MAX_TIMEOUT_MS)) return undefined
+  return { kind: 'found', session, ttlMs, ...(renewable === true && { isRenewable: true }) }
 }
 
 function checkStored(fields: Fields): HooksResponse['result'] {

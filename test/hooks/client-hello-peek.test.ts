@@ -8,15 +8,14 @@ import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, connect as connectTcp, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect, createServer, type Server } from 'node:tls'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
 import { type AttachOptions, attachSessionCache } from '../../src/hooks/node-tls.ts'
-import { LocalHooks } from '../../src/hooks/session-hooks.ts'
-import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import type { LocalHooks } from '../../src/hooks/session-hooks.ts'
 import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { createLiveCache } from '../support/cache-fixture.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { until } from '../support/latch.ts'
+import { OpensslClient } from '../support/openssl-client.ts'
+import { whyWithout } from '../support/programs.ts'
 
 const CONTEXT = 'shop.example'
 const SERVER_OPTIONS = {
@@ -25,22 +24,6 @@ const SERVER_OPTIONS = {
   sessionIdContext: CONTEXT,
 }
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
-
-function createHooks(singleUse = false) {
-  const store = new SessionStore(
-    { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    {
-      clock: systemClock,
-      versions: new VersionClock(systemClock),
-      origin: 1,
-      seed: Buffer.from('seed'),
-    },
-  )
-  return {
-    store,
-    hooks: new LocalHooks(store, { clock: systemClock, logger: silentLogger, singleUse }),
-  }
-}
 
 async function attach(
   t: TestContext,
@@ -92,7 +75,7 @@ for (const version of VERSIONS) {
   const only: ConnectionOptions = { minVersion: version, maxVersion: version }
 
   test(`${version}: made on one server, resumed on the other, again and again`, async (t) => {
-    const { hooks } = createHooks()
+    const { hooks } = createLiveCache()
     const a = await attach(t, createTlsServer(), hooks)
     const b = await attach(t, createTlsServer(), hooks)
     const { isReused, session } = await handshake(a.port, only)
@@ -105,20 +88,22 @@ for (const version of VERSIONS) {
     await until('all are counted', () => b.binding.stats.accepted === 3)
   })
 
-  test(`${version}: a session made under one server name does not resume under another`, async (t) => {
-    const { hooks, store } = createHooks()
+  const title = `${version}: a session made under one server name does not resume under another`
+  test(title, { skip: whyWithout('openssl', 'version') }, async (t) => {
+    const { hooks, store } = createLiveCache()
     const a = await attach(t, createTlsServer(), hooks)
-    const { session } = await handshake(a.port, { ...only, servername: 'a.test' })
-    const offer = async (servername: string) =>
-      (await handshake(a.port, { ...only, servername, session })).isReused
-    assert.equal(await offer('b.test'), false)
-    assert.equal(await offer(''), false)
+    const client = new OpensslClient(t, a.port)
+    const flag = version === 'TLSv1.2' ? '-tls1_2' : '-tls1_3'
+    assert.equal(await client.make([flag, '-servername', 'a.test']), 'New')
+    const offer = (...name: string[]) => client.offer([flag, ...name])
+    assert.equal(await offer('-servername', 'b.test'), 'New')
+    assert.equal(await offer('-noservername'), 'New')
     assert.equal(store.stats.gets.context_mismatch, 2)
-    assert.equal(await offer('a.test'), true)
+    assert.equal(await offer('-servername', 'a.test'), 'Reused')
   })
 
   test(`${version}: a ClientHello that comes byte by byte`, async (t) => {
-    const { hooks } = createHooks()
+    const { hooks } = createLiveCache()
     const a = await attach(t, createTlsServer(), hooks)
     const port = await startSlowProxy(t, a.port)
     const { session } = await handshake(port, only)
@@ -127,7 +112,7 @@ for (const version of VERSIONS) {
 }
 
 test('TLS 1.3 through https and http2 servers', async (t) => {
-  const { hooks } = createHooks()
+  const { hooks } = createLiveCache()
   const tls = await attach(t, createTlsServer(), hooks)
   const https = createHttpsServer(SERVER_OPTIONS, (_request, response) => response.end('hello'))
   const http2 = createSecureServer({ ...SERVER_OPTIONS, allowHTTP1: true }, (_request, response) =>
@@ -141,7 +126,7 @@ test('TLS 1.3 through https and http2 servers', async (t) => {
 })
 
 test('single use: a TLS 1.3 session resumes once, the one it brings resumes next', async (t) => {
-  const { hooks } = createHooks(true)
+  const { hooks } = createLiveCache(true)
   const a = await attach(t, createTlsServer(), hooks)
   const first = await handshake(a.port)
   const second = await handshake(a.port, { session: first.session })
@@ -151,7 +136,7 @@ test('single use: a TLS 1.3 session resumes once, the one it brings resumes next
 })
 
 test('many connections at once keep their ClientHellos apart', async (t) => {
-  const { hooks } = createHooks()
+  const { hooks } = createLiveCache()
   const a = await attach(t, createTlsServer(), hooks)
   const names = Array.from({ length: 30 }, (_, number) => `name-${number}.test`)
   const made = await Promise.all(names.map((servername) => handshake(a.port, { servername })))
@@ -164,7 +149,7 @@ test('many connections at once keep their ClientHellos apart', async (t) => {
 })
 
 test('what is no ClientHello goes to TLS as it is, and harms nobody', async (t) => {
-  const { hooks } = createHooks()
+  const { hooks } = createLiveCache()
   const a = await attach(t, createTlsServer(), hooks)
   for (const garbage of [
     'GET / HTTP/1.0\r\n\r\n',
@@ -181,7 +166,7 @@ test('what is no ClientHello goes to TLS as it is, and harms nobody', async (t) 
 
 test('a client that is slow is handed to TLS after ten seconds, one that ends is gone', async (t) => {
   const clock = new FakeClock()
-  const { hooks } = createHooks()
+  const { hooks } = createLiveCache()
   const server = createTlsServer()
   const a = await attach(t, server, hooks, { clock })
   const slow = connectTcp(a.port, '127.0.0.1')

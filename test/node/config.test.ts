@@ -34,6 +34,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
           full: 'evict',
         },
         singleUse: false,
+        renew: false,
         isReplicated: true,
       },
     ],

@@ -1,5 +1,7 @@
-// One cache with its hooks on a clock that stands still: what the tests of frontends begin with.
+// One cache with its hooks, on a clock that stands still or on the real one.
 
+import { systemClock } from '../../src/base/clock.ts'
+import { silentLogger } from '../../src/base/logger.ts'
 import { LocalHooks } from '../../src/hooks/session-hooks.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
@@ -34,4 +36,14 @@ export function createCacheFixture(
     { clock, versions: new VersionClock(clock), origin, seed: Buffer.from('seed'), logger },
   )
   return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
+}
+
+/** One cache on the real clock, for real TLS connections: OpenSSL reads that clock, too. */
+export function createLiveCache(singleUse = false): { store: SessionStore; hooks: LocalHooks } {
+  const clock = systemClock
+  const store = new SessionStore(
+    { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
+    { clock, versions: new VersionClock(clock), origin: 1, seed: Buffer.from('seed') },
+  )
+  return { store, hooks: new LocalHooks(store, { clock, logger: silentLogger, singleUse }) }
 }

@@ -101,7 +101,8 @@ export class Conversation {
     const found = hooks.get(context, id, serverName)
     if (found === undefined) return { kind: 'miss' }
     this.#parts.stats.getHits += 1
-    return { kind: 'found', session: found.session, ttlMs: found.ttlMs }
+    const { session, ttlMs, isRenewable } = found
+    return { kind: 'found', session, ttlMs, ...(isRenewable === true && { isRenewable }) }
   }
 
   #put(hooks: LocalHooks, { context, id, session, ttlMs, serverName }: PutCall): HooksResult {

@@ -28,6 +28,7 @@ export const ERROR_CODES = {
   ERR_USAGE: 'wrong usage',
   ERR_NOT_FOUND: 'no such resource',
   ERR_INTERNAL: 'internal error',
+  ERR_FOREIGN: 'refused because a web page of another origin asks',
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES

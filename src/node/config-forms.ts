@@ -17,6 +17,14 @@ export function text() {
   return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
 }
 
+/** A name as a Host header has it: without a port. */
+export function hostName() {
+  return text().regex(
+    /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/,
+    'must be a host name, without a port',
+  )
+}
+
 export function flag() {
   return z.boolean({ error: 'must be true or false' })
 }

@@ -22,6 +22,7 @@ import {
   flag,
   frontendAddress,
   hostAddress,
+  hostName,
   integer,
   keyring,
   list,
@@ -54,6 +55,7 @@ const MAX_PEERS = 1024
 /** Each of them sends everything once more. */
 const MAX_REPEATERS = 8
 const MAX_LISTENERS = 64
+const MAX_HTTP_HOSTS = 64
 const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
 
@@ -224,6 +226,12 @@ export const configSchema = z.strictObject({
       http: frontendAddress().prefault('127.0.0.1:5080').register(notes, {
         description: 'HTTP: sessions, metrics, health; `none` for no such frontend',
         form: 'host:port or unix:/path',
+      }),
+      http_hosts: list(hostName(), 1, MAX_HTTP_HOSTS).optional().register(notes, {
+        description:
+          'names that a request may come to beside localhost and IP addresses; on loopback no others',
+        form: 'list of host names',
+        fallback: 'none',
       }),
       memcached: frontendAddress().optional().register(notes, {
         description: 'memcached, text and binary on one port: Apache, h2o, nghttpx',

@@ -63,6 +63,8 @@ export interface UwsgiListenerConfig {
 
 export interface FrontendsConfig {
   readonly http: Address | undefined
+  /** Names that a request may come to beside localhost and IP addresses. */
+  readonly httpHosts: readonly string[]
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
   readonly sessiondRemove: RemovePolicy
@@ -189,6 +191,7 @@ function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig
   const { http, memcached, sessiond, rpc, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
+    httpHosts: frontends.http_hosts ?? [],
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,

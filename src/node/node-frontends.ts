@@ -70,19 +70,22 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push(sourceOf(frontend))
   }
-  if (sources.length > 0) collectFrontends(registry, sources)
   // Last, so that who asks it whether the node is ready finds the others listening.
   if (http !== undefined) {
-    frontends.push(new HttpFrontend({ listen: http, isInsecure, backend, clock, logger }))
+    const { httpHosts: hosts } = config
+    const frontend = new HttpFrontend({ listen: http, hosts, isInsecure, backend, clock, logger })
+    frontends.push(frontend)
+    sources.push(sourceOf(frontend))
   }
+  if (sources.length > 0) collectFrontends(registry, sources)
   return frontends
 }
 
-/** Of a frontend over streams: all it counts, but the connections open now by themselves. */
-function sourceOf({
+/** What a frontend over streams counts, with the connections open now as a figure of their own. */
+export function sourceOf({
   name,
   stats,
-}: MemcachedFrontend | RpcFrontend | StatsFrontend | UwsgiFrontend): FrontendSource {
+}: HttpFrontend | MemcachedFrontend | RpcFrontend | StatsFrontend | UwsgiFrontend): FrontendSource {
   return {
     name,
     events: () => Object.entries(stats).filter(([event]) => event !== 'connections'),

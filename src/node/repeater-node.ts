@@ -10,6 +10,7 @@ import { readVersion } from '../base/version.ts'
 import { toListenError } from '../frontends/frontend.ts'
 import type { HttpBackend, Readiness } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
+import { collectFrontends } from '../metrics/frontend-collectors.ts'
 import { collectProcess, createRegistry } from '../metrics/registry.ts'
 import { collectRepeater } from '../metrics/repeater-collectors.ts'
 import { requireKeys } from '../replication/key-requirement.ts'
@@ -22,6 +23,7 @@ import { type Keyring, publicKeyring } from '../wire/keyring.ts'
 import { type KeysFileMode, loadKeyring } from '../wire/keyring-file.ts'
 import { KeysFileWatch } from './keys-file-watch.ts'
 import type { Listening } from './node.ts'
+import { sourceOf } from './node-frontends.ts'
 
 export interface RepeaterConfig {
   /** Different from the names of the nodes. */
@@ -83,6 +85,7 @@ export class RepeaterNode implements HttpBackend {
     this.#http = config.http && new HttpFrontend({ listen: config.http, ...shared })
     this.#registry = createRegistry(readVersion())
     if (options.hasProcessMetrics) collectProcess(this.#registry)
+    if (this.#http !== undefined) collectFrontends(this.#registry, [sourceOf(this.#http)])
     collectRepeater(this.#registry, {
       stats: this.#repeater.stats,
       subscribersLimit: MAX_SUBSCRIBERS,

@@ -1,7 +1,9 @@
 // Serves the metrics of a terminator over HTTP: GET /metrics, and nothing else.
 
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { HostAddress } from '../base/address.ts'
+import { ANSWER_HEADERS, BrowserGuard } from '../base/browser-guard.ts'
+import { ConnectionLimit } from '../base/connection-limit.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { listen } from './listen.ts'
@@ -12,28 +14,38 @@ export interface MetricsSource {
 }
 
 const REQUEST_TIMEOUT_MS = 5000
-/** Scrapers, of which there are few. */
+/** How often Node looks for requests that are late. */
+const LOOKS_PER_TIMEOUT = 10
+/** Scrapers, of which there are few; when there are more connections, the one silent for longest gives way. */
 const MAX_CONNECTIONS = 64
 
 export class MetricsServer {
   readonly #server: Server
   readonly #source: MetricsSource
   readonly #logger: Logger
+  #guard: BrowserGuard | undefined
 
   constructor(source: MetricsSource, logger: Logger) {
     this.#source = source
     this.#logger = logger
-    const timeouts = { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS }
+    const timeouts = {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: REQUEST_TIMEOUT_MS / LOOKS_PER_TIMEOUT,
+    }
+    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {})
     this.#server = createServer(timeouts, (request, response) => {
-      const isScrape = request.url === '/metrics' && request.method === 'GET'
-      if (isScrape) void this.#answer(response)
-      else response.writeHead(404, { 'content-type': 'text/plain' }).end('GET /metrics\n')
+      response.on('finish', () => limit.touch(request.socket))
+      this.#serve(request, response)
     })
-    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.setTimeout(REQUEST_TIMEOUT_MS)
+    this.#server.on('connection', (socket) => limit.add(socket))
   }
 
   /** Where it listens. Rejects with ERR_LISTEN. */
   async start(address: HostAddress): Promise<HostAddress> {
+    this.#guard = new BrowserGuard(address, [])
     const bound = await listen(this.#server, address)
     this.#server.on('error', (error) => {
       const reason = messageOf(error)
@@ -47,6 +59,15 @@ export class MetricsServer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeAllConnections()
     await closed
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    for (const [name, value] of Object.entries(ANSWER_HEADERS)) response.setHeader(name, value)
+    const text = { 'content-type': 'text/plain' }
+    if (this.#guard?.reasonOf(request.headers) !== undefined) {
+      response.writeHead(403, text).end('refused: a web page of another origin asks\n')
+    } else if (request.url === '/metrics' && request.method === 'GET') void this.#answer(response)
+    else response.writeHead(404, text).end('GET /metrics\n')
   }
 
   async #answer(response: ServerResponse): Promise<void> {

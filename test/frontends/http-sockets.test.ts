@@ -70,7 +70,7 @@ for (const [name, header, part] of cutOff) {
       const socket = await dial(frontend.address)
       const closed = once(socket, 'close')
       socket.resume()
-      socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: a\r\n${header}\r\n\r\n${part}`)
+      socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n${header}\r\n\r\n${part}`)
       // The head and the part have arrived when an answer to a later request on another connection has.
       await ask(frontend.address, { path: '/healthz' })
       socket[end]()
@@ -85,7 +85,7 @@ for (const [name, header, part] of cutOff) {
 test('a body that is announced too large is refused before it is sent', async () => {
   const { frontend, store } = await start()
   const socket = await dial(frontend.address)
-  socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n`)
+  socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n\r\n`)
   const answer = await readAll(socket)
   assert.match(answer, /^HTTP\/1\.1 413 /)
   assert.match(answer, /"code":"ERR_BLOCKSIZE"/)
@@ -139,7 +139,7 @@ test('a stop waits no longer than a second for a sender that has fallen silent',
   const socket = await dial(frontend.address)
   socket.on('error', () => {})
   socket.resume()
-  socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf`)
+  socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf`)
   await ask(frontend.address, { path: '/healthz' })
   const closed = once(socket, 'close')
   await frontend.stop()

@@ -42,6 +42,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
     uwsgiListeners: [],
     frontends: {
       http: { host: '127.0.0.1', port: 5080 },
+      httpHosts: [],
       memcached: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
@@ -104,6 +105,7 @@ replication:
   max_datagram: 9000
 frontends:
   http: unix:/run/tlscached.sock
+  http_hosts: [node.example]
   memcached: unix:/run/memcached.sock
   sessiond: 127.0.0.1:5002
   sessiond_remove: ignore
@@ -141,6 +143,7 @@ log: { level: debug, format: text }
   assert.equal(config.replication?.maxDatagramBytes, 9000)
   assert.deepEqual(config.frontends, {
     http: { path: '/run/tlscached.sock' },
+    httpHosts: ['node.example'],
     memcached: { path: '/run/memcached.sock' },
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
+import { ANSWER_HEADERS } from '../../base/browser-guard.ts'
 import { codeOf, ERROR_CODES, type ErrorCode, TlscachedError } from '../../base/errors.ts'
 import type { PutResult } from '../../store/stats.ts'
 
@@ -24,12 +25,17 @@ const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   ERR_CACHE: 404,
   ERR_NOT_FOUND: 404,
   ERR_INSECURE: 403,
+  ERR_FOREIGN: 403,
   ERR_INTERNAL: 500,
 }
 
 export const BODY_TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 /** The connection ended, or more bytes came than were announced. */
 const BODY_ERRORS = new Set(['FST_ERR_CTP_INVALID_CONTENT_LENGTH', 'ECONNRESET', 'ECONNABORTED'])
+
+const GUARD_LINES = Object.entries(ANSWER_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
 
 export interface HttpFault {
   readonly status: number
@@ -66,7 +72,7 @@ export function answerNoHttp(error: Error, socket: Socket): void {
   const body = JSON.stringify({ code, message })
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
+      `${GUARD_LINES}Connection: close\r\n\r\n${body}`,
   )
 }
 

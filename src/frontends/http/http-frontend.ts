@@ -2,23 +2,39 @@
 
 import { type FastifyInstance, fastify } from 'fastify'
 import { type Address, formatAddress, isLoopback } from '../../base/address.ts'
+import { ANSWER_HEADERS, BrowserGuard, type ForeignReason } from '../../base/browser-guard.ts'
 import type { Clock } from '../../base/clock.ts'
-import { messageOf } from '../../base/errors.ts'
+import { ConnectionLimit } from '../../base/connection-limit.ts'
+import { messageOf, TlscachedError } from '../../base/errors.ts'
 import { type Logger, LogLimiter } from '../../base/logger.ts'
 import { type Frontend, listenOn } from '../frontend.ts'
 import type { HttpBackend } from './backend.ts'
 import { answerNoHttp, fault, faultOf, sendFault } from './error-replies.ts'
 import { addOperatorRoutes, OPERATOR_METHODS, OPERATOR_PATHS } from './operator-routes.ts'
 import { addSessionRoutes, SESSION_METHODS, SESSION_PATH } from './session-routes.ts'
+import { createHttpStats, type HttpStats } from './stats.ts'
 
 const MAX_CONNECTIONS = 1024
-/** For a whole request; a session of 64 KiB comes in far less. */
+/** For a whole request, for its answer to be read, and for the next request: a session of 64 KiB takes far less. */
 const REQUEST_TIMEOUT_MS = 10_000
-const KEEP_ALIVE_TIMEOUT_MS = 60_000
+/** Node looks for requests that are late this often; by default every 30 s, and so it ends them up to 30 s late. */
+const LOOKS_PER_TIMEOUT = 10
 /** For requests that are under way when the frontend stops. */
 const STOP_GRACE_MS = 1000
 /** Paths are bounded by Node's limit on a request's head; a long ID shall be an ID too long, not no route. */
 const MAX_PARAM_CHARACTERS = 16_384
+
+const FOREIGN_EVENTS = {
+  host: 'foreignHost',
+  origin: 'foreignOrigin',
+  fetch_site: 'foreignFetchSite',
+} as const satisfies Record<ForeignReason, keyof HttpStats>
+
+const FOREIGN_MESSAGES: Record<ForeignReason, string> = {
+  host: 'Host: neither localhost, an IP address nor a name of frontends.http_hosts',
+  origin: 'Origin: a web page of another origin asks',
+  fetch_site: 'Sec-Fetch-Site: a web page of another origin asks',
+}
 
 const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
 
@@ -26,15 +42,20 @@ export interface HttpFrontendOptions {
   readonly listen: Address
   /** The setting that errors name; default `frontends.http`. */
   readonly field?: string
+  /** Names by which browsers know the frontend, beside localhost and IP addresses. */
+  readonly hosts?: readonly string[] | undefined
   /** Whether sessions may cross the network in clear. */
   readonly isInsecure: boolean
   readonly backend: HttpBackend
   readonly clock: Clock
   readonly logger: Logger
+  /** Longest time for a request, for its answer to be read, and between two requests. */
+  readonly requestTimeoutMs?: number
 }
 
 export class HttpFrontend implements Frontend {
   readonly name = 'http'
+  readonly stats: HttpStats = createHttpStats()
   readonly #options: HttpFrontendOptions
   readonly #faults: LogLimiter
   #address: Address
@@ -85,16 +106,23 @@ export class HttpFrontend implements Frontend {
   /** The routes without a socket, for tests that inject requests. */
   createApp(): FastifyInstance {
     const { listen, isInsecure, backend, logger } = this.#options
+    const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options
     const app = fastify({
       logger: false,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      http: { headersTimeout: REQUEST_TIMEOUT_MS },
+      connectionTimeout: requestTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: requestTimeoutMs,
+      http: {
+        headersTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: requestTimeoutMs / LOOKS_PER_TIMEOUT,
+      },
       routerOptions: { maxParamLength: MAX_PARAM_CHARACTERS },
       clientErrorHandler: answerNoHttp,
-      frameworkErrors: (error, _request, reply) => void sendFault(reply, faultOf(error)),
+      frameworkErrors: (error, _request, reply) =>
+        void sendFault(reply.headers(ANSWER_HEADERS), faultOf(error)),
     })
-    app.server.maxConnections = MAX_CONNECTIONS
+    this.#limitConnections(app)
+    this.#refuseForeignPages(app)
     // Bodies are octets whatever their sender calls them.
     app.removeAllContentTypeParsers()
     app.addContentTypeParser(
@@ -119,6 +147,36 @@ export class HttpFrontend implements Frontend {
     app.register(async (scope) => addOperatorRoutes(scope, backend))
     for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)
     return app
+  }
+
+  #limitConnections(app: FastifyInstance): void {
+    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {
+      this.stats.evictedConnections += 1
+    })
+    app.server.on('connection', (socket) => {
+      limit.add(socket)
+      this.stats.connections = limit.size
+      socket.on('close', () => {
+        this.stats.connections = limit.size
+      })
+    })
+    app.addHook('onResponse', (request, _reply, done) => {
+      limit.touch(request.raw.socket)
+      done()
+    })
+  }
+
+  /** Before the body is read, so that it need not be sent. */
+  #refuseForeignPages(app: FastifyInstance): void {
+    const { listen, hosts = [] } = this.#options
+    const guard = new BrowserGuard(listen, hosts)
+    app.addHook('onRequest', (request, reply, done) => {
+      reply.headers(ANSWER_HEADERS)
+      const reason = guard.reasonOf(request.headers)
+      if (reason === undefined) return done()
+      this.stats[FOREIGN_EVENTS[reason]] += 1
+      done(new TlscachedError('ERR_FOREIGN', FOREIGN_MESSAGES[reason]))
+    })
   }
 }
 

@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
+import { ANSWER_HEADERS, BrowserGuard } from '../../base/browser-guard.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import type { Frontend } from '../frontend.ts'
 import { StreamListener } from '../stream-listener.ts'
@@ -19,6 +20,11 @@ const MAX_REQUEST_BYTES = 8192
 
 const METHOD = 'GET '
 const END_OF_REQUEST = '\r\n\r\n'
+const FORBIDDEN = 'HTTP/1.0 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+const GUARD_LINES = Object.entries(ANSWER_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
+const HEADER_LINE = /^(host|origin|sec-fetch-site):[ \t]*(.*?)[ \t]*\r$/gim
 const BAD_REQUEST = 'HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 export interface StatsFrontendOptions {
@@ -36,10 +42,12 @@ export class StatsFrontend implements Frontend {
   readonly #options: StatsFrontendOptions
   readonly #sockets = new Set<Socket>()
   readonly #listener: StreamListener
+  readonly #guard: BrowserGuard
 
   constructor(options: StatsFrontendOptions) {
     this.#options = options
     const { address, maxConnections = MAX_CONNECTIONS } = options
+    this.#guard = new BrowserGuard(address, [])
     this.#listener = new StreamListener({
       address,
       field: 'frontends.stats',
@@ -110,7 +118,22 @@ export class StatsFrontend implements Frontend {
     const isHttp = request.startsWith(METHOD)
     if (!isHttp && !METHOD.startsWith(request)) return this.#document()
     if (request.length > MAX_REQUEST_BYTES) return this.#badRequest()
-    return request.includes(END_OF_REQUEST) ? this.#httpDocument() : undefined
+    if (!request.includes(END_OF_REQUEST)) return undefined
+    return this.#isForeign(request) ? this.#forbidden() : this.#httpDocument()
+  }
+
+  /** Whether a web page of another origin made a browser ask. */
+  #isForeign(request: string): boolean {
+    const headers = [...request.matchAll(HEADER_LINE)].map(([, name = '', value = '']) => [
+      name.toLowerCase(),
+      value,
+    ])
+    return this.#guard.reasonOf(Object.fromEntries(headers)) !== undefined
+  }
+
+  #forbidden(): string {
+    this.stats.foreign += 1
+    return FORBIDDEN
   }
 
   #badRequest(): string {
@@ -128,7 +151,7 @@ export class StatsFrontend implements Frontend {
     const body = this.#document()
     return (
       'HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-      `Cache-Control: no-store\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+      `${GUARD_LINES}Cache-Control: no-store\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
     )
   }
 }

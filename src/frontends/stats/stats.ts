@@ -9,6 +9,8 @@ export interface StatsFrontendStats {
   httpDocuments: number
   /** Requests that begin like HTTP and are none. */
   malformed: number
+  /** Requests over HTTP refused because a web page of another origin made a browser send them. */
+  foreign: number
   /** Turned away because the limit of connections was reached. */
   rejectedConnections: number
   /** Closed before the document was read. */
@@ -21,6 +23,7 @@ export function createStatsFrontendStats(): StatsFrontendStats {
     documents: 0,
     httpDocuments: 0,
     malformed: 0,
+    foreign: 0,
     rejectedConnections: 0,
     timedOutConnections: 0,
   }

@@ -16,6 +16,7 @@ import {
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
 import { KEYS_FILE_MODES } from '../wire/keyring-file.ts'
+import { PROTOCOL_VERSION } from '../wire/message.ts'
 import {
   context,
   duration,
@@ -194,6 +195,13 @@ const replication = z.strictObject({
     .register(notes, {
       description: 'largest datagram sent; what is larger travels in several',
       form: `size, ${MIN_DATAGRAM_BYTES}..${MAX_DATAGRAM_BYTES}`,
+    }),
+  minimum_version: integer(1, PROTOCOL_VERSION)
+    .prefault(1)
+    .register(notes, {
+      description:
+        'lowest version of the protocol taken from peers; raise it when every node of the cluster is upgraded',
+      form: `1..${PROTOCOL_VERSION}`,
     }),
   listeners: list(listener, 1, MAX_LISTENERS).optional().register(notes, {
     description: 'further listeners, for nodes of other programs',

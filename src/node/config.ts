@@ -48,6 +48,8 @@ export interface ReplicationConfig {
   readonly maxDatagramBytes: number
   /** Between two comparisons with a peer. */
   readonly digestIntervalMs: number
+  /** Nothing is taken from nodes that know no version of the protocol as high as this. */
+  readonly minimumVersion: number
 }
 
 /** A listener in uWSGI's own datagrams. */
@@ -217,6 +219,7 @@ function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationCo
     multicastTtl: parsed.multicast_ttl,
     maxDatagramBytes: parsed.max_datagram,
     digestIntervalMs: parsed.digest_interval,
+    minimumVersion: parsed.minimum_version,
   }
 }
 

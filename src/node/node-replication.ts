@@ -76,6 +76,8 @@ export class NodeReplication {
       peers: config.peers,
       repeaters: config.repeaters,
       maxDatagramBytes: config.maxDatagramBytes,
+      minimumVersion: config.minimumVersion,
+      caches: [...stores.values()].map(({ limits }) => limits),
       clock,
       random,
       logger,

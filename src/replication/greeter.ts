@@ -5,10 +5,18 @@ import { formatAddress, type HostAddress } from '../base/address.ts'
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
 import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
-import { encodeGreeting, GREETING_BYTES, type GreetingMessage, type Role } from '../wire/message.ts'
+import {
+  encodeGreeting,
+  GREETING_BYTES,
+  type GreetingMessage,
+  greetingRoomFor,
+  PROTOCOL_VERSION,
+  type Role,
+} from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import { Challenges } from './challenges.ts'
 import { PeerAddress, type PeerAddresses } from './peer-addresses.ts'
+import type { PeerLimits } from './peer-limits.ts'
 import type { Sender } from './sender.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
@@ -34,6 +42,10 @@ export interface GreeterOptions {
   readonly clock: Clock
   readonly random: RandomSource
   readonly stats: GreeterStats
+  /** The caches of this node; absent where it stores nothing. */
+  readonly limits?: PeerLimits
+  /** Greetings of nodes that know no version as high as this are dropped. */
+  readonly minimumVersion?: number
   /** What this node is to the one at an address. */
   readonly roleTo: (address: HostAddress) => Role | undefined
   /**
@@ -105,8 +117,12 @@ export class Greeter {
 
   /** Takes a greeting that authenticated and was no replay; returns what was wrong with it. */
   receive(greeting: GreetingMessage, sender: Sender, from: HostAddress): DropReason | undefined {
-    const { challenge, answer, nodeName } = greeting
+    const { challenge, answer, nodeName, version = 1, caches = [], cacheCount = 0 } = greeting
+    const { minimumVersion = 1, limits } = this.#options
     sender.nodeName = nodeName
+    sender.version = version
+    if (version < minimumVersion) return 'version'
+    limits?.receive(sender, { caches, cacheCount })
     sender.syncPort = greeting.syncPort ?? sender.syncPort
     sender.role = greeting.role
     const isAnswerWrong =
@@ -163,7 +179,7 @@ export class Greeter {
   }
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
-    const { nodeName, sealer, transport, clock, stats } = this.#options
+    const { nodeName, sealer, transport, clock, stats, limits } = this.#options
     const syncPort = this.#options.syncPort()
     const role = this.#options.roleTo(to)
     const message = encodeGreeting({
@@ -174,6 +190,8 @@ export class Greeter {
       nodeName,
       ...(syncPort === 0 ? {} : { syncPort }),
       ...(role === undefined ? {} : { role }),
+      version: PROTOCOL_VERSION,
+      ...limits?.tell(greetingRoomFor(nodeName)),
     })
     if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1

@@ -51,6 +51,7 @@ export class Inbox {
   readonly #held = new HeldMessages()
   readonly #reassembly: Reassembly
   readonly #foreignLog: LogLimiter
+  readonly #versionLog: LogLimiter
   readonly #ownKey: string
   #keyring: Keyring
 
@@ -60,6 +61,7 @@ export class Inbox {
     this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
     this.#foreignLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
+    this.#versionLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
   }
 
   /** Bytes kept of what cannot be applied yet. */
@@ -149,6 +151,7 @@ export class Inbox {
     switch (message.kind) {
       case 'greeting': {
         const reason = greeter.receive(message, sender, from)
+        if (reason === 'version') this.#logVersion(sender, from)
         this.#expect(sender, message.changesSequence)
         return reason
       }
@@ -242,6 +245,15 @@ export class Inbox {
 
   #drop(reason: DropReason, datagrams = 1): void {
     this.#options.stats.dropped[reason] += datagrams
+  }
+
+  #logVersion({ nodeName, version }: Sender, from: HostAddress): void {
+    this.#versionLog.pass((heldBack) =>
+      this.#options.logger.warn(
+        { peer: nodeName, from: formatAddress(from), version, heldBack },
+        'replication: a peer is older than replication.minimum_version: nothing is taken from it',
+      ),
+    )
   }
 
   #logForeign(header: Header, from: HostAddress): void {

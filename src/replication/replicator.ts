@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RandomSource } from '../base/random.ts'
 import type { Change } from '../store/change.ts'
+import type { CacheLimits } from '../store/limits.ts'
 import type { ApplyResult } from '../store/stats.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
@@ -29,6 +30,7 @@ import { Heartbeat } from './heartbeat.ts'
 import { Inbox } from './inbox.ts'
 import { Outbox } from './outbox.ts'
 import { PeerAddresses } from './peer-addresses.ts'
+import { PeerLimits } from './peer-limits.ts'
 import type { PeerSource } from './peer-source.ts'
 import { listPeers, type PeerStatus, type PeerSync } from './peer-status.ts'
 import { RepairAnswerer } from './repair-answerer.ts'
@@ -58,6 +60,10 @@ export interface ReplicatorOptions {
   readonly repeaters?: readonly PeerSource[] | undefined
   /** MIN_DATAGRAM_BYTES..MAX_DATAGRAM_BYTES; default DEFAULT_DATAGRAM_BYTES. */
   readonly maxDatagramBytes?: number | undefined
+  /** Of the caches of this node, to be told to its peers. */
+  readonly caches?: readonly CacheLimits[] | undefined
+  /** Nothing is taken from nodes that know no version of the protocol as high as this; default 1. */
+  readonly minimumVersion?: number | undefined
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
@@ -133,6 +139,8 @@ export class Replicator {
       ...shared,
       nodeName: identity.nodeName,
       syncPort: () => this.#syncPort,
+      limits: new PeerLimits(options.caches ?? [], logger),
+      minimumVersion: options.minimumVersion ?? 1,
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,
       onVerified: (sender, changesSequence) => this.#verify(sender, changesSequence),

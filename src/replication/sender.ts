@@ -47,6 +47,8 @@ export class Sender {
   syncPort: number | undefined
   /** As its last greeting said. */
   role: Role | undefined
+  /** The highest version of the protocol that it knows, as its last greeting said. */
+  version = 1
   readonly firstHeardMs: number
   lastHeardMs: number
   /** When a datagram last came from the proven address. */

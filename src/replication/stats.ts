@@ -6,7 +6,8 @@ import { DurationHistogram } from '../base/histogram.ts'
  * Why a datagram went no further. `malformed`: no datagram or message of this protocol.
  * `unauthenticated`: no key of the ring opens it. `replay`: arrived before. `stale`: older than the
  * proof that its sender is alive. `queue_full`: a bounded queue had no room, here or in the kernel.
- * `too_large`: does not fit what a datagram or a fragmented message may be.
+ * `too_large`: does not fit what a datagram or a fragmented message may be. `version`: a greeting of a node whose
+ * version of the protocol is below `replication.minimum_version`.
  */
 export const DROP_REASONS = [
   'malformed',
@@ -15,6 +16,7 @@ export const DROP_REASONS = [
   'stale',
   'queue_full',
   'too_large',
+  'version',
 ] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
@@ -51,6 +53,7 @@ export function createReplicationStats(): ReplicationStats {
       stale: 0,
       queue_full: 0,
       too_large: 0,
+      version: 0,
     },
     duplicates: 0,
     lost: 0,

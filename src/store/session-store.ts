@@ -218,14 +218,12 @@ export class SessionStore {
     const old = this.#liveSlot(this.#index.find(entry.id), entry.id, nowMs)
     if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
     if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
-    const version = {
-      clock: this.#versions.nextFor(entry.id, this.entries, nowMs),
-      origin: this.#origin,
-    }
-    if (version.clock > MAX_PUT_CLOCK) {
-      this.#remove(entry.id, version.clock, nowMs)
+    const clock = this.#versions.nextFor(entry.id, this.entries, nowMs)
+    if (clock > MAX_PUT_CLOCK) {
+      this.#remove(entry.id, clock, nowMs)
       return 'version'
     }
+    const version = { clock, origin: this.#origin }
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
     this.#insert(entry, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ttlMs }, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)

@@ -15,15 +15,20 @@ import {
 import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
 import { type ChangesMessage, readChanges } from './change-reader.ts'
 import { MAX_SEQUENCE } from './datagram.ts'
+import { checkGreetedCaches, type GreetedCaches } from './greeted-caches.ts'
 import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'
 import type { SequenceRange } from './replay-window.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
 
+/** The version that this node speaks: told in greetings. PROTOCOL.md section 11 says what each added. */
+export const PROTOCOL_VERSION = 2
 export const CHALLENGE_BYTES = 16
 /** Every greeting has this size, so that an answer is as long as what it answers. */
 export const GREETING_BYTES = 400
+/** All but node name, caches and the shortest padding. */
+const GREETING_OVERHEAD_BYTES = 72 + 131
 /** Most pieces of one message: enough for the largest entry in the smallest datagrams. */
 export const MAX_FRAGMENTS = 256
 /** What `encodeFragment` adds to a chunk at most: two tags with lengths, index and count. */
@@ -42,6 +47,8 @@ const MAX_ADDRESS_CHARACTERS = 47
 
 const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
 const MAX_PORT = 65_535
+/** Of the protocol, in versions that are to come. */
+const MAX_VERSION = 2 ** 32 - 1
 /** By their numbers; the first one is not sent. */
 const ROLES = [undefined, 'subscriber', 'repeater'] as const
 /** What a sender is beyond a node: one that wants what a repeater passes on, or a repeater. */
@@ -55,7 +62,7 @@ export interface FragmentMessage {
   readonly chunk: Buffer
 }
 
-export interface GreetingMessage {
+export interface GreetingMessage extends Partial<GreetedCaches> {
   readonly kind: 'greeting'
   readonly challenge: Buffer | undefined
   readonly answer: Buffer | undefined
@@ -67,6 +74,8 @@ export interface GreetingMessage {
   readonly syncPort?: number
   /** Absent for a node and nothing else. */
   readonly role?: Role
+  /** The highest version of the protocol that the sender knows; absent for 1. */
+  readonly version?: number
 }
 
 export interface HeartbeatMessage {
@@ -115,6 +124,11 @@ export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer 
   return messageType.encode({ fragment: { index, count, chunk } })
 }
 
+/** Bytes that a greeting under this name has for caches. */
+export function greetingRoomFor(nodeName: string): number {
+  return Math.max(0, GREETING_BYTES - GREETING_OVERHEAD_BYTES - Buffer.byteLength(nodeName))
+}
+
 export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer {
   const fields = {
     ...(greeting.challenge === undefined ? {} : { challenge: greeting.challenge }),
@@ -124,6 +138,9 @@ export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer 
     nodeName: greeting.nodeName,
     ...(greeting.syncPort === undefined ? {} : { syncPort: greeting.syncPort }),
     ...(greeting.role === undefined ? {} : { role: ROLES.indexOf(greeting.role) }),
+    ...(greeting.version === undefined ? {} : { version: greeting.version }),
+    ...(greeting.caches === undefined ? {} : { caches: greeting.caches }),
+    ...(greeting.cacheCount === undefined ? {} : { cacheCount: greeting.cacheCount }),
   }
   // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
@@ -243,7 +260,7 @@ function checkFragment(fields: Fields): FragmentMessage | undefined {
 }
 
 function checkGreeting(fields: Fields): GreetingMessage | undefined {
-  const { nodeName, syncPort, role } = fields
+  const { nodeName, syncPort, role, version } = fields
   const challenge = bytesOf(fields['challenge'], 0, CHALLENGE_BYTES)
   const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
   const changesSequence = safeIntegerOf(fields['changesSequence'])
@@ -253,6 +270,8 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
   if (!isInteger(syncPort, 0, MAX_PORT)) return undefined
   if (!isInteger(role, 0, ROLES.length - 1)) return undefined
   const checkedRole = ROLES[role]
+  const told = checkGreetedCaches(fields)
+  if (told === undefined || !isInteger(version, 0, MAX_VERSION)) return undefined
   if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
   if (typeof nodeName !== 'string') return undefined
   if (!isInteger(Buffer.byteLength(nodeName), 1, MAX_NODE_NAME_BYTES)) return undefined
@@ -265,6 +284,8 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
     nodeName,
     ...(syncPort === 0 ? {} : { syncPort }),
     ...(checkedRole === undefined ? {} : { role: checkedRole }),
+    ...(version === 0 ? {} : { version }),
+    ...(told.cacheCount === 0 ? {} : told),
   }
 }
 

@@ -2,11 +2,12 @@
 
 import type { HostAddress } from '../../src/base/address.ts'
 import type { Clock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
+import { type Logger, silentLogger } from '../../src/base/logger.ts'
 import type { Resolver } from '../../src/replication/discovery.ts'
 import { Replicator } from '../../src/replication/replicator.ts'
 import type { Transport } from '../../src/replication/transport.ts'
 import { type Change, compareVersions, type PutChange } from '../../src/store/change.ts'
+import type { CacheLimits } from '../../src/store/limits.ts'
 import { createIdentity, type Identity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'
 import { seededBytes } from './seeded-random.ts'
@@ -25,6 +26,9 @@ export interface TestNodeOptions {
   readonly boot?: number
   readonly resendLogBytes?: number
   readonly resolver?: Resolver
+  readonly caches?: readonly CacheLimits[]
+  readonly minimumVersion?: number
+  readonly logger?: Logger
 }
 
 export class TestNode {
@@ -53,7 +57,9 @@ export class TestNode {
       maxDatagramBytes: options.maxDatagramBytes,
       clock: options.clock,
       random,
-      logger: silentLogger,
+      logger: options.logger ?? silentLogger,
+      caches: options.caches,
+      minimumVersion: options.minimumVersion,
       apply: (change) => this.#apply(change),
       onVerified: (sender) => this.verified.push(sender.nodeName),
       onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),

@@ -49,6 +49,7 @@ const frozen = readVectors<Vectors>('replication.json')
 /** Sealed by the same sender. */
 const repair = readVectors<Pick<Vectors, 'vectors'>>('replication-repair.json')
 const repeater = readVectors<Pick<Vectors, 'vectors'>>('replication-repeater.json')
+const version2 = readVectors<Pick<Vectors, 'vectors'>>('replication-2.json')
 const keyring = parseKeyring(frozen.clusterKey)
 const identity = createIdentity(frozen.nodeName, () => Buffer.from(frozen.bootId, 'hex'))
 
@@ -60,7 +61,12 @@ test('identity and keys are derived as they were', () => {
   assert.equal(key?.export().toString('hex'), frozen.senderKey)
 })
 
-for (const vector of [...frozen.vectors, ...repair.vectors, ...repeater.vectors]) {
+for (const vector of [
+  ...frozen.vectors,
+  ...repair.vectors,
+  ...repeater.vectors,
+  ...version2.vectors,
+]) {
   test(`opens and decodes: ${vector.name}`, () => {
     const datagram = Buffer.from(vector.datagram, 'hex')
     const header = readHeader(datagram)

@@ -1,0 +1,87 @@
+// The limits of this node's caches next to those of its peers: told in greetings, some at a time, and each
+// difference is logged once for each boot of a peer.
+
+import type { Logger } from '../base/logger.ts'
+import type { CacheLimits } from '../store/limits.ts'
+import {
+  type GreetedCache,
+  type GreetedCaches,
+  greetedBytes,
+  greetedCacheOf,
+  MAX_GREETED_CACHES,
+} from '../wire/greeted-caches.ts'
+import type { Sender } from './sender.ts'
+
+/** Caches of one peer that are remembered; with more of them nothing is said about absent ones. */
+const MAX_REMEMBERED = 256
+
+export class PeerLimits {
+  readonly #own: ReadonlyMap<string, GreetedCache>
+  readonly #logger: Logger
+  /** Names of the caches that a peer told of. */
+  readonly #told = new WeakMap<Sender, Set<string>>()
+  #next = 0
+
+  constructor(caches: Iterable<CacheLimits>, logger: Logger) {
+    this.#own = new Map([...caches].map((limits) => [limits.name, greetedCacheOf(limits)]))
+    this.#logger = logger
+  }
+
+  /** What the next greeting tells: as many caches as these bytes hold, and other ones each time. */
+  tell(maxBytes: number): GreetedCaches {
+    const all = [...this.#own.values()]
+    const caches: GreetedCache[] = []
+    let bytes = 0
+    while (caches.length < Math.min(all.length, MAX_GREETED_CACHES)) {
+      const cache = all[this.#next % all.length]
+      if (cache === undefined || bytes + greetedBytes(cache) > maxBytes) break
+      bytes += greetedBytes(cache)
+      caches.push(cache)
+      this.#next = (this.#next + 1) % all.length
+    }
+    // One that no greeting holds must not keep the others from being told.
+    if (caches.length === 0 && all.length > 0) this.#next = (this.#next + 1) % all.length
+    return { caches, cacheCount: all.length }
+  }
+
+  /** Takes note of what a peer told, and logs what is new of it and differs. */
+  receive(sender: Sender, { caches, cacheCount }: GreetedCaches): void {
+    const told = this.#told.get(sender) ?? new Set()
+    this.#told.set(sender, told)
+    const before = told.size
+    for (const cache of caches) {
+      if (told.has(cache.name) || told.size >= MAX_REMEMBERED) continue
+      told.add(cache.name)
+      this.#compare(sender, cache)
+    }
+    if (told.size === before || told.size !== cacheCount) return
+    for (const name of this.#own.keys()) {
+      if (told.has(name)) continue
+      this.#warn(sender, name, 'replication: a peer does not have this cache')
+    }
+  }
+
+  #compare(sender: Sender, theirs: GreetedCache): void {
+    const { name } = theirs
+    const ours = this.#own.get(name)
+    if (ours === undefined) {
+      this.#warn(sender, name, 'replication: a peer has a cache that is not configured here')
+      return
+    }
+    const differences: Record<string, unknown> = {}
+    for (const field of ['keysize', 'blocksize', 'timeoutMs'] as const) {
+      if (ours[field] !== theirs[field]) {
+        differences[field] = { here: ours[field], there: theirs[field] }
+      }
+    }
+    if (ours.contextsHash !== theirs.contextsHash) differences['contexts'] = 'differ'
+    if (Object.keys(differences).length === 0) return
+    const message =
+      'replication: a peer has other limits; what is outside the limits of one side is only on the other'
+    this.#warn(sender, name, message, differences)
+  }
+
+  #warn(sender: Sender, cache: string, message: string, fields = {}): void {
+    this.#logger.warn({ peer: sender.nodeName, cache, ...fields }, message)
+  }
+}

@@ -1,0 +1,80 @@
+// The caches that a greeting tells of: what each takes, so that nodes notice where their limits differ.
+
+import { createHash } from 'node:crypto'
+import {
+  CACHE_NAME_PATTERN,
+  type CacheLimits,
+  MAX_BLOCKSIZE,
+  MAX_KEYSIZE,
+  MAX_TIMEOUT_MS,
+} from '../store/limits.ts'
+import { type Fields, hasMistypedField } from './schema.ts'
+
+/** Caches in one greeting; more are told in the greetings that follow. */
+export const MAX_GREETED_CACHES = 8
+const MAX_UINT32 = 2 ** 32 - 1
+/** Tags, lengths and numbers of a cache in a greeting, at most. */
+const CACHE_OVERHEAD_BYTES = 24
+
+export interface GreetedCache {
+  readonly name: string
+  readonly keysize: number
+  readonly blocksize: number
+  readonly timeoutMs: number
+  /** The first 32 bits of a hash over the list of contexts; 0 where every context is taken. */
+  readonly contextsHash: number
+}
+
+/** What a greeting says of its sender beyond the proof. */
+export interface GreetedCaches {
+  readonly caches: readonly GreetedCache[]
+  /** How many caches the sender has altogether. */
+  readonly cacheCount: number
+}
+
+export function greetedCacheOf(limits: CacheLimits): GreetedCache {
+  const { name, keysize, blocksize, timeoutMs, contexts } = limits
+  return { name, keysize, blocksize, timeoutMs, contextsHash: hashContexts(contexts) }
+}
+
+/** Most bytes that a cache takes in a greeting. */
+export function greetedBytes({ name }: GreetedCache): number {
+  return CACHE_OVERHEAD_BYTES + name.length
+}
+
+/** The caches in a decoded greeting; undefined when they are malformed. */
+export function checkGreetedCaches({ caches, cacheCount }: Fields): GreetedCaches | undefined {
+  const listed = Array.isArray(caches) ? caches : []
+  if (listed.length > MAX_GREETED_CACHES || !isWithin(cacheCount, 0, MAX_UINT32)) return undefined
+  const checked: GreetedCache[] = []
+  for (const one of listed) {
+    const cache = checkCache(one)
+    if (cache === undefined) return undefined
+    checked.push(cache)
+  }
+  return { caches: checked, cacheCount }
+}
+
+function checkCache(fields: Fields): GreetedCache | undefined {
+  const { name, keysize, blocksize, timeoutMs, contextsHash } = fields
+  if (hasMistypedField(fields)) return undefined
+  if (typeof name !== 'string' || !CACHE_NAME_PATTERN.test(name)) return undefined
+  if (!isWithin(keysize, 1, MAX_KEYSIZE) || !isWithin(blocksize, 1, MAX_BLOCKSIZE)) return undefined
+  if (!isWithin(timeoutMs, 1, MAX_TIMEOUT_MS)) return undefined
+  if (!isWithin(contextsHash, 0, MAX_UINT32)) return undefined
+  return { name, keysize, blocksize, timeoutMs, contextsHash }
+}
+
+/** Each context with its length in front, in the order of their bytes. */
+function hashContexts(contexts: CacheLimits['contexts']): number {
+  if (contexts === undefined) return 0
+  const hash = createHash('sha256').update('tlscached contexts')
+  for (const context of contexts.map((one) => Buffer.from(one)).sort(Buffer.compare)) {
+    hash.update(Buffer.from([context.length])).update(context)
+  }
+  return hash.digest().readUInt32BE(0) || 1
+}
+
+function isWithin(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+}

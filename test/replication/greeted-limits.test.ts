@@ -1,0 +1,103 @@
+// What greetings say beyond the proof: the version of the protocol, and the limits of the caches.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { CacheLimits } from '../../src/store/limits.ts'
+import { createIdentity } from '../../src/wire/identity.ts'
+import { encodeGreeting, PROTOCOL_VERSION } from '../../src/wire/message.ts'
+import { Sealer } from '../../src/wire/seal.ts'
+import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
+import { RecordingLogger } from '../support/recording-logger.ts'
+import { TEST_KEYRING } from '../support/replication-node.ts'
+import { seededBytes } from '../support/seeded-random.ts'
+import { messageOf, ofKind } from '../support/wiretap.ts'
+
+function limits(name: string, other: Partial<CacheLimits> = {}): CacheLimits {
+  const usual = {
+    items: 10,
+    keysize: 32,
+    blocksize: 4096,
+    timeoutMs: 300_000,
+    full: 'evict' as const,
+  }
+  return { name, ...usual, ...other }
+}
+
+async function logOf(ours: readonly CacheLimits[], theirs: readonly CacheLimits[]) {
+  const cluster = new MemoryCluster()
+  const logger = new RecordingLogger()
+  const first = cluster.member(1, 2, { caches: ours, logger })
+  const second = cluster.member(2, 2, { caches: theirs })
+  await first.replicator.start()
+  await second.replicator.start()
+  cluster.clock.advance(120_000)
+  await cluster.stop([first, second])
+  return logger.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
+}
+
+test('each difference of limits is logged once, whatever the number of greetings', async () => {
+  const contexts = [Buffer.from('shop')]
+  const ours = [limits('ssl'), limits('same', { contexts }), limits('here')]
+  const theirs = [
+    limits('ssl', { blocksize: 16_384, timeoutMs: 600_000, contexts }),
+    limits('same', { contexts, items: 99 }),
+    limits('there'),
+  ]
+  assert.deepEqual(await logOf(ours, theirs), [
+    {
+      peer: 'node-2',
+      cache: 'ssl',
+      blocksize: { here: 4096, there: 16_384 },
+      timeoutMs: { here: 300_000, there: 600_000 },
+      contexts: 'differ',
+    },
+    { peer: 'node-2', cache: 'there' },
+    { peer: 'node-2', cache: 'here' },
+  ])
+})
+
+test('forty caches are told in turn, in greetings of the same size', async () => {
+  const caches = Array.from({ length: 40 }, (_, number) => limits(`cache-${number}`))
+  const others = caches.map((one) => ({ ...one, keysize: 64 }))
+  const logged = await logOf(caches, others)
+  assert.deepEqual(logged.map(({ cache }) => cache).sort(), caches.map(({ name }) => name).sort())
+})
+
+test('every greeting has the version, and who has none is of version 1', async () => {
+  const cluster = new MemoryCluster()
+  const pair = await cluster.start(2)
+  for (const passed of ofKind(cluster.network.sent, 'greeting')) {
+    const message = messageOf(passed)
+    assert.ok(message.kind === 'greeting')
+    assert.equal(message.version, PROTOCOL_VERSION)
+  }
+  assert.deepEqual(
+    pair.map(({ replicator }) => replicator.verifiedSenders()[0]?.version),
+    [PROTOCOL_VERSION, PROTOCOL_VERSION],
+  )
+  await cluster.stop(pair)
+})
+
+test('below the minimum version nobody is answered, verified or taken from', async () => {
+  const cluster = new MemoryCluster()
+  const node = cluster.member(1, 0, { minimumVersion: 2 })
+  await node.replicator.start()
+  const sealer = new Sealer(createIdentity('old', seededBytes('old')), TEST_KEYRING)
+  const greeting = encodeGreeting({
+    challenge: Buffer.alloc(16, 3),
+    answer: undefined,
+    changesSequence: 0,
+    sentWallMs: 1,
+    nodeName: 'old',
+  })
+  const passed = {
+    datagram: sealer.seal('control', greeting),
+    from: addressOf(2),
+    to: addressOf(1),
+  }
+  cluster.network.deliver(passed)
+  assert.equal(cluster.network.sent.length, 0)
+  assert.equal(node.replicator.stats.dropped.version, 1)
+  assert.deepEqual(node.replicator.verifiedSenders(), [])
+  await cluster.stop([node])
+})

@@ -1,0 +1,64 @@
+// The program as it was at version 1 of the replication protocol, taken out of the repository's own history.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { CLI_ARGS, type Spawner } from './node-processes.ts'
+
+/** The last commit whose nodes speak version 1 only. */
+export const OLD_COMMIT = 'ed8347bc830ef5c07ebaa1d15bda072a777ee7dd'
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/**
+ * Why the old program cannot be had, or false. A shallow clone fetches the one commit from where it was cloned. Where
+ * every test must run (CI) its absence is an error.
+ */
+export function whyWithoutOldProgram(): string | false {
+  if (hasOldCommit()) return false
+  try {
+    git('fetch', '--quiet', '--depth=1', 'origin', OLD_COMMIT)
+  } catch {
+    // There is no origin, or it does not hand out the commit: said below.
+  }
+  if (hasOldCommit()) return false
+  const reason = `commit ${OLD_COMMIT} is not in this clone`
+  if (process.env['REQUIRE_ALL_TESTS'] !== undefined) throw new Error(reason)
+  return reason
+}
+
+/** Writes the old sources into the folder, with the packages that are installed here; returns what starts them. */
+export function createOldSpawner(
+  folder: string,
+  onSpawn: (child: ReturnType<Spawner>) => void,
+): Spawner {
+  const old = join(folder, 'old')
+  mkdirSync(old)
+  const archive = execFileSync('git', ['archive', OLD_COMMIT, 'src', 'proto', 'package.json'], {
+    cwd: ROOT,
+    maxBuffer: 256 * 1024 * 1024,
+  })
+  execFileSync('tar', ['-x', '-C', old], { input: archive })
+  symlinkSync(join(ROOT, 'node_modules'), join(old, 'node_modules'))
+  const oldMain = join(old, 'src', 'cli', 'main.ts')
+  const main = CLI_ARGS.at(-1)
+  return (args) => {
+    const oldArgs = args.map((argument) => (argument === main ? oldMain : argument))
+    const child = spawn(process.execPath, oldArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
+    onSpawn(child)
+    return child
+  }
+}
+
+function hasOldCommit(): boolean {
+  try {
+    git('cat-file', '-e', `${OLD_COMMIT}^{commit}`)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function git(...args: readonly string[]): void {
+  execFileSync('git', args, { cwd: ROOT, stdio: 'ignore' })
+}

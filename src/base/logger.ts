@@ -1,8 +1,9 @@
 // Logging: pino behind a small interface, and a limiter for lines that an outsider can provoke.
 
 import { type DestinationStream, pino } from 'pino'
-import { build as buildPretty } from 'pino-pretty'
+import { prettyFactory } from 'pino-pretty'
 import type { Clock } from './clock.ts'
+import { type OutputThread, STANDARD_ERROR } from './output-thread.ts'
 
 export type LogFields = Record<string, unknown>
 
@@ -24,17 +25,20 @@ export interface LoggerOptions {
   readonly node: string
 }
 
-/** Logs to standard error, one JSON object or one readable line per event, written at once. */
-export function createLogger(options: LoggerOptions): Logger {
-  const destination: DestinationStream =
-    options.format === 'text'
-      ? buildPretty({
-          destination: 2,
-          sync: true,
-          ignore: 'pid,node',
-          translateTime: 'SYS:isoDateTime',
-        })
-      : pino.destination({ dest: 2, sync: true })
+/** Logs to standard error through the thread, one line per event: a JSON object, or text for people. */
+export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 'write'>): Logger {
+  const toText = prettyFactory({
+    ignore: 'pid,node',
+    translateTime: 'SYS:isoDateTime',
+    singleLine: true,
+    colorize: false,
+  })
+  // A message of somebody else may have several lines.
+  const toLine = (line: string) => `${toText(line).trimEnd().replaceAll('\n', '\\n')}\n`
+  const format = options.format === 'text' ? toLine : (line: string) => line
+  const destination: DestinationStream = {
+    write: (line) => output.write(STANDARD_ERROR, format(line)),
+  }
   return pino(
     {
       level: options.level,

@@ -6,6 +6,7 @@ import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger } from '../base/logger.ts'
+import { OutputThread } from '../base/output-thread.ts'
 import { checkConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
 import { DEMO_CERTIFICATE } from '../terminator/demo-certificate.ts'
@@ -58,7 +59,7 @@ class DemoNode {
   async #begin(start: Extract<ToNode, { kind: 'start' }>): Promise<FromNode> {
     process.title = `tlscached demo ${start.name}`
     const config = configOf(start, [])
-    const logger = createLogger({ ...config.log, node: config.nodeName })
+    const logger = createLogger({ ...config.log, node: config.nodeName }, new OutputThread())
     const node = new CacheNode(config, { logger })
     await node.start()
     this.#start = start

@@ -1,6 +1,6 @@
 // What the process tells whoever started it.
 
-import type { ErrorCode } from '../base/errors.ts'
+import { type ErrorCode, TlscachedError } from '../base/errors.ts'
 
 export const FAILED = 1
 /** Wrong usage or configuration. */
@@ -14,6 +14,6 @@ const INVALID_CODES = new Set<ErrorCode>([
   'ERR_ADDRESS',
 ])
 
-export function isInvalid(code: ErrorCode): boolean {
-  return INVALID_CODES.has(code)
+export function exitCodeOf(error: unknown): number {
+  return error instanceof TlscachedError && INVALID_CODES.has(error.code) ? INVALID : FAILED
 }

@@ -8,21 +8,17 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { Command, CommanderError } from 'commander'
-import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { codeOf, messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { readVersion } from '../base/version.ts'
-import { FAILED, INVALID, isInvalid } from './exit-codes.ts'
+import { exitCodeOf, INVALID } from './exit-codes.ts'
+import { replaceStandardStreams } from './standard-streams.ts'
 
 // A get passes through some forty small functions. V8 makes one of as many as have 920 bytes of bytecode together, none
 // above 460. With these a node answers two in a hundred more gets a second; with 1500 and 8000, which leave nothing out
 // but the last and smallest ones, none more (measured over memcached's protocol).
 setFlagsFromString('--max-inlined-bytecode-size=700')
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=2500')
-
-// Whoever reads our output may stop reading: that ends the output, not the program.
-process.stdout.on('error', (error) => {
-  if (codeOf(error) !== 'EPIPE') throw error
-})
 
 /** Loaded on demand: most commands need little of the program, and start the sooner for it. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -44,8 +40,14 @@ const HIDDEN: typeof COMMANDS = {
   'demo-node': async () => (await import('./demo-node.ts')).demoNodeCommand(),
 }
 
+/** Commands that run until they are stopped. */
+const SERVICES = new Set(['serve', 'repeat', 'terminate'])
+
 try {
-  const program = await createProgram(process.argv[2] ?? '')
+  const asked = process.argv[2] ?? ''
+  if (SERVICES.has(asked)) replaceStandardStreams()
+  else endQuietlyWithReader()
+  const program = await createProgram(asked)
   await program.parseAsync()
 } catch (error) {
   process.exitCode = reportError(error)
@@ -73,14 +75,17 @@ async function createProgram(asked: string): Promise<Command> {
   return program
 }
 
+/** A reader of the output that goes away, as `head` does, ends the output and not the program. */
+function endQuietlyWithReader(): void {
+  process.stdout.on('error', (error) => {
+    if (codeOf(error) !== 'EPIPE') throw error
+  })
+}
+
 /** Prints what a person can act on, never a stack trace, and gives the exit code. */
 function reportError(error: unknown): number {
   // Commander has printed its own message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : INVALID
-  if (error instanceof TlscachedError) {
-    console.error(error.message)
-    return isInvalid(error.code) ? INVALID : FAILED
-  }
-  console.error(messageOf(error))
-  return FAILED
+  console.error(hideKeys(messageOf(error)))
+  return exitCodeOf(error)
 }

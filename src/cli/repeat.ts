@@ -5,9 +5,10 @@ import { Command, Option } from 'commander'
 import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
-import { createLogger, LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
+import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
 import { RepeaterNode } from '../node/repeater-node.ts'
 import { KEYS_FILE_MODES, type KeysFileMode } from '../wire/keyring-file.ts'
+import { Service, watchdogOption } from './service.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
 
 interface RepeatOptions {
@@ -20,6 +21,7 @@ interface RepeatOptions {
   readonly logLevel: LoggerOptions['level']
   readonly logFormat: LoggerOptions['format']
   readonly json?: boolean
+  readonly watchdog: number
 }
 
 export function repeatCommand(): Command {
@@ -55,6 +57,7 @@ export function repeatCommand(): Command {
         .choices(LOG_FORMATS)
         .default('json'),
     )
+    .addOption(watchdogOption())
     .option('--json', 'print where it listens as one JSON object a line')
     .action(repeat)
 }
@@ -65,11 +68,20 @@ function repeaterName(): string {
 }
 
 async function repeat(options: RepeatOptions): Promise<void> {
+  const service = new Service({
+    log: { level: options.logLevel, format: options.logFormat, node: options.name },
+    watchdogMs: options.watchdog,
+    isJson: options.json ?? false,
+  })
+  await service.run(() => runRepeater(service, options))
+}
+
+async function runRepeater(service: Service, options: RepeatOptions): Promise<void> {
   const { listen, keysFile, keysFileMode, insecure: isInsecure = false, http, name } = options
-  const logger = createLogger({ level: options.logLevel, format: options.logFormat, node: name })
+  const { logger, droppedLogLines } = service
   const repeater = new RepeaterNode(
     { name, listen, keysFile, keysFileMode, isInsecure, http },
-    { logger, hasProcessMetrics: true },
+    { logger, hasProcessMetrics: true, droppedLogLines },
   )
   process.title = hideKeys(`tlscached repeat ${name}`)
   stopOnSignal(repeater, logger)
@@ -81,9 +93,5 @@ async function repeat(options: RepeatOptions): Promise<void> {
     }
   })
   await repeater.start()
-  for (const { name: part, address } of repeater.listening()) {
-    console.log(
-      options.json ? JSON.stringify({ name: part, address }) : `${part} listens on ${address}`,
-    )
-  }
+  for (const { name: part, address } of repeater.listening()) service.sayListening(part, address)
 }

@@ -7,12 +7,13 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
-import { createLogger, type Logger } from '../base/logger.ts'
+import type { Logger } from '../base/logger.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
 import type { Conversion } from '../uwsgi/conversion.ts'
 import { addConfigOptions, readCommandConfig } from './config-options.ts'
 import { FAILED } from './exit-codes.ts'
+import { Service } from './service.ts'
 import { STOP_TIMEOUT_MS, type Stop, stopOnSignal } from './stop-on-signal.ts'
 import { readUwsgiFile, type UwsgiOptions } from './uwsgi-options.ts'
 import { UwsgiTerminator } from './uwsgi-terminator.ts'
@@ -39,8 +40,22 @@ async function serve(
   const rpcAddress = folder && `unix:${join(folder, 'rpc.sock')}`
   const read = () => readCommandConfig(file, command, rpcAddress)
   const config = read()
-  const logger = createLogger({ ...config.log, node: config.nodeName })
-  const node = new CacheNode(config, { logger, hasProcessMetrics: true })
+  const service = new Service({
+    log: { ...config.log, node: config.nodeName },
+    watchdogMs: config.watchdogMs,
+    isJson: options.json ?? false,
+  })
+  await service.run(() => runNode(service, config, read, conversion))
+}
+
+async function runNode(
+  service: Service,
+  config: NodeConfig,
+  read: () => NodeConfig,
+  conversion: Conversion | undefined,
+): Promise<void> {
+  const { logger, droppedLogLines } = service
+  const node = new CacheNode(config, { logger, hasProcessMetrics: true, droppedLogLines })
   process.title = hideKeys(`tlscached serve ${config.nodeName}`)
   let terminator: UwsgiTerminator | undefined
   let isStopping = false
@@ -62,9 +77,7 @@ async function serve(
   await node.start()
   // A signal may have come meanwhile: what starts from here on would outlive this process.
   if (isStopping) return
-  for (const { name, address } of node.listening()) {
-    console.log(options.json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
-  }
+  for (const { name, address } of node.listening()) service.sayListening(name, address)
   terminator = startTerminator(conversion, config, logger, stop)
 }
 

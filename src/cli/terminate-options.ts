@@ -20,6 +20,7 @@ import { Revocations } from '../terminator/revocation.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../terminator/stats.ts'
 import type { TerminatorConfig } from '../terminator/terminator-process.ts'
 import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
+import { watchdogOption } from './service.ts'
 
 const MAX_PROCESSES = 256
 const MAX_CONNECTIONS = 1_000_000
@@ -56,6 +57,7 @@ export interface TerminateOptions {
   readonly drain: number
   readonly logLevel: LoggerOptions['level']
   readonly logFormat: LoggerOptions['format']
+  readonly watchdog: number
   readonly json?: boolean
 }
 
@@ -159,6 +161,7 @@ export function addTerminateOptions(command: Command): Command {
     .addOption(
       new Option('--log-format <format>', 'of log lines').choices(LOG_FORMATS).default('json'),
     )
+    .addOption(watchdogOption())
     .option('--json', 'print where it listens as one JSON object a line')
 }
 

@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { systemClock } from '../base/clock.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
+import { type Logger, silentLogger } from '../base/logger.ts'
 import { readVersion } from '../base/version.ts'
 import { TerminatorMetrics } from '../terminator/metrics.ts'
 import { MetricsServer } from '../terminator/metrics-server.ts'
@@ -14,10 +14,12 @@ import { warnWhenExpired } from '../terminator/revocation.ts'
 import {
   createTerminatorProcess,
   type TerminatorConfig,
+  type TerminatorContext,
   type TerminatorProcess,
 } from '../terminator/terminator-process.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
+import { Service } from './service.ts'
 import { type Stop, stopOnSignal } from './stop-on-signal.ts'
 import {
   addTerminateOptions,
@@ -35,20 +37,31 @@ export function terminateCommand(): Command {
 }
 
 async function terminate(options: TerminateOptions): Promise<void> {
-  if (cluster.isPrimary) await runPrimary(options)
-  else runWorker(options)
+  const service = new Service({
+    log: {
+      level: options.logLevel,
+      format: options.logFormat,
+      node: cluster.isPrimary ? 'terminate primary' : 'terminate process',
+    },
+    watchdogMs: options.watchdog,
+    isJson: options.json ?? false,
+  })
+  await service.run(async () => {
+    if (cluster.isPrimary) await runPrimary(service, options)
+    else runWorker(service, options)
+  })
 }
 
-async function runPrimary(options: TerminateOptions): Promise<void> {
+async function runPrimary(service: Service, options: TerminateOptions): Promise<void> {
   process.title = 'tlscached terminate primary'
   // Each process takes its connections from the kernel. Where this one hands them out, a connection that
   // comes just as the others stop is held by nobody, open, until this one ends, too.
   cluster.schedulingPolicy = cluster.SCHED_NONE
-  const logger = loggerOf(options, 'primary')
+  const { logger, droppedLogLines } = service
   let config = checkOptions(options)
   const { processes, drain: drainMs } = options
   const pool = new WorkerPool({ processes, fork, drainMs, logger })
-  const source = new TerminatorMetrics(readVersion(), () => pool.stats())
+  const source = new TerminatorMetrics(readVersion(), () => pool.stats(), droppedLogLines)
   const metrics = new MetricsServer(source, logger)
   const running = {
     stop: async () => {
@@ -71,14 +84,14 @@ async function runPrimary(options: TerminateOptions): Promise<void> {
   })
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
-    for (const address of await pool.start()) sayListening('tls', address, options)
+    for (const address of await pool.start()) service.sayListening('tls', address)
   } catch (error) {
     await metrics.stop()
     throw error
   }
   // It ends with the process, which a signal ends.
   warnWhenExpired(() => config.revocations, systemClock, logger)
-  if (metricsAddress) sayListening('metrics', formatAddress(metricsAddress), options)
+  if (metricsAddress) service.sayListening('metrics', formatAddress(metricsAddress))
 }
 
 /** Who is started with a channel ends with the process at its other end: a node that is gone has no use for it. */
@@ -95,11 +108,11 @@ function stopWithParent(stop: Stop): void {
 function checkOptions(options: TerminateOptions): TerminatorConfig {
   const config = readTerminatorConfig(options)
   config.revocations?.checkTimes(systemClock.wallMs())
-  createProcess(config, silentLogger)
+  createProcess(config, { clock: systemClock, logger: silentLogger })
   return config
 }
 
-function runWorker(options: TerminateOptions): void {
+function runWorker(service: Service, options: TerminateOptions): void {
   const channel: WorkerChannel = {
     send: (message, sent) => process.send?.(message, undefined, {}, sent),
     onMessage: (listener) => process.on('message', listener),
@@ -107,8 +120,9 @@ function runWorker(options: TerminateOptions): void {
   }
   const create = (number: number) => {
     process.title = `tlscached terminate ${number}`
-    const logger = loggerOf(options, `process ${number}`)
-    const running = createProcess(readTerminatorConfig(options), logger)
+    const logger = service.loggerNamed(`terminate process ${number}`)
+    const context = { clock: systemClock, logger, droppedLogLines: service.droppedLogLines }
+    const running = createProcess(readTerminatorConfig(options), context)
     return {
       start: () => running.start(),
       stop: (drainMs: number) => running.stop(drainMs),
@@ -133,9 +147,9 @@ function reload(running: TerminatorProcess, options: TerminateOptions, logger: L
   }
 }
 
-function createProcess(config: TerminatorConfig, logger: Logger): TerminatorProcess {
+function createProcess(config: TerminatorConfig, context: TerminatorContext): TerminatorProcess {
   try {
-    return createTerminatorProcess(config, { clock: systemClock, logger })
+    return createTerminatorProcess(config, context)
   } catch (error) {
     throw isUsageError(error) ? new TlscachedError('ERR_USAGE', toFlag(error.message)) : error
   }
@@ -160,12 +174,4 @@ function fork(): WorkerHandle {
     onMessage: (listener) => worker.on('message', listener),
     onExit: (listener) => worker.on('exit', (code, signal) => listener(signal || `code ${code}`)),
   }
-}
-
-function loggerOf({ logLevel, logFormat }: TerminateOptions, role: string): Logger {
-  return createLogger({ level: logLevel, format: logFormat, node: `terminate ${role}` })
-}
-
-function sayListening(name: string, address: string, { json }: TerminateOptions): void {
-  console.log(json ? JSON.stringify({ name, address }) : `${name} listens on ${address}`)
 }

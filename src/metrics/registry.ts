@@ -1,6 +1,6 @@
 // The metrics of one node in the Prometheus text format; nothing in it is shared between nodes.
 
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 
 export const PREFIX = 'tlscached_'
 
@@ -32,4 +32,17 @@ export function createRegistry(version: string): Registry {
 export function collectProcess(registry: Registry): void {
   collectDefaultMetrics({ register: registry })
   for (const name of MISNAMED) registry.removeSingleMetric(name)
+}
+
+/** Adds the counter of log lines that were dropped, because nobody took them in time. */
+export function collectLog(registry: Registry, droppedLines: () => number): void {
+  new Counter({
+    name: `${PREFIX}log_lines_dropped_total`,
+    help: 'Log lines dropped, as the reader of the log does not keep up or its disk is full.',
+    registers: [registry],
+    collect() {
+      this.reset()
+      this.inc(droppedLines())
+    },
+  })
 }

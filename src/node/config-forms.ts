@@ -66,6 +66,19 @@ export function duration(maxMs: number) {
   })
 }
 
+/** A duration within these bounds, or 0 for off. */
+export function durationOrOff(minMs: number, maxMs: number) {
+  const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
+  const error = `must be 0 (off) or a duration, ${bounds} (as in 2s)`
+  return z.union([z.number(), z.string()], { error }).transform((value, context) => {
+    const durationMs = value === 0 || value === '0' ? 0 : parseDurationMs(String(value))
+    const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
+    if (isWithin || durationMs === 0) return durationMs
+    context.addIssue({ code: 'custom', message: error })
+    return z.NEVER
+  })
+}
+
 /** Text that `parse` accepts; the message of what it throws is the problem that is reported. */
 export function parsed<Value>(parse: (value: string) => Value) {
   return text().transform((value, context): Value => {

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { isMulticast, parseAddress, parseHostAddress } from '../base/address.ts'
 import { formatDurationMs } from '../base/duration.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
+import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
 import { REMOVE_POLICIES } from '../frontends/sessiond/sessiond-frontend.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
 import {
@@ -20,6 +21,7 @@ import { PROTOCOL_VERSION } from '../wire/message.ts'
 import {
   context,
   duration,
+  durationOrOff,
   flag,
   frontendAddress,
   hostAddress,
@@ -222,6 +224,12 @@ export const configSchema = z.strictObject({
           description: 'name of this node, different on every node',
           form: 'text',
           fallback: 'the host name',
+        }),
+      watchdog: durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
+        .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
+        .register(notes, {
+          description: '`serve` is killed when its event loop hangs for so long; `0` is off',
+          form: `duration, ${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}, or 0`,
         }),
     })
     .prefault({}),

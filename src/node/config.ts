@@ -87,6 +87,8 @@ export interface NodeConfig {
   readonly uwsgiListeners: readonly UwsgiListenerConfig[]
   readonly frontends: FrontendsConfig
   readonly log: Pick<LoggerOptions, 'level' | 'format'>
+  /** Longest time without a turn of the event loop of `serve`; 0 is off. */
+  readonly watchdogMs: number
 }
 
 export interface ConfigSources {
@@ -175,6 +177,7 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
     })),
     frontends: toFrontendsConfig(parsed),
     log: parsed.log,
+    watchdogMs: parsed.node.watchdog,
   }
 }
 

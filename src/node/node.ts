@@ -5,7 +5,8 @@ import type { Registry } from 'prom-client'
 import { formatAddress } from '../base/address.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { createLogger, type Logger } from '../base/logger.ts'
+import { createLogger, type Logger, silentLogger } from '../base/logger.ts'
+import { OutputThread } from '../base/output-thread.ts'
 import { type RandomSource, systemRandom } from '../base/random.ts'
 import { readVersion } from '../base/version.ts'
 import type { Frontend } from '../frontends/frontend.ts'
@@ -14,7 +15,7 @@ import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { LocalHooks } from '../hooks/session-hooks.ts'
 import { collectCacheUdp } from '../metrics/cache-udp-collectors.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
-import { collectProcess, createRegistry } from '../metrics/registry.ts'
+import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/synchronizer.ts'
@@ -33,9 +34,12 @@ import { NodeUwsgi } from './node-uwsgi.ts'
 export interface NodeOptions {
   readonly clock?: Clock
   readonly random?: RandomSource
+  /** Without one, a node logs nothing. */
   readonly logger?: Logger
   /** Whether `/metrics` also tells of the whole process; once per process at most. */
   readonly hasProcessMetrics?: boolean
+  /** Log lines that the process dropped, for `/metrics`. */
+  readonly droppedLogLines?: () => number
 }
 
 /** Something that listens, for display. */
@@ -51,9 +55,22 @@ interface NodeCache extends HttpCache {
   readonly isReplicated: boolean
 }
 
-/** A node inside this process. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE. */
+/**
+ * A node inside this process. It logs to `options.logger`; without one it logs nothing, unless `config.log` is there: then
+ * a thread writes its lines to standard error. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE.
+ */
 export function createNode(config: ConfigInput = {}, options: NodeOptions = {}): CacheNode {
-  return new CacheNode(nodeConfig(config), options)
+  const checked = nodeConfig(config)
+  if (options.logger !== undefined || config.log === undefined) {
+    return new CacheNode(checked, options)
+  }
+  const output = new OutputThread()
+  const logger = createLogger({ ...checked.log, node: checked.nodeName }, output)
+  return new CacheNode(checked, {
+    droppedLogLines: () => output.droppedLines,
+    ...options,
+    logger,
+  })
 }
 
 /**
@@ -82,7 +99,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const random = options.random ?? systemRandom
     this.#config = config
     this.nodeName = config.nodeName
-    this.#logger = options.logger ?? createLogger({ ...config.log, node: config.nodeName })
+    this.#logger = options.logger ?? silentLogger
     const logger = this.#logger
     const identity = createIdentity(config.nodeName, random)
     const storeOptions = {
@@ -119,7 +136,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     }
     const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
     this.#uwsgi = new NodeUwsgi({ listeners: config.uwsgiListeners, hooks, clock, logger })
-    this.#registry = this.#createRegistry(options.hasProcessMetrics ?? false)
+    this.#registry = this.#createRegistry(options)
     this.#frontends = createFrontends({
       config: config.frontends,
       backend: this,
@@ -248,9 +265,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
     }
   }
 
-  #createRegistry(hasProcessMetrics: boolean): Registry {
+  #createRegistry({ hasProcessMetrics, droppedLogLines }: NodeOptions): Registry {
     const registry = createRegistry(readVersion())
     if (hasProcessMetrics) collectProcess(registry)
+    if (droppedLogLines !== undefined) collectLog(registry, droppedLogLines)
     collectCaches(
       registry,
       [...this.caches.values()].map(({ limits, stats, hooks }) => ({

@@ -11,7 +11,7 @@ import { toListenError } from '../frontends/frontend.ts'
 import type { HttpBackend, Readiness } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/http-frontend.ts'
 import { collectFrontends } from '../metrics/frontend-collectors.ts'
-import { collectProcess, createRegistry } from '../metrics/registry.ts'
+import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
 import { collectRepeater } from '../metrics/repeater-collectors.ts'
 import { requireKeys } from '../replication/key-requirement.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
@@ -42,6 +42,8 @@ export interface RepeaterNodeOptions {
   readonly logger: Logger
   /** Whether `/metrics` also tells of the whole process; once per process at most. */
   readonly hasProcessMetrics?: boolean
+  /** Log lines that the process dropped, for `/metrics`. */
+  readonly droppedLogLines?: () => number
 }
 
 export class RepeaterNode implements HttpBackend {
@@ -86,6 +88,7 @@ export class RepeaterNode implements HttpBackend {
     this.#registry = createRegistry(readVersion())
     if (options.hasProcessMetrics) collectProcess(this.#registry)
     if (this.#http !== undefined) collectFrontends(this.#registry, [sourceOf(this.#http)])
+    if (options.droppedLogLines) collectLog(this.#registry, options.droppedLogLines)
     collectRepeater(this.#registry, {
       stats: this.#repeater.stats,
       subscribersLimit: MAX_SUBSCRIBERS,

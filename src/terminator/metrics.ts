@@ -1,7 +1,7 @@
 // The metrics of a terminator, gathered over its processes when they are scraped.
 
 import type { Registry } from 'prom-client'
-import { createRegistry } from '../metrics/registry.ts'
+import { collectLog, createRegistry } from '../metrics/registry.ts'
 import { addCounter, addGauge, type Reading } from '../metrics/stats-metrics.ts'
 import {
   addStats,
@@ -20,12 +20,14 @@ export class TerminatorMetrics {
   readonly #ask: () => Promise<PoolStats>
   #stats: PoolStats = { workers: 0, restarts: 0, processes: [] }
 
-  constructor(version: string, ask: () => Promise<PoolStats>) {
+  /** `droppedLogLines` are those of this process, which are added to those of its workers. */
+  constructor(version: string, ask: () => Promise<PoolStats>, droppedLogLines = () => 0) {
     this.#ask = ask
     this.#registry = createRegistry(version)
     this.#addHandshakes()
     this.#addConnections()
     this.#addProcesses()
+    collectLog(this.#registry, () => this.#total().droppedLogLines + droppedLogLines())
   }
 
   get contentType(): string {

@@ -60,6 +60,8 @@ export const terminatorStatsSchema = z.object({
   connections: count,
   /** Turned away at the limit. */
   refused: count,
+  /** Log lines dropped, because nobody took them in time. */
+  droppedLogLines: count,
   cache: cacheCounts,
   /** By address. */
   backends: z.record(z.string(), backendCounts),
@@ -74,6 +76,7 @@ export function createTerminatorStats(): TerminatorStats {
     failures: zeros(FAILURE_REASONS),
     connections: 0,
     refused: 0,
+    droppedLogLines: 0,
     cache: { gets: zeros(GET_RESULTS), puts: zeros(PUT_RESULTS) },
     backends: {},
   }
@@ -101,6 +104,7 @@ export function addStats(a: TerminatorStats, b: TerminatorStats): TerminatorStat
     failures: addCounts(a.failures, b.failures),
     connections: a.connections + b.connections,
     refused: a.refused + b.refused,
+    droppedLogLines: a.droppedLogLines + b.droppedLogLines,
     cache: {
       gets: addCounts(a.cache.gets, b.cache.gets),
       puts: addCounts(a.cache.puts, b.cache.puts),

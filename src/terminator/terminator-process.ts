@@ -46,6 +46,8 @@ export interface TerminatorConfig {
 export interface TerminatorContext {
   readonly clock: Clock
   readonly logger: Logger
+  /** Log lines that the process dropped so far. */
+  readonly droppedLogLines?: () => number
 }
 
 /** The hooks, with what was counted of their calls. */
@@ -61,8 +63,9 @@ export function createTerminatorProcess(
   context: TerminatorContext,
 ): TerminatorProcess {
   const { node, deadlineMs } = config
+  const { clock, logger } = context
   const { cache, isInsecure: insecure } = node
-  const hooks = connectHooks(node.address, { cache, deadlineMs, insecure, ...context })
+  const hooks = connectHooks(node.address, { cache, deadlineMs, insecure, clock, logger })
   return new TerminatorProcess(config, hooks, context)
 }
 
@@ -70,6 +73,7 @@ export class TerminatorProcess {
   readonly #backends: BackendPool
   readonly #front: TlsFront
   readonly #hooks: CountedHooks
+  readonly #droppedLogLines: () => number
 
   /** Throws what Node says of certificates and options that it cannot use. */
   constructor(config: TerminatorConfig, hooks: CountedHooks, context: TerminatorContext) {
@@ -81,6 +85,7 @@ export class TerminatorProcess {
     const serve = createRelay(relay)
     this.#backends = backends
     this.#hooks = hooks
+    this.#droppedLogLines = context.droppedLogLines ?? (() => 0)
     this.#front = new TlsFront({ ...config, maxVersion: '1.3', hooks, serve, clock, logger })
   }
 
@@ -109,6 +114,7 @@ export class TerminatorProcess {
     const { gets, puts } = this.#hooks.stats
     return {
       ...this.#front.readStats(),
+      droppedLogLines: this.#droppedLogLines(),
       cache: structuredClone({ gets, puts }),
       backends: structuredClone({ ...this.#backends.stats }),
     }

@@ -278,15 +278,14 @@ describe('serve', () => {
     assert.equal(name, 'http')
     const second = await runCli(['serve', '--frontends-http', address])
     assert.deepEqual([second.code, second.stdout], [1, ''])
-    assert.equal(
-      second.stderr,
-      `frontends.http: cannot listen on ${address}: address already in use\n`,
-    )
+    const { level, code, msg } = JSON.parse(second.stderr)
+    assert.deepEqual([level, code], ['error', 'ERR_LISTEN'])
+    assert.equal(msg, `frontends.http: cannot listen on ${address}: address already in use`)
     const replication = ['serve', '--frontends-http', 'none', '--replication-listen']
     const first = spawnCli([...replication, '127.0.0.1:0'])
     first.stderr?.resume()
     const taken = (await firstLine(first)).replace('replication listens on ', '')
-    const third = await runCli([...replication, taken, '--log-level', 'error'])
+    const third = await runCli([...replication, taken, '--log-level', 'silent'])
     assert.equal(third.code, 1)
     assertOneLine(
       third.stderr,

@@ -367,7 +367,7 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
       ...['--cert', shop.certFile, '--key', shop.keyFile, '--processes', '2'],
     ])
     assert.deepEqual([code, stdout], [1, ''])
-    assert.equal(stderr, `cannot listen on ${listen}: EADDRINUSE\n`)
+    assert.equal(JSON.parse(stderr).msg, `cannot listen on ${listen}: EADDRINUSE`)
   })
 })
 

@@ -53,6 +53,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       isInsecure: false,
     },
     log: { level: 'info', format: 'json' },
+    watchdogMs: 2000,
   })
 })
 

@@ -4,6 +4,7 @@
 import { pathToFileURL } from 'node:url'
 import { formatAddress } from '../../src/base/address.ts'
 import { createLogger } from '../../src/base/logger.ts'
+import { OutputThread } from '../../src/base/output-thread.ts'
 import { checkConfig } from '../../src/node/config.ts'
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { CacheNode } from '../../src/node/node.ts'
@@ -19,7 +20,7 @@ export interface TerminatorNodeOptions {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const options: TerminatorNodeOptions = JSON.parse(process.argv[2] ?? '')
   const { name } = options.config.node
-  const logger = createLogger({ level: 'error', format: 'text', node: name })
+  const logger = createLogger({ level: 'error', format: 'text', node: name }, new OutputThread())
   const node = new CacheNode(checkConfig(options.config, name), { logger })
   await node.start()
   const terminator = await startTerminator({

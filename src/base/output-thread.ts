@@ -1,0 +1,192 @@
+// Lines for standard output and standard error, written by a thread of its own from a bounded queue, so that the event
+// loop never waits for the reader of a pipe, a disk, a socket or a terminal. A line that finds no room, or that the
+// descriptor does not take, is dropped and counted.
+//
+// The thread writes synchronously: no thread of libuv's pool waits for the reader, and the flags of the descriptors,
+// which other processes may share, stay as they are. (The streams of `process` make a pipe or a terminal non-blocking.)
+//
+// Layout of the queue, in shared memory:
+//   4 bytes  WRITTEN  bytes ever put in, modulo 2^32; only the event loop changes it
+//   4 bytes  TAKEN    bytes whose lines are written or dropped, modulo 2^32; only the thread changes it
+//   4 bytes  DROPPED  lines dropped
+//   4 bytes  PAUSE    always 0, to wait on
+//   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line
+
+import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { systemClock } from './clock.ts'
+import { exitAtOnce } from './exit-at-once.ts'
+
+export const STANDARD_OUTPUT = 1
+export const STANDARD_ERROR = 2
+
+/** Bytes of lines that may wait; a power of two, so that positions may wrap around. */
+export const QUEUE_BYTES = 1 << 20
+/** Longest wait at the end of the process for lines that are not written yet. */
+export const FLUSH_TIMEOUT_MS = 1000
+
+const WRITTEN = 0
+const TAKEN = 1
+const DROPPED = 2
+const COUNTS = 4
+const COUNTS_BYTES = COUNTS * Int32Array.BYTES_PER_ELEMENT
+const RECORD_HEADER_BYTES = 5
+
+/**
+ * JavaScript, as a worker loads no TypeScript on Node.js 20. After half a line that failed, the next one begins on a
+ * line of its own. EAGAIN means that another process made the descriptor, which it shares, non-blocking.
+ */
+const THREAD = `
+const { workerData } = require('node:worker_threads')
+const { writeSync } = require('node:fs')
+const counts = new Int32Array(workerData, 0, ${COUNTS})
+const ring = new Uint8Array(workerData, ${COUNTS_BYTES})
+const torn = new Set()
+for (;;) {
+  const taken = counts[${TAKEN}]
+  const written = Atomics.load(counts, ${WRITTEN})
+  if (taken === written) {
+    Atomics.wait(counts, ${WRITTEN}, written)
+    continue
+  }
+  const header = read(taken, ${RECORD_HEADER_BYTES})
+  const length = header.readUInt32LE(1)
+  const line = read(taken + ${RECORD_HEADER_BYTES}, length)
+  try {
+    write(header[0], line)
+  } catch {
+    Atomics.add(counts, ${DROPPED}, 1)
+  }
+  Atomics.store(counts, ${TAKEN}, (taken + ${RECORD_HEADER_BYTES} + length) | 0)
+  Atomics.notify(counts, ${TAKEN})
+}
+function read(position, length) {
+  const bytes = Buffer.allocUnsafe(length)
+  const start = position & (ring.length - 1)
+  const end = Math.min(start + length, ring.length)
+  bytes.set(ring.subarray(start, end))
+  bytes.set(ring.subarray(0, length - (end - start)), end - start)
+  return bytes
+}
+function write(descriptor, line) {
+  const bytes = torn.has(descriptor) ? Buffer.concat([Buffer.from('\\n'), line]) : line
+  let done = 0
+  while (done < bytes.length) {
+    try {
+      done += writeSync(descriptor, bytes, done)
+    } catch (error) {
+      if (error.code !== 'EAGAIN') {
+        if (done > 0) torn.add(descriptor)
+        throw error
+      }
+      Atomics.wait(counts, 3, 0, 20)
+    }
+  }
+  torn.delete(descriptor)
+}
+`
+
+/**
+ * JavaScript with a function `putLast(memory, descriptor, line, waitMs)`, for the thread that ends a process whose event
+ * loop hangs: queues one more line if there is room, and gives the writing thread `waitMs` for it.
+ */
+export const PUT_LAST_SOURCE = `
+function putLast(memory, descriptor, line, waitMs) {
+  const counts = new Int32Array(memory, 0, ${COUNTS})
+  const ring = new Uint8Array(memory, ${COUNTS_BYTES})
+  const bytes = Buffer.concat([Buffer.alloc(${RECORD_HEADER_BYTES}), Buffer.from(line)])
+  bytes[0] = descriptor
+  bytes.writeUInt32LE(bytes.length - ${RECORD_HEADER_BYTES}, 1)
+  const written = counts[${WRITTEN}]
+  const taken = Atomics.load(counts, ${TAKEN})
+  if (((written - taken) >>> 0) + bytes.length > ring.length) return
+  for (const [index, byte] of bytes.entries()) ring[(written + index) & (ring.length - 1)] = byte
+  Atomics.store(counts, ${WRITTEN}, (written + bytes.length) | 0)
+  Atomics.notify(counts, ${WRITTEN})
+  Atomics.wait(counts, ${TAKEN}, taken, waitMs)
+}
+`
+
+export class OutputThread {
+  /** The queue, for `putLast`. */
+  readonly memory = new SharedArrayBuffer(COUNTS_BYTES + QUEUE_BYTES)
+  readonly #counts = new Int32Array(this.memory, 0, COUNTS)
+  readonly #ring = new Uint8Array(this.memory, COUNTS_BYTES)
+  readonly #header = Buffer.alloc(RECORD_HEADER_BYTES)
+  #isRunning = true
+
+  /**
+   * Starts the thread, which keeps no process running. The end of the process waits for lines that are not written yet,
+   * FLUSH_TIMEOUT_MS at most; then it ends although the thread hangs.
+   */
+  constructor() {
+    try {
+      this.#start()
+    } catch {
+      this.#isRunning = false
+    }
+    process.once('exit', (code) => {
+      if (!this.flush(FLUSH_TIMEOUT_MS)) exitAtOnce(code)
+    })
+  }
+
+  /** Lines that were dropped: the queue was full, or the descriptor did not take them. */
+  get droppedLines(): number {
+    return (this.#counts[DROPPED] ?? 0) >>> 0
+  }
+
+  /** Queues a text that ends with its line. Never waits and never throws. */
+  write(descriptor: typeof STANDARD_OUTPUT | typeof STANDARD_ERROR, line: string): void {
+    const bytes = Buffer.from(line)
+    const written = this.#counts[WRITTEN] ?? 0
+    const usedBytes = (written - Atomics.load(this.#counts, TAKEN)) >>> 0
+    if (!this.#isRunning || usedBytes + RECORD_HEADER_BYTES + bytes.length > QUEUE_BYTES) {
+      Atomics.add(this.#counts, DROPPED, 1)
+      return
+    }
+    this.#header[0] = descriptor
+    this.#header.writeUInt32LE(bytes.length, 1)
+    this.#put(written, this.#header)
+    this.#put(written + RECORD_HEADER_BYTES, bytes)
+    const end = (written + RECORD_HEADER_BYTES + bytes.length) | 0
+    Atomics.store(this.#counts, WRITTEN, end)
+    Atomics.notify(this.#counts, WRITTEN)
+  }
+
+  /** Waits until all lines are written or dropped; false when that takes longer. */
+  flush(timeoutMs: number): boolean {
+    const endMs = systemClock.monotonicMs() + timeoutMs
+    while (this.#isRunning) {
+      const taken = Atomics.load(this.#counts, TAKEN)
+      if (taken === this.#counts[WRITTEN]) break
+      const leftMs = endMs - systemClock.monotonicMs()
+      if (leftMs <= 0) return false
+      Atomics.wait(this.#counts, TAKEN, taken, leftMs)
+    }
+    return true
+  }
+
+  #start(): void {
+    const worker = new Worker(THREAD, {
+      eval: true,
+      name: 'tlscached-output',
+      workerData: this.memory,
+      // Its own streams: else Node.js opens those of the process, and makes the descriptors non-blocking.
+      stdout: true,
+      stderr: true,
+      // Nothing that is preloaded into the process belongs into this thread.
+      execArgv: [],
+      env: SHARE_ENV,
+    })
+    worker.on('error', () => {
+      this.#isRunning = false
+    })
+    worker.unref()
+  }
+
+  #put(position: number, bytes: Uint8Array): void {
+    const start = position & (QUEUE_BYTES - 1)
+    const untilWrap = Math.min(bytes.length, QUEUE_BYTES - start)
+    this.#ring.set(bytes.subarray(0, untilWrap), start)
+    this.#ring.set(bytes.subarray(untilWrap), 0)
+  }
+}

@@ -11,6 +11,7 @@ export const ERROR_CODES = {
   ERR_EXPIRED: 'the session has no lifetime left',
   ERR_EARLY_DATA: 'a session that allows early data is never stored',
   ERR_VERSION: 'a peer left the largest version there is under this session ID',
+  ERR_KEY_MISMATCH: 'the session has another ID than the one it was to be stored under',
   ERR_CACHE: 'no such cache',
   ERR_HEX: 'not an even number of hexadecimal digits',
   ERR_TTL: 'not a lifetime in seconds',

@@ -150,6 +150,24 @@ export class LocalHooks implements SessionHooks {
       : this.#putEncoded(encoded, this.#operatorContextOf(encoded), id, session, ttlMs)
   }
 
+  /**
+   * Stores a value that is or contains this session under a key of the caller's own, where nobody finds it by the session's ID. A
+   * cache with `contexts` takes it under the session's own context, if that is listed, and any other cache under the empty one.
+   */
+  putValue(
+    key: Uint8Array,
+    value: Uint8Array,
+    encoded: EncodedSession,
+    ttlMs = this.#store.limits.timeoutMs,
+  ): PutResult {
+    const context = this.#store.limits.contexts === undefined ? NO_CONTEXT : encoded.context
+    if (encoded.maxEarlyData !== 0) {
+      return this.#store.refuse('early_data', { id: key, context, session: value })
+    }
+    const lifetimeMs = Math.min(ttlMs, this.#longestLifetimeMs(encoded))
+    return this.#store.put({ id: key, context, serverName: '', session: value, ttlMs: lifetimeMs })
+  }
+
   /** Gives what is stored a new lifetime; undefined when there is nothing. */
   touchAny(id: Uint8Array, ttlMs = this.#store.limits.timeoutMs): PutResult | undefined {
     const old = this.#store.peek(id)
@@ -237,7 +255,7 @@ export class LocalHooks implements SessionHooks {
     serverName = encoded.serverName,
   ): PutResult {
     const refused = { id, context, session }
-    if (!isSameBytes(encoded.id, id)) return this.#store.refuse('context', refused)
+    if (!isSameBytes(encoded.id, id)) return this.#store.refuse('key_mismatch', refused)
     // A server that does not acknowledge the name leaves it out of the session: the caller knows it still.
     if (encoded.serverName !== '' && encoded.serverName !== serverName) {
       return this.#store.refuse('context', refused)

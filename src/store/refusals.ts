@@ -78,7 +78,7 @@ export class Refusals {
         const isLong = context !== undefined && context.length > MAX_CONTEXT_BYTES
         if (isLong)
           return { message: `session ID contexts have at most ${MAX_CONTEXT_BYTES} bytes` }
-        const message = 'it belongs to another session ID context, server name or session ID'
+        const message = 'it belongs to another session ID context or server name'
         if (contexts === undefined) return { message }
         return { setting: 'contexts', message: `${message}, or to none of caches[].contexts` }
       }
@@ -88,6 +88,8 @@ export class Refusals {
         return { message: 'it allows early data, which a replicated cache cannot keep from replay' }
       case 'version':
         return { message: 'its ID was last changed with a version that no put can exceed' }
+      case 'key_mismatch':
+        return { message: 'its own ID is not the one that it was to be stored under' }
     }
   }
 }

@@ -4,7 +4,10 @@
 export const GET_RESULTS = ['hit', 'miss', 'expired', 'context_mismatch'] as const
 export type GetResult = (typeof GET_RESULTS)[number]
 
-/** Everything but the first two is a refusal. */
+/**
+ * Everything but the first two is a refusal. `key_mismatch`: the session has another ID than it was to be stored under, or is not
+ * written as the key says.
+ */
 export const PUT_RESULTS = [
   'stored',
   'replaced',
@@ -15,6 +18,7 @@ export const PUT_RESULTS = [
   'expired',
   'early_data',
   'version',
+  'key_mismatch',
 ] as const
 export type PutResult = (typeof PUT_RESULTS)[number]
 export type RefusalReason = Exclude<PutResult, 'stored' | 'replaced'>
@@ -65,6 +69,7 @@ export function createCacheStats(): CacheStats {
       expired: 0,
       early_data: 0,
       version: 0,
+      key_mismatch: 0,
     },
     applied: { applied: 0, outdated: 0, refused: 0 },
     peerRefusals: {
@@ -75,6 +80,7 @@ export function createCacheStats(): CacheStats {
       expired: 0,
       early_data: 0,
       version: 0,
+      key_mismatch: 0,
     },
     removes: 0,
     items: 0,

@@ -21,6 +21,7 @@ export const CACHE_UDP_DROP_REASONS = [
   'full',
   'early_data',
   'version',
+  'key_mismatch',
   'queue_full',
   'too_large',
 ] as const

@@ -89,6 +89,7 @@ const PUT_RESULT_NUMBERS: Record<PutResult, number> = {
   expired: 7,
   early_data: 8,
   version: 9,
+  key_mismatch: 10,
 }
 
 /** With the length in front. The call is within the limits: see `isSendable`. */

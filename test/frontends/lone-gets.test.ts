@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
-import { MAX_KEY_BYTES } from '../../src/frontends/memcached/keys.ts'
+import { MAX_KEY_BYTES, MIN_SPELLED_BYTES } from '../../src/frontends/memcached/keys.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { Turn } from '../../src/frontends/memcached/turn.ts'
 import { TLS_1_3 } from '../../src/session/encoded-session.ts'
@@ -56,9 +56,8 @@ const KEYS = [
   'a',
   'four',
   'twelve_bytes',
-  'k'.repeat(MAX_KEY_BYTES),
+  'k'.repeat(MIN_SPELLED_BYTES - 1),
   `mod_ssl-sess:${ID.toString('hex')}`,
-  `mod_ssl-sess:${ID.toString('hex').toUpperCase()}`,
   `nghttpx:tls-session-cache:${ID.toString('hex')}`,
   `h2o:ssl-session-cache:${ID.toString('base64url')}`,
   'mod_ssl-sess:',
@@ -93,12 +92,23 @@ test('each answer is that of the text protocol, and so is what is counted', () =
   )
 })
 
+test('a key that may contain an ID in a way of its own is no lone get', () => {
+  const { ask } = setup()
+  const keys = [
+    `mod_ssl-sess:${ID.toString('hex').toUpperCase()}`,
+    'k'.repeat(MIN_SPELLED_BYTES),
+    'k'.repeat(MAX_KEY_BYTES),
+  ]
+  const answers = ask(keys.map((key) => `get ${key}\r\n`))
+  assert.deepEqual(answers, [undefined, undefined, undefined])
+})
+
 test('a session is found by the writing of every terminator', () => {
   const { lone, ask } = setup()
   const timeSec = lone.clock.wallMs() / 1000
   const session = encodeSession({ id: ID, context: Buffer.from('shop'), timeSec, timeoutSec: 300 })
   lone.hooks.putOwn(ID, session)
-  const [, , , , apache = '', , nghttpx = '', h2o = ''] = KEYS
+  const [, , , , apache = '', nghttpx = '', h2o = ''] = KEYS
   const der = session.toString('latin1')
   const text = session.toString('base64url')
   const lines = [apache, nghttpx, h2o].map((key) => `get ${key}\r\n`)

@@ -3,8 +3,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type KeyForm, toEntryKey } from '../../src/frontends/memcached/keys.ts'
-import { fromStored, maxValueBytes, toStored } from '../../src/frontends/memcached/values.ts'
+import { type KeyForm, spelledIds, toSessionKey } from '../../src/frontends/memcached/keys.ts'
+import {
+  fromStored,
+  maxValueBytes,
+  toStored,
+  toStoredValue,
+} from '../../src/frontends/memcached/values.ts'
 import { encodeSession } from '../support/session-encoder.ts'
 
 const id = Buffer.from(Array.from({ length: 32 }, (_value, index) => index * 8 + 3))
@@ -22,9 +27,9 @@ const RECOGNISED: readonly [key: string, form: KeyForm, id: Buffer][] = [
 
 for (const [key, form, expected] of RECOGNISED) {
   test(`${key.slice(0, 30)} is the session's own ID`, () => {
-    const entryKey = toEntryKey(Buffer.from(key))
-    assert.equal(entryKey.form, form)
-    assert.deepEqual(Buffer.from(entryKey.id), expected)
+    const entryKey = toSessionKey(Buffer.from(key))
+    assert.equal(entryKey?.form, form)
+    assert.deepEqual(Buffer.from(entryKey?.id ?? []), expected)
   })
 }
 
@@ -45,13 +50,42 @@ const PLAIN = [
 ]
 
 for (const key of PLAIN) {
-  test(`${key.slice(0, 40)} is itself`, () => {
-    assert.deepEqual(toEntryKey(Buffer.from(key)), { id: Buffer.from(key), form: 'plain' })
+  test(`${key.slice(0, 40)} is of no known program`, () => {
+    assert.equal(toSessionKey(Buffer.from(key)), undefined)
+  })
+}
+
+const base64 = id.toString('base64')
+const SPELLED: readonly [key: string, ids: readonly Buffer[]][] = [
+  [hex, [id]],
+  [hex.toUpperCase(), [id]],
+  [`sess:${hex}`, [id]],
+  [`SSL_${hex.toUpperCase()}.v2`, [id]],
+  [`${hex}/shop`, [id]],
+  [base64, [id]],
+  [`ssl|${base64}`, [id]],
+  [`ssl|${base64url}|x`, [id]],
+  // Digits beside an ID: it is the last or the first ones.
+  [`cafe${hex}`, [id, Buffer.from(`cafe${hex}`.slice(0, 64), 'hex')]],
+  // As much of it as is an ID's own spelling.
+  [`sess_${base64url}`, [id]],
+  ['a'.repeat(42), []],
+  [hex.slice(1), []],
+  [`sess:${hex.slice(0, 40)}`, []],
+  ['a-key-with-words-and-dashes-that-is-longer-than-any-id', []],
+]
+
+for (const [key, ids] of SPELLED) {
+  test(`${key.slice(0, 40)} may contain ${ids.length} IDs`, () => {
+    const found = spelledIds(Buffer.from(key))
+    for (const one of ids) assert.ok(found.some((other) => other.equals(one)))
+    assert.ok(found.length <= Math.max(ids.length, 1))
+    if (ids.length === 0) assert.deepEqual(found, [])
   })
 }
 
 test('any value comes back with its flags, and others see its bytes where they can', () => {
-  const forms = fc.constantFrom<KeyForm>('plain', 'session', 'base64url_session')
+  const forms = fc.constantFrom<'session' | 'base64url_session'>('session', 'base64url_session')
   const mark = fc
     .uint8Array({ maxLength: 12 })
     .map((rest) => Buffer.from([0, 0x6d, 0x63, 0x66, ...rest]))
@@ -63,6 +97,7 @@ test('any value comes back with its flags, and others see its bytes where they c
   fc.assert(
     fc.property(forms, flags, data, (form, flags, data) => {
       const stored = toStored(form, { flags, data })
+      assert.deepEqual(stored, toStoredValue({ flags, data }))
       assert.ok(stored !== undefined && stored.length > 0)
       assert.deepEqual(fromStored(form, stored), { flags, data })
       const isPlain = flags === 0 && data.length > 0 && data.readUInt8(0) !== 0
@@ -82,7 +117,6 @@ test('a session is stored as its DER, however it is written', () => {
 test('a session that is not what its key says is refused', () => {
   const text = Buffer.from(session.toString('base64url'))
   assert.equal(toStored('session', { flags: 1, data: session }), undefined)
-  assert.equal(toStored('plain', { flags: 1, data: session }), undefined)
   assert.equal(toStored('base64url_session', { flags: 1, data: text }), undefined)
   assert.equal(toStored('base64url_session', { flags: 0, data: session }), undefined)
 })

@@ -118,8 +118,8 @@ interface PutCase {
 
 const putCases: PutCase[] = [
   { what: 'made under another context', fields: { context: bank }, result: 'context' },
-  { what: 'with another session ID', fields: { id: Buffer.alloc(32, 8) }, result: 'context' },
-  { what: 'without session ID of its own', fields: { id: none }, result: 'context' },
+  { what: 'with another session ID', fields: { id: Buffer.alloc(32, 8) }, result: 'key_mismatch' },
+  { what: 'without session ID of its own', fields: { id: none }, result: 'key_mismatch' },
   {
     what: 'of another server name',
     fields: { serverName: 'a.example' },
@@ -315,7 +315,10 @@ test('without a context from the caller, the rules are the same', () => {
   const { hooks, encode } = setup({ limits: { contexts: [bank] } })
   assert.equal(hooks.putOwn(id, encode()), 'context')
   assert.equal(hooks.putOwn(id, encode({ context: bank, maxEarlyData: 1 })), 'early_data')
-  assert.equal(hooks.putOwn(id, encode({ context: bank, id: Buffer.from('other') })), 'context')
+  assert.equal(
+    hooks.putOwn(id, encode({ context: bank, id: Buffer.from('other') })),
+    'key_mismatch',
+  )
   assert.equal(hooks.putOwn(Buffer.alloc(33), encode()), 'keysize')
   assert.equal(hooks.putOwn(id, opaque), 'context')
   assert.equal(hooks.getAny(id), undefined)

@@ -160,7 +160,7 @@ export function testFrontendContract(traits: FrontendTraits): void {
 
     test('a session is stored under its own ID only', async (t) => {
       const { here, make } = await open(t)
-      await put(here, 'context', { id: OTHER_ID, session: make() })
+      await put(here, 'key_mismatch', { id: OTHER_ID, session: make() })
       assert.equal(await here.client.get(OTHER_ID, SHOP), undefined)
     })
 

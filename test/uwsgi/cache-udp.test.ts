@@ -176,7 +176,7 @@ test('a session keeps its own context, and never outlives itself', async (t) => 
   assert.deepEqual(hooks.get(context, id), { session, ttlMs: 100_000 })
   // A session under an ID that is not its own.
   receive(craftSet({ key: Buffer.alloc(32, 6), value: session, expiry: atSec(clock, 300) }))
-  assert.deepEqual(dropped(), { context: 1 })
+  assert.deepEqual(dropped(), { key_mismatch: 1 })
   // Swept, or found expired, here in either case: there it stays.
   clock.advance(100_000)
   assert.equal(hooks.get(context, id), undefined)

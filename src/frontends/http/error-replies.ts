@@ -17,6 +17,7 @@ export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly co
   expired: { status: 422, code: 'ERR_EXPIRED' },
   early_data: { status: 422, code: 'ERR_EARLY_DATA' },
   version: { status: 409, code: 'ERR_VERSION' },
+  key_mismatch: { status: 422, code: 'ERR_KEY_MISMATCH' },
 }
 
 /** Errors thrown on the way; what is not here is the caller's fault, 400. */

@@ -35,10 +35,11 @@ const WRITE_STATUS: Readonly<Record<WriteResult, Status>> = {
   blocksize: TOO_LARGE,
   full: { code: 0x82, text: 'Out of memory' },
   keysize: { code: 0x04, text: 'Key longer than the keysize of the cache' },
-  context: { code: 0x05, text: 'Refused: session ID or session ID context does not match' },
+  context: { code: 0x05, text: 'Refused: the session ID context does not match' },
   expired: { code: 0x05, text: 'Refused: the session has no lifetime left' },
   early_data: { code: 0x05, text: 'Refused: the session allows early data' },
   version: { code: 0x05, text: 'Refused: a peer left the largest version under this ID' },
+  key_mismatch: { code: 0x05, text: 'Refused: the ID of the session is not the one in the key' },
 }
 
 interface Body {

@@ -2,21 +2,26 @@
 
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import { isSameBytes } from '../../session/context.ts'
+import { tryReadEncodedSession } from '../../session/encoded-session.ts'
 import type { Version } from '../../store/change.ts'
 import type { Lookup, Lookups } from '../../store/lookups.ts'
 import type { PeekedSession } from '../../store/session-copies.ts'
 import { SessionView } from '../../store/session-view.ts'
 import type { PutResult } from '../../store/stats.ts'
 import { toTtlMs } from './expiry.ts'
-import { type EntryKey, type KeyForm, toEntryKey, toSessionKey } from './keys.ts'
+import { type EntryKey, type KeyForm, MIN_SPELLED_BYTES, spelledIds, toSessionKey } from './keys.ts'
 import type { MemcachedStats } from './stats.ts'
-import { type Entry, fromStored, readView, toStored, type Value } from './values.ts'
+import { type Entry, fromStored, readView, toStored, toStoredValue, type Value } from './values.ts'
 
 /** What is there already, for a command that changes it. */
 export interface OldEntry extends Value {
   readonly ttlMs: number
   readonly version: Version
 }
+
+/** A value with the key it is written under. */
+type KeyedValue = Value & { readonly key: Buffer }
 
 export type Refusal = Exclude<PutResult, 'stored' | 'replaced'>
 /** `not_stored`: add found one, or replace, append and prepend found none. `exists`: it changed since. */
@@ -73,7 +78,7 @@ export class Entries {
   /** The same object each time. */
   get(key: Buffer): Entry | undefined {
     this.#stats.gets += 1
-    const sessionKey = toSessionKey(key)
+    const sessionKey = toSessionKey(key) ?? this.#spelledKeyOf(key)
     const found = this.#hooks.getAny(sessionKey?.id ?? key)
     if (found === undefined) return undefined
     this.#stats.getHits += 1
@@ -108,10 +113,11 @@ export class Entries {
 
   touch(key: Buffer, expirySec: number): boolean {
     this.#stats.touches += 1
-    const { id } = toEntryKey(key)
+    const entryKey = this.#entryKeyOf(key)
+    const { id } = entryKey
     const ttlMs = this.#ttlMs(expirySec)
     const isPast = ttlMs !== undefined && ttlMs <= 0
-    const isThere = isPast ? this.#hooks.removeAny(id) : this.#hooks.touchAny(id, ttlMs)
+    const isThere = isPast ? this.#remove(key, entryKey) : this.#hooks.touchAny(id, ttlMs)
     if (isThere === undefined || isThere === false) return false
     this.#stats.touchHits += 1
     return true
@@ -119,7 +125,7 @@ export class Entries {
 
   write(write: Write): WriteResult {
     this.#stats.puts += 1
-    const entryKey = toEntryKey(write.key)
+    const entryKey = this.#entryKeyOf(write.key)
     const barrier = this.#barrierOf(write, entryKey)
     if (barrier !== undefined) return barrier
     if (write.mode === 'append' || write.mode === 'prepend') return this.#concat(write, entryKey)
@@ -149,22 +155,22 @@ export class Entries {
 
   remove(key: Buffer, cas?: bigint): 'removed' | 'not_found' | 'exists' {
     this.#stats.removes += 1
-    const { id } = toEntryKey(key)
-    const mismatch = cas === undefined ? undefined : this.#compare(id, cas)
+    const entryKey = this.#entryKeyOf(key)
+    const mismatch = cas === undefined ? undefined : this.#compare(entryKey.id, cas)
     if (mismatch !== undefined) return mismatch
-    if (!this.#hooks.removeAny(id)) return 'not_found'
+    if (!this.#remove(key, entryKey)) return 'not_found'
     this.#stats.removeHits += 1
     return 'removed'
   }
 
   /** What is stored under this key, without having asked for it. */
   peek(key: Buffer): OldEntry | undefined {
-    return this.#peek(toEntryKey(key))
+    return this.#peek(this.#entryKeyOf(key))
   }
 
   /** The token of what is stored under this key; 0 when nothing is. */
   casToken(key: Buffer): bigint {
-    const version = this.#hooks.versionOf(toEntryKey(key).id)
+    const version = this.#hooks.versionOf(this.#entryKeyOf(key).id)
     return version === undefined ? 0n : casTokenOf(version)
   }
 
@@ -199,7 +205,7 @@ export class Entries {
 
   #arithmetic(request: Arithmetic): ArithmeticResult {
     const { key, direction, delta, cas, initial } = request
-    const entryKey = toEntryKey(key)
+    const entryKey = this.#entryKeyOf(key)
     const old = this.#peek(entryKey)
     if (old === undefined) {
       if (initial === undefined) return 'not_found'
@@ -218,23 +224,63 @@ export class Entries {
     return stored === 'stored' ? value : stored
   }
 
-  #put(
-    { id, form }: EntryKey,
-    value: Value & { readonly key: Buffer },
-    ttlMs?: number,
-  ): WriteResult {
-    const stored = toStored(form, value)
-    const result = stored === undefined ? 'context' : this.#putStored(id, stored, ttlMs)
+  #put(entryKey: EntryKey, value: KeyedValue, ttlMs?: number): WriteResult {
+    if (ttlMs !== undefined && ttlMs <= 0) {
+      // It expired at once, as memcached has it: what was there before is gone all the same.
+      this.#remove(value.key, entryKey)
+      return 'stored'
+    }
+    const result = this.#putStored(entryKey, value, ttlMs)
     if (result === 'stored' || result === 'replaced') return 'stored'
     this.#stats.refused += 1
     return result
   }
 
-  #putStored(id: Uint8Array, stored: Buffer, ttlMs: number | undefined): PutResult {
-    if (ttlMs === undefined || ttlMs > 0) return this.#hooks.putOwn(id, stored, ttlMs)
-    // It expired at once, as memcached has it: what was there before is gone all the same.
-    this.#hooks.removeAny(id)
-    return 'stored'
+  #putStored({ id, form }: EntryKey, value: KeyedValue, ttlMs: number | undefined): PutResult {
+    if (form === 'plain' || form === 'spelled') return this.#putUnderOwnKey(value, ttlMs)
+    const stored = toStored(form, value)
+    if (stored === undefined) return this.#hooks.refuse('key_mismatch', { id, session: value.data })
+    return this.#hooks.putOwn(id, stored, ttlMs)
+  }
+
+  /** Under a key of no known program. A session whose ID it contains is that session, anything else a value. */
+  #putUnderOwnKey(value: KeyedValue, ttlMs: number | undefined): PutResult {
+    const { key, flags, data } = value
+    const session = tryReadEncodedSession(data)
+    if (session === undefined) return this.#hooks.putOwn(key, toStoredValue(value), ttlMs)
+    const isSpelled = flags === 0 && spelledIds(key).some((id) => isSameBytes(id, session.id))
+    if (!isSpelled) return this.#hooks.putValue(key, toStoredValue(value), session, ttlMs)
+    const result = this.#hooks.putOwn(session.id, data, ttlMs)
+    const isStored = result === 'stored' || result === 'replaced'
+    // A value that lay under the key itself would hide the session.
+    if (isStored && this.#hooks.versionOf(key) !== undefined) this.#hooks.removeAny(key)
+    return result
+  }
+
+  /** Takes out what is stored under the key, with a session that a value under the key hides. */
+  #remove(key: Buffer, { id, form }: EntryKey): boolean {
+    const isRemoved = this.#hooks.removeAny(id)
+    const hidden = form === 'plain' ? this.#spelledKeyOf(key) : undefined
+    if (hidden !== undefined) this.#hooks.removeAny(hidden.id)
+    return isRemoved
+  }
+
+  #entryKeyOf(key: Buffer): EntryKey {
+    return toSessionKey(key) ?? this.#spelledKeyOf(key) ?? { id: key, form: 'plain' }
+  }
+
+  /** The stored session whose ID a key of no known program contains; undefined while a value lies under the key itself. */
+  #spelledKeyOf(key: Buffer): EntryKey | undefined {
+    if (key.length < MIN_SPELLED_BYTES || this.#hooks.versionOf(key) !== undefined) return undefined
+    const id = spelledIds(key).find((one) => this.#isSession(one))
+    return id === undefined ? undefined : { id, form: 'spelled' }
+  }
+
+  /** Whether what is stored under this ID is a session that has this ID. */
+  #isSession(id: Buffer): boolean {
+    const found = this.#hooks.peekAny(id)
+    const session = found === undefined ? undefined : tryReadEncodedSession(found.session)
+    return session !== undefined && isSameBytes(session.id, id)
   }
 
   #peek({ id, form }: EntryKey): OldEntry | undefined {

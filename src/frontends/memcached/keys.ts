@@ -9,8 +9,12 @@
 //
 // Only the spelling that these programs use is recognised (lower case, no padding, 1..32 bytes): so no two
 // keys of one program mean the same entry.
+//
+// Scripts spell keys in ways of their own. Such a key means a session when it contains the ID of one, 32 bytes as hex in
+// either case or as base64 or base64url, and only while that session is stored: see Entries.
 
-export type KeyForm = 'plain' | 'session' | 'base64url_session'
+/** `spelled`: the key contains the session's ID in a way of its own. */
+export type KeyForm = 'plain' | 'session' | 'base64url_session' | 'spelled'
 
 export interface EntryKey {
   readonly id: Uint8Array
@@ -21,16 +25,19 @@ export interface EntryKey {
 export const MAX_KEY_BYTES = 250
 
 export const MAX_ID_BYTES = 32
+/** A shorter key contains no ID as `spelledIds` finds them. */
+export const MIN_SPELLED_BYTES = 43
+/** Every session of OpenSSL's servers has an ID of this length; a shorter one could be in a key by chance. */
+const SPELLED_ID_BYTES = 32
+const HEX_DIGITS = 2 * SPELLED_ID_BYTES
+const HEX_RUN = /[0-9A-Fa-f]{64,}/g
+const BASE64_RUN = /[A-Za-z0-9+/_-]{43,}/g
 const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:', 'nginx:tls-session:'].map(
   (text) => Buffer.from(text),
 )
 const BASE64URL_PREFIX = Buffer.from('h2o:ssl-session-cache:')
 
-export function toEntryKey(key: Buffer): EntryKey {
-  return toSessionKey(key) ?? { id: key, form: 'plain' }
-}
-
-/** Of the key from `start` to `end`: undefined when its bytes are the ID. */
+/** The entry that the key from `start` to `end` means in the way of a known program, or undefined. */
 export function toSessionKey(bytes: Buffer, start = 0, end = bytes.length): EntryKey | undefined {
   for (const prefix of HEX_PREFIXES) {
     if (!startsWith(bytes, start, end, prefix)) continue
@@ -42,6 +49,27 @@ export function toSessionKey(bytes: Buffer, start = 0, end = bytes.length): Entr
     if (id !== undefined && id.length <= MAX_ID_BYTES) return { id, form: 'base64url_session' }
   }
   return undefined
+}
+
+/**
+ * The session IDs that this key may contain, in no order. Digits that lie right beside an ID make it ambiguous, so both ends of such a
+ * run count; most keys contain none.
+ */
+export function spelledIds(key: Buffer): readonly Buffer[] {
+  const text = key.toString('latin1')
+  const hex = endsOfRuns(text, HEX_RUN, HEX_DIGITS)
+  if (hex.length > 0) return hex.map((digits) => Buffer.from(digits, 'hex'))
+  return endsOfRuns(text, BASE64_RUN, MIN_SPELLED_BYTES).flatMap((encoded) => {
+    const id = Buffer.from(encoded, 'base64')
+    const canonical = encoded.replaceAll('+', '-').replaceAll('/', '_')
+    return id.toString('base64url') === canonical ? [id] : []
+  })
+}
+
+function endsOfRuns(text: string, run: RegExp, length: number): string[] {
+  return [...text.matchAll(run)].flatMap(([all]) =>
+    all.length === length ? [all] : [all.slice(-length), all.slice(0, length)],
+  )
 }
 
 /** Undefined unless the bytes are exactly what encoding the result gives. */

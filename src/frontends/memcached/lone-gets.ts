@@ -6,7 +6,7 @@ import { asBuffer } from '../../base/bytes.ts'
 import type { Lookup, Lookups } from '../../store/lookups.ts'
 import type { Entries } from './entries.ts'
 import type { InputMemory } from './input-buffer.ts'
-import { type KeyForm, MAX_KEY_BYTES, toSessionKey } from './keys.ts'
+import { type KeyForm, MAX_KEY_BYTES, MIN_SPELLED_BYTES, toSessionKey } from './keys.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
 
 /** `get ` and the end of the line, as the numbers that a DataView reads. */
@@ -47,6 +47,8 @@ export class LoneGets {
     if (!isGet || !isWord(view, keyStart, keyLength)) return undefined
     const sessionKey = toSessionKey(this.#input.bytes, keyStart, keyStart + keyLength)
     if (sessionKey === undefined) {
+      // It may contain an ID, which takes longer to find out.
+      if (keyLength >= MIN_SPELLED_BYTES) return undefined
       const lookup = this.#lookups.add(keyStart, keyLength)
       return lookup === undefined ? undefined : { keyStart, keyLength, form: 'plain', lookup }
     }

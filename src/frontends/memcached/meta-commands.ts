@@ -50,10 +50,11 @@ const CODES: Readonly<Record<WriteResult, string>> = {
   blocksize: 'SERVER_ERROR object too large for cache',
   full: 'SERVER_ERROR out of memory storing object',
   keysize: 'SERVER_ERROR key longer than the keysize of the cache',
-  context: 'SERVER_ERROR session refused: its ID or session ID context does not match',
+  context: 'SERVER_ERROR session refused: its session ID context does not match',
   expired: 'SERVER_ERROR session refused: it has no lifetime left',
   early_data: 'SERVER_ERROR session refused: it allows early data',
   version: 'SERVER_ERROR session refused: a peer left the largest version under this ID',
+  key_mismatch: 'SERVER_ERROR session refused: its ID is not the one in the key',
 }
 
 /** A meta command with its flags checked. */

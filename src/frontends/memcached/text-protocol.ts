@@ -18,10 +18,11 @@ const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
   blocksize: 'SERVER_ERROR object too large for cache\r\n',
   full: 'SERVER_ERROR out of memory storing object\r\n',
   keysize: 'SERVER_ERROR key longer than the keysize of the cache\r\n',
-  context: 'SERVER_ERROR session refused: its ID or session ID context does not match\r\n',
+  context: 'SERVER_ERROR session refused: its session ID context does not match\r\n',
   expired: 'SERVER_ERROR session refused: it has no lifetime left\r\n',
   early_data: 'SERVER_ERROR session refused: it allows early data\r\n',
   version: 'SERVER_ERROR session refused: a peer left the largest version under this ID\r\n',
+  key_mismatch: 'SERVER_ERROR session refused: its ID is not the one in the key\r\n',
 }
 /** What answers to gets are made of, as bytes: a string is read more slowly. */
 const VALUE = Buffer.from('VALUE ')

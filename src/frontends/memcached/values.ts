@@ -15,6 +15,9 @@ import { type KeyForm, readBase64url } from './keys.ts'
 const MARK = Buffer.from('006d6366', 'hex')
 export const HEAD_BYTES = 8
 
+/** Keys of known programs. */
+type SessionForm = 'session' | 'base64url_session'
+
 export interface Value {
   readonly flags: number
   readonly data: Buffer
@@ -32,13 +35,18 @@ export function maxValueBytes(blocksize: number): number {
   return Math.ceil((blocksize * 4) / 3)
 }
 
-/** Undefined for a session that is not what its key says: with flags, or not in the key's encoding. */
-export function toStored(form: KeyForm, { flags, data }: Value): Buffer | undefined {
+/** Undefined for a session that is not what the key of its program says: with flags, or in another encoding. */
+export function toStored(form: SessionForm, { flags, data }: Value): Buffer | undefined {
   if (form === 'base64url_session') {
     const session = readBase64url(data)
     if (session !== undefined && isSession(session)) return flags === 0 ? session : undefined
   }
   if (isSession(data)) return flags === 0 && form !== 'base64url_session' ? data : undefined
+  return toStoredValue({ flags, data })
+}
+
+/** A value under a key that means no session. */
+export function toStoredValue({ flags, data }: Value): Buffer {
   if (flags === 0 && data.length > 0 && !hasMark(data)) return data
   const stored = Buffer.allocUnsafe(HEAD_BYTES + data.length)
   MARK.copy(stored)

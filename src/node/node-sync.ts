@@ -47,7 +47,11 @@ export class NodeSync {
     })
     const isComplete = () => this.synchronizer.isComplete
     const responder = new SyncResponder({ stores, isComplete, clock, stats: this.stats })
-    this.#listener = new SyncListener({ ...shared, serve: (stream) => responder.serve(stream) })
+    this.#listener = new SyncListener({
+      ...shared,
+      isPeer: (host) => senders().some(({ provenAddress }) => provenAddress?.host === host),
+      serve: (stream) => responder.serve(stream),
+    })
   }
 
   /** Listens at the host and port that datagrams come to; resolves with the port. */

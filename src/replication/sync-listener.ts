@@ -1,8 +1,9 @@
-// Takes TCP connections of peers. Whoever did not prove yet to have a key costs a socket at most, for a
-// short time, and gives way to newcomers; so a flood of half-open connections locks nobody out.
+// Takes TCP connections of peers. A connection that did not prove yet to have a key costs a socket at most, for a short
+// time, and gives way to newcomers. Addresses from which a peer proved itself over UDP have slots of their own, and no
+// address takes all of the others: so a flood from strangers locks no peer out, before its handshake or after it.
 
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { HostAddress } from '../base/address.ts'
 import type { Clock, Timer } from '../base/clock.ts'
@@ -13,16 +14,22 @@ import { FrameStream } from './frame-stream.ts'
 import { failureOf, type SyncStats } from './sync-stats.ts'
 import { HANDSHAKE_TIMEOUT_MS, serverOptions } from './sync-tls.ts'
 
-/** Handshakes at once; the oldest gives way. */
+/** Handshakes at once from addresses of peers, and as many from all others; the oldest of its kind gives way. */
 export const MAX_HANDSHAKES = 256
-/** Peers served at once: far more would only slow each other down. */
+/** Handshakes at once from one address that is no peer's; its own oldest gives way. */
+export const MAX_HANDSHAKES_PER_ADDRESS = 64
+/** Connections served at once to addresses of peers: far more would only slow each other down. */
 export const MAX_CONNECTIONS = 64
+/** Connections served at once to other addresses, such as that of a peer behind a NAT or one that is just greeting. */
+export const MAX_STRANGER_CONNECTIONS = 16
 const BACKLOG = 511
 
 export interface SyncListenerOptions {
   readonly keyring: () => Keyring
   /** Resolves when the peer ended, rejects when it is of no more use. */
   readonly serve: (stream: FrameStream) => Promise<void>
+  /** Whether a peer proved over UDP that it is at this IP address. */
+  readonly isPeer: (host: string) => boolean
   readonly stats: SyncStats
   readonly clock: Clock
   readonly logger: Logger
@@ -31,6 +38,8 @@ export interface SyncListenerOptions {
 interface Handshake {
   readonly socket: Socket
   readonly timer: Timer
+  readonly host: string
+  readonly isPeer: boolean
 }
 
 export class SyncListener {
@@ -38,7 +47,8 @@ export class SyncListener {
   readonly #log: LogLimiter
   /** By the peer's address and port, oldest first. */
   readonly #handshakes = new Map<string, Handshake>()
-  readonly #connections = new Set<TLSSocket>()
+  /** Whether each is that of an address of a peer. */
+  readonly #connections = new Map<TLSSocket, boolean>()
   #server: Server | undefined
 
   constructor(options: SyncListenerOptions) {
@@ -84,24 +94,26 @@ export class SyncListener {
       timer.cancel()
       socket.destroy()
     }
-    for (const socket of this.#connections) socket.destroy()
+    for (const socket of this.#connections.keys()) socket.destroy()
     this.#handshakes.clear()
     await closed
   }
 
   #begin(socket: Socket): void {
-    const { clock, stats } = this.#options
-    const [oldest] = this.#handshakes.keys()
-    if (this.#handshakes.size >= MAX_HANDSHAKES && oldest !== undefined) {
+    const { clock, stats, isPeer: isPeerAt } = this.#options
+    const host = hostOf(socket)
+    const isPeer = isPeerAt(host)
+    const tooMany = this.#oldestOfTooMany(host, isPeer)
+    if (tooMany !== undefined) {
       stats.failures.flood += 1
-      this.#take(oldest)?.destroy()
+      this.#take(tooMany)?.destroy()
     }
     const key = keyOf(socket)
     const timer = clock.after(HANDSHAKE_TIMEOUT_MS, () => {
       this.#take(key)?.destroy()
       this.#failHandshake('too slow')
     })
-    this.#handshakes.set(key, { socket, timer })
+    this.#handshakes.set(key, { socket, timer, host, isPeer })
     socket.on('error', () => {})
     socket.on('close', () => {
       // Still there: neither accepted nor cut off by us.
@@ -112,14 +124,17 @@ export class SyncListener {
   }
 
   #accept(socket: TLSSocket): void {
-    const { stats, clock, serve } = this.#options
+    const { stats, clock, serve, isPeer: isPeerAt } = this.#options
     this.#take(keyOf(socket))
-    if (this.#connections.size >= MAX_CONNECTIONS) {
+    const isPeer = isPeerAt(hostOf(socket))
+    const isOfItsKind = (other: boolean) => other === isPeer
+    const served = [...this.#connections.values()].filter(isOfItsKind).length
+    if (served >= (isPeer ? MAX_CONNECTIONS : MAX_STRANGER_CONNECTIONS)) {
       stats.failures.busy += 1
       socket.destroy()
       return
     }
-    this.#connections.add(socket)
+    this.#connections.set(socket, isPeer)
     socket.on('close', () => this.#connections.delete(socket))
     const stream = new FrameStream(socket, clock)
     serve(stream)
@@ -128,6 +143,18 @@ export class SyncListener {
         if (this.#server !== undefined) stats.failures[failureOf(error)] += 1
         stream.close()
       })
+  }
+
+  /** The handshake that gives way to a new one from this address; undefined while there is room. */
+  #oldestOfTooMany(host: string, isPeer: boolean): string | undefined {
+    const own: string[] = []
+    const kind: string[] = []
+    for (const [key, handshake] of this.#handshakes) {
+      if (handshake.host === host) own.push(key)
+      if (handshake.isPeer === isPeer) kind.push(key)
+    }
+    if (!isPeer && own.length >= MAX_HANDSHAKES_PER_ADDRESS) return own[0]
+    return kind.length >= MAX_HANDSHAKES ? kind[0] : undefined
   }
 
   /** Takes a handshake off the list. */
@@ -148,6 +175,13 @@ export class SyncListener {
       ),
     )
   }
+}
+
+/** The caller's IP address; one of IPv4 is written as such on a socket of IPv6 as well. */
+function hostOf(socket: Socket): string {
+  const host = socket.remoteAddress ?? ''
+  const mapped = host.replace(/^::ffff:/i, '')
+  return isIP(mapped) === 4 ? mapped : host
 }
 
 function keyOf(socket: Socket): string {

@@ -49,6 +49,7 @@ async function listen(): Promise<Target> {
   const responder = new SyncResponder({ stores, isComplete: () => true, clock, stats })
   const listener = new SyncListener({
     keyring: () => KEYRING,
+    isPeer: () => true,
     serve: (stream) => responder.serve(stream),
     stats,
     clock,

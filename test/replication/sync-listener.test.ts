@@ -10,6 +10,8 @@ import { connectSync } from '../../src/replication/sync-connect.ts'
 import {
   MAX_CONNECTIONS,
   MAX_HANDSHAKES,
+  MAX_HANDSHAKES_PER_ADDRESS,
+  MAX_STRANGER_CONNECTIONS,
   SyncListener,
 } from '../../src/replication/sync-listener.ts'
 import { createSyncStats } from '../../src/replication/sync-stats.ts'
@@ -31,6 +33,7 @@ afterEach(async () => {
 
 async function listen(keyring: Keyring, clock: Clock = systemClock) {
   const stats = createSyncStats()
+  const strangers = new Set<string>()
   const node = new SyncNode(new TurningClock(), 1)
   node.put('x')
   const listener = new SyncListener({
@@ -40,13 +43,15 @@ async function listen(keyring: Keyring, clock: Clock = systemClock) {
         await stream.send(encodeSyncFrame({ kind: 'end', isComplete: true }))
       }
     },
+    // Most tests call as a peer does, from 127.0.0.1.
+    isPeer: (host) => host === '127.0.0.1' && !strangers.has(host),
     stats,
     clock,
     logger: silentLogger,
   })
   listeners.push(listener)
   await listener.start({ host: '127.0.0.1', port: 0 })
-  return { listener, stats, address: { host: '127.0.0.1', port: listener.port } }
+  return { listener, stats, strangers, address: { host: '127.0.0.1', port: listener.port } }
 }
 
 async function isServed(address: { host: string; port: number }, keyring: Keyring) {
@@ -57,8 +62,8 @@ async function isServed(address: { host: string; port: number }, keyring: Keyrin
   return answer?.kind === 'end'
 }
 
-async function open(port: number): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1')
+async function open(port: number, from = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', localAddress: from })
   socket.on('error', () => {})
   sockets.push(socket)
   await once(socket, 'connect')
@@ -134,5 +139,60 @@ test('more peers than are served at once are turned away and counted', async () 
     ),
   )
   await until('three were counted', () => stats.failures.busy === 3)
+  for (const stream of streams) stream.close()
+})
+
+const STRANGER = '127.0.0.2'
+const OTHER_STRANGER = '127.0.0.3'
+
+test('a flood from one stranger cuts off the handshake of no peer and of no other stranger', async () => {
+  // On a clock that stands still: what begins and says nothing ends by the flood only.
+  const { stats, address } = await listen(new Keyring([newKey]), new TurningClock())
+  const peer = await open(address.port)
+  const other = await open(address.port, OTHER_STRANGER)
+  for (let batch = 0; batch < 5; batch += 1) {
+    await Promise.all(Array.from({ length: 100 }, () => open(address.port, STRANGER)))
+  }
+  await until('the oldest gave way', () => stats.failures.flood >= 200)
+  let closed = 0
+  for (const socket of [peer, other]) {
+    socket.on('close', () => {
+      closed += 1
+    })
+    socket.resume()
+  }
+  assert.ok(await isServed(address, new Keyring([newKey])))
+  assert.equal(closed, 0)
+  assert.equal(stats.failures.flood, 500 - MAX_HANDSHAKES_PER_ADDRESS)
+})
+
+test('strangers from many addresses take no slot of a peer', async () => {
+  const { stats, address } = await listen(new Keyring([newKey]), new TurningClock())
+  const peer = await open(address.port)
+  const closed = { count: 0 }
+  peer.on('close', () => {
+    closed.count += 1
+  })
+  peer.resume()
+  for (let batch = 0; batch < 10; batch += 1) {
+    const opened = Array.from({ length: 50 }, () => open(address.port, `127.0.1.${batch + 1}`))
+    await Promise.all(opened)
+  }
+  await until('the oldest gave way', () => stats.failures.flood >= 200)
+  assert.ok(await isServed(address, new Keyring([newKey])))
+  assert.equal(closed.count, 0)
+})
+
+test('strangers that finish their handshake, where there are no keys, take no slot of a peer', async () => {
+  const { stats, address, strangers } = await listen(publicKeyring())
+  strangers.add('127.0.0.1')
+  const streams = await Promise.all(
+    Array.from({ length: MAX_STRANGER_CONNECTIONS + 3 }, () =>
+      connectSync(address, publicKeyring(), systemClock),
+    ),
+  )
+  await until('three were counted', () => stats.failures.busy === 3)
+  strangers.delete('127.0.0.1')
+  assert.ok(await isServed(address, publicKeyring()))
   for (const stream of streams) stream.close()
 })

@@ -1,6 +1,6 @@
 // A file of uWSGI in place of our own: the options that name it, and what it comes to.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { messageOf, TlscachedError } from '../base/errors.ts'
@@ -72,7 +72,7 @@ export function convertFile(
     wire: options.wire ?? 'sealed',
     isInsecure: options.insecure ?? false,
     rpcAddress: options.rpcAddress ?? DEFAULT_RPC_ADDRESS,
-    hostName: hostname(),
+    machine: { hostName: hostname(), environment: (name) => process.env[name], kindOf },
     nearest,
   })
 }
@@ -94,6 +94,12 @@ export function uwsgiFlags(options: UwsgiOptions, { config }: Conversion): Map<s
 
 export function toConvertedConfig({ config, places, problems }: Conversion): ConvertedConfig {
   return { root: config, places, problems }
+}
+
+function kindOf(path: string): 'file' | 'folder' | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  if (stats?.isDirectory()) return 'folder'
+  return stats?.isFile() ? 'file' : undefined
 }
 
 function readText(file: string): string {

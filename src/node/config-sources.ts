@@ -80,7 +80,7 @@ export function addEnvironment(
     if (setting !== undefined) addText(tree, setting, value, name)
     else if (!KUBERNETES_SERVICE.test(name)) {
       const known = nearest(name, [...byVariable.keys(), CONFIG_VARIABLE])
-      tree.report([], `unknown variable; the nearest known one is ${known}`, name)
+      tree.report([], `unknown variable${known && `; the nearest known one is ${known}`}`, name)
     }
   }
 }

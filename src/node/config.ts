@@ -145,8 +145,9 @@ function reportUnknown(tree: ConfigTree, path: ConfigPath): void {
   const name = String(path.at(-1))
   // `http: ...` at the top was meant to be `frontends.http`.
   const elsewhere = settings.find((setting) => setting.key.endsWith(`.${name}`))
-  const known = elsewhere?.key ?? formatPath([...section, nearest(name, knownKeys(section))])
-  tree.report(path, `unknown key; the nearest known one is ${known}`)
+  const near = nearest(name, knownKeys(section))
+  const known = elsewhere?.key ?? (near && formatPath([...section, near]))
+  tree.report(path, `unknown key${known && `; the nearest known one is ${known}`}`)
 }
 
 function isMissing(tree: ConfigTree, path: ConfigPath): boolean {

@@ -2,7 +2,12 @@
 
 import { distance } from 'fastest-levenshtein'
 
-/** The candidate with the fewest edits between, the first of equals; empty when there is none. */
+/** Most edits between a word and what it was meant to be: two letters that changed places are two of them. */
+function mostEdits(word: string): number {
+  return word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 3))
+}
+
+/** The candidate with the fewest edits between, the first of equals; empty when none is near. */
 export function nearest(word: string, candidates: readonly string[]): string {
   let best = ''
   let fewest = Number.POSITIVE_INFINITY
@@ -12,5 +17,5 @@ export function nearest(word: string, candidates: readonly string[]): string {
     best = candidate
     fewest = edits
   }
-  return best
+  return fewest <= mostEdits(word) ? best : ''
 }

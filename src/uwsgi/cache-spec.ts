@@ -95,7 +95,8 @@ export function parseCacheSpec(
     const value = rest.length === 0 ? '1' : rest.join('=').trim()
     if (key === undefined) {
       const known = nearest(spelling.trim(), SPEC_KEYS)
-      report(`unknown key "${spelling.trim()}"; the nearest known one is ${known}`)
+      const hint = known === '' ? '' : `; the nearest known one is ${known}`
+      report(`unknown key "${spelling.trim()}"${hint}`)
     } else if (values.has(key)) report(`${key} is there twice`)
     else values.set(key, value)
   }

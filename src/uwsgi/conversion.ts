@@ -2,17 +2,18 @@
 // file means nothing here. The order of the options makes no difference.
 
 import { LEGACY_CACHE, type Note, wholeNumber } from './cache-spec.ts'
+import { applyLogic, type Machine, openPlaceholder } from './config-logic.ts'
 import { convertCaches } from './converted-caches.ts'
 import { convertReplication, type Wire } from './converted-replication.ts'
 import { convertTerminator, type TerminatorPlan } from './converted-terminator.ts'
 import type { IniFile, IniOption, IniProblem } from './ini.ts'
 import {
   KNOWN_OPTIONS,
-  MEANINGLESS_OPTIONS,
   OPTION_ALIASES,
   REPEATABLE,
   USED_OPTIONS,
   type UsedOption,
+  whyMeaningless,
 } from './option-table.ts'
 import { toAddressText } from './socket-name.ts'
 
@@ -36,11 +37,11 @@ export interface ConversionOptions {
   readonly wire: Wire
   /** In clear also beyond loopback: their wire, ours without keys, and frontends. */
   readonly isInsecure: boolean
-  /** Of this machine. */
-  readonly hostName: string
+  /** The machine that conditions of the file ask about. */
+  readonly machine: Machine
   /** Where the terminator reaches the node. */
   readonly rpcAddress: string
-  /** The known word closest to an unknown one. */
+  /** The known word closest to an unknown one; '' when none is near. */
   readonly nearest: (word: string, known: readonly string[]) => string
 }
 
@@ -56,7 +57,8 @@ export interface ConversionDraft {
   place(path: Place['path'], where: string): void
 }
 
-export function convert(file: IniFile, options: ConversionOptions): Conversion {
+export function convert(source: IniFile, options: ConversionOptions): Conversion {
+  const file = applyLogic(source, options.machine, (name) => KNOWN_OPTIONS.includes(name))
   const problems: IniProblem[] = [...file.problems]
   const notes = new Map<string, Note>()
   const places: Place[] = []
@@ -64,12 +66,16 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
   for (const option of file.options) {
     const { name, where } = option
     const known = USED_OPTIONS.find((one) => one === name) ?? OPTION_ALIASES.get(name)
-    const why = MEANINGLESS_OPTIONS.get(name)
-    if (known !== undefined) used.set(known, [...(used.get(known) ?? []), option])
+    const why = whyMeaningless(name)
+    const placeholder = openPlaceholder(option.value)
+    if (known !== undefined && placeholder !== undefined) {
+      problems.push({ where, key: name, message: `"${placeholder}" is not defined above it` })
+    } else if (known !== undefined) used.set(known, [...(used.get(known) ?? []), option])
     else if (why !== undefined) notes.set(name, notes.get(name) ?? { option: name, where, why })
     else {
-      const message = `unknown option; the nearest known one is ${options.nearest(name, KNOWN_OPTIONS)}`
-      problems.push({ where, key: name, message })
+      const near = options.nearest(name, KNOWN_OPTIONS)
+      const hint = near === '' ? '' : `; the nearest known one is ${near}`
+      problems.push({ where, key: name, message: `unknown option${hint}` })
     }
   }
   const draft: ConversionDraft = {
@@ -115,7 +121,7 @@ export function convert(file: IniFile, options: ConversionOptions): Conversion {
   return {
     config: {
       // Several nodes of one machine must not have one name.
-      ...(address !== undefined && { node: { name: `${options.hostName}/${address}` } }),
+      ...(address !== undefined && { node: { name: `${options.machine.hostName}/${address}` } }),
       ...(caches.list.length > 0 && {
         caches: caches.list.map(({ spec, timeout, full, isReplicated }) => ({
           name: spec.name,

@@ -22,7 +22,7 @@ export function convertTerminator(
   draft: ConversionDraft,
   { sslCache, sslTimeoutSec }: ConvertedCaches,
 ): TerminatorPlan | undefined {
-  const https = draft.one('https')
+  const https = draft.one('https') ?? draft.one('https2')
   const named = draft.one('https-session-context')
   if (named !== undefined) checkContext(draft, named, named.value)
   if (https === undefined) {
@@ -33,13 +33,21 @@ export function convertTerminator(
     }
     return undefined
   }
-  const [address = '', cert = '', key = '', ...rest] = https.value.split(',')
-  if (address === '' || cert === '' || key === '') draft.report(https, 'must be address,cert,key')
-  if (rest.some((part) => part !== '')) {
-    draft.report(
-      https,
-      'has ciphers or client certificates, which are given to `tlscached terminate` itself',
-    )
+  if (draft.one('https') !== undefined && draft.one('https2') !== undefined) {
+    draft.report(https, 'stands beside https2: one terminator has one of them')
+  }
+  const { address: written, cert, key, ciphers, clientCa } = partsOf(https)
+  const address = sharedAddress(draft, https, written)
+  if (written === '' || cert === '' || key === '') {
+    const form = https.name === 'https' ? 'address,cert,key' : 'addr=..,cert=..,key=..'
+    draft.report(https, `must be ${form}`)
+  }
+  if (ciphers !== '') {
+    const why = 'the terminator takes the cipher suites of its Node.js'
+    draft.note('ciphers of https', https.where, why)
+  }
+  if (clientCa !== '') {
+    draft.report(https, 'has client certificates: give them to `tlscached terminate --client-ca`')
   }
   if (sslCache === undefined) {
     draft.report(https, 'without ssl-sessions-use-cache no session would be shared')
@@ -61,6 +69,44 @@ export function convertTerminator(
     backends: [...new Set(backends)].toSorted(),
     sessionTimeoutSec: sslTimeoutSec,
   }
+}
+
+interface HttpsParts {
+  readonly address: string
+  readonly cert: string
+  readonly key: string
+  readonly ciphers: string
+  readonly clientCa: string
+}
+
+/** `https` has its parts in an order, `https2` by name. */
+function partsOf({ name, value }: IniOption): HttpsParts {
+  if (name !== 'https2') {
+    const [address = '', cert = '', key = '', ciphers = '', clientCa = ''] = value.split(',')
+    return { address, cert, key, ciphers, clientCa }
+  }
+  const pairs = new Map(
+    value.split(',').map((pair) => {
+      const equals = pair.indexOf('=')
+      return [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()] as const
+    }),
+  )
+  const one = (...keys: string[]) => keys.map((key) => pairs.get(key) ?? '').join('')
+  return {
+    address: one('addr'),
+    cert: one('cert', 'crt'),
+    key: one('key'),
+    ciphers: one('ciphers'),
+    clientCa: one('clientca', 'client_ca'),
+  }
+}
+
+/** `=0` stands for the first shared-socket of the file. */
+function sharedAddress(draft: ConversionDraft, https: IniOption, address: string): string {
+  if (!address.startsWith('=')) return address
+  const shared = draft.all('shared-socket')[Number(address.slice(1))]
+  if (shared === undefined) draft.report(https, `there is no shared-socket ${address.slice(1)}`)
+  return shared?.value ?? ''
 }
 
 /** What uWSGI makes of it: another one on every node, so that no session resumes elsewhere. */

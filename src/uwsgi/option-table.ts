@@ -1,6 +1,8 @@
 // Every option of uWSGI that may stand in a file: those with a meaning here, and those without, with the
 // reason. What is in neither list is an error.
 
+import { UWSGI_OPTION_NAMES } from './option-names.ts'
+
 /** Options that are taken over. */
 export const USED_OPTIONS = [
   'cache',
@@ -12,6 +14,8 @@ export const USED_OPTIONS = [
   'ssl-sessions-timeout',
   'https-session-context',
   'https',
+  'https2',
+  'shared-socket',
   'http-processes',
   'http-to',
   'stats',
@@ -27,6 +31,8 @@ export const OPTION_ALIASES = new Map<string, UsedOption>(
     'cache-create': 'cache2',
     'stats-server': 'stats',
     'uwsgi-socket': 'socket',
+    'http-workers': 'http-processes',
+    'undeferred-shared-socket': 'shared-socket',
   } as const),
 )
 
@@ -36,10 +42,13 @@ export const REPEATABLE: readonly UsedOption[] = [
   'cache-udp-server',
   'cache-udp-node',
   'http-to',
+  'shared-socket',
 ]
 
 const SERVICE = 'starting, stopping, users and files of the process are for the service manager'
 const APPLICATION = 'no application runs here'
+const APPLICATION_OR_SERVICE =
+  'it is about the processes and applications of uWSGI, which do not run here'
 const ALWAYS = 'it is always so here'
 const DISK = 'sessions are never written to disk; a node that starts copies what its peers hold'
 const SWEEP =
@@ -100,8 +109,45 @@ export const MEANINGLESS_OPTIONS: ReadonlyMap<string, string> = new Map(
   }),
 )
 
+/** Why the other options of uWSGI mean nothing here, by how their names begin; the first that fits counts. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [/legion/, 'a legion elects a leader; here every node holds everything, and none leads'],
+  [
+    /^sni/,
+    'give each certificate to `tlscached terminate` with --cert and --key: it answers for its names',
+  ],
+  [
+    /^ssl-(enable|option)/,
+    'the oldest version of TLS is set with `tlscached terminate --min-version`',
+  ],
+  [/^ssl-(verify|tmp)/, 'certificates of clients are for `tlscached terminate --client-ca`'],
+  [
+    /^https-export-cert/,
+    'backends get the name in a client certificate with `terminate --proxy-protocol v2`',
+  ],
+  [/^http-to-https/, 'the terminator does not speak HTTP: let a backend redirect plain requests'],
+  [/^http-enable-proxy-protocol/, 'balancers are listed with `terminate --accept-proxy-protocol`'],
+  [
+    /^(sslrouter|https-socket|ssl-socket)/,
+    'only the router of the option https becomes a terminator',
+  ],
+  [/^http/, 'the terminator passes bytes on and does not speak HTTP'],
+  [/cache/, 'the caches hold TLS sessions, and nothing else of uWSGI uses them'],
+  [/^(log|req-log|touch-log|daemonize|msg)/, LOG],
+]
+
+/** Why an option of uWSGI means nothing here; undefined for what is no option of it. */
+export function whyMeaningless(name: string): string | undefined {
+  const why = MEANINGLESS_OPTIONS.get(name)
+  if (why !== undefined || !UWSGI_OPTION_NAMES.has(name)) return why
+  return REASONS.find(([pattern]) => pattern.test(name))?.[1] ?? APPLICATION_OR_SERVICE
+}
+
 export const KNOWN_OPTIONS: readonly string[] = [
-  ...USED_OPTIONS,
-  ...OPTION_ALIASES.keys(),
-  ...MEANINGLESS_OPTIONS.keys(),
+  ...new Set([
+    ...USED_OPTIONS,
+    ...OPTION_ALIASES.keys(),
+    ...MEANINGLESS_OPTIONS.keys(),
+    ...UWSGI_OPTION_NAMES,
+  ]),
 ]

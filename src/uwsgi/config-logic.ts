@@ -1,0 +1,194 @@
+// What uWSGI works out while it reads a file: variables and placeholders, conditions and loops. The result has the
+// options that are left, with their values filled in.
+//
+//   base = /srv  ..  %(base)/x      a variable, or another option above it; set-ph = base=/srv does the same
+//   $(NAME)                         a variable of the environment
+//   %d %p %s %n %e %c %h            folder, path, name, stem, extension, last folder of this file; host name
+//   if-env = NAME or NAME=value     until endif; %(_) is what was looked at. if-opt, if-exists, if-file, if-dir,
+//                                   if-hostname, if-hostname-match, if-reload, if-plugin; each also as if-not-
+//   for = a b c, for-times = 3      until endfor, with %(_)
+
+import { basename, dirname, extname, resolve } from 'node:path'
+import type { IniFile, IniOption, IniProblem } from './ini.ts'
+
+/** What conditions ask about. */
+export interface Machine {
+  readonly hostName: string
+  environment(name: string): string | undefined
+  /** What is at this path, undefined when nothing is. */
+  kindOf(path: string): 'file' | 'folder' | undefined
+}
+
+const SET = new Set(['set', 'set-ph', 'set-placeholder'])
+const END_IF = new Set(['endif', 'end-if'])
+const END_FOR = new Set(['endfor', 'end-for'])
+const LOOPS = new Set(['for', 'for-times'])
+const UNSUPPORTED_LOOPS = new Set(['for-glob', 'for-readline'])
+const OTHER_FILES = new Set(['ini', 'include', 'inherit', 'yaml', 'yml', 'xml', 'json'])
+const MAX_LOOP_VALUES = 1000
+const REFERENCE = /%\(([^)\s+*/-][^)\s]*)\)/g
+
+/** A placeholder that was not filled in, or undefined. */
+export function openPlaceholder(value: string): string | undefined {
+  return /[%$]\([^)]*\)/.exec(value)?.[0]
+}
+
+/** `isOption`: whether uWSGI has such an option; any other name is a variable when something refers to it. */
+export function applyLogic(
+  file: IniFile,
+  machine: Machine,
+  isOption: (name: string) => boolean,
+): IniFile {
+  const problems: IniProblem[] = [...file.problems]
+  const options: IniOption[] = []
+  const values = new Map<string, string>()
+  const referred = new Set(file.options.flatMap(({ name, value }) => referencesOf(name, value)))
+  const report = ({ where, name }: IniOption, message: string) => {
+    problems.push({ where, key: name, message })
+  }
+  const fill = (value: string) => fillIn(value, values, file.name, machine)
+  const add = (option: IniOption, context: string | undefined) => {
+    const raw =
+      context === undefined ? option.value : option.value.replaceAll('%(_)', () => context)
+    const value = fill(raw)
+    if (SET.has(option.name)) {
+      const equals = value.indexOf('=')
+      if (equals < 1) report(option, 'must be name=value')
+      else setFirst(values, value.slice(0, equals), value.slice(equals + 1))
+      return
+    }
+    setFirst(values, option.name, value)
+    const isVariable = !isOption(option.name) && referred.has(option.name)
+    if (!isVariable) options.push({ ...option, value })
+  }
+  for (let at = 0; at < file.options.length; at += 1) {
+    const option = file.options[at]
+    if (option === undefined) break
+    const { name } = option
+    const isIf = name.startsWith('if-') && isOption(name)
+    const isFor = LOOPS.has(name)
+    if (UNSUPPORTED_LOOPS.has(name)) report(option, 'is not supported: write the values out')
+    else if (OTHER_FILES.has(name)) {
+      report(option, 'names another file, which is not read: put its options into this one')
+    } else if (END_IF.has(name) || END_FOR.has(name)) report(option, 'ends nothing')
+    else if (!isIf && !isFor) add(option, undefined)
+    if (!isIf && !isFor) continue
+    const ends = isIf ? END_IF : END_FOR
+    const end = file.options.findIndex((other, index) => index > at && ends.has(other.name))
+    if (end === -1) {
+      report(option, `has no ${isIf ? 'endif' : 'endfor'}`)
+      break
+    }
+    const body = file.options.slice(at + 1, end)
+    const contexts = isIf
+      ? conditionOf(name, fill(option.value), values, machine)
+      : loopValues(name, fill(option.value))
+    if (contexts.length > MAX_LOOP_VALUES) report(option, `has more than ${MAX_LOOP_VALUES} values`)
+    for (const context of contexts.slice(0, MAX_LOOP_VALUES)) {
+      for (const inner of body) add(inner, context)
+    }
+    at = end
+  }
+  return { ...file, options, problems }
+}
+
+/** As in uWSGI, the first definition counts. */
+function setFirst(values: Map<string, string>, name: string, value: string): void {
+  if (!values.has(name)) values.set(name, value)
+}
+
+function referencesOf(name: string, value: string): string[] {
+  const references = [...value.matchAll(REFERENCE)].map(([, reference = '']) => reference)
+  const isAsked = name === 'if-opt' || name === 'if-not-opt'
+  return isAsked ? [...references, value.replace(/=.*/, '')] : references
+}
+
+function fillIn(
+  value: string,
+  values: ReadonlyMap<string, string>,
+  file: string,
+  machine: Machine,
+): string {
+  const path = resolve(file)
+  const extension = extname(path)
+  const magic: Readonly<Record<string, string>> = {
+    d: `${dirname(path).replace(/\/$/, '')}/`,
+    p: path,
+    s: basename(path),
+    n: basename(path, extension),
+    e: extension.slice(1),
+    c: basename(dirname(path)),
+    h: machine.hostName,
+  }
+  return value.replace(
+    /%\(([^)]*)\)|\$\(([^)]*)\)|%([dpsnech])/g,
+    (whole, name?: string, variable?: string, letter?: string) => {
+      if (name !== undefined) return values.get(name) ?? whole
+      if (variable !== undefined) return machine.environment(variable) ?? whole
+      return magic[letter ?? ''] ?? whole
+    },
+  )
+}
+
+function loopValues(name: string, value: string): string[] {
+  if (name === 'for') return value.split(/\s+/).filter((one) => one !== '')
+  const times = /^\d{1,6}$/.test(value) ? Number(value) : 0
+  return Array.from({ length: times }, (_, index) => String(index + 1))
+}
+
+/** What %(_) is where the condition holds; nothing where it does not. */
+function conditionOf(
+  name: string,
+  value: string,
+  values: ReadonlyMap<string, string>,
+  machine: Machine,
+): string[] {
+  const isNegated = name.startsWith('if-not-')
+  const subject = name.replace(/^if-(not-)?/, '')
+  const found = lookUp(subject, value, values, machine)
+  if (isNegated) return found === undefined ? [''] : []
+  return found === undefined ? [] : [found]
+}
+
+function lookUp(
+  subject: string,
+  value: string,
+  values: ReadonlyMap<string, string>,
+  machine: Machine,
+): string | undefined {
+  const [name = '', ...rest] = value.split('=')
+  const matches = (is: string | undefined) =>
+    rest.length === 0 || is === rest.join('=') ? is : undefined
+  const when = (isTrue: boolean) => (isTrue ? value : undefined)
+  switch (subject) {
+    case 'env':
+      return matches(machine.environment(name))
+    case 'opt':
+      return matches(values.get(name))
+    case 'exists':
+      return when(machine.kindOf(value) !== undefined)
+    case 'file':
+      return when(machine.kindOf(value) === 'file')
+    case 'dir':
+    case 'directory':
+      return when(machine.kindOf(value) === 'folder')
+    case 'hostname':
+      return when(machine.hostName === value)
+    case 'hostname-match':
+      return when(isMatch(value, machine.hostName))
+    case 'plugin':
+      // Plugins have no meaning here: what is for one that is loaded is taken.
+      return value
+    default:
+      // if-reload: nothing was reloaded.
+      return undefined
+  }
+}
+
+function isMatch(pattern: string, text: string): boolean {
+  try {
+    return new RegExp(pattern).test(text)
+  } catch {
+    return false
+  }
+}

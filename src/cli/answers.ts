@@ -6,8 +6,12 @@ import { askNodeJson } from './node-client.ts'
 
 const counts = z.record(z.string(), z.number())
 
+/** What a node says of itself; one that was not restarted since an upgrade may leave it out. */
+const readiness = { ready: z.boolean().optional(), reason: z.string().optional() }
+
 const caches = z.object({
   node: z.string(),
+  ...readiness,
   caches: z.array(
     z.looseObject({
       name: z.string(),
@@ -30,6 +34,7 @@ const lastSynced = { last_synced_ms: z.number().nullable() }
 
 const peers = z.object({
   node: z.string(),
+  ...readiness,
   replication: z
     .looseObject({
       datagrams_sent: z.number(),
@@ -69,6 +74,18 @@ export async function askCaches(address: Address): Promise<CachesAnswer> {
 
 export async function askPeers(address: Address): Promise<PeersAnswer> {
   return peers.parse(await askNodeJson(address, '/v1/peers'))
+}
+
+/** A line to follow a table. */
+export function formatReadiness({
+  ready,
+  reason,
+}: {
+  ready?: boolean | undefined
+  reason?: string | undefined
+}): string {
+  if (reason === undefined) return ''
+  return `\nthis node is ${ready ? 'ready' : 'not ready'}: ${reason}`
 }
 
 /** All of a group of counters together. */

@@ -2,7 +2,7 @@
 
 import { Command } from 'commander'
 import type { Address } from '../base/address.ts'
-import { askPeers, type PeersAnswer } from './answers.ts'
+import { askPeers, formatReadiness, type PeersAnswer } from './answers.ts'
 import { httpOption } from './node-client.ts'
 import { formatTable } from './tables.ts'
 
@@ -37,7 +37,7 @@ const HEAD = [
   'ms ago',
 ]
 
-function formatPeers({ peers: all, sync }: PeersAnswer): string {
+function formatPeers({ peers: all, ...node }: PeersAnswer): string {
   const rows = all.map((peer) => [
     peer.name === '' ? '?' : peer.name,
     peer.address,
@@ -52,17 +52,16 @@ function formatPeers({ peers: all, sync }: PeersAnswer): string {
     peer.sync?.state ?? '-',
     peer.sync?.last_synced_ms ?? '-',
   ])
-  const table = formatTable(HEAD, rows)
-  return sync === null ? table : `${table}\n${formatSync(sync)}`
+  return formatTable(HEAD, rows) + formatReadiness(node)
 }
 
 function stateOf(peer: PeersAnswer['peers'][number]): string {
-  const state = peer.up ? 'up' : peer.verified ? 'silent' : 'not heard'
-  return peer.role === 'node' ? state : `${peer.role}, ${state}`
+  if (peer.up) return inRole(peer, 'up')
+  // Nobody answered at the address yet.
+  if (peer.name === '') return inRole(peer, 'not heard')
+  return inRole(peer, peer.verified ? 'silent' : 'gone')
 }
 
-function formatSync({ state, peer, last_synced_ms }: NonNullable<PeersAnswer['sync']>): string {
-  const whom = peer === '' ? '' : `, last with ${peer}`
-  const when = last_synced_ms === null ? '' : ` ${last_synced_ms} ms ago`
-  return `this node is ${state}${whom}${when}`
+function inRole(peer: PeersAnswer['peers'][number], state: string): string {
+  return peer.role === 'node' ? state : `${peer.role}, ${state}`
 }

@@ -2,7 +2,7 @@
 
 import { Command } from 'commander'
 import type { Address } from '../base/address.ts'
-import { askCaches, type CachesAnswer, total } from './answers.ts'
+import { askCaches, type CachesAnswer, formatReadiness, total } from './answers.ts'
 import { httpOption } from './node-client.ts'
 import { formatTable } from './tables.ts'
 
@@ -23,7 +23,8 @@ async function stats(options: { readonly http: Address; readonly json?: boolean 
 export function formatCaches(answer: CachesAnswer): string {
   const refusals = formatRefusals(answer)
   const table = formatTotals(answer)
-  return refusals === undefined ? table : `${table}\n\n${refusals}`
+  const tables = refusals === undefined ? table : `${table}\n\n${refusals}`
+  return tables + formatReadiness(answer)
 }
 
 function formatRefusals({ caches }: CachesAnswer): string | undefined {

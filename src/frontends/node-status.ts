@@ -36,6 +36,10 @@ export function describeCache({ limits, singleUse, stats }: CacheStatus) {
   }
 }
 
+export function describeReadiness({ isReady, reason }: { isReady: boolean; reason: string }) {
+  return { ready: isReady, reason }
+}
+
 export function describePeer(peer: PeerStatus) {
   return {
     role: peer.role,

@@ -85,6 +85,8 @@ export class NodeReplication {
       listenSync: (address) => this.sync.listen(address),
       syncOf: (sender) => synchronizer.peerSync(sender.key),
       onVerified: (sender) => synchronizer.greet(sender),
+      onReturn: (sender) => synchronizer.greet(sender),
+      onAlone: () => synchronizer.lose(),
       onUnrepairable: (sender) => synchronizer.requestSync(sender),
     })
   }

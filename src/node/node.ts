@@ -30,6 +30,7 @@ import type { ConfigInput } from './config-schema.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
+import { readinessOf } from './readiness.ts'
 
 export interface NodeOptions {
   readonly clock?: Clock
@@ -190,22 +191,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   readiness(): Readiness {
-    if (!this.#isListening) return { isReady: false, reason: 'not started' }
-    const { state, peer } = this.syncStatus() ?? {}
-    switch (state) {
-      case undefined:
-        return { isReady: true, reason: 'no replication' }
-      case 'joining':
-        return { isReady: false, reason: 'looking for peers' }
-      case 'syncing':
-        return { isReady: false, reason: `copying the sessions of ${peer}` }
-      case 'synced':
-        return { isReady: true, reason: `replicating, synchronized with ${peer}` }
-      case 'failed':
-        return { isReady: true, reason: 'every peer broke off, its sessions may be missing here' }
-      case 'alone':
-        return { isReady: true, reason: 'no peer found' }
+    if (!this.#isListening) {
+      return { isReady: false, isStrictlyReady: false, reason: 'not started' }
     }
+    return readinessOf(this.syncStatus(), this.peers())
   }
 
   peers(): readonly PeerStatus[] {

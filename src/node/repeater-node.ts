@@ -143,8 +143,11 @@ export class RepeaterNode implements HttpBackend {
   }
 
   readiness(): Readiness {
-    if (!this.#isListening) return { isReady: false, reason: 'not started' }
-    return { isReady: true, reason: `${this.#repeater.subscriptions().length} subscribers` }
+    if (!this.#isListening) {
+      return { isReady: false, isStrictlyReady: false, reason: 'not started' }
+    }
+    const { length } = this.#repeater.subscriptions()
+    return { isReady: true, isStrictlyReady: length > 0, reason: `${length} subscribers` }
   }
 
   /** The subscribers. */

@@ -98,11 +98,12 @@ export class Greeter {
     for (const peer of this.#options.addresses.all) {
       const isAnswered = peer.sender !== undefined && peer.lastAnsweredMs >= peer.lastGreetedMs
       // A repeater passes things on to those who ask for it again and again.
-      const isSteady = isAnswered && peer.kind !== 'repeater'
+      const isSteady = (isAnswered && peer.kind !== 'repeater') || peer.isOwn(nowMs)
       const periodMs = isSteady ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
       if (nowMs - peer.lastGreetedMs < periodMs - PERIOD_SLACK_MS) continue
       peer.lastGreetedMs = nowMs
       this.#send(peer.address, this.#challenges.issue(peer, peer.address), undefined)
+      peer.lastGreetedSequence = this.#options.sealer.lastSequence('control')
     }
   }
 

@@ -79,8 +79,8 @@ export class Inbox {
     const { addresses, stats } = this.#options
     const header = readHeader(datagram)
     if (header !== undefined && header.bootKey === this.#ownKey) {
-      // A group gives a node its own datagrams; anybody else who sends them here has recorded them.
-      if (!this.#options.isInGroup) this.#drop('replay')
+      // A group gives a node its own datagrams.
+      if (!this.#options.isInGroup) this.#noteOwn(header)
       return
     }
     stats.datagramsReceived += 1
@@ -241,6 +241,15 @@ export class Inbox {
     const lagMs = Math.max(0, clock.wallMs() + sender.clockDifferenceMs - message.sentWallMs)
     stats.lag.observe(lagMs)
     if (isNewest) sender.noteLag(lagMs, clock.monotonicMs())
+  }
+
+  /** A datagram of this very boot came back: from a NAT that the address leads through, or from a recording. */
+  #noteOwn({ channel, sequence }: Header): void {
+    const { addresses, clock } = this.#options
+    this.#drop('own')
+    if (channel !== 'control') return
+    const peer = addresses.all.find(({ lastGreetedSequence }) => lastGreetedSequence === sequence)
+    peer?.noteCameBack(clock.monotonicMs())
   }
 
   #drop(reason: DropReason, datagrams = 1): void {

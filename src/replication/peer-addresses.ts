@@ -17,6 +17,8 @@ export const SILENCE_MS = 7000
 export const LISTED_LIFETIME_MS = 3500
 /** An address that no list has is forgotten when neither it nor a repeater was heard for this long. */
 const CONTACT_LIFETIME_MS = 300_000
+/** An own address is greeted every three seconds, so it may miss two greetings. */
+const CAME_BACK_LIFETIME_MS = 10_000
 /** More are left out. */
 export const MAX_CONTACTS = 1024
 
@@ -28,10 +30,16 @@ export class PeerAddress {
   readonly kind: AddressKind
   /** Who answered the last challenge sent there; in a group the last of many. */
   sender: Sender | undefined
+  /** Sender ID of the one that answered last, also when that sender was forgotten since. */
+  lastSenderId: Buffer | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
   /** From where it did. */
   #answeredFrom: HostAddress | undefined
   lastGreetedMs = Number.NEGATIVE_INFINITY
+  /** Control sequence number of the last greeting that was sent there. */
+  lastGreetedSequence = 0
+  /** When that greeting last came back to this node itself. */
+  #cameBackMs = Number.NEGATIVE_INFINITY
   /** undefined until the destinations are first chosen with it. */
   knownSinceMs: number | undefined
   /** When a repeater last said that it passes everything on to this address. */
@@ -46,8 +54,25 @@ export class PeerAddress {
   /** A sender answered a challenge sent there. */
   answer(sender: Sender, from: HostAddress, nowMs: number): void {
     this.sender = sender
+    this.lastSenderId = sender.senderId
     this.#answeredFrom = from
     this.lastAnsweredMs = nowMs
+  }
+
+  /** Notes that what was sent there came back to this node. */
+  noteCameBack(nowMs: number): void {
+    this.#cameBackMs = nowMs
+  }
+
+  /**
+   * Whether it leads to this node itself, as its public address behind a NAT does: greetings come back, and nobody
+   * answers. Greetings go on, so that an answer ends this, whoever made one come back.
+   */
+  isOwn(nowMs: number): boolean {
+    const isFresh = nowMs - this.#cameBackMs <= CAME_BACK_LIFETIME_MS
+    return (
+      isFresh && this.lastAnsweredMs < this.#cameBackMs && this.activeSender(nowMs) === undefined
+    )
   }
 
   /** The sender that is there now: it answered lately, or is heard from where it answered. */
@@ -179,7 +204,9 @@ export class PeerAddresses {
     const isNew = (peer: PeerAddress) => {
       const sender = peer.activeSender(nowMs)
       // Others told of a contact: it gets nothing until it answered itself.
-      if (sender === undefined) return peer.kind !== 'contact' && !peer.isSilent(nowMs)
+      if (sender === undefined) {
+        return peer.kind !== 'contact' && !peer.isSilent(nowMs) && !peer.isOwn(nowMs)
+      }
       if (reached.has(sender)) return false
       reached.add(sender)
       return true

@@ -2,11 +2,9 @@
 
 import { formatAddress } from '../base/address.ts'
 import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
+import { isHeardAt, type KnownPeer, type Presence } from './presence.ts'
 import type { Sender } from './sender.ts'
 import type { SenderTable } from './sender-table.ts'
-
-/** A node greets every three seconds at least: three greetings lost in a row, and it is down. */
-const PEER_TIMEOUT_MS = 10_000
 
 export const PEER_SYNC_STATES = ['none', 'copying', 'comparing', 'synced', 'failed'] as const
 /**
@@ -23,7 +21,7 @@ export interface PeerSync {
 
 export interface PeerStatus {
   readonly role: 'node' | 'repeater'
-  /** Empty as long as nobody answered at the address. */
+  /** Empty as long as nobody answered at the address; a peer that went keeps its name. */
   readonly name: string
   readonly address: string
   /** Boot ID in hex, new at every start of the peer. */
@@ -49,19 +47,25 @@ export interface PeerStatus {
   readonly sync: PeerSync | undefined
 }
 
-/** Every verified sender, and every address where nobody answered yet. */
-export function listPeers(
-  addresses: PeerAddresses,
-  senders: SenderTable,
-  nowMs: number,
-  syncOf: (sender: Sender) => PeerSync | undefined,
-): PeerStatus[] {
+export interface PeerSources {
+  readonly addresses: PeerAddresses
+  readonly senders: SenderTable
+  readonly presence: Presence
+  readonly syncOf: (sender: Sender) => PeerSync | undefined
+}
+
+/** Every verified sender, peers that went a while ago, and every address of others where nobody answered yet. */
+export function listPeers(sources: PeerSources, nowMs: number): PeerStatus[] {
+  const { addresses, senders, presence, syncOf } = sources
   const addressesOf = new Map<Sender, PeerAddress[]>()
   const unanswered: PeerAddress[] = []
   for (const peer of addresses.all) {
     if (peer.kind === 'group') continue
-    if (peer.sender === undefined) unanswered.push(peer)
-    else addressesOf.set(peer.sender, [...(addressesOf.get(peer.sender) ?? []), peer])
+    if (peer.sender === undefined) {
+      const { lastSenderId } = peer
+      const isKnown = lastSenderId !== undefined && presence.peerOf(lastSenderId) !== undefined
+      if (!isKnown && !peer.isOwn(nowMs)) unanswered.push(peer)
+    } else addressesOf.set(peer.sender, [...(addressesOf.get(peer.sender) ?? []), peer])
   }
   const verified = [...senders.values()].filter((sender) => sender.isVerified)
   return [
@@ -69,6 +73,7 @@ export function listPeers(
       ...statusOfSender(sender, addressesOf.get(sender) ?? [], nowMs),
       sync: sender.isRepeater ? undefined : syncOf(sender),
     })),
+    ...presence.gone(verified).map((peer) => statusOfGone(peer, nowMs)),
     ...unanswered.map(statusOfAddress),
   ]
 }
@@ -85,7 +90,7 @@ function statusOfSender(
     address: formatAddress(peers[0]?.address ?? sender.address),
     boot: sender.bootId.toString('hex'),
     isVerified: true,
-    isUp: lastSeenMs <= PEER_TIMEOUT_MS,
+    isUp: isHeardAt(sender, nowMs),
     lastSeenMs,
     lagMs: sender.lagMs,
     clockDifferenceMs: sender.clockDifferenceMs,
@@ -96,21 +101,26 @@ function statusOfSender(
   }
 }
 
-function statusOfAddress(peer: PeerAddress): PeerStatus {
-  return {
-    role: peer.kind === 'repeater' ? 'repeater' : 'node',
-    name: '',
-    address: formatAddress(peer.address),
-    boot: undefined,
-    isVerified: false,
-    isUp: false,
-    lastSeenMs: undefined,
-    lagMs: undefined,
-    clockDifferenceMs: undefined,
-    lost: 0,
-    repaired: 0,
-    entriesSent: peer.entriesSent,
-    entriesReceived: 0,
-    sync: undefined,
-  }
+function statusOfAddress({ kind, address, entriesSent }: PeerAddress): PeerStatus {
+  const role = kind === 'repeater' ? 'repeater' : 'node'
+  return { ...UNHEARD, role, name: '', address: formatAddress(address), entriesSent }
+}
+
+function statusOfGone({ isRepeater, name, address, lastHeardMs }: KnownPeer, nowMs: number) {
+  const role: PeerStatus['role'] = isRepeater ? 'repeater' : 'node'
+  const lastSeenMs = nowMs - lastHeardMs
+  return { ...UNHEARD, role, name, address: formatAddress(address), lastSeenMs, entriesSent: 0 }
+}
+
+const UNHEARD: Omit<PeerStatus, 'role' | 'name' | 'address' | 'entriesSent'> = {
+  boot: undefined,
+  isVerified: false,
+  isUp: false,
+  lastSeenMs: undefined,
+  lagMs: undefined,
+  clockDifferenceMs: undefined,
+  lost: 0,
+  repaired: 0,
+  entriesReceived: 0,
+  sync: undefined,
 }

@@ -33,6 +33,7 @@ import { PeerAddresses } from './peer-addresses.ts'
 import { PeerLimits } from './peer-limits.ts'
 import type { PeerSource } from './peer-source.ts'
 import { listPeers, type PeerStatus, type PeerSync } from './peer-status.ts'
+import { isHeardAt, Presence } from './presence.ts'
 import { RepairAnswerer } from './repair-answerer.ts'
 import { RepairAsker } from './repair-asker.ts'
 import { RepeaterClient } from './repeater-client.ts'
@@ -46,8 +47,8 @@ import type { Transport } from './transport.ts'
 const JOIN_TIMEOUT_MS = 1000
 
 /**
- * `joining`: peers are still being looked for. `joined`: this node and its peers know each other.
- * `alone`: nobody was there, or there is nobody to look for.
+ * `joining`: peers are still being looked for. `joined`: this node and its peers know each other, and one of them at
+ * least is heard now. `alone`: nobody is heard, or there is nobody to look for.
  */
 export type JoinState = 'joining' | 'joined' | 'alone'
 
@@ -71,6 +72,10 @@ export interface ReplicatorOptions {
   readonly apply: (change: Change) => ApplyResult
   /** A peer proved for the first time to be alive and where it is. */
   readonly onVerified?: ((sender: Sender) => void) | undefined
+  /** A peer that was silent for a while is heard again. */
+  readonly onReturn?: ((sender: Sender) => void) | undefined
+  /** No other node is heard now; called about once a second as long as that lasts. */
+  readonly onAlone?: (() => void) | undefined
   /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
   readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
   /** How this node and a peer came to hold the same, for display. */
@@ -98,6 +103,7 @@ export class Replicator {
   readonly #inbox: Inbox
   readonly #discovery: Discovery
   readonly #repeaters: RepeaterClient
+  readonly #presence: Presence
   #startedMs: number | undefined
   #hasJoined = false
   #syncPort = 0
@@ -120,6 +126,12 @@ export class Replicator {
       clock,
       stats: this.stats,
     }
+    this.#presence = new Presence({
+      ...shared,
+      logger,
+      onReturn: (sender) => options.onReturn?.(sender),
+      onAlone: () => options.onAlone?.(),
+    })
     this.#heartbeat = new Heartbeat(shared)
     this.#outbox = new Outbox({
       ...shared,
@@ -238,7 +250,8 @@ export class Replicator {
 
   peers(): PeerStatus[] {
     const { clock, syncOf = () => undefined } = this.#options
-    return listPeers(this.#addresses, this.#senders, clock.monotonicMs(), syncOf)
+    const sources = { addresses: this.#addresses, senders: this.#senders, presence: this.#presence }
+    return listPeers({ ...sources, syncOf }, clock.monotonicMs())
   }
 
   /** The boots of other nodes that proved to be alive and where they are. */
@@ -249,10 +262,11 @@ export class Replicator {
   joinState(): JoinState {
     if (this.#startedMs === undefined) return 'joining'
     const nowMs = this.#options.clock.monotonicMs()
-    const verified = this.verifiedSenders()
+    const isHeard = this.verifiedSenders().some((sender) => isHeardAt(sender, nowMs))
     const isEverybodyThere = this.#addresses.all.every((peer) => {
       if (peer.kind === 'group' || (peer.kind === 'repeater' && !this.#repeaters.hasRoster))
         return false
+      if (peer.isOwn(nowMs)) return true
       const sender = peer.activeSender(nowMs)
       // Mutual: the peer takes our changes only after we answered it.
       return sender?.isReachable === true && Number.isFinite(sender.lastAnsweredMs)
@@ -261,7 +275,7 @@ export class Replicator {
     const isWaiting = this.#discovery.isWaiting || this.#repeaters.isWaiting
     if (!this.#hasJoined && !isOver && (isWaiting || !isEverybodyThere)) return 'joining'
     this.#hasJoined = true
-    return verified.length > 0 ? 'joined' : 'alone'
+    return isHeard ? 'joined' : 'alone'
   }
 
   /** Bytes kept of what arrived and cannot be applied yet; bounded. */
@@ -344,5 +358,6 @@ export class Replicator {
     this.#senders.sweep(nowMs)
     this.#addresses.refresh(nowMs)
     for (const sender of this.#senders.values()) this.#countLost(sender)
+    this.#presence.look(this.#senders.values())
   }
 }

@@ -7,7 +7,8 @@ import { DurationHistogram } from '../base/histogram.ts'
  * `unauthenticated`: no key of the ring opens it. `replay`: arrived before. `stale`: older than the
  * proof that its sender is alive. `queue_full`: a bounded queue had no room, here or in the kernel.
  * `too_large`: does not fit what a datagram or a fragmented message may be. `version`: a greeting of a node whose
- * version of the protocol is below `replication.minimum_version`.
+ * version of the protocol is below `replication.minimum_version`. `own`: this boot sent it; it comes back where a
+ * listed address leads to this node itself, and when somebody recorded it.
  */
 export const DROP_REASONS = [
   'malformed',
@@ -17,6 +18,7 @@ export const DROP_REASONS = [
   'queue_full',
   'too_large',
   'version',
+  'own',
 ] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
@@ -54,6 +56,7 @@ export function createReplicationStats(): ReplicationStats {
       queue_full: 0,
       too_large: 0,
       version: 0,
+      own: 0,
     },
     duplicates: 0,
     lost: 0,

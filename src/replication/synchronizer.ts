@@ -33,7 +33,7 @@ export interface SyncPeer {
 export const SYNC_STATES = ['joining', 'syncing', 'synced', 'alone', 'failed'] as const
 /**
  * `joining`: peers are being looked for. `syncing`: the copy of one is on its way. `synced`: it is there,
- * or a comparison ended. `alone`: nobody was there. `failed`: every peer that was there broke off.
+ * or a comparison ended. `alone`: nobody was there, or nobody is heard any more. `failed`: every peer that was there broke off.
  */
 export type SyncState = (typeof SYNC_STATES)[number]
 
@@ -140,6 +140,11 @@ export class Synchronizer<Peer extends SyncPeer> {
     if (isBack || this.#state === 'alone' || this.#state === 'failed') this.requestSync(peer)
   }
 
+  /** No peer is heard any more: what was compared says nothing about what they hold now. */
+  lose(): void {
+    if (this.#state === 'synced' || this.#state === 'failed') this.#state = 'alone'
+  }
+
   /** Compares with this peer as soon as can be: it has sent what did not arrive. */
   requestSync(peer: Peer): void {
     if (!this.#isStarted || this.#asked.has(peer.key)) return
@@ -171,11 +176,15 @@ export class Synchronizer<Peer extends SyncPeer> {
     this.#isBusy = false
     if (!this.#isStarted) return
     // Peers that are joining themselves have given what they have, and that is all there is.
-    if (isCopied) this.#state = 'synced'
-    else this.#state = tried.size > 0 ? 'failed' : 'alone'
-    const { state, peer } = this.status
-    this.#options.logger.info({ state, peer }, 'replication: joined')
+    if (isCopied) this.#endJoin('synced', `joined, the sessions of ${this.#peerName} are here`)
+    else if (tried.size === 0) this.#endJoin('alone', 'no peer is there, this node serves alone')
+    else this.#endJoin('failed', 'every peer broke off, its sessions may be missing here')
     this.#compareAsked()
+  }
+
+  #endJoin(state: SyncState, message: string): void {
+    this.#state = state
+    this.#options.logger.info({ state, peer: this.#peerName }, `replication: ${message}`)
   }
 
   async #copy(peer: Peer): Promise<'complete' | 'partial' | 'failed'> {

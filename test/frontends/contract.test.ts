@@ -38,7 +38,7 @@ async function openHttp({ store, hooks, logger }: CacheFixture): Promise<Fronten
   const backend: HttpBackend = {
     nodeName: 'a',
     caches: new Map([['ssl', { limits, singleUse: false, stats, hooks, refuse }]]),
-    readiness: () => ({ isReady: true, reason: 'alone' }),
+    readiness: () => ({ isReady: true, isStrictlyReady: false, reason: 'alone' }),
     peers: () => [],
     syncStatus: () => undefined,
     replicationStats: () => undefined,

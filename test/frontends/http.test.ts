@@ -82,16 +82,36 @@ describe('what an operator asks', () => {
     const { backend, send } = setUp()
     assert.deepEqual((await send('GET', '/healthz')).json, { status: 'ok', node: 'a' })
     assert.deepEqual((await send('GET', '/readyz')).json, { ready: true, reason: 'replicating' })
-    backend.ready = { isReady: false, reason: 'looking for peers' }
+    backend.ready = { isReady: false, isStrictlyReady: false, reason: 'looking for peers' }
     const { status, json } = await send('GET', '/readyz')
     assert.deepEqual([status, json], [503, { ready: false, reason: 'looking for peers' }])
+  })
+
+  test('a node that serves alone is ready, but not strictly', async () => {
+    const { backend, send } = setUp()
+    const reason = 'serves alone: b has been silent for 453 s'
+    backend.ready = { isReady: true, isStrictlyReady: false, reason }
+    const plain = await send('GET', '/readyz')
+    assert.deepEqual([plain.status, plain.json], [200, { ready: true, reason }])
+    for (const path of ['/readyz?strict', '/readyz?strict=']) {
+      const { status, json } = await send('GET', path)
+      assert.deepEqual([status, json], [503, { ready: false, reason }])
+    }
+    for (const path of ['/readyz?strict=no', '/readyz?strict&strict', '/healthz?strict']) {
+      assert.equal((await send('GET', path)).status, 400, path)
+    }
   })
 
   test('caches, one by one and all together', async () => {
     const { send } = setUp([{ ...LIMITS, contexts: [Buffer.from([255])] }])
     await send('PUT', `${PATH}?context_hex=ff`, SESSION)
     const one = (await send('GET', '/v1/caches/ssl')).json
-    assert.deepEqual((await send('GET', '/v1/caches')).json, { node: 'a', caches: [one] })
+    assert.deepEqual((await send('GET', '/v1/caches')).json, {
+      node: 'a',
+      ready: true,
+      reason: 'replicating',
+      caches: [one],
+    })
     const { name, items, items_limit, contexts_hex, stored_bytes, puts } = one as Record<
       string,
       unknown

@@ -57,7 +57,8 @@ test('a node that starts answers for the sessions of the others', async (context
   context.diagnostic(
     `${SESSIONS} sessions ${Math.round(performance.now() - startedMs)} ms after start`,
   )
-  assert.equal(b.readiness().reason, 'replicating, synchronized with a')
+  assert.equal(b.readiness().reason, 'replicating with a, synchronized with a 0 s ago')
+  assert.equal(b.readiness().isStrictlyReady, true)
   assert.equal(storeOf(b).stats.items, SESSIONS)
   assert.ok((await b.metrics()).text.includes('tlscached_sync_state{state="synced"} 1'))
 })

@@ -63,7 +63,11 @@ describe('alone', () => {
   test('a node of the defaults listens nowhere and is ready', async () => {
     const node = await startNode({})
     assert.deepEqual(node.listening(), [])
-    assert.deepEqual(node.readiness(), { isReady: true, reason: 'no replication' })
+    assert.deepEqual(node.readiness(), {
+      isReady: true,
+      isStrictlyReady: true,
+      reason: 'no replication',
+    })
     assert.equal(node.replicationStats(), undefined)
     assert.deepEqual([...node.caches.keys()], ['ssl'])
   })
@@ -82,7 +86,11 @@ describe('alone', () => {
     await node.start()
     await Promise.all([node.stop(), node.stop()])
     await node.stop()
-    assert.deepEqual(node.readiness(), { isReady: false, reason: 'not started' })
+    assert.deepEqual(node.readiness(), {
+      isReady: false,
+      isStrictlyReady: false,
+      reason: 'not started',
+    })
     assert.deepEqual(node.listening(), [])
     await node.start()
     assert.equal(node.listening().length, 1)
@@ -175,9 +183,17 @@ describe('several', () => {
         replication: { listen: '127.0.0.1:0', keys: [KEY], peers: ['127.0.0.1:9'] },
       }),
     )
-    assert.deepEqual(node.readiness(), { isReady: false, reason: 'looking for peers' })
+    assert.deepEqual(node.readiness(), {
+      isReady: false,
+      isStrictlyReady: false,
+      reason: 'looking for peers',
+    })
     await until('it looked long enough', () => node.readiness().isReady)
-    assert.equal(node.readiness().reason, 'no peer found')
+    assert.deepEqual(node.readiness(), {
+      isReady: true,
+      isStrictlyReady: false,
+      reason: 'serves alone: no peer found, nobody answers at 127.0.0.1:9',
+    })
   })
 })
 

@@ -60,7 +60,11 @@ function storeOf(node: CacheNode) {
 test('nodes behind it over IPv6 share sessions; it tells who they are', async () => {
   const http = { path: join(folder, 'r.sock') }
   const repeater = repeaterWith({ http })
-  assert.deepEqual(repeater.readiness(), { isReady: false, reason: 'not started' })
+  assert.deepEqual(repeater.readiness(), {
+    isReady: false,
+    isStrictlyReady: false,
+    reason: 'not started',
+  })
   await repeater.start()
   const nodes = [
     await startNode('a', addressOf(repeater)),
@@ -75,7 +79,11 @@ test('nodes behind it over IPv6 share sessions; it tells who they are', async ()
   const entry = { id, context: Buffer.from('ctx'), serverName: '', ttlMs: 200_000 }
   storeOf(a).put({ ...entry, session: Buffer.alloc(130, 1) })
   await until('b has it', () => storeOf(b).stats.items === 1)
-  assert.deepEqual(repeater.readiness(), { isReady: true, reason: '2 subscribers' })
+  assert.deepEqual(repeater.readiness(), {
+    isReady: true,
+    isStrictlyReady: true,
+    reason: '2 subscribers',
+  })
 
   const get = async (path: string) => {
     const { status, body } = await ask(http, { path })

@@ -246,7 +246,7 @@ test('a node takes nothing in its own name, recorded or forged', async () => {
   assert.deepEqual(first.applied, [])
   assert.equal(cluster.network.sent.length, sentBefore)
   assert.equal(first.replicator.senderCount, 1)
-  assert.deepEqual(droppedSince(first, before), { replay: 2 * tape.length })
+  assert.deepEqual(droppedSince(first, before), { own: 2 * tape.length })
   await cluster.stop(pair)
 })
 

@@ -182,6 +182,31 @@ test('when every peer breaks off it says so, and a comparison later mends it', a
   await synchronizer.stop()
 })
 
+test('who hears nobody is synchronized with nobody, until a comparison with one that is back', async () => {
+  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const [a] = nodes
+  assert.ok(a !== undefined)
+  const peer = peerOf('a', a)
+  state.joinState = 'joined'
+  state.peers.push(peer)
+  synchronizer.start()
+  synchronizer.lose()
+  assert.equal(synchronizer.status.state, 'syncing', 'a copy under way ends by itself')
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'synced')
+  synchronizer.lose()
+  assert.equal(synchronizer.status.state, 'alone')
+  a.put('meanwhile')
+  clock.advance(1000)
+  assert.equal(synchronizer.status.state, 'alone')
+  synchronizer.greet(peer)
+  clock.advance(0)
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'synced')
+  assert.deepEqual(own.contents, a.contents)
+  await synchronizer.stop()
+})
+
 test('a peer that is joining itself does not count as a copy while another may be there', async () => {
   const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
   const [a, b] = nodes

@@ -61,7 +61,7 @@ const PEER: PeerStatus = {
 export class Backend implements HttpBackend {
   readonly nodeName = 'a'
   readonly caches: ReadonlyMap<string, ReturnType<typeof createCache>>
-  ready: Readiness = { isReady: true, reason: 'replicating' }
+  ready: Readiness = { isReady: true, isStrictlyReady: true, reason: 'replicating' }
   stats: ReplicationStats | undefined = createReplicationStats()
 
   constructor(limits: readonly CacheLimits[]) {

@@ -42,6 +42,10 @@ export class TestNode {
   readonly made = new Map<string, Change>()
   /** Names of the peers that proved to be alive, in order. */
   readonly verified: string[] = []
+  /** Names of the peers that were heard again after a silence, in order. */
+  readonly returned: string[] = []
+  /** How often it was told that nobody is heard. */
+  aloneCount = 0
   /** Names of the senders, each time some of their changes were lost for good. */
   readonly unrepairable: string[] = []
 
@@ -62,6 +66,10 @@ export class TestNode {
       minimumVersion: options.minimumVersion,
       apply: (change) => this.#apply(change),
       onVerified: (sender) => this.verified.push(sender.nodeName),
+      onReturn: (sender) => this.returned.push(sender.nodeName),
+      onAlone: () => {
+        this.aloneCount += 1
+      },
       onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
       resendLogBytes: options.resendLogBytes,
       resolver: options.resolver ?? (() => Promise.reject(new Error('this test has no names'))),

@@ -18,8 +18,11 @@ export interface HttpCache {
 }
 
 export interface Readiness {
+  /** Whether it serves: also alone, as a restart would bring nobody back. */
   readonly isReady: boolean
-  /** Why, in a word or two, as in `replicating`. */
+  /** Whether it also replicates now, if it is to. */
+  readonly isStrictlyReady: boolean
+  /** Why, in a sentence that names the peers heard now and those that are silent. */
   readonly reason: string
 }
 

@@ -1,14 +1,25 @@
 // What an operator and Prometheus ask: health, metrics, caches, peers. No session ever passes here.
 
 import type { FastifyInstance } from 'fastify'
-import { describeCache, describePeer, describeReplication, describeSync } from '../node-status.ts'
+import { TlscachedError } from '../../base/errors.ts'
+import {
+  describeCache,
+  describePeer,
+  describeReadiness,
+  describeReplication,
+  describeSync,
+} from '../node-status.ts'
 import type { HttpBackend } from './backend.ts'
 import { readQuery } from './query.ts'
 import { findCache } from './session-routes.ts'
 
+const READY_PATH = '/readyz'
+/** `?strict` asks whether the node replicates now, too. */
+const STRICT = 'strict'
+
 export const OPERATOR_PATHS = [
   '/healthz',
-  '/readyz',
+  READY_PATH,
   '/metrics',
   '/v1/caches',
   '/v1/caches/:cache',
@@ -17,12 +28,19 @@ export const OPERATOR_PATHS = [
 export const OPERATOR_METHODS = ['GET', 'HEAD'] as const
 
 export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): void {
-  app.addHook('preHandler', async (request) => void readQuery(request, []))
+  app.addHook('preHandler', async (request) => {
+    readQuery(request, request.routeOptions.url === READY_PATH ? [STRICT] : [])
+  })
 
   app.get('/healthz', async () => ({ status: 'ok', node: backend.nodeName }))
-  app.get('/readyz', async (_request, reply) => {
-    const { isReady, reason } = backend.readiness()
-    return reply.code(isReady ? 200 : 503).send({ ready: isReady, reason })
+  app.get(READY_PATH, async (request, reply) => {
+    const { isReady, isStrictlyReady, reason } = backend.readiness()
+    const strict = readQuery(request, [STRICT]).get(STRICT)
+    if (strict !== undefined && strict !== '') {
+      throw new TlscachedError('ERR_USAGE', `query parameter "${STRICT}" has no value`)
+    }
+    const ready = strict === undefined ? isReady : isStrictlyReady
+    return reply.code(ready ? 200 : 503).send({ ready, reason })
   })
   app.get('/metrics', async (_request, reply) => {
     const { contentType, text } = await backend.metrics()
@@ -30,6 +48,7 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
   })
   app.get('/v1/caches', async () => ({
     node: backend.nodeName,
+    ...describeReadiness(backend.readiness()),
     caches: [...backend.caches.values()].map(describeCache),
   }))
   app.get<{ Params: { cache: string } }>('/v1/caches/:cache', async (request) =>
@@ -37,6 +56,7 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
   )
   app.get('/v1/peers', async () => ({
     node: backend.nodeName,
+    ...describeReadiness(backend.readiness()),
     replication: describeReplication(backend.replicationStats()),
     sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),

@@ -5,6 +5,7 @@ import {
   type CacheStatus,
   describeCache,
   describePeer,
+  describeReadiness,
   describeReplication,
   describeSync,
 } from '../node-status.ts'
@@ -20,14 +21,12 @@ export interface ProcessFacts {
 
 /** One JSON document with a newline at its end. */
 export function formatStats(backend: StatsBackend, { version, pid }: ProcessFacts): string {
-  const { isReady, reason } = backend.readiness()
   const document = {
     version: `tlscached-${version}`,
     pid,
     caches: [...backend.caches.values()].map(describe),
     node: backend.nodeName,
-    ready: isReady,
-    reason,
+    ...describeReadiness(backend.readiness()),
     replication: describeReplication(backend.replicationStats()),
     sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),

@@ -1,0 +1,80 @@
+// What a node says of itself in one sentence: whether it is ready, and with whom it replicates now.
+
+import type { Readiness } from '../frontends/http/backend.ts'
+import type { PeerStatus } from '../replication/peer-status.ts'
+import type { SyncStatus } from '../replication/synchronizer.ts'
+
+/** More names than these are counted. */
+const MAX_NAMES = 5
+
+/**
+ * `sync` is undefined where no replication is configured: such a node misses nothing. A node that serves alone is ready,
+ * as a restart would not help it, but not strictly.
+ */
+export function readinessOf(sync: SyncStatus | undefined, peers: readonly PeerStatus[]): Readiness {
+  if (sync === undefined) return ready(true, 'no replication')
+  const nodes = peers.filter(({ role, name }) => role === 'node' && name !== '')
+  const heard = nodes.filter(({ isUp }) => isUp)
+  switch (sync.state) {
+    case 'joining':
+      return { isReady: false, isStrictlyReady: false, reason: 'looking for peers' }
+    case 'syncing': {
+      const reason = `copying the sessions of ${sync.peer}`
+      return { isReady: false, isStrictlyReady: false, reason }
+    }
+    case 'synced':
+      // For a second at most nobody may have noticed yet that the last one fell silent.
+      if (heard.length === 0) return ready(false, aloneReason(peers))
+      return ready(
+        true,
+        `replicating with ${namesOf(heard)}, ${lastSync(sync)}${silentNote(nodes, heard)}`,
+      )
+    case 'failed':
+      return ready(false, 'every peer broke off, its sessions may be missing here')
+    case 'alone':
+      if (heard.length === 0) return ready(false, aloneReason(peers))
+      return ready(false, `hears ${namesOf(heard)}, but did not compare sessions with it yet`)
+  }
+}
+
+function ready(isStrictlyReady: boolean, reason: string): Readiness {
+  return { isReady: true, isStrictlyReady, reason }
+}
+
+function aloneReason(peers: readonly PeerStatus[]): string {
+  const silent = peers.filter(({ role, name }) => role === 'node' && name !== '')
+  if (silent.length > 0) return `serves alone: ${silentOf(silent)}`
+  const unheard = peers.filter(({ name }) => name === '')
+  if (unheard.length === 0) return 'serves alone: no peer found'
+  const where = namesOf(unheard, ({ address }) => address)
+  return `serves alone: no peer found, nobody answers at ${where}`
+}
+
+function lastSync({ peer, lastSyncedMs }: SyncStatus): string {
+  const when = lastSyncedMs === undefined ? '' : ` ${Math.round(lastSyncedMs / 1000)} s ago`
+  return `synchronized with ${peer}${when}`
+}
+
+function silentNote(nodes: readonly PeerStatus[], heard: readonly PeerStatus[]): string {
+  // An earlier boot of a node that was started again is silent for good.
+  const names = new Set(heard.map(({ name }) => name))
+  const silent = nodes.filter(({ name }) => !names.has(name))
+  return silent.length === 0 ? '' : `; ${silentOf(silent)}`
+}
+
+function silentOf(silent: readonly PeerStatus[]): string {
+  return namesOf(silent, ({ name, lastSeenMs = 0 }) => {
+    return `${name} has been silent for ${Math.round(lastSeenMs / 1000)} s`
+  })
+}
+
+function namesOf(
+  peers: readonly PeerStatus[],
+  textOf = ({ name }: PeerStatus): string => name,
+): string {
+  // Two boots of one node are one name.
+  const texts = [...new Set(peers.map(textOf))]
+  const more = texts.length - MAX_NAMES
+  const shown = texts.slice(0, MAX_NAMES).join(', ')
+  return more > 0 ? `${shown} and ${more} more` : shown
+}

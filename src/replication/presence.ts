@@ -1,0 +1,202 @@
+// Which peers are heard now: says in the log when one falls silent and when it is back, warns when nobody is heard at
+// all, and keeps those that went under their names for a while.
+
+import { formatAddress, type HostAddress } from '../base/address.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
+import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
+import type { Sender } from './sender.ts'
+
+/** A node greets every three seconds at least: three greetings lost in a row, and it is silent. */
+export const PEER_TIMEOUT_MS = 10_000
+/** A node that lists others and hears none of them says so after this time, and again after each period. */
+export const ALONE_WARNING_MS = 30_000
+export const ALONE_WARNING_PERIOD_MS = 300_000
+/** A peer that no list names stays in view this long after it was last heard; one that a list names stays. */
+export const GONE_LIFETIME_MS = 3_600_000
+/** Peers in view; of more, those that were heard the longest ago are forgotten. */
+const MAX_KNOWN = 2048
+/** Peers that go in the same second by a line of their own; a line for all others together follows. */
+const MAX_LINES = 8
+
+/** One node or repeater, over all its boots. */
+export interface KnownPeer {
+  readonly name: string
+  readonly isRepeater: boolean
+  /** Where it was last. */
+  readonly address: HostAddress
+  readonly syncPort: number | undefined
+  /** When the last datagram of any of its boots came. */
+  readonly lastHeardMs: number
+  /** Whether that was within PEER_TIMEOUT_MS at the last look. */
+  readonly isHeard: boolean
+}
+
+export interface PresenceOptions {
+  readonly addresses: PeerAddresses
+  readonly clock: Clock
+  readonly logger: Logger
+  /** A sender of a peer that was silent is heard again. */
+  readonly onReturn: (sender: Sender) => void
+  /** No other node is heard; called at every look. */
+  readonly onAlone: () => void
+}
+
+export class Presence {
+  readonly #options: PresenceOptions
+  /** By sender ID as `senderKeyOf` writes it. */
+  readonly #known = new Map<string, KnownPeer>()
+  /** When a node was last heard, or when this began. */
+  #heardMs: number
+  #nextWarningMs: number
+
+  constructor(options: PresenceOptions) {
+    this.#options = options
+    this.#heardMs = options.clock.monotonicMs()
+    this.#nextWarningMs = this.#heardMs + ALONE_WARNING_MS
+  }
+
+  /** Looks who is heard now; to be called about once a second. */
+  look(senders: Iterable<Sender>): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    const wentSilent: KnownPeer[] = []
+    const latest = latestByPeer(senders)
+    for (const key of new Set([...this.#known.keys(), ...latest.keys()])) {
+      const before = this.#known.get(key)
+      const sender = latest.get(key)
+      const after = peerAfter(before, sender, nowMs)
+      if (after === undefined) continue
+      this.#known.set(key, after)
+      if (before?.isHeard === true && !after.isHeard) wentSilent.push(after)
+      if (before?.isHeard === false && after.isHeard) this.#welcome(before, sender)
+    }
+    this.#logSilent(wentSilent, nowMs)
+    this.#forgetOld(nowMs)
+    this.#checkAlone(nowMs)
+  }
+
+  /** The peer that this sender ID belongs to, whether or not it is heard. */
+  peerOf(senderId: Buffer): KnownPeer | undefined {
+    return this.#known.get(senderKeyOf(senderId))
+  }
+
+  /** Peers none of whose boots are among these. */
+  gone(senders: Iterable<Sender>): KnownPeer[] {
+    const present = latestByPeer(senders)
+    return [...this.#known].filter(([key]) => !present.has(key)).map(([, peer]) => peer)
+  }
+
+  #welcome(before: KnownPeer, sender: Sender | undefined): void {
+    const { logger, clock, onReturn } = this.#options
+    const silentSec = Math.round((clock.monotonicMs() - before.lastHeardMs) / 1000)
+    const address = formatAddress(sender?.address ?? before.address)
+    logger.info(
+      { peer: before.name, address, silentSec },
+      `${roleOf(before)} ${before.name} is heard again after ${silentSec} s of silence`,
+    )
+    if (sender !== undefined && !sender.isRepeater) onReturn(sender)
+  }
+
+  #logSilent(peers: readonly KnownPeer[], nowMs: number): void {
+    const { logger } = this.#options
+    for (const peer of peers.slice(0, MAX_LINES)) {
+      const silentSec = Math.round((nowMs - peer.lastHeardMs) / 1000)
+      const effect = peer.isRepeater ? 'it passes nothing on' : 'nothing is replicated to it'
+      logger.warn(
+        { peer: peer.name, address: formatAddress(peer.address), silentSec },
+        `${roleOf(peer)} ${peer.name} has been silent for ${silentSec} s: ${effect}; ` +
+          `check that ${portsOf(peer)} open between the nodes`,
+      )
+    }
+    const more = peers.length - MAX_LINES
+    if (more > 0) logger.warn({ peers: more }, `${more} more peers fell silent at the same time`)
+  }
+
+  #checkAlone(nowMs: number): void {
+    const { addresses, logger, onAlone } = this.#options
+    const nodes = [...this.#known.values()].filter(({ isRepeater }) => !isRepeater)
+    if (nodes.some(({ isHeard }) => isHeard)) {
+      this.#heardMs = Math.max(this.#heardMs, ...nodes.map(({ lastHeardMs }) => lastHeardMs))
+      this.#nextWarningMs = this.#heardMs + ALONE_WARNING_MS
+      return
+    }
+    onAlone()
+    const listed = addresses.all.filter((peer) => isListedByPerson(peer) && !peer.isOwn(nowMs))
+    const [first] = listed
+    if (first === undefined || nowMs < this.#nextWarningMs) return
+    this.#nextWarningMs = nowMs + ALONE_WARNING_PERIOD_MS
+    const silentSec = Math.round((nowMs - this.#heardMs) / 1000)
+    const count = listed.length === 1 ? '1 address is' : `${listed.length} addresses are`
+    logger.warn(
+      {
+        addresses: listed.slice(0, MAX_LINES).map(({ address }) => formatAddress(address)),
+        silentSec,
+      },
+      `no peer has been heard for ${silentSec} s, although ${count} listed: this node serves alone; check that ` +
+        `UDP and TCP port ${first.address.port} are open between the nodes and that all have the same keys`,
+    )
+  }
+
+  #forgetOld(nowMs: number): void {
+    const listed = new Set(
+      this.#options.addresses.all
+        .filter(isListedByPerson)
+        .map(({ lastSenderId }) => lastSenderId && senderKeyOf(lastSenderId)),
+    )
+    const silent = [...this.#known].filter(([, { isHeard }]) => !isHeard)
+    silent.sort(([, a], [, b]) => a.lastHeardMs - b.lastHeardMs)
+    for (const [key, { lastHeardMs }] of silent) {
+      const isOld = nowMs - lastHeardMs > GONE_LIFETIME_MS && !listed.has(key)
+      if (isOld || this.#known.size > MAX_KNOWN) this.#known.delete(key)
+    }
+  }
+}
+
+function isListedByPerson({ kind }: PeerAddress): boolean {
+  return kind === 'peer' || kind === 'repeater'
+}
+
+function senderKeyOf(senderId: Buffer): string {
+  return senderId.toString('latin1')
+}
+
+/** The verified boot of each peer that was heard last. */
+function latestByPeer(senders: Iterable<Sender>): Map<string, Sender> {
+  const latest = new Map<string, Sender>()
+  for (const sender of senders) {
+    if (!sender.isVerified) continue
+    const key = senderKeyOf(sender.senderId)
+    const other = latest.get(key)
+    if (other === undefined || sender.lastHeardMs > other.lastHeardMs) latest.set(key, sender)
+  }
+  return latest
+}
+
+function peerAfter(
+  before: KnownPeer | undefined,
+  sender: Sender | undefined,
+  nowMs: number,
+): KnownPeer | undefined {
+  if (sender === undefined) return before && { ...before, isHeard: isHeardAt(before, nowMs) }
+  const { nodeName: name, isRepeater, address, syncPort, lastHeardMs } = sender
+  return { name, isRepeater, address, syncPort, lastHeardMs, isHeard: isHeardAt(sender, nowMs) }
+}
+
+/** Whether a datagram came lately. */
+export function isHeardAt(
+  { lastHeardMs }: { readonly lastHeardMs: number },
+  nowMs: number,
+): boolean {
+  return nowMs - lastHeardMs <= PEER_TIMEOUT_MS
+}
+
+function roleOf({ isRepeater }: KnownPeer): string {
+  return isRepeater ? 'repeater' : 'peer'
+}
+
+function portsOf({ isRepeater, address, syncPort }: KnownPeer): string {
+  if (isRepeater) return `UDP port ${address.port} is`
+  if (syncPort === undefined || syncPort === address.port)
+    return `UDP and TCP port ${address.port} are`
+  return `UDP port ${address.port} and TCP port ${syncPort} are`
+}

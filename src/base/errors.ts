@@ -29,6 +29,7 @@ export const ERROR_CODES = {
   ERR_USAGE: 'wrong usage',
   ERR_NOT_FOUND: 'no such resource',
   ERR_INTERNAL: 'internal error',
+  ERR_NO_KEYS: 'there is no file of keys',
   ERR_FOREIGN: 'refused because a web page of another origin asks',
 } as const
 

@@ -76,7 +76,7 @@ async function repeat(options: RepeatOptions): Promise<void> {
   await service.run(() => runRepeater(service, options))
 }
 
-async function runRepeater(service: Service, options: RepeatOptions): Promise<void> {
+async function runRepeater(service: Service, options: RepeatOptions): Promise<() => string> {
   const { listen, keysFile, keysFileMode, insecure: isInsecure = false, http, name } = options
   const { logger, droppedLogLines } = service
   const repeater = new RepeaterNode(
@@ -84,14 +84,20 @@ async function runRepeater(service: Service, options: RepeatOptions): Promise<vo
     { logger, hasProcessMetrics: true, droppedLogLines },
   )
   process.title = hideKeys(`tlscached repeat ${name}`)
-  stopOnSignal(repeater, logger)
-  process.on('SIGHUP', () => {
+  const stop = () => {
+    service.manager.stopping()
+    return repeater.stop()
+  }
+  stopOnSignal({ stop }, logger)
+  const reload = () => {
     try {
       repeater.reloadKeys()
     } catch (error) {
       logger.error({ reason: messageOf(error) }, 'reload failed, keys stay as they were')
     }
-  })
+  }
+  process.on('SIGHUP', () => void service.manager.reloading(reload))
   await repeater.start()
   for (const { name: part, address } of repeater.listening()) service.sayListening(part, address)
+  return () => repeater.readiness().reason
 }

@@ -53,7 +53,7 @@ async function runNode(
   config: NodeConfig,
   read: () => NodeConfig,
   conversion: Conversion | undefined,
-): Promise<void> {
+): Promise<() => string> {
   const { logger, droppedLogLines } = service
   const node = new CacheNode(config, { logger, hasProcessMetrics: true, droppedLogLines })
   process.title = hideKeys(`tlscached serve ${config.nodeName}`)
@@ -63,6 +63,7 @@ async function runNode(
     // The terminator first: its connections may still ask the node.
     stop: async () => {
       isStopping = true
+      service.manager.stopping()
       await terminator?.stop()
       await node.stop()
     },
@@ -70,15 +71,19 @@ async function runNode(
   }
   const drainMs = conversion?.terminator === undefined ? 0 : TERMINATOR_STOP_MS
   const stop = stopOnSignal(running, logger, STOP_TIMEOUT_MS + drainMs)
-  process.on('SIGHUP', () => void reload(node, logger, read))
+  process.on('SIGHUP', () => {
+    void service.manager.reloading(() => reload(node, logger, read))
+  })
   for (const { option, where, why } of conversion?.notes ?? []) {
     logger.warn({ option, where }, `uwsgi: ${why}`)
   }
   await node.start()
+  const status = () => node.readiness().reason
   // A signal may have come meanwhile: what starts from here on would outlive this process.
-  if (isStopping) return
+  if (isStopping) return status
   for (const { name, address } of node.listening()) service.sayListening(name, address)
   terminator = startTerminator(conversion, config, logger, stop)
+  return status
 }
 
 function startTerminator(
@@ -90,7 +95,7 @@ function startTerminator(
   const plan = conversion?.terminator
   const { rpc } = config.frontends
   if (plan === undefined || rpc === undefined) return undefined
-  return new UwsgiTerminator(plan, rpc, config.log, (code) => {
+  return new UwsgiTerminator(plan, rpc, config.log, config.watchdogMs, (code) => {
     logger.error({ code }, 'the terminator ended by itself')
     stop('terminator', code === 0 ? FAILED : code)
   })

@@ -14,6 +14,7 @@ import {
   startWatchdog,
 } from '../base/watchdog.ts'
 import { exitCodeOf, FAILED } from './exit-codes.ts'
+import { ServiceManager } from './service-manager.ts'
 import { setSink } from './standard-streams.ts'
 
 export interface ServiceOptions {
@@ -27,6 +28,7 @@ export interface ServiceOptions {
 /** One per process. From here on nothing else may use the standard streams of the process. */
 export class Service {
   readonly logger: Logger
+  readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()
 
@@ -56,10 +58,13 @@ export class Service {
 
   readonly droppedLogLines = (): number => this.#output.droppedLines
 
-  /** Runs `start`; ends the process with its error, logged, and otherwise watches the event loop from now on. */
-  async run(start: () => Promise<void>): Promise<void> {
+  /**
+   * Runs `start`, which resolves with a function that says in a few words how the service is. Ends the process with its
+   * error, logged; otherwise watches the event loop from now on.
+   */
+  async run(start: () => Promise<() => string>): Promise<void> {
     try {
-      await start()
+      this.manager.ready(await start())
     } catch (error) {
       this.#fail({ code: codeOf(error) }, hideKeys(messageOf(error)))
       process.exit(exitCodeOf(error))

@@ -47,12 +47,13 @@ async function terminate(options: TerminateOptions): Promise<void> {
     isJson: options.json ?? false,
   })
   await service.run(async () => {
-    if (cluster.isPrimary) await runPrimary(service, options)
-    else runWorker(service, options)
+    if (cluster.isPrimary) return runPrimary(service, options)
+    runWorker(service, options)
+    return () => ''
   })
 }
 
-async function runPrimary(service: Service, options: TerminateOptions): Promise<void> {
+async function runPrimary(service: Service, options: TerminateOptions): Promise<() => string> {
   process.title = 'tlscached terminate primary'
   // Each process takes its connections from the kernel. Where this one hands them out, a connection that
   // comes just as the others stop is held by nobody, open, until this one ends, too.
@@ -65,6 +66,7 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
   const metrics = new MetricsServer(source, logger)
   const running = {
     stop: async () => {
+      service.manager.stopping()
       const isClean = await pool.stop()
       await metrics.stop()
       if (!isClean) throw new TlscachedError('ERR_DEADLINE', 'connections were cut off')
@@ -74,14 +76,15 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
   // The pool waits no longer than its processes may drain.
   const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   if (process.send !== undefined) stopWithParent(stop)
-  process.on('SIGHUP', () => {
+  const reload = () => {
     try {
       config = checkOptions(options)
       pool.reload()
     } catch (error) {
       logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
     }
-  })
+  }
+  process.on('SIGHUP', () => void service.manager.reloading(reload))
   const metricsAddress = options.metrics && (await metrics.start(options.metrics))
   try {
     for (const address of await pool.start()) service.sayListening('tls', address)
@@ -92,6 +95,7 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
   // It ends with the process, which a signal ends.
   warnWhenExpired(() => config.revocations, systemClock, logger)
   if (metricsAddress) service.sayListening('metrics', formatAddress(metricsAddress))
+  return () => `terminating TLS in ${processes} processes`
 }
 
 /** Who is started with a channel ends with the process at its other end: a node that is gone has no use for it. */

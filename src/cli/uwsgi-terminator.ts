@@ -42,10 +42,12 @@ export class UwsgiTerminator {
     plan: TerminatorPlan,
     node: Address,
     log: { readonly level: string; readonly format: string },
+    watchdogMs: number,
     onEnd: (code: number) => void,
   ) {
     const logging = ['--log-level', log.level, '--log-format', log.format]
-    const args = [...terminateArguments(plan, formatAddress(node)), ...logging]
+    const watchdog = ['--watchdog', watchdogMs === 0 ? '0' : `${watchdogMs}ms`]
+    const args = [...terminateArguments(plan, formatAddress(node)), ...logging, ...watchdog]
     this.#child = spawn(process.execPath, [...process.execArgv, MAIN, 'terminate', ...args], {
       // The channel says nothing. Its end tells the terminator that this process ended, however it did.
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

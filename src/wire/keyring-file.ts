@@ -1,7 +1,7 @@
 // A keyring from a file that nobody but root, this process and its groups can read.
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { type Keyring, parseKeyring } from './keyring.ts'
 
@@ -27,7 +27,7 @@ export interface ProcessOwner {
   readonly groups: readonly number[]
 }
 
-/** Throws ERR_KEYRING with the path when the file cannot be read, may be read by others or is wrong. */
+/** Throws ERR_NO_KEYS when there is no such file, ERR_KEYRING when it cannot be read, is not private or is wrong. */
 export function loadKeyring(
   path: string,
   mode: KeysFileMode = 'private',
@@ -43,6 +43,7 @@ export function loadKeyring(
     if (reason !== undefined) throw new Error(`${reason}, or ${OVERRIDE}`)
     return parseKeyring(readText(descriptor), { writtenWallMs: status.mtimeMs })
   } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw new TlscachedError('ERR_NO_KEYS', missing(hideKeys(path)))
     const message = `${path}: ${messageOf(error)}`
     // A key in the place of its file's path would be in the cause, too.
     const isPath = hideKeys(path) === path
@@ -50,6 +51,13 @@ export function loadKeyring(
   } finally {
     if (descriptor !== undefined) closeSync(descriptor)
   }
+}
+
+function missing(path: string): string {
+  return (
+    `replication.keys_file (of repeat: --keys-file): there is no ${path}; ` +
+    `make it with "tlscached keygen --out ${path}" and copy it to every node`
+  )
 }
 
 /**

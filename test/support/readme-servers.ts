@@ -48,7 +48,7 @@ export async function startReadmeServers(
         ["'web-1'", `'${name}'`],
         ["'10.0.0.1:7171'", `'${listen}'`],
         ["'10.0.0.2:7171', '10.0.0.3:7171'", `'${peer}'`],
-        ['/run/secrets/tlscached.keys', keysFile],
+        ['/etc/tlscached/keys', keysFile],
         ['8443', String(index === 0 ? first : second)],
       ]),
     )

@@ -24,7 +24,7 @@ import {
 const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/', import.meta.url))
 /** Its first line says how Node.js runs it. */
 const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const KEYS_FILE = '/run/secrets/tlscached.keys'
+const KEYS_FILE = '/etc/tlscached/keys'
 const PAGE = 'hello\n'
 /** Free ports for both hosts of a pair. */
 const PORTS = 24

@@ -23,10 +23,10 @@ const KEY_B = seededBytes('b')(32).toString('base64')
 const SENDER = Buffer.alloc(8, 1)
 const BOOT = Buffer.alloc(8, 2)
 
-function keyringError(message: RegExp) {
+function keyringError(message: RegExp, code = 'ERR_KEYRING') {
   return (error: unknown) => {
     assert.ok(error instanceof Error && 'code' in error)
-    assert.equal(error.code, 'ERR_KEYRING')
+    assert.equal(error.code, code)
     assert.match(error.message, message)
     assert.ok(!error.message.includes(KEY_A.slice(0, 8)), 'the error shows key text')
     return true
@@ -166,7 +166,7 @@ test('a file of keys that cannot be used is named with its path', (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'keyring-'))
   t.after(() => rmSync(directory, { recursive: true }))
   const path = join(directory, 'keys')
-  assert.throws(() => loadKeyring(path), keyringError(/keys: .*ENOENT/))
+  assert.throws(() => loadKeyring(path), keyringError(/there is no .*keys;/, 'ERR_NO_KEYS'))
   assert.throws(() => loadKeyring(directory), keyringError(/regular file/))
   writeFileSync(path, `${KEY_A}\nwrong`, { mode: 0o600 })
   assert.throws(() => loadKeyring(path), keyringError(/keys: keyring: line 2/))
@@ -179,7 +179,7 @@ test('a key in the place of the path is not shown, nor in the cause', () => {
     loadKeyring(KEY_A)
     assert.fail('there is no such file')
   } catch (error) {
-    assert.ok(keyringError(/hidden: .*ENOENT/)(error))
+    assert.ok(keyringError(/there is no <hidden: /, 'ERR_NO_KEYS')(error))
     assert.ok(!inspect(error).includes(KEY_A.slice(0, 8)))
   }
 })
@@ -192,4 +192,14 @@ test('a FIFO, a device and what only the system makes up are refused at once', (
   assert.throws(() => loadKeyring(fifo), keyringError(/keys: not a regular file/))
   assert.throws(() => loadKeyring('/dev/zero', 'any'), keyringError(/not a regular file/))
   assert.throws(() => loadKeyring('/proc/self/environ', 'any'), keyringError(/line 1|larger/))
+})
+
+test('a file of keys that is not there: the setting and how to make one, and not a wrong configuration', () => {
+  const path = '/nonexistent/keys'
+  assert.throws(() => loadKeyring(path), {
+    code: 'ERR_NO_KEYS',
+    message:
+      `replication.keys_file (of repeat: --keys-file): there is no ${path}; ` +
+      `make it with "tlscached keygen --out ${path}" and copy it to every node`,
+  })
 })

@@ -11,7 +11,7 @@ const node = createNode({
   replication: {
     listen: '10.0.0.1:7171',
     peers: ['10.0.0.2:7171'],
-    keys_file: '/run/secrets/tlscached.keys',
+    keys_file: '/etc/tlscached/keys',
   },
   frontends: { http: 'unix:/run/tlscached/http.sock' },
 })

@@ -7,16 +7,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
+import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
-import { whyWithout } from '../support/programs.ts'
 
 const run = promisify(execFile)
 const TIMEOUT_MS = 60_000
 /** Of libmemcached 1.1, in each protocol. */
 const CHECKS = 27
+/** The script of memcached's own package. */
+const MEMCACHED_TOOL = '/usr/share/memcached/scripts/memcached-tool'
 
-describe('libmemcached-tools', { skip: whyWithout('memccapable', '-V') }, () => {
+describe('libmemcached-tools', { skip: whyWithoutReleased('memccapable', '-V') }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'tlscached-memcached-'))
   let node: NodeProcess | undefined
   let port = 0
@@ -36,7 +38,8 @@ describe('libmemcached-tools', { skip: whyWithout('memccapable', '-V') }, () => 
 
   function tool(name: string, args: readonly string[]) {
     const servers = `--servers=127.0.0.1:${port}`
-    return run(name, [servers, ...args], { cwd: folder, timeout: TIMEOUT_MS })
+    const command = releasedCommand(name, [servers, ...args], folder)
+    return run(...command, { cwd: folder, timeout: TIMEOUT_MS })
   }
 
   for (const [protocol, option] of [
@@ -45,7 +48,7 @@ describe('libmemcached-tools', { skip: whyWithout('memccapable', '-V') }, () => 
   ] as const) {
     test(`memccapable passes whole, ${protocol} protocol`, async () => {
       const args = ['-h', '127.0.0.1', '-p', String(port), option]
-      const { stdout } = await run('memccapable', args, { timeout: TIMEOUT_MS })
+      const { stdout } = await run(...releasedCommand('memccapable', args), { timeout: TIMEOUT_MS })
       const results = [...stdout.matchAll(/^(?:ascii|binary) .*\[(\w+)\]$/gm)]
       assert.ok(results.length >= CHECKS, stdout)
       for (const [line, result] of results) assert.equal(result, 'pass', line)
@@ -71,4 +74,21 @@ describe('libmemcached-tools', { skip: whyWithout('memccapable', '-V') }, () => 
       assert.match(stdout, /^\tcmd_set: [1-9]\d*$/m)
     })
   }
+
+  test('memcached-tool ends in each of its modes', async () => {
+    writeFileSync(join(folder, 'dumped'), 'a value')
+    await tool('memccp', ['dumped'])
+    for (const [mode, shown] of [
+      ['dump', /^$/],
+      ['keys', /^$/],
+      ['display', /Item_Size/],
+      ['sizes', /sizes_status +disabled/],
+      ['settings', /item_size_max +\d+/],
+      ['stats', /rusage_user +\d+\.\d{6}/],
+    ] as const) {
+      const command = releasedCommand(MEMCACHED_TOOL, [`127.0.0.1:${port}`, mode])
+      const { stdout } = await run(...command, { timeout: TIMEOUT_MS })
+      assert.match(stdout, shown, mode)
+    }
+  })
 })

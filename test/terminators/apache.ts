@@ -1,8 +1,8 @@
 // Apache 2.4 with mod_ssl and mod_socache_memcache.
 
 import { join } from 'node:path'
-import { whyWithout } from '../support/programs.ts'
-import type { Host } from './host.ts'
+import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
+import type { Host, NodeHolder } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
@@ -13,7 +13,7 @@ const MODULE_NAMES = ['mpm_event', 'authz_core', 'socache_shmcb', 'ssl', 'socach
 
 export const apache: TerminatorKind = {
   name: 'Apache',
-  skip: whyWithout(PROGRAM, '-v'),
+  skip: whyWithoutReleased(PROGRAM, '-v'),
   versions: TLS_VERSIONS,
   clientCertificate: 'usual',
   concurrency: 4,
@@ -24,11 +24,16 @@ export const apache: TerminatorKind = {
 }
 
 async function start(host: Host): Promise<Services> {
-  const port = host.port()
   const socket = join(host.folder, 'memcached.sock')
   const node = await host.node('apache/tlscached.yaml', 'apache', [
     ['/run/tlscached/memcached.sock', socket],
   ])
+  return startApache(host, node, socket)
+}
+
+/** An Apache that shares sessions through this node, which listens for memcached on the unix socket. */
+export async function startApache(host: Host, node: NodeHolder, socket: string): Promise<Services> {
+  const port = host.port()
   const site = host.example('apache/tlscached.conf', [
     ['/run/tlscached/memcached.sock', socket],
     ['*:443', `*:${port}`],
@@ -52,7 +57,7 @@ async function start(host: Host): Promise<Services> {
     `Include ${site}`,
   ]
   const file = host.write('apache2.conf', `${main.join('\n')}\n`)
-  await host.run(PROGRAM, ['-f', file, '-DFOREGROUND'], port)
+  await host.run(releasedCommand(PROGRAM, ['-f', file, '-DFOREGROUND']), port)
   return {
     shop: { port, serverName: 'shop.example', node },
     other: { port, serverName: 'mail.example', node },

@@ -2,7 +2,7 @@
 // know nothing of each other.
 
 import { join } from 'node:path'
-import { whyWithout } from '../support/programs.ts'
+import { isOtherRelease, whyWithoutReleased } from '../support/debian-release.ts'
 import type { Host } from './host.ts'
 import type { Services, SharingService, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
@@ -11,7 +11,7 @@ const PROGRAM = 'h2o'
 
 export const h2o: TerminatorKind = {
   name: 'h2o',
-  skip: whyWithout(PROGRAM),
+  skip: isOtherRelease() ? 'Debian 13 has no h2o' : whyWithoutReleased(PROGRAM),
   versions: TLS_VERSIONS,
   concurrency: 4,
   sessions: 50,
@@ -38,6 +38,6 @@ async function startService(host: Host, service: string): Promise<SharingService
     ],
     `${service}.conf`,
   )
-  await host.run(PROGRAM, ['-c', file], port)
+  await host.run([PROGRAM, ['-c', file]], port)
   return { port, serverName: 'shop.example', node }
 }

@@ -11,6 +11,7 @@ import type { Address } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { adapt, type Replacement } from '../support/adapt.ts'
+import type { CommandLine } from '../support/debian-release.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import {
@@ -83,7 +84,7 @@ export class Host {
 
   /** Starts a program of deploy/terminators that is complete as it stands. */
   async runExample(path: string, args: readonly string[], port: number): Promise<void> {
-    await this.run(process.execPath, [join(EXAMPLES, path), ...args], port)
+    await this.run([process.execPath, [join(EXAMPLES, path), ...args]], port)
   }
 
   write(name: string, text: string): string {
@@ -113,15 +114,25 @@ export class Host {
   }
 
   /** Starts a node from its example; `nice` is its precedence, where this process may give that. */
-  async node(
+  node(
     path: string,
     service: string,
     replacements: readonly Replacement[],
     nice = 0,
   ): Promise<NodeHolder> {
-    const all = [...this.replication(service), ...replacements]
-    const file = this.example(path, all, `${service}.yaml`)
-    const config: { node: { name: string }; frontends: object } = parse(readFileSync(file, 'utf8'))
+    const text = readFileSync(join(EXAMPLES, path), 'utf8')
+    return this.nodeOf(text, service, replacements, nice)
+  }
+
+  /** Starts a node from the text of a configuration that readers are shown. */
+  async nodeOf(
+    text: string,
+    service: string,
+    replacements: readonly Replacement[],
+    nice = 0,
+  ): Promise<NodeHolder> {
+    const adapted = adapt(text, [...this.replication(service), ...replacements])
+    const config: { node: { name: string }; frontends: object } = parse(adapted)
     const http = { path: join(this.folder, `${config.node.name}.sock`) }
     const frontends = { ...config.frontends, http: `unix:${http.path}` }
     const holder = new ServedNode(http, () =>
@@ -132,19 +143,10 @@ export class Host {
   }
 
   /** Starts a terminator that stays in the foreground, and waits until it listens. */
-  async run(
-    name: string,
-    args: readonly string[],
-    port: number,
-    env: NodeJS.ProcessEnv = {},
-  ): Promise<ChildProcess> {
+  async run([name, args]: CommandLine, port: number): Promise<ChildProcess> {
     const said = join(this.folder, `${basename(name)}-${port}.out`)
     const out = openSync(said, 'a')
-    const child = spawn(name, args, {
-      stdio: ['ignore', out, out],
-      cwd: this.folder,
-      env: { ...process.env, ...env },
-    })
+    const child = spawn(name, args, { stdio: ['ignore', out, out], cwd: this.folder })
     this.#programs.push(child)
     await until(`${basename(name)} listens`, async () => {
       if (child.exitCode !== null) throw new Error(`${name}: ${readFileSync(said, 'utf8')}`)

@@ -1,7 +1,7 @@
 // nghttpx with its cache in memcached. It keeps nothing apart: two services are two of them, with nodes that
 // know nothing of each other.
 
-import { whyWithout } from '../support/programs.ts'
+import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import type { Host } from './host.ts'
 import type { Services, SharingService, TerminatorKind } from './kind.ts'
 
@@ -9,7 +9,7 @@ const PROGRAM = 'nghttpx'
 
 export const nghttpx: TerminatorKind = {
   name: 'nghttpx',
-  skip: whyWithout(PROGRAM),
+  skip: whyWithoutReleased(PROGRAM),
   versions: ['tls1_2'],
   clientArgs: ['-no_ticket'],
   clientCertificate: 'usual',
@@ -49,6 +49,6 @@ async function startService(
     ],
     `${service}.conf`,
   )
-  await host.run(PROGRAM, [`--conf=${file}`], port)
+  await host.run(releasedCommand(PROGRAM, [`--conf=${file}`]), port)
   return { port, serverName: 'shop.example', node }
 }

@@ -2,7 +2,11 @@
 
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { whyWithout, whyWithoutFile } from '../support/programs.ts'
+import {
+  releasedCommand,
+  whyWithoutReleased,
+  whyWithoutReleasedFile,
+} from '../support/debian-release.ts'
 import type { Host } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import type { Handshake } from './s-client.ts'
@@ -14,7 +18,7 @@ export const LUA_MODULE = `${MODULES}/ngx_http_lua_module.so`
 
 export const nginx: TerminatorKind = {
   name: 'nginx + lua',
-  skip: whyWithout(PROGRAM, '-v') || whyWithoutFile(LUA_MODULE),
+  skip: whyWithoutReleased(PROGRAM, '-v') || whyWithoutReleasedFile(LUA_MODULE),
   versions: ['tls1_2'],
   clientCertificate: 'usual',
   concurrency: 4,
@@ -54,7 +58,7 @@ async function start(host: Host): Promise<Services> {
     `http { access_log off; add_header Worker $pid; include ${site}; }`,
   ]
   const file = host.write('nginx.conf', `${main.join('\n')}\n`)
-  await host.run(PROGRAM, ['-p', host.folder, '-c', file], port)
+  await host.run(releasedCommand(PROGRAM, ['-p', host.folder, '-c', file]), port)
   const askedBy = new Set<string>()
   return {
     shop: { port, serverName: 'shop.example', node },

@@ -36,7 +36,7 @@ async function start(host: Host): Promise<Services> {
     ["'shop', 443", `'shop', ${ports.shop}`],
     ["'admin', 8443", `'admin', ${ports.admin}`],
   ])
-  const run = () => host.run(process.execPath, ['--import', TSX, file], ports.admin)
+  const run = () => host.run([process.execPath, ['--import', TSX, file]], ports.admin)
   const node = new NodeInside(http, run)
   await node.start()
   return {

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { formatTable } from '../../src/cli/tables.ts'
+import { debianVersion, whyWithoutReleased } from '../support/debian-release.ts'
 import { until } from '../support/latch.ts'
-import { whyWithout } from '../support/programs.ts'
 import { apache } from './apache.ts'
 import { makeCertificates } from './certificates.ts'
 import { h2o } from './h2o.ts'
@@ -17,7 +17,7 @@ import type { Services, TerminatorKind } from './kind.ts'
 import { nghttpx } from './nghttpx.ts'
 import { nginx } from './nginx.ts'
 import { nodeServer } from './node-server.ts'
-import type { Handshake, TlsVersion } from './s-client.ts'
+import { type Handshake, knowsMlKem, ML_KEM_FIRST, type TlsVersion } from './s-client.ts'
 import {
   assertAll,
   Client,
@@ -33,6 +33,7 @@ import { terminate } from './terminate.ts'
 /** How much longer the slowest handshake may take than the usual one, when the node is away or hangs. */
 const MOST_LONGER_MS = 1000
 const UNCERTIFIED = 10
+const ML_KEM = 10
 const HANGING = 20
 /** However busy the machine is. */
 const LEAST_SHARE = 0.75
@@ -52,6 +53,7 @@ const COLUMNS = [
   'A to B',
   'elsewhere',
   'certificate',
+  'ML-KEM first',
   'node hangs',
   'node away',
   'node back',
@@ -69,12 +71,14 @@ function note(kind: TerminatorKind, version: TlsVersion, column: Column, said: s
 
 after(() => {
   const rows = [...table].map(([name, row]) => [name, ...COLUMNS.map((one) => row.get(one) ?? '-')])
-  process.stdout.write(`${formatTable(['terminator', ...COLUMNS], rows)}\n`)
+  const release = debianVersion()
+  const terminator = release === undefined ? 'terminator' : `terminator, Debian ${release}`
+  process.stdout.write(`${formatTable([terminator, ...COLUMNS], rows)}\n`)
 })
 
 for (const kind of KINDS) {
   if (CHOSEN !== undefined && !CHOSEN.includes(kind.name)) continue
-  describe(kind.name, { skip: kind.skip || whyWithout('openssl', 'version') }, () => {
+  describe(kind.name, { skip: kind.skip || whyWithoutReleased('openssl', 'version') }, () => {
     const folder = mkdtempSync(join(tmpdir(), 'tlscached-terminators-'))
     const all: Services[] = []
     let pair: Pair | undefined
@@ -178,6 +182,16 @@ function testVersion(
     for (const { verdict, status, said } of without) {
       assert.ok(verdict !== 'Reused' && status !== 200, said)
     }
+  })
+
+  test('a client whose only key share is ML-KEM', async (context) => {
+    const [a, b] = services()
+    if (version !== 'tls1_3' || !knowsMlKem()) {
+      context.skip('only OpenSSL 3.5 and newer knows ML-KEM, in TLS 1.3')
+      return
+    }
+    const made = await client.make(a.shop, b.shop.node, false, ML_KEM, ML_KEM_FIRST)
+    noteShare('ML-KEM first', await client.offer(b.shop, made, false, ML_KEM_FIRST))
   })
 
   test('with the node of B hanging or killed, full handshakes; with the node back, resumed', async () => {

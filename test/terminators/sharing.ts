@@ -39,6 +39,7 @@ export class Client {
     peer: NodeHolder,
     certified: boolean,
     count = this.#kind.sessions,
+    clientArgs: readonly string[] = [],
   ): Promise<Sessions> {
     this.#batches += 1
     const files = Array.from({ length: count }, (_value, index) =>
@@ -48,7 +49,7 @@ export class Client {
     const applied = await appliedOn(peer)
     const made = await this.#connectAll(
       service,
-      files.map((file) => ['-sess_out', file]),
+      files.map((file) => [...clientArgs, '-sess_out', file]),
       certified,
     )
     assertAll(made, 'New')
@@ -61,8 +62,13 @@ export class Client {
   }
 
   /** One handshake with each of the sessions. */
-  offer(service: SharingService, sessions: Sessions, certified: boolean): Promise<Offer[]> {
-    const args = sessions.map((file) => ['-sess_in', file])
+  offer(
+    service: SharingService,
+    sessions: Sessions,
+    certified: boolean,
+    clientArgs: readonly string[] = [],
+  ): Promise<Offer[]> {
+    const args = sessions.map((file) => [...clientArgs, '-sess_in', file])
     return this.#connectAll(service, args, certified)
   }
 

@@ -1,6 +1,6 @@
 // stunnel 5 with its sessiond.
 
-import { whyWithout } from '../support/programs.ts'
+import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import type { Host } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
@@ -11,7 +11,7 @@ const NICE = -10
 
 export const stunnel: TerminatorKind = {
   name: 'stunnel',
-  skip: whyWithout(PROGRAM, '-version'),
+  skip: whyWithoutReleased(PROGRAM, '-version'),
   versions: TLS_VERSIONS,
   clientCertificate: 'small',
   // One after the other, so that nothing else keeps the node waiting.
@@ -43,7 +43,7 @@ async function start(host: Host): Promise<Services> {
     ['127.0.0.1:8080', `127.0.0.1:${host.backendPort}`],
     ['/etc/tlscached/', `${host.shared}/`],
   ])
-  await host.run(PROGRAM, [file], ports.admin)
+  await host.run(releasedCommand(PROGRAM, [file]), ports.admin)
   return {
     shop: { port: ports.shop, serverName: 'shop.example', node },
     other: { port: ports.mail, serverName: 'shop.example', node },

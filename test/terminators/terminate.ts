@@ -40,7 +40,7 @@ async function start(host: Host): Promise<Services> {
       ['127.0.0.1:8080', `127.0.0.1:${host.backendPort}`],
       ['/run/tlscached/rpc.sock', socket],
     ])
-    await host.run('sh', [file], ports[name])
+    await host.run(['sh', [file]], ports[name])
   }
   await run('shop', '0.0.0.0:443')
   await run('admin', '0.0.0.0:8443')

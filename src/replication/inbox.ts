@@ -11,7 +11,12 @@ import type { ChangesMessage } from '../wire/change-reader.ts'
 import { type Header, readHeader } from '../wire/datagram.ts'
 import { bootKeyOf, type Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
-import { decodeMessage, type FragmentMessage, type Message } from '../wire/message.ts'
+import {
+  decodeMessage,
+  type FragmentMessage,
+  type Message,
+  type PieceMessage,
+} from '../wire/message.ts'
 import type { ReplayWindow } from '../wire/replay-window.ts'
 import { GREETING_DATAGRAM_BYTES, type Greeter } from './greeter.ts'
 import { HeldMessages } from './held-messages.ts'
@@ -50,6 +55,7 @@ export class Inbox {
   readonly #options: InboxOptions
   readonly #held = new HeldMessages()
   readonly #reassembly: Reassembly
+  readonly #pieces: Reassembly
   readonly #foreignLog: LogLimiter
   readonly #versionLog: LogLimiter
   readonly #ownKey: string
@@ -60,13 +66,14 @@ export class Inbox {
     this.#keyring = options.keyring
     this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
+    this.#pieces = new Reassembly((pieces) => this.#drop('queue_full', pieces), true)
     this.#foreignLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
     this.#versionLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
   }
 
   /** Bytes kept of what cannot be applied yet. */
   get pendingBytes(): number {
-    return this.#held.bytes + this.#reassembly.bytes
+    return this.#held.bytes + this.#reassembly.bytes + this.#pieces.bytes
   }
 
   setKeyring(keyring: Keyring): void {
@@ -105,6 +112,7 @@ export class Inbox {
   forget(sender: Sender): void {
     this.#drop('stale', this.#held.take(sender).length)
     this.#reassembly.forget(sender)
+    this.#pieces.forget(sender)
   }
 
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
@@ -158,6 +166,8 @@ export class Inbox {
       case 'heartbeat':
         this.#expect(sender, message.changesSequence)
         return undefined
+      case 'piece':
+        return this.#join(message, sender, from)
       case 'nack':
         return answerer.receive(message, sender)
       case 'gone':
@@ -172,6 +182,19 @@ export class Inbox {
         addresses.unlist(clock.monotonicMs())
         return undefined
     }
+  }
+
+  /** Puts a datagram with changes together, and takes it as if it had arrived whole. */
+  #join(piece: PieceMessage, sender: Sender, from: HostAddress): DropReason | undefined {
+    const datagram = this.#pieces.add(sender, piece.sequence, piece)
+    if (datagram === 'incomplete') return undefined
+    if (datagram === 'malformed' || datagram === 'too_large') return datagram
+    const header = readHeader(datagram)
+    const isOfSender = header?.bootKey === sender.key && header.sequence === piece.sequence
+    if (header?.channel !== 'changes' || !isOfSender) return 'malformed'
+    const reason = this.#authenticate(datagram, header, from)
+    // It came whole, or in other pieces, meanwhile.
+    return reason === 'replay' ? undefined : reason
   }
 
   /** Whether it proves to be alive now where a repeater was configured. */
@@ -224,7 +247,7 @@ export class Inbox {
   }
 
   #reassemble(sender: Sender, sequence: number, fragment: FragmentMessage): DropReason | undefined {
-    const whole = this.#reassembly.add(sender, sequence, fragment)
+    const whole = this.#reassembly.add(sender, sequence - fragment.index, fragment)
     if (whole === 'incomplete') return undefined
     if (whole === 'malformed' || whole === 'too_large') return whole
     const decoded = decodeMessage(whole, sender.origin)

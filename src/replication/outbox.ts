@@ -9,6 +9,7 @@ import { encodeFragment, FRAGMENT_OVERHEAD_BYTES, MAX_LONE_CHANGE_BYTES } from '
 import type { Sealer } from '../wire/seal.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { PeerAddresses } from './peer-addresses.ts'
+import { sendWholeOrInPieces } from './pieces.ts'
 import type { ResendLog } from './resend-log.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
@@ -95,11 +96,12 @@ export class Outbox {
   }
 
   #send(message: Buffer, entries: number): void {
-    const { sealer, transport, addresses, log, heartbeat, stats } = this.#options
+    const { sealer, addresses, log, heartbeat, stats } = this.#options
     const datagram = sealer.seal('changes', message)
+    const sequence = sealer.lastSequence('changes')
     stats.entriesSent += entries
     for (const peer of addresses.destinations) {
-      if (transport.send(datagram, peer.address)) {
+      if (sendWholeOrInPieces(this.#options, datagram, sequence, peer.address, peer.sender)) {
         stats.datagramsSent += 1
         peer.entriesSent += entries
       } else {

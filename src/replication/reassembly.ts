@@ -1,7 +1,7 @@
-// Puts messages together that came in fragments, in any order. What never becomes whole goes, oldest
+// Puts messages together that came in fragments, or datagrams that came in pieces, in any order. What never becomes whole goes, oldest
 // first, when a sender or all of them together hold too much.
 
-import { type FragmentMessage, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
+import { MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
 import type { Sender } from './sender.ts'
 
 const MAX_PARTIALS = 1024
@@ -16,19 +16,31 @@ interface Partial {
   bytes: number
 }
 
+/** One of `count` chunks of a whole. */
+export interface Fragment {
+  readonly index: number
+  readonly count: number
+  readonly chunk: Buffer
+}
+
 /** The whole message, or why there is none. `malformed`: disagrees with its other fragments. */
 export type Reassembled = Buffer | 'incomplete' | 'malformed' | 'too_large'
 
 export class Reassembly {
-  /** By sender and sequence of the first fragment, oldest first. */
+  /** By sender and name of the whole, oldest first. */
   readonly #partials = new Map<string, Partial>()
   readonly #bytesOfSender = new Map<Sender, number>()
   readonly #onDrop: (fragments: number) => void
+  readonly #mayRepeat: boolean
   #bytes = 0
 
-  /** `onDrop` is told how many fragments went for want of room. */
-  constructor(onDrop: (fragments: number) => void) {
+  /**
+   * `onDrop` is told how many fragments went for want of room. `mayRepeat`: the same whole may come again, also cut
+   * into other fragments, when one of them was lost; otherwise that is malformed.
+   */
+  constructor(onDrop: (fragments: number) => void, mayRepeat = false) {
     this.#onDrop = onDrop
+    this.#mayRepeat = mayRepeat
   }
 
   get count(): number {
@@ -39,12 +51,18 @@ export class Reassembly {
     return this.#bytes
   }
 
-  /** Takes a fragment that arrived for the first time under this sequence number. */
-  add(sender: Sender, sequence: number, fragment: FragmentMessage): Reassembled {
-    const key = `${sender.key} ${sequence - fragment.index}`
-    const partial = this.#partials.get(key) ?? createPartial(key, sender, fragment.count)
-    if (partial.chunks.length !== fragment.count) return 'malformed'
-    if (partial.chunks[fragment.index] !== undefined) return 'malformed'
+  /** Takes a fragment; `whole` names what it belongs to among the sender's. */
+  add(sender: Sender, whole: number, fragment: Fragment): Reassembled {
+    const key = `${sender.key} ${whole}`
+    const known = this.#partials.get(key)
+    const isRecut = known !== undefined && known.chunks.length !== fragment.count
+    if (isRecut && !this.#mayRepeat) return 'malformed'
+    if (isRecut) this.#remove(known)
+    const partial =
+      isRecut || known === undefined ? createPartial(key, sender, fragment.count) : known
+    if (partial.chunks[fragment.index] !== undefined) {
+      return this.#mayRepeat ? 'incomplete' : 'malformed'
+    }
     if (partial.bytes + fragment.chunk.length > MAX_LONE_CHANGE_BYTES) {
       if (this.#partials.has(key)) this.#remove(partial)
       return 'too_large'

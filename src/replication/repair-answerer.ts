@@ -3,11 +3,14 @@
 
 import type { HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
 import type { Identity } from '../wire/identity.ts'
 import { encodeGone, type NackMessage } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import { ByteBudget } from './byte-budget.ts'
+import { PathProbe } from './path-probe.ts'
 import type { PeerAddresses } from './peer-addresses.ts'
+import { PIECES_VERSION, sendWholeOrInPieces } from './pieces.ts'
 import { RecentResends } from './recent-resends.ts'
 import type { ResendLog } from './resend-log.ts'
 import type { Sender } from './sender.ts'
@@ -27,6 +30,7 @@ export interface RepairAnswererOptions {
   readonly transport: Transport
   readonly addresses: PeerAddresses
   readonly clock: Clock
+  readonly logger: Logger
   readonly stats: ReplicationStats
 }
 
@@ -35,6 +39,7 @@ export class RepairAnswerer {
   readonly #budget: ByteBudget
   readonly #toGroup: RecentResends
   readonly #toPeers = new Map<Sender, RecentResends>()
+  readonly #paths = new Map<Sender, PathProbe>()
 
   constructor(options: RepairAnswererOptions) {
     this.#options = options
@@ -50,6 +55,8 @@ export class RepairAnswerer {
     if (provenAddress === undefined || !nack.bootId.equals(identity.bootId)) return 'stale'
     const group = this.#groupOf(sender)
     const recent = group === undefined ? this.#recentTo(sender) : this.#toGroup
+    const path = this.#pathTo(sender)
+    path?.noteArrived(nack.ranges, (sequence) => log.lengthOf(sequence))
     const intervalMs = Math.max(MIN_RESEND_INTERVAL_MS, sender.roundTripMs)
     for (const { from, to } of nack.ranges) {
       for (let sequence = Math.max(from, log.first); sequence <= to; sequence += 1) {
@@ -58,23 +65,32 @@ export class RepairAnswerer {
         if (datagram === undefined) break
         if (!this.#budget.take(datagram.length)) return undefined
         recent.note(sequence)
-        this.#send(datagram, group ?? provenAddress)
+        path?.noteResend(sequence, datagram.length)
+        const isSmallPath = sender.pathBytes !== undefined && datagram.length > sender.pathBytes
+        const to = isSmallPath ? provenAddress : (group ?? provenAddress)
+        this.#count(sendWholeOrInPieces(this.#options, datagram, sequence, to, sender))
       }
     }
     this.#sayWhatIsGone(nack, provenAddress)
     return undefined
   }
 
+  /** To be called about every second. */
+  sweep(nowMs: number): void {
+    for (const path of this.#paths.values()) path.expire(nowMs)
+  }
+
   forget(sender: Sender): void {
     this.#toPeers.delete(sender)
+    this.#paths.delete(sender)
   }
 
   /** Shorter than any NACK. */
   #sayWhatIsGone(nack: NackMessage, to: HostAddress): void {
-    const { log, sealer } = this.#options
+    const { log, sealer, transport } = this.#options
     const lastGone = Math.min(log.first - 1, sealer.lastSequence('changes'))
     if (!nack.ranges.some(({ from }) => from <= lastGone)) return
-    this.#send(sealer.seal('control', encodeGone(lastGone)), to)
+    this.#count(transport.send(sealer.seal('control', encodeGone(lastGone)), to))
   }
 
   /** The group, when that is where the peer gets our changes from. */
@@ -90,9 +106,18 @@ export class RepairAnswerer {
     return recent
   }
 
-  #send(datagram: Buffer, to: HostAddress): void {
-    const { transport, stats } = this.#options
-    if (transport.send(datagram, to)) stats.datagramsSent += 1
+  /** What is known of the path to a peer that understands pieces. */
+  #pathTo(sender: Sender): PathProbe | undefined {
+    if (sender.version < PIECES_VERSION) return undefined
+    const { clock, logger } = this.#options
+    const path = this.#paths.get(sender) ?? new PathProbe(sender, clock, logger)
+    this.#paths.set(sender, path)
+    return path
+  }
+
+  #count(isSent: boolean): void {
+    const { stats } = this.#options
+    if (isSent) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1
   }
 }

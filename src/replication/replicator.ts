@@ -140,7 +140,7 @@ export class Replicator {
       origin: identity.origin,
       maxDatagramBytes,
     })
-    this.#answerer = new RepairAnswerer({ ...shared, identity, log })
+    this.#answerer = new RepairAnswerer({ ...shared, identity, log, logger })
     this.#asker = new RepairAsker({
       ...shared,
       random,
@@ -357,6 +357,7 @@ export class Replicator {
     const nowMs = this.#options.clock.monotonicMs()
     this.#senders.sweep(nowMs)
     this.#addresses.refresh(nowMs)
+    this.#answerer.sweep(nowMs)
     for (const sender of this.#senders.values()) this.#countLost(sender)
     this.#presence.look(this.#senders.values())
   }

@@ -65,6 +65,12 @@ export class ResendLog {
     return Buffer.from(this.#ring.subarray(start, start + (this.#lengths[slot] ?? 0)))
   }
 
+  /** The length of the datagram, or 0 when it is not held. */
+  lengthOf(sequence: number): number {
+    const isHeld = sequence >= this.first && sequence < this.#next
+    return isHeld ? (this.#lengths[sequence % MAX_DATAGRAMS] ?? 0) : 0
+  }
+
   #expire(): void {
     const oldestMs = this.#clock.monotonicMs() - MAX_GAP_AGE_MS
     while (

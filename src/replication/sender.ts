@@ -49,6 +49,8 @@ export class Sender {
   role: Role | undefined
   /** The highest version of the protocol that it knows, as its last greeting said. */
   version = 1
+  /** The largest datagram that the path to it carries, where larger ones were lost again and again. */
+  pathBytes: number | undefined
   readonly firstHeardMs: number
   lastHeardMs: number
   /** When a datagram last came from the proven address. */

@@ -33,6 +33,8 @@ const GREETING_OVERHEAD_BYTES = 72 + 131
 export const MAX_FRAGMENTS = 256
 /** What `encodeFragment` adds to a chunk at most: two tags with lengths, index and count. */
 export const FRAGMENT_OVERHEAD_BYTES = 14
+/** What `encodePiece` adds to a chunk at most: two tags with lengths, sequence, index and count. */
+export const PIECE_OVERHEAD_BYTES = 23
 /** The largest message with one entry: a session, its ID, names and numbers with room to spare. */
 export const MAX_LONE_CHANGE_BYTES = MAX_BLOCKSIZE + 1024
 /** Ranges in one NACK: fits the smallest datagrams. */
@@ -57,6 +59,15 @@ const NO_BYTES = Buffer.alloc(0)
 
 export interface FragmentMessage {
   readonly kind: 'fragment'
+  readonly index: number
+  readonly count: number
+  readonly chunk: Buffer
+}
+
+export interface PieceMessage {
+  readonly kind: 'piece'
+  /** Of the datagram with changes that it is a piece of. */
+  readonly sequence: number
   readonly index: number
   readonly count: number
   readonly chunk: Buffer
@@ -118,6 +129,7 @@ export type Message =
   | GoneMessage
   | RosterMessage
   | LeaveMessage
+  | PieceMessage
 
 export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer {
   const { index, count, chunk } = fragment
@@ -127,6 +139,11 @@ export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer 
 /** Bytes that a greeting under this name has for caches. */
 export function greetingRoomFor(nodeName: string): number {
   return Math.max(0, GREETING_BYTES - GREETING_OVERHEAD_BYTES - Buffer.byteLength(nodeName))
+}
+
+export function encodePiece(piece: Omit<PieceMessage, 'kind'>): Buffer {
+  const { sequence, index, count, chunk } = piece
+  return messageType.encode({ piece: { sequence, index, count, chunk } })
 }
 
 export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer {
@@ -187,6 +204,7 @@ export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | un
   if (isFields(message['gone'])) return checkTail('gone', message['gone'])
   if (isFields(message['roster'])) return checkRoster(message['roster'])
   if (isFields(message['leave'])) return checkLeave(message['leave'])
+  if (isFields(message['piece'])) return checkPiece(message['piece'])
   return undefined
 }
 
@@ -257,6 +275,13 @@ function checkFragment(fields: Fields): FragmentMessage | undefined {
   if (hasMistypedField(fields) || !isInteger(count, 2, MAX_FRAGMENTS)) return undefined
   if (chunk === undefined || !isInteger(index, 0, count - 1)) return undefined
   return { kind: 'fragment', index, count, chunk }
+}
+
+function checkPiece(fields: Fields): PieceMessage | undefined {
+  const sequence = safeIntegerOf(fields['sequence'])
+  const fragment = checkFragment(fields)
+  if (fragment === undefined || !isInteger(sequence, 1, MAX_SEQUENCE)) return undefined
+  return { ...fragment, kind: 'piece', sequence }
 }
 
 function checkGreeting(fields: Fields): GreetingMessage | undefined {

@@ -12,6 +12,8 @@ export interface Impairment {
   readonly delayMs?: number
   /** Plus or minus. */
   readonly jitterMs?: number
+  /** Larger datagrams are lost, as in a tunnel whose ICMP messages a filter drops; by the sockets only. */
+  readonly maxBytes?: number
 }
 
 /** The arguments of `tc qdisc .. netem`; none for a perfect network. */
@@ -36,7 +38,8 @@ export function impairSockets(random: () => number): (impairment: Impairment) =>
   const { send } = prototype
   const happens = (share = 0) => share > 0 && random() < share
   prototype.send = function impairedSend(this: Socket, ...args: unknown[]) {
-    const { loss, duplication, reordering, delayMs = 0, jitterMs = 0 } = current
+    const { loss, duplication, reordering, delayMs = 0, jitterMs = 0, maxBytes } = current
+    if (maxBytes !== undefined && (args[0] as Buffer).length > maxBytes) return
     const copies = happens(loss) ? 0 : happens(duplication) ? 2 : 1
     for (let copy = 0; copy < copies; copy += 1) {
       const waitMs = happens(reordering) ? 0 : delayMs + (2 * random() - 1) * jitterMs

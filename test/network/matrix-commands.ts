@@ -13,6 +13,7 @@ export interface Load {
   readonly row: string
   readonly sessions: number
   readonly everyMs: number
+  readonly sessionBytes: number
   /** By the monotonic clock of the machine, which all hosts share. */
   readonly startMs: number
   /** From a put to the read on another host. */

@@ -17,7 +17,6 @@ import {
 } from './matrix-commands.ts'
 
 const CONTEXT = Buffer.from('matrix')
-const SESSION_BYTES = 130
 /** A session that is not there this long after it should is not waited for. */
 const LOOK_MS = 1000
 /** A turn that takes longer is the machine's doing: it has more to do than this test. */
@@ -62,7 +61,7 @@ async function runHost(setup: HostSetup): Promise<void> {
         lastTickMs = nowMs
         for (; nextPut < sessions; nextPut += addresses.length) {
           if (startMs + nextPut * everyMs > nowMs) break
-          hooks.put(CONTEXT, idOf(row, nextPut), randomBytes(SESSION_BYTES), 3_600_000)
+          hooks.put(CONTEXT, idOf(row, nextPut), randomBytes(load.sessionBytes), 3_600_000)
           putMs.push([nextPut, monotonicMs()])
         }
         for (; nextRead < sessions; nextRead += 1) {

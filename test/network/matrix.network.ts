@@ -24,6 +24,9 @@ const HOSTS = 5
 const SEC_PER_ROW = Number(process.env['MATRIX_SEC'] ?? 20)
 const CHOSEN = process.env['MATRIX_ROWS']?.split(',').map(Number)
 const PUTS_PER_SEC = 1000
+const SESSION_BYTES = 130
+/** So that six of them make a datagram that is too large for the tunnel of the last row. */
+const BURST_SESSION_BYTES = 150
 const WAIT_MS = 50
 const COMPLETE_WITHIN_MS = 2000
 const PROGRAM = fileURLToPath(new URL('matrix-host.ts', import.meta.url))
@@ -36,6 +39,8 @@ interface Row {
   readonly impairment: Impairment
   /** Share of the sessions that a read on another host must find in time. */
   readonly bar: number
+  /** So many sessions at once instead of a steady load. */
+  readonly burst?: number
 }
 
 const ROWS: readonly Row[] = [
@@ -47,6 +52,7 @@ const ROWS: readonly Row[] = [
   { name: 'reordering 25 %', impairment: { reordering: 0.25, delayMs: 10 }, bar: 1 },
   { name: 'duplication 10 %', impairment: { duplication: 0.1 }, bar: 1 },
   { name: 'delay 20 ms +- 10 ms', impairment: { delayMs: 20, jitterMs: 10 }, bar: 1 },
+  { name: 'burst through a tunnel', impairment: { maxBytes: 1232 }, bar: 0, burst: 400 },
 ]
 
 async function missingNow(hosts: readonly Host[], load: Load): Promise<number> {
@@ -105,7 +111,8 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
   })
   const hasNetem = network.hasNetem()
   const impair = async (impairment: Impairment) => {
-    if (hasNetem) for (const { name } of network.hosts) network.setNetem(name, netemOf(impairment))
+    if (hasNetem && impairment.maxBytes === undefined)
+      for (const { name } of network.hosts) network.setNetem(name, netemOf(impairment))
     else await askAll<Command, object>(hosts, { do: 'impair', impairment })
   }
 
@@ -124,20 +131,26 @@ test('the network matrix', { skip: whyNoNamespaces() }, async (t) => {
     ],
   })
   // Unmeasured: the first second of a program is spent on compiling it.
-  const warmUp = { row: 'warm-up', sessions: PUTS_PER_SEC, everyMs: 1000 / PUTS_PER_SEC }
+  const warmUp = {
+    row: 'warm-up',
+    sessions: PUTS_PER_SEC,
+    everyMs: 1000 / PUTS_PER_SEC,
+    sessionBytes: SESSION_BYTES,
+  }
   await askAll<Command, LoadResult>(hosts, {
     do: 'load',
     load: { ...warmUp, startMs: monotonicMs(), waitMs: WAIT_MS },
   })
   const rows = ROWS.filter((_, index) => CHOSEN === undefined || CHOSEN.includes(index + 1))
-  for (const { name, impairment, bar } of rows) {
+  for (const { name, impairment, bar, burst } of rows) {
     await t.test(`${name}: at least ${100 * bar} % in time, nothing missing`, async () => {
       await impair(impairment)
       const before = await askAll<Command, HostStatus>(hosts, { do: 'status' })
       const load: Load = {
         row: name,
-        sessions: SEC_PER_ROW * PUTS_PER_SEC,
-        everyMs: 1000 / PUTS_PER_SEC,
+        sessions: burst ?? SEC_PER_ROW * PUTS_PER_SEC,
+        everyMs: burst === undefined ? 1000 / PUTS_PER_SEC : 0,
+        sessionBytes: burst === undefined ? SESSION_BYTES : BURST_SESSION_BYTES,
         startMs: monotonicMs() + 100,
         waitMs: WAIT_MS + (impairment.delayMs ?? 0),
       }

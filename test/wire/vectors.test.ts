@@ -16,6 +16,7 @@ import {
   encodeHeartbeat,
   encodeLeave,
   encodeNack,
+  encodePiece,
   encodeRoster,
   type Message,
 } from '../../src/wire/message.ts'
@@ -108,6 +109,8 @@ function encodeAgain(message: Message): Buffer {
       return encodeGone(message.changesSequence)
     case 'roster':
       return encodeRoster(message.subscribers)
+    case 'piece':
+      return encodePiece(message)
     case 'leave':
       return encodeLeave(message.bootId)
     case 'changes': {

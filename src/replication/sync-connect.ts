@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { FrameStream } from './frame-stream.ts'
 import { SyncError } from './sync-stats.ts'
-import { clientOptions, HANDSHAKE_TIMEOUT_MS } from './sync-tls.ts'
+import { clientOptions, HANDSHAKE_TIMEOUT_MS, handshakeReason } from './sync-tls.ts'
 
 /** Resolves when both sides have proved it; rejects with a SyncError, at once when `signal` aborts. */
 export function connectSync(
@@ -31,7 +31,7 @@ export function connectSync(
       signal?.removeEventListener('abort', abort)
     }
     signal?.addEventListener('abort', abort)
-    socket.on('error', (error) => fail(error.message))
+    socket.on('error', (error) => fail(handshakeReason(error)))
     socket.on('close', () => fail('closed during the handshake'))
     socket.once('secureConnect', () => {
       finish()

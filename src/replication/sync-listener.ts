@@ -7,12 +7,11 @@ import { isIP, type Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { HostAddress } from '../base/address.ts'
 import type { Clock, Timer } from '../base/clock.ts'
-import { messageOf } from '../base/errors.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { FrameStream } from './frame-stream.ts'
 import { failureOf, type SyncStats } from './sync-stats.ts'
-import { HANDSHAKE_TIMEOUT_MS, serverOptions } from './sync-tls.ts'
+import { HANDSHAKE_TIMEOUT_MS, handshakeReason, serverOptions } from './sync-tls.ts'
 
 /** Handshakes at once from addresses of peers, and as many from all others; the oldest of its kind gives way. */
 export const MAX_HANDSHAKES = 256
@@ -170,7 +169,7 @@ export class SyncListener {
     stats.failures.handshake += 1
     this.#log.pass((heldBack) =>
       logger.warn(
-        { reason: messageOf(error), heldBack },
+        { reason: handshakeReason(error), heldBack },
         'replication: refused a connection that does not prove to have a key',
       ),
     )

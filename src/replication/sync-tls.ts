@@ -3,6 +3,7 @@
 
 import { constants } from 'node:crypto'
 import type { ConnectionOptions, TlsOptions } from 'node:tls'
+import { codeOf, messageOf } from '../base/errors.ts'
 import type { Keyring } from '../wire/keyring.ts'
 
 /** A handshake takes milliseconds on any network where replication makes sense. */
@@ -43,4 +44,27 @@ export function clientOptions(keyring: Keyring): ConnectionOptions {
       return { psk, identity: keyring.primaryKeyId.toString(16).padStart(8, '0') }
     },
   }
+}
+
+/** What stands at the other end when OpenSSL gives one of these codes; its own text names source lines and no cause. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [
+    /ALERT_HANDSHAKE_FAILURE|NO_SUITABLE_SIGNATURE_ALGORITHM|DECRYPT|BINDER|BAD_PSK|BAD_RECORD_MAC/,
+    'the peer has other keys: compare the files of keys (replication.keys_file) of both nodes',
+  ],
+  [
+    /WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST|RECORD_TYPE|UNEXPECTED_MESSAGE/,
+    'the other side does not speak TLS: something else than a node is at this address',
+  ],
+  [
+    /CERT|UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|NO_SHARED|EXTENSION/,
+    'the other side speaks TLS and is not a node: it does not know keys of a cluster',
+  ],
+]
+
+/** Why a handshake between nodes failed, in words that name a cause. */
+export function handshakeReason(error: unknown): string {
+  const code = codeOf(error) ?? ''
+  if (!/^ERR_SSL_|CERT/.test(code)) return messageOf(error)
+  return REASONS.find(([pattern]) => pattern.test(code))?.[1] ?? `TLS failed: ${code}`
 }

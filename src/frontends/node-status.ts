@@ -19,6 +19,7 @@ export function describeCache({ limits, singleUse, stats }: CacheStatus) {
     items_limit: limits.items,
     keysize: limits.keysize,
     blocksize: limits.blocksize,
+    memory_limit_bytes: limits.memoryBytes ?? null,
     timeout_ms: limits.timeoutMs,
     contexts_hex: limits.contexts?.map((context) => Buffer.from(context).toString('hex')) ?? null,
     full: limits.full,

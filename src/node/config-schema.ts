@@ -12,7 +12,9 @@ import {
   MAX_BLOCKSIZE,
   MAX_ITEMS,
   MAX_KEYSIZE,
+  MAX_MEMORY_BYTES,
   MAX_TIMEOUT_MS,
+  MIN_MEMORY_BYTES,
 } from '../store/limits.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
@@ -86,6 +88,11 @@ const cache = z.strictObject({
       description: 'largest encoded session; memory goes by the own size of each',
       form: `size, 1..${MAX_BLOCKSIZE}`,
     }),
+  memory: size(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES).optional().register(notes, {
+    description: 'most memory, all included; the smaller of this and `items` bounds the cache',
+    form: 'size, 16MiB..1024GiB',
+    fallback: 'as `items` needs',
+  }),
   timeout: duration(MAX_TIMEOUT_MS).prefault('300s').register(notes, {
     description: 'longest lifetime of a session; shorter ones stay as they are',
     form: 'duration, at most 7d',

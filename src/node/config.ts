@@ -4,7 +4,7 @@ import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
 import type { RemovePolicy } from '../frontends/sessiond/sessiond-frontend.ts'
 import type { PeerSource } from '../replication/peer-source.ts'
-import type { CacheLimits } from '../store/limits.ts'
+import { type CacheLimits, itemsWithin } from '../store/limits.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { KeysFileMode } from '../wire/keyring-file.ts'
 import { ConfigError } from './config-error.ts'
@@ -183,10 +183,15 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
 }
 
 function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
-  const { name, items, keysize, blocksize, timeout: timeoutMs, contexts, full } = parsed
+  const { name, keysize, blocksize, memory, timeout: timeoutMs, contexts, full } = parsed
+  const items = Math.min(parsed.items, memory === undefined ? parsed.items : itemsWithin(memory))
   const limits = { name, items, keysize, blocksize, timeoutMs, full }
   return {
-    limits: contexts === undefined ? limits : { ...limits, contexts },
+    limits: {
+      ...limits,
+      ...(memory !== undefined && { memoryBytes: memory }),
+      ...(contexts !== undefined && { contexts }),
+    },
     singleUse: parsed.single_use,
     renew: parsed.renew,
     isReplicated: parsed.replicate,

@@ -1,6 +1,7 @@
 // One node, put together: stores and hooks, replication, frontends, metrics. The only place where they meet.
 
 import { hostname } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
 import { formatAddress } from '../base/address.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
@@ -27,6 +28,7 @@ import { createIdentity } from '../wire/identity.ts'
 import { checkConfig, type NodeConfig } from './config.ts'
 import { NONE } from './config-forms.ts'
 import type { ConfigInput } from './config-schema.ts'
+import { planMemory } from './memory-plan.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
@@ -110,8 +112,13 @@ export class CacheNode implements HttpBackend, StatsBackend {
       seed: random(SEED_BYTES),
       logger,
     }
+    const plan = planMemory(config.caches, {
+      heapBytes: getHeapStatistics().heap_size_limit,
+      systemBytes: process.constrainedMemory() ?? 0,
+    })
+    for (const warning of plan.warnings) logger.warn({ maxBytes: plan.maxBytes }, warning)
     this.caches = new Map(
-      config.caches.map(({ limits, singleUse, renew, isReplicated }) => {
+      plan.caches.map(({ limits, singleUse, renew, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
         const hooks = new LocalHooks(store, { clock, logger, singleUse, renew })
         const { stats } = store

@@ -36,16 +36,18 @@ export const NO_PAGE: Page = {
 export const BLOCK_HEADER_BYTES = 4
 
 const PAGE_BYTES = 4_194_304
-/** Pages that V8 counts: as much as makes it look for garbage once. */
-const COUNTED_PAGES = 16
+/** Largest page of an arena with a budget: to free a whole one for another size of blocks takes a few milliseconds. */
+const MAX_BUDGET_PAGE_BYTES = 1_048_576
+/** Pages of a budget for each size of blocks, of which one is begun only. */
+const PAGES_PER_SIZE = 4
+/** Bytes of pages that V8 counts: as much as makes it look for garbage once. */
+const COUNTED_BYTES = 16 * PAGE_BYTES
 /**
  * Where the blocks of a page begin. What glibc gives for a page begins 16 bytes behind a multiple of 4096: so blocks of
  * multiples of 64 bytes begin where a line of the processor's cache does, and a session of 130 bytes lies in three, not
  * four.
  */
 const FIRST_BLOCK_BYTES = 48
-/** Of a page, for blocks. */
-const ROOM_BYTES = PAGE_BYTES - FIRST_BLOCK_BYTES
 const SMALLEST_BLOCK_BYTES = 64
 /** Each size is this much larger than the one before: at most a sixth of a block is unused. */
 const SIZE_RATIO = 1.2
@@ -63,14 +65,18 @@ class SizeClass {
   readonly pages: Page[] = []
   used = 0
 
-  constructor(blockBytes: number) {
+  constructor(blockBytes: number, pageBytes: number) {
     this.blockBytes = blockBytes
-    this.perPage = Math.floor(ROOM_BYTES / blockBytes)
+    this.perPage = blocksPerPage(blockBytes, pageBytes)
   }
 }
 
 export class Arena {
+  /** Whether there is a budget: then `hasRoomFor` is to be asked before `allocate`. */
+  readonly isBounded: boolean
   readonly #classes: SizeClass[]
+  readonly #pageSizeBytes: number
+  readonly #maxPages: number
   /** Number of the class for so many times SIZE_ALIGN_BYTES. */
   readonly #classNumbers: Uint8Array
   readonly #location: Uint32Array
@@ -80,10 +86,16 @@ export class Arena {
   #changes = 0
   readonly #allocated: BlockCursor = { page: NO_PAGE, start: 0 }
 
-  /** `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. */
-  constructor(slots: number, maxBytes: number) {
+  /**
+   * `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. `budgetBytes`: most
+   * bytes of pages, but at least one page.
+   */
+  constructor(slots: number, maxBytes: number, budgetBytes?: number) {
     const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
-    this.#classes = sizes.map((size) => new SizeClass(size))
+    this.isBounded = budgetBytes !== undefined
+    this.#pageSizeBytes = pageSizeFor(sizes, budgetBytes)
+    this.#maxPages = Math.max(1, Math.floor((budgetBytes ?? Infinity) / this.#pageSizeBytes))
+    this.#classes = sizes.map((size) => new SizeClass(size, this.#pageSizeBytes))
     this.#classNumbers = classNumbers(sizes)
     // Zeroed memory of this size costs nothing until it is written to.
     this.#location = new Uint32Array(slots)
@@ -91,7 +103,7 @@ export class Arena {
 
   /** Bytes of all pages. */
   get pageBytes(): number {
-    return this.#pageCount * PAGE_BYTES
+    return this.#pageCount * this.#pageSizeBytes
   }
 
   /** How often blocks were given or taken: as long as it is the same, each slot's block is where it was. */
@@ -101,8 +113,7 @@ export class Arena {
 
   /** Gives a slot that has none a block of at least `bytes` after its header, all zero. Valid until the next call. */
   allocate(slot: number, bytes: number): BlockCursor {
-    const aligned = Math.ceil((bytes + BLOCK_HEADER_BYTES) / SIZE_ALIGN_BYTES)
-    const classNumber = this.#classNumbers[aligned] ?? this.#classes.length
+    const classNumber = this.#classNumberFor(bytes)
     const sizeClass = this.#classAt(classNumber)
     const position = sizeClass.used
     if (position === sizeClass.pages.length * sizeClass.perPage)
@@ -115,6 +126,16 @@ export class Arena {
     block.start = offsetAt(sizeClass, position)
     block.page.words[block.start >>> 2] = slot
     return block
+  }
+
+  /** Whether a block of at least `bytes` after its header can be given within the budget, after `freed` gave its own back. */
+  hasRoomFor(bytes: number, freed?: number): boolean {
+    const classNumber = this.#classNumberFor(bytes)
+    const { used, pages, perPage } = this.#classAt(classNumber)
+    if (used < pages.length * perPage || this.#emptyPages.length > 0) return true
+    if (this.#pageCount < this.#maxPages) return true
+    const location = freed === undefined ? NOWHERE : (this.#location[freed] ?? NOWHERE)
+    return location >>> POSITION_BITS === 1 + classNumber
   }
 
   free(slot: number): void {
@@ -159,6 +180,11 @@ export class Arena {
     return (this.#location[slot] ?? 0) & 1
   }
 
+  #classNumberFor(bytes: number): number {
+    const aligned = Math.ceil((bytes + BLOCK_HEADER_BYTES) / SIZE_ALIGN_BYTES)
+    return this.#classNumbers[aligned] ?? this.#classes.length
+  }
+
   #classAt(classNumber: number): SizeClass {
     const sizeClass = this.#classes[classNumber]
     if (sizeClass === undefined) throw new RangeError('block larger than the arena was made for')
@@ -168,9 +194,9 @@ export class Arena {
   #takePage(): Page {
     const empty = this.#emptyPages.pop()
     if (empty !== undefined) return empty
-    const Memory = this.#pageCount < COUNTED_PAGES ? ArrayBuffer : SharedArrayBuffer
+    const Memory = this.pageBytes < COUNTED_BYTES ? ArrayBuffer : SharedArrayBuffer
     this.#pageCount += 1
-    return pageOf(new Memory(PAGE_BYTES))
+    return pageOf(new Memory(this.#pageSizeBytes))
   }
 
   #keepPage(sizeClass: SizeClass): void {
@@ -189,11 +215,35 @@ export function pageOf(memory: ArrayBufferLike): Page {
   }
 }
 
-/** Most bytes of pages for `blocks` blocks at a time, of at most `maxBytes`: the bound that the arena keeps. */
-export function maxArenaBytes(blocks: number, maxBytes: number): number {
-  const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
-  const largest = sizes.at(-1) ?? SMALLEST_BLOCK_BYTES
-  return (Math.ceil(blocks / Math.floor(ROOM_BYTES / largest)) + sizes.length) * PAGE_BYTES
+export interface Blocks {
+  /** How many there are at a time at most, and how large they are, their headers not counted. */
+  readonly blocks: number
+  readonly blockBytes: number
+}
+
+/** Most bytes of pages for all these blocks, of an arena without a budget: the bound that it keeps. */
+export function maxArenaBytes(kinds: readonly Blocks[]): number {
+  const sizes = blockSizes(
+    Math.max(...kinds.map(({ blockBytes }) => blockBytes)) + BLOCK_HEADER_BYTES,
+  )
+  const pages = kinds.map(({ blocks, blockBytes }) => {
+    const size = sizes.find((one) => one >= blockBytes + BLOCK_HEADER_BYTES) ?? PAGE_BYTES
+    return Math.ceil(blocks / blocksPerPage(size, PAGE_BYTES))
+  })
+  return pages.reduce((sum, count) => sum + count, sizes.length) * PAGE_BYTES
+}
+
+function blocksPerPage(blockBytes: number, pageBytes: number): number {
+  return Math.floor((pageBytes - FIRST_BLOCK_BYTES) / blockBytes)
+}
+
+/** A power of two: so small that begun pages leave most of the budget to full ones, and two of the largest blocks fit. */
+function pageSizeFor(sizes: readonly number[], budgetBytes: number | undefined): number {
+  if (budgetBytes === undefined) return PAGE_BYTES
+  const largest = FIRST_BLOCK_BYTES + 2 * (sizes.at(-1) ?? SMALLEST_BLOCK_BYTES)
+  const smallestPage = 2 ** Math.ceil(Math.log2(largest))
+  const share = 2 ** Math.floor(Math.log2(budgetBytes / (PAGES_PER_SIZE * sizes.length)))
+  return Math.max(smallestPage, Math.min(share, MAX_BUDGET_PAGE_BYTES))
 }
 
 function blockSizes(largestBytes: number): number[] {

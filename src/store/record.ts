@@ -19,10 +19,21 @@
 
 import { endianness } from 'node:os'
 import { wholeLongs } from '../base/bytes.ts'
-import { type Arena, BLOCK_HEADER_BYTES, type BlockCursor, NO_PAGE } from './arena.ts'
+import {
+  type Arena,
+  BLOCK_HEADER_BYTES,
+  type BlockCursor,
+  maxArenaBytes,
+  NO_PAGE,
+} from './arena.ts'
 import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
-import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
+import {
+  arenaBudgetBytes,
+  type CacheLimits,
+  MAX_CONTEXT_BYTES,
+  MAX_SERVER_NAME_BYTES,
+} from './limits.ts'
 import { SessionCopies } from './session-copies.ts'
 import { SessionView } from './session-view.ts'
 
@@ -80,6 +91,25 @@ const NO_NAME = Buffer.alloc(0)
 /** A server name as it lies in a record. */
 function nameBytes(serverName: string): Uint8Array {
   return serverName === '' ? NO_NAME : Buffer.from(serverName, 'utf8')
+}
+
+/** Bytes that the arena is asked for this session. */
+export function sessionRecordBytes({ id, context, serverName, session }: RecordFields): number {
+  const nameLength = Buffer.byteLength(serverName)
+  return recordBytes(id.length, context.length, nameLength, session.length)
+}
+
+/** Bytes that the arena is asked for a tombstone. */
+export function tombstoneRecordBytes(idBytes: number): number {
+  return recordBytes(idBytes, 0, 0, 0)
+}
+
+/** Most bytes of pages for the records of a cache: when every session and every tombstone is as large as can be. */
+export function maxRecordBytes(limits: CacheLimits): number {
+  const { items, keysize } = limits
+  const sessions = { blocks: items, blockBytes: largestRecordBytes(limits) }
+  const tombstones = { blocks: items, blockBytes: tombstoneRecordBytes(keysize) }
+  return arenaBudgetBytes(limits) ?? maxArenaBytes([sessions, tombstones])
 }
 
 /** Writes an entry into a new block for this slot. */

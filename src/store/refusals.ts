@@ -60,7 +60,7 @@ export class Refusals {
     reason: RefusalReason,
     { id, context, session, sessionBytes: sizeBytes = session?.length }: RefusedSession,
   ): { readonly message: string; readonly [fact: string]: unknown } {
-    const { keysize, blocksize, items, contexts } = this.#limits
+    const { keysize, blocksize, items, memoryBytes, contexts } = this.#limits
     switch (reason) {
       case 'keysize': {
         const message = `its ID has ${id?.length ?? 'other than'} bytes, caches[].keysize is 1..${keysize}`
@@ -71,8 +71,13 @@ export class Refusals {
         return { sizeBytes, limitBytes: blocksize, setting: 'blocksize', message }
       }
       case 'full': {
-        const message = `the cache is full, caches[].items is ${items}`
-        return { sizeBytes, limitItems: items, setting: 'items', message }
+        if (memoryBytes === undefined) {
+          const message = `the cache is full, caches[].items is ${items}`
+          return { sizeBytes, limitItems: items, setting: 'items', message }
+        }
+        const message = `the cache is full, caches[].items is ${items} and caches[].memory ${memoryBytes}`
+        const limits = { limitItems: items, limitBytes: memoryBytes }
+        return { sizeBytes, ...limits, setting: 'items, memory', message }
       }
       case 'context': {
         const isLong = context !== undefined && context.length > MAX_CONTEXT_BYTES

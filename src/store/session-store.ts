@@ -4,13 +4,20 @@
 import type { Clock } from '../base/clock.ts'
 import { type Logger, silentLogger } from '../base/logger.ts'
 import { Admission, type NewSession } from './admission.ts'
-import { Arena, maxArenaBytes } from './arena.ts'
+import { Arena } from './arena.ts'
 import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
-import type { CacheLimits } from './limits.ts'
+import { arenaBudgetBytes, type CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
-import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
+import {
+  largestRecordBytes,
+  maxRecordBytes,
+  RecordReader,
+  type RecordStamp,
+  writeRecord,
+} from './record.ts'
 import { Refusals, type RefusedSession } from './refusals.ts'
+import { Room } from './room.ts'
 import type { PeekedSession, StoredSession } from './session-copies.ts'
 import { SessionIndex } from './session-index.ts'
 import type { SessionView } from './session-view.ts'
@@ -57,6 +64,7 @@ export class SessionStore {
   readonly #record: RecordReader
   readonly #admission: Admission
   readonly #refusals: Refusals
+  readonly #room: Room
 
   constructor(limits: CacheLimits, options: StoreOptions) {
     this.limits = limits
@@ -80,8 +88,11 @@ export class SessionStore {
       onLeave: (slot) => this.#release(slot),
     })
     const slots = this.#tombstones.endSlot
-    this.#arena = new Arena(slots, largestRecordBytes(limits))
+    this.#arena = new Arena(slots, largestRecordBytes(limits), arenaBudgetBytes(limits))
     this.#record = new RecordReader(this.#arena)
+    const [index, tombstones] = [this.#index, this.#tombstones]
+    const sweepOne = (isExact: boolean) => this.#sweepOne(isExact)
+    this.#room = new Room({ limits, index, tombstones, arena: this.#arena, sweepOne })
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
     this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
     const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
@@ -91,7 +102,7 @@ export class SessionStore {
 
   /** Most bytes this store takes outside the heap when every session and tombstone is as large as can be. */
   get maxArenaBytes(): number {
-    return maxArenaBytes(2 * this.limits.items, largestRecordBytes(this.limits))
+    return maxRecordBytes(this.limits)
   }
 
   /**
@@ -215,9 +226,10 @@ export class SessionStore {
     const refusal = this.#admission.refusalOf(entry)
     if (refusal !== undefined) return refusal
     const nowMs = this.#clock.monotonicMs()
-    const old = this.#liveSlot(this.#index.find(entry.id), entry.id, nowMs)
-    if (old !== undefined && !this.#record.open(old).hasContext(entry.context)) return 'context'
-    if (old === undefined && !this.#makeRoom(entry.id)) return 'full'
+    const held = this.#liveSlot(this.#index.find(entry.id), entry.id, nowMs)
+    if (held !== undefined && !this.#record.open(held).hasContext(entry.context)) return 'context'
+    const old = this.#room.forSession(entry, held, true)
+    if (old === 'full') return 'full'
     const clock = this.#versions.nextFor(entry.id, this.entries, nowMs)
     if (clock > MAX_PUT_CLOCK) {
       this.#remove(entry.id, clock, nowMs)
@@ -266,8 +278,9 @@ export class SessionStore {
     }
     const refusal = this.#admission.refusalOf(change)
     if (refusal !== undefined) return refusal
-    const old = this.#liveSlot(held, change.id, nowMs)
-    if (old === undefined && !this.#makeRoom(change.id, isLive)) return 'full'
+    const live = this.#liveSlot(held, change.id, nowMs)
+    const old = this.#room.forSession(change, live, isLive)
+    if (old === 'full') return 'full'
     const { version } = change
     this.#insert(change, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ageMs + ttlMs }, old)
     this.stats.changedWallMs = this.#versions.wallMs(nowMs)
@@ -279,17 +292,6 @@ export class SessionStore {
     if (slot === undefined || this.#record.open(slot).expiresAtMs > nowMs) return slot
     this.#expire(id)
     return undefined
-  }
-
-  /** Whether there is room for one more session now; expired ones give way before live ones do. */
-  #makeRoom(id: Uint8Array, mayEvict = true): boolean {
-    const isExact = this.limits.full === 'refuse' || !mayEvict
-    while (this.#index.size === this.limits.items) {
-      if (this.#sweepOne(isExact)) continue
-      if (isExact) return false
-      this.#index.evictFor(id)
-    }
-    return true
   }
 
   #insert(entry: NewSession, stamp: RecordStamp, old: number | undefined): void {
@@ -308,6 +310,7 @@ export class SessionStore {
 
   #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
     this.#index.delete(id)
+    this.#room.forTombstone(id)
     const slot = this.#tombstones.claimAnew(id, this.limits.items)
     const stamp = { version, expiresAtMs, lifetimeMs: 0 }
     writeRecord(this.#arena, slot, { ...NO_SESSION, id }, stamp, true)

@@ -47,7 +47,7 @@ test('blocks keep their bytes while others are allocated and freed', () => {
           assert.ok(bytesOf(arena, slot, size).every((byte) => byte === fill))
         }
         mostUsed = Math.max(mostUsed, used.length)
-        assert.ok(arena.pageBytes <= maxArenaBytes(mostUsed, MAX_BYTES))
+        assert.ok(arena.pageBytes <= maxArenaBytes([{ blocks: mostUsed, blockBytes: MAX_BYTES }]))
       }
     }),
     { numRuns: 100 },

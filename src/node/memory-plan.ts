@@ -1,0 +1,78 @@
+// Whether the caches fit into this process: into V8's heap, which holds the index, and into what the system lets the
+// process have. A process that passes either limit dies in the middle of its work, with all its sessions.
+
+import { INDEX_BYTES, INDEX_HEAP_BYTES } from '../store/limits.ts'
+import { maxRecordBytes } from '../store/record.ts'
+import type { CacheConfig } from './config.ts'
+
+/** Of V8's heap for the index; the program itself and new garbage need the rest. */
+const HEAP_SHARE = 0.75
+/** A node without a session: program, libraries, sockets and their buffers. */
+const PROCESS_BYTES = 150 * 1024 ** 2
+const MIB = 1024 ** 2
+
+export interface MemoryLimits {
+  /** Of V8's heap: `heap_size_limit`. */
+  readonly heapBytes: number
+  /** Of the cgroup or the like; 0 when there is none. */
+  readonly systemBytes: number
+}
+
+export interface MemoryPlan {
+  /** With as many items as there is room for. */
+  readonly caches: readonly CacheConfig[]
+  /** Most bytes of the whole process. */
+  readonly maxBytes: number
+  /** For the log. */
+  readonly warnings: readonly string[]
+}
+
+export function planMemory(caches: readonly CacheConfig[], limits: MemoryLimits): MemoryPlan {
+  const warnings: string[] = []
+  const fitted = fitIntoHeap(caches, limits.heapBytes, warnings)
+  const maxBytes = PROCESS_BYTES + sum(fitted.map(maxCacheBytes))
+  const { systemBytes } = limits
+  if (systemBytes > 0 && maxBytes > systemBytes) {
+    const message = `the caches may make this process take ${mib(maxBytes)} MiB, the system allows it ${mib(systemBytes)} MiB (memory limit of the cgroup or machine) and would kill it: set caches[].memory`
+    warnings.push(message)
+  }
+  return { caches: fitted, maxBytes, warnings }
+}
+
+/** Without this, V8 would end the process when about so many items are held, however much memory the machine has. */
+function fitIntoHeap(
+  caches: readonly CacheConfig[],
+  heapBytes: number,
+  warnings: string[],
+): readonly CacheConfig[] {
+  const neededBytes = sum(caches.map(({ limits }) => limits.items)) * INDEX_HEAP_BYTES
+  const share = (heapBytes * HEAP_SHARE) / neededBytes
+  if (share >= 1) return caches
+  const askedMib = mib(neededBytes / HEAP_SHARE)
+  for (const { limits } of caches) {
+    const items = fewer(limits.items, share)
+    warnings.push(
+      `caches[].items: cache "${limits.name}" holds ${items} instead of ${limits.items}, as V8's heap of ${mib(heapBytes)} MiB has no room for a larger index: start with NODE_OPTIONS=--max-old-space-size=${askedMib}`,
+    )
+  }
+  return caches.map((cache) => {
+    const items = fewer(cache.limits.items, share)
+    return { ...cache, limits: { ...cache.limits, items } }
+  })
+}
+
+function fewer(items: number, share: number): number {
+  return Math.max(1, Math.floor(items * share))
+}
+
+function maxCacheBytes({ limits }: CacheConfig): number {
+  return limits.memoryBytes ?? limits.items * INDEX_BYTES + maxRecordBytes(limits)
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0)
+}
+
+function mib(bytes: number): number {
+  return Math.ceil(bytes / MIB)
+}

@@ -1,6 +1,5 @@
 // The options of `tlscached terminate`: their forms, bounds and defaults, and what they come to.
 
-import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import {
@@ -15,6 +14,7 @@ import {
 import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import { PROXY_VERSIONS, type ProxyVersion } from '../terminator/proxy-header.ts'
 import { Revocations } from '../terminator/revocation.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../terminator/stats.ts'
@@ -23,6 +23,8 @@ import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
 import { watchdogOption } from './service.ts'
 
 const MAX_PROCESSES = 256
+/** A large revocation list has some megabytes. */
+const MAX_PEM_BYTES = 64 * 1024 * 1024
 const MAX_CONNECTIONS = 1_000_000
 const DAY_MS = 86_400_000
 const MINUTE_MS = 60_000
@@ -222,7 +224,7 @@ export function readTerminatorConfig(options: TerminateOptions): TerminatorConfi
 
 function readPem(flag: string, file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    return readRegularFile(file, MAX_PEM_BYTES).text
   } catch (error) {
     throw new TlscachedError('ERR_USAGE', `${flag}: ${messageOf(error)}`, { cause: error })
   }

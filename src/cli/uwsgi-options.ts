@@ -1,9 +1,10 @@
 // A file of uWSGI in place of our own: the options that name it, and what it comes to.
 
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { messageOf, TlscachedError } from '../base/errors.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import type { ConvertedConfig } from '../node/config-sources.ts'
 import { nearest } from '../node/nearest.ts'
 import { type Conversion, convert } from '../uwsgi/conversion.ts'
@@ -104,9 +105,7 @@ function kindOf(path: string): 'file' | 'folder' | undefined {
 
 function readText(file: string): string {
   try {
-    const text = readFileSync(file, 'utf8')
-    if (text.length > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
-    return text
+    return readRegularFile(file, MAX_FILE_BYTES).text
   } catch (error) {
     const message = `--uwsgi: ${file} cannot be read: ${messageOf(error)}`
     throw new TlscachedError('ERR_USAGE', message, { cause: error })

@@ -1,7 +1,7 @@
 // The three sources of a configuration, later ones stronger: a YAML file, the environment, flags.
 
-import { readFileSync } from 'node:fs'
 import { messageOf } from '../base/errors.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import type { ConfigProblem } from './config-error.ts'
 import {
   CONFIG_VARIABLE,
@@ -43,8 +43,7 @@ export function addConverted(tree: ConfigTree, { root, places, problems }: Conve
 export function addFile(tree: ConfigTree, path: string): void {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
-    if (text.length > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
+    text = readRegularFile(path, MAX_FILE_BYTES).text
   } catch (error) {
     tree.report([], `cannot be read: ${messageOf(error)}`, path)
     return

@@ -1,8 +1,9 @@
 // A keyring from a file that nobody but root, this process and its groups can read.
 
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import { type Keyring, parseKeyring } from './keyring.ts'
 
 /** `private`: `whyNotPrivate` has nothing against the file. `any`: whoever may read it, it is taken. */
@@ -17,8 +18,6 @@ const OTHER_BITS = 0o007
 const ROOT = 0
 /** 64 keys with comments stay far below. */
 const MAX_FILE_BYTES = 65_536
-/** A FIFO without a writer, or a terminal, must hold nobody up; a regular file is read as ever. */
-const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
 
 /** Whom the kernel takes this process for. */
 export interface ProcessOwner {
@@ -33,23 +32,18 @@ export function loadKeyring(
   mode: KeysFileMode = 'private',
   owner = ownerOfProcess(),
 ): Keyring {
-  let descriptor: number | undefined
   try {
-    descriptor = openSync(path, OPEN_FLAGS)
-    // Asked of the open file, so that it cannot be exchanged between the question and the reading.
-    const status = fstatSync(descriptor)
-    if (!status.isFile()) throw new Error('not a regular file')
-    const reason = mode === 'any' ? undefined : whyNotPrivate(status, owner)
-    if (reason !== undefined) throw new Error(`${reason}, or ${OVERRIDE}`)
-    return parseKeyring(readText(descriptor), { writtenWallMs: status.mtimeMs })
+    const { text, status } = readRegularFile(path, MAX_FILE_BYTES, (status) => {
+      const reason = mode === 'any' ? undefined : whyNotPrivate(status, owner)
+      if (reason !== undefined) throw new Error(`${reason}, or ${OVERRIDE}`)
+    })
+    return parseKeyring(text, { writtenWallMs: status.mtimeMs })
   } catch (error) {
     if (codeOf(error) === 'ENOENT') throw new TlscachedError('ERR_NO_KEYS', missing(hideKeys(path)))
     const message = `${path}: ${messageOf(error)}`
     // A key in the place of its file's path would be in the cause, too.
     const isPath = hideKeys(path) === path
     throw new TlscachedError('ERR_KEYRING', message, isPath ? { cause: error } : {})
-  } finally {
-    if (descriptor !== undefined) closeSync(descriptor)
   }
 }
 
@@ -80,16 +74,4 @@ export function whyNotPrivate(
 function ownerOfProcess(): ProcessOwner {
   const { geteuid, getegid, getgroups } = process
   return { uid: geteuid?.() ?? ROOT, groups: [getegid?.() ?? ROOT, ...(getgroups?.() ?? [])] }
-}
-
-/** Never more than the largest file, also of one that grows meanwhile, or whose size is not known, as in /proc. */
-function readText(descriptor: number): string {
-  const bytes = Buffer.alloc(MAX_FILE_BYTES + 1)
-  let length = 0
-  for (;;) {
-    const read = readSync(descriptor, bytes, length, bytes.length - length, null)
-    length += read
-    if (length > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`)
-    if (read === 0) return bytes.toString('utf8', 0, length)
-  }
 }

@@ -17,13 +17,18 @@ export class ByteBudget {
     this.#refilledMs = clock.monotonicMs()
   }
 
-  /** Whether there is room for so many bytes; they are taken from the budget then. */
-  take(bytes: number): boolean {
+  /** Whether there is room for so many bytes now. */
+  has(bytes: number): boolean {
     const nowMs = this.#clock.monotonicMs()
     const refill = ((nowMs - this.#refilledMs) * this.#bytesPerSec) / 1000
     this.#bytes = Math.min(this.#burstBytes, this.#bytes + refill)
     this.#refilledMs = nowMs
-    if (bytes > this.#bytes) return false
+    return bytes <= this.#bytes
+  }
+
+  /** Takes so many bytes from the budget, if there is room for them. */
+  take(bytes: number): boolean {
+    if (!this.has(bytes)) return false
     this.#bytes -= bytes
     return true
   }

@@ -24,9 +24,10 @@ import type { PeerAddresses } from './peer-addresses.ts'
 import { Reassembly } from './reassembly.ts'
 import type { RepairAnswerer } from './repair-answerer.ts'
 import type { RepairAsker } from './repair-asker.ts'
-import { openFrom, type Sender } from './sender.ts'
+import type { Sender } from './sender.ts'
 import type { SenderTable } from './sender-table.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
+import { StrangerBudget } from './stranger-budget.ts'
 
 /** Foreign traffic comes by the thousand; a line a minute says as much. */
 const FOREIGN_LOG_PERIOD_MS = 60_000
@@ -58,12 +59,16 @@ export class Inbox {
   readonly #pieces: Reassembly
   readonly #foreignLog: LogLimiter
   readonly #versionLog: LogLimiter
+  readonly #strangers: StrangerBudget
+  readonly #isDestination: (from: HostAddress) => boolean
   readonly #ownKey: string
   #keyring: Keyring
 
   constructor(options: InboxOptions) {
     this.#options = options
     this.#keyring = options.keyring
+    this.#strangers = new StrangerBudget(options.clock)
+    this.#isDestination = (from) => options.addresses.kindOf(from) !== undefined
     this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
     this.#pieces = new Reassembly((pieces) => this.#drop('queue_full', pieces), true)
@@ -118,10 +123,11 @@ export class Inbox {
   #authenticate(datagram: Buffer, header: Header, from: HostAddress): DropReason | undefined {
     const { senders, clock, greeter, addresses } = this.#options
     const known = senders.get(header)
-    const message = openFrom(known, datagram, header, this.#keyring)
-    if (message === undefined) {
-      this.#logForeign(header, from)
-      return 'unauthenticated'
+    const arrived = { datagram, header, from, sender: known }
+    const message = this.#strangers.open(arrived, this.#keyring, this.#isDestination)
+    if (typeof message === 'string') {
+      if (message === 'unauthenticated') this.#logForeign(header, from)
+      return message
     }
     const { sequence } = header
     const sender = known ?? senders.add(header, from, clock.monotonicMs())

@@ -5,7 +5,8 @@
  * `unauthenticated`: no key of the ring opens it. `replay`: was here before. `stale`: older than the proof
  * that its sender is alive, or answers no challenge. `unsubscribed`: its sender proved nothing, or not
  * lately. `unexpected`: of a kind that nobody sends to a repeater. `full`: one subscriber too many.
- * `queue_full`: no room to send, or to answer.
+ * `queue_full`: no room to send, or to answer. `throttled`: of an unknown sender, after too much came from its host that
+ * no key opens; it was not tried.
  */
 export const REPEATER_DROP_REASONS = [
   'malformed',
@@ -16,6 +17,7 @@ export const REPEATER_DROP_REASONS = [
   'unexpected',
   'full',
   'queue_full',
+  'throttled',
 ] as const
 export type RepeaterDropReason = (typeof REPEATER_DROP_REASONS)[number]
 
@@ -42,6 +44,7 @@ export function createRepeaterStats(): RepeaterStats {
       unexpected: 0,
       full: 0,
       queue_full: 0,
+      throttled: 0,
     },
   }
 }

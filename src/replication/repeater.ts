@@ -18,8 +18,9 @@ import {
   type RepeaterDropReason,
   type RepeaterStats,
 } from './repeater-stats.ts'
-import { openFrom, type Sender } from './sender.ts'
+import type { Sender } from './sender.ts'
 import { SenderTable } from './sender-table.ts'
+import { StrangerBudget } from './stranger-budget.ts'
 import { Subscribers, type Subscription } from './subscribers.ts'
 import type { Transport } from './transport.ts'
 
@@ -43,6 +44,7 @@ export class Repeater {
   readonly #sealer: Sealer
   readonly #greeter: Greeter
   readonly #faultLog: LogLimiter
+  readonly #strangers: StrangerBudget
   #keyring: Keyring
   #isStarted = false
 
@@ -50,6 +52,7 @@ export class Repeater {
     const { transport, identity, keyring, clock, random } = options
     this.#options = options
     this.#keyring = keyring
+    this.#strangers = new StrangerBudget(clock)
     this.#faultLog = new LogLimiter(clock, FAULT_LOG_PERIOD_MS)
     this.#senders = new SenderTable((sender) => this.#end(sender, 'forgotten'))
     this.#sealer = new Sealer(identity, keyring)
@@ -126,13 +129,15 @@ export class Repeater {
   ): RepeaterDropReason | undefined {
     const { clock } = this.#options
     const known = this.#senders.get(header)
-    const message = openFrom(known, datagram, header, this.#keyring)
-    if (message === undefined) {
-      this.#logFault(
-        { from: formatAddress(from) },
-        'repeater: dropped a datagram that no key opens',
-      )
-      return 'unauthenticated'
+    const arrived = { datagram, header, from, sender: known }
+    // It looks for nobody: nodes come to it.
+    const message = this.#strangers.open(arrived, this.#keyring, () => false)
+    if (typeof message === 'string') {
+      if (message === 'unauthenticated') {
+        const text = 'repeater: dropped a datagram that no key opens'
+        this.#logFault({ from: formatAddress(from) }, text)
+      }
+      return message
     }
     if (header.channel === 'changes') {
       if (known === undefined || !this.#subscribers.has(known)) return 'unsubscribed'

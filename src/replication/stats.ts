@@ -8,7 +8,8 @@ import { DurationHistogram } from '../base/histogram.ts'
  * proof that its sender is alive. `queue_full`: a bounded queue had no room, here or in the kernel.
  * `too_large`: does not fit what a datagram or a fragmented message may be. `version`: a greeting of a node whose
  * version of the protocol is below `replication.minimum_version`. `own`: this boot sent it; it comes back where a
- * listed address leads to this node itself, and when somebody recorded it.
+ * listed address leads to this node itself, and when somebody recorded it. `throttled`: of an unknown sender, after too
+ * much came from its host that no key opens; it was not tried.
  */
 export const DROP_REASONS = [
   'malformed',
@@ -19,6 +20,7 @@ export const DROP_REASONS = [
   'too_large',
   'version',
   'own',
+  'throttled',
 ] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
@@ -57,6 +59,7 @@ export function createReplicationStats(): ReplicationStats {
       too_large: 0,
       version: 0,
       own: 0,
+      throttled: 0,
     },
     duplicates: 0,
     lost: 0,

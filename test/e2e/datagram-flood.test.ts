@@ -131,7 +131,8 @@ async function readDrops(node: NodeProcess): Promise<Drops> {
 }
 
 function unauthenticatedOf(drops: Drops): number {
-  return drops.byReason.get('unauthenticated') ?? 0
+  const { byReason } = drops
+  return (byReason.get('unauthenticated') ?? 0) + (byReason.get('throttled') ?? 0)
 }
 
 async function readMemory(node: NodeProcess): Promise<number> {

@@ -122,11 +122,6 @@ const REFUSED: readonly [name: string, args: readonly string[], message: RegExp]
   ['two files', ['serve', '--uwsgi', UNICAST, '/other.yaml'], /takes the place of a configuration/],
   ['a file that is not there', ['convert', '/no/such.ini'], /\/no\/such\.ini cannot be read/],
   ['a wire that is none', ['serve', '--uwsgi', UNICAST, '--wire', 'carp'], /--wire/],
-  [
-    'keys that are not there',
-    ['serve', '--uwsgi', MULTICAST, '--keys-file', '/no/keys'],
-    /\/no\/keys/,
-  ],
 ]
 
 for (const [name, args, message] of REFUSED) {
@@ -136,6 +131,12 @@ for (const [name, args, message] of REFUSED) {
     assert.match(stderr, message)
   })
 }
+
+test('keys that are not there yet: exit code 1, so that a service manager starts it again', async () => {
+  const { code, stderr } = await runCli(['serve', '--uwsgi', MULTICAST, '--keys-file', '/no/keys'])
+  assert.equal(code, 1)
+  assert.match(stderr, /there is no \/no\/keys; make it with "tlscached keygen --out \/no\/keys"/)
+})
 
 test('a terminator that cannot run ends the node, and leaves no socket behind', async () => {
   const [port = 0] = await freePorts(1)

@@ -10,6 +10,7 @@
 //   4 bytes  TAKEN    bytes whose lines are written or dropped, modulo 2^32; only the thread changes it
 //   4 bytes  DROPPED  lines dropped
 //   4 bytes  PAUSE    always 0, to wait on
+//   4 bytes  READY    1 from when the thread runs
 //   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line
 
 import { SHARE_ENV, Worker } from 'node:worker_threads'
@@ -23,11 +24,15 @@ export const STANDARD_ERROR = 2
 export const QUEUE_BYTES = 1 << 20
 /** Longest wait at the end of the process for lines that are not written yet. */
 export const FLUSH_TIMEOUT_MS = 1000
+/** Longest wait for a thread that does not run yet: a busy machine must not lose why a process could not start. */
+const START_TIMEOUT_MS = 10_000
 
 const WRITTEN = 0
 const TAKEN = 1
 const DROPPED = 2
-const COUNTS = 4
+const PAUSE = 3
+const READY = 4
+const COUNTS = 5
 const COUNTS_BYTES = COUNTS * Int32Array.BYTES_PER_ELEMENT
 const RECORD_HEADER_BYTES = 5
 
@@ -41,6 +46,8 @@ const { writeSync } = require('node:fs')
 const counts = new Int32Array(workerData, 0, ${COUNTS})
 const ring = new Uint8Array(workerData, ${COUNTS_BYTES})
 const torn = new Set()
+Atomics.store(counts, ${READY}, 1)
+Atomics.notify(counts, ${READY})
 for (;;) {
   const taken = counts[${TAKEN}]
   const written = Atomics.load(counts, ${WRITTEN})
@@ -78,7 +85,7 @@ function write(descriptor, line) {
         if (done > 0) torn.add(descriptor)
         throw error
       }
-      Atomics.wait(counts, 3, 0, 20)
+      Atomics.wait(counts, ${PAUSE}, 0, 20)
     }
   }
   torn.delete(descriptor)
@@ -152,8 +159,11 @@ export class OutputThread {
     Atomics.notify(this.#counts, WRITTEN)
   }
 
-  /** Waits until all lines are written or dropped; false when that takes longer. */
+  /** Waits until all lines are written or dropped; false when that takes longer than `timeoutMs` of a running thread. */
   flush(timeoutMs: number): boolean {
+    if (this.#isRunning && this.#counts[TAKEN] !== this.#counts[WRITTEN]) {
+      Atomics.wait(this.#counts, READY, 0, START_TIMEOUT_MS)
+    }
     const endMs = systemClock.monotonicMs() + timeoutMs
     while (this.#isRunning) {
       const taken = Atomics.load(this.#counts, TAKEN)

@@ -58,6 +58,11 @@ export class Discovery {
   readonly #resolved = new Map<string, readonly string[]>()
   /** Last known names and ports by service. */
   readonly #services = new Map<string, readonly HostAddress[]>()
+  /**
+   * Questions without an answer yet, at most one for each name: a name server that is silent for longer than the period
+   * gathers no questions in libuv's pool, which answers two of them at a time.
+   */
+  readonly #asked = new Map<string, Promise<void>>()
   readonly #failureLogs = new Map<string, LogLimiter>()
   #peers: readonly PeerSource[]
   #timer: Timer | undefined
@@ -114,17 +119,29 @@ export class Discovery {
     resolve: (name: string) => Promise<readonly Answer[]>,
   ): Promise<void> {
     await Promise.all(
-      [...names].map(async (name) => {
-        try {
-          const answers = await resolve(name)
-          // An empty answer is a name server's failure more often than the end of every peer.
-          if (answers.length === 0) throw new Error('no address')
-          known.set(name, answers.slice(0, MAX_ANSWERS))
-        } catch (error) {
-          this.#logFailure(name, error)
-        }
+      [...names].map((name) => {
+        const asked = this.#asked.get(name)
+        if (asked !== undefined) return asked
+        const answered = this.#resolve(name, known, resolve)
+        this.#asked.set(name, answered)
+        return answered.finally(() => this.#asked.delete(name))
       }),
     )
+  }
+
+  async #resolve<Answer>(
+    name: string,
+    known: Map<string, readonly Answer[]>,
+    resolve: (name: string) => Promise<readonly Answer[]>,
+  ): Promise<void> {
+    try {
+      const answers = await resolve(name)
+      // An empty answer is a name server's failure more often than the end of every peer.
+      if (answers.length === 0) throw new Error('no address')
+      known.set(name, answers.slice(0, MAX_ANSWERS))
+    } catch (error) {
+      this.#logFailure(name, error)
+    }
   }
 
   #serviceNames(): Set<string> {

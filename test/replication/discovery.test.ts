@@ -318,3 +318,38 @@ for (const [name, listen, peers, hasKeys, isInsecure, isAllowed] of keyCases) {
     else assert.throws(check, { code: 'ERR_INSECURE', message: /keygen.*insecure: true/ })
   })
 }
+
+test('a name server that is silent for longer than a period gathers no questions', async () => {
+  const clock = new FakeClock()
+  const questions: string[] = []
+  const answers: ((addresses: readonly string[]) => void)[] = []
+  let announced: readonly HostAddress[] = []
+  const discovery = new Discovery({
+    peers: [NAME, { host: 'more.test', port: 7171 }],
+    resolver: (name) => {
+      questions.push(name)
+      return new Promise((resolve) => answers.push(resolve))
+    },
+    serviceResolver: async () => [],
+    isExcluded: () => false,
+    clock,
+    logger: silentLogger,
+    onChange: (addresses) => {
+      announced = addresses
+    },
+  })
+  const started = discovery.start()
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  for (let period = 0; period < 10; period += 1) {
+    clock.advance(RESOLVE_PERIOD_MS)
+    await turn()
+  }
+  assert.deepEqual(questions, ['nodes.test', 'more.test'])
+  for (const answer of answers.splice(0)) answer(['10.0.0.9'])
+  await started
+  assert.equal(announced.length, 1)
+  clock.advance(RESOLVE_PERIOD_MS)
+  await turn()
+  assert.equal(questions.length, 4)
+  discovery.stop()
+})

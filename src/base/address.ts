@@ -24,7 +24,7 @@ multicast.addSubnet('224.0.0.0', 4, 'ipv4')
 multicast.addSubnet('ff00::', 8, 'ipv6')
 
 /** Longest path of a Unix socket on Linux, sun_path without its closing zero (unix(7)). */
-const MAX_UNIX_PATH_BYTES = 107
+export const MAX_UNIX_PATH_BYTES = 107
 
 /** Parses `host:port`, `[v6]:port` or `unix:/path`. Port 0 asks the kernel for one. Throws ERR_ADDRESS. */
 export function parseAddress(text: string): Address {

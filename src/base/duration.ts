@@ -15,6 +15,11 @@ const SIZE_BYTES: Record<string, number> = {
   GiB: 1024 ** 3,
 }
 
+/** Matches text with a unit of time, for a schema that others read; whether it is within bounds is not said. */
+export const DURATION_PATTERN = patternOf(DURATION_MS)
+/** Matches text with or without a unit of size, likewise. */
+export const SIZE_PATTERN = patternOf(SIZE_BYTES)
+
 /** `250ms`, `300s`, `5m`, `12h`, `7d` in milliseconds; undefined when it is none. The unit is never left out. */
 export function parseDurationMs(text: string): number | undefined {
   return parseWithUnit(text, DURATION_MS)
@@ -31,6 +36,10 @@ export function formatDurationMs(durationMs: number): string {
     if (durationMs !== 0 && durationMs % unitMs === 0) return `${durationMs / unitMs}${unit}`
   }
   return `${durationMs}ms`
+}
+
+function patternOf(units: Record<string, number>): string {
+  return `[0-9]{1,12}(?:${Object.keys(units).join('|')})`
 }
 
 function parseWithUnit(text: string, units: Record<string, number>): number | undefined {

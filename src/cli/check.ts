@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { TlscachedError } from '../base/errors.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { ConfigError, type ConfigProblem, formatProblem } from '../node/config-error.ts'
+import { configJsonSchema } from '../node/config-json-schema.ts'
 import { formatReference } from '../node/config-reference.ts'
 import { findWarnings } from '../node/config-warnings.ts'
 import { keyringOf } from '../node/keys.ts'
@@ -13,6 +14,7 @@ import { INVALID } from './exit-codes.ts'
 interface CheckOptions {
   readonly json?: boolean
   readonly reference?: boolean
+  readonly schema?: boolean
 }
 
 export function checkCommand(): Command {
@@ -20,12 +22,17 @@ export function checkCommand(): Command {
     .description('Check a configuration as serve would read it, keys included.')
     .option('--json', 'print {"ok":..,"problems":[..],"warnings":[..]}')
     .option('--reference', 'print the reference of all settings instead, as a Markdown table')
+    .option('--schema', 'print the JSON Schema of the file instead, for editors')
   return addConfigOptions(command).action(check)
 }
 
 function check(file: string | undefined, options: CheckOptions, command: Command): void {
   if (options.reference) {
     console.log(formatReference())
+    return
+  }
+  if (options.schema) {
+    console.log(JSON.stringify(configJsonSchema(), null, 2))
     return
   }
   const path = configPath(file, command)

@@ -1,17 +1,55 @@
 // The forms that values of settings have: text, numbers with bounds, sizes, durations, addresses, keys.
 
 import { z } from 'zod'
-import { parseAddress, parseHostAddress } from '../base/address.ts'
+import { MAX_UNIX_PATH_BYTES, parseAddress, parseHostAddress } from '../base/address.ts'
 import { parseHex } from '../base/bytes.ts'
-import { formatDurationMs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import {
+  DURATION_PATTERN,
+  formatDurationMs,
+  parseDurationMs,
+  parseSizeBytes,
+  SIZE_PATTERN,
+} from '../base/duration.ts'
 import { messageOf } from '../base/errors.ts'
-import { parsePeerSource } from '../replication/peer-source.ts'
-import { toContext } from '../session/context.ts'
+import {
+  MAX_SERVICE_NAME_BYTES,
+  parsePeerSource,
+  SERVICE_NAME_PATTERN,
+  SERVICE_SCHEME,
+} from '../replication/peer-source.ts'
+import { MAX_CONTEXT_BYTES, toContext } from '../session/context.ts'
 import { Keyring, parseKey } from '../wire/keyring.ts'
 
 /** Written in place of an address, where a frontend that is on by default shall be off. */
 export const NONE = 'none'
 const HEX_PREFIX = 'hex:'
+
+type JsonSchema = z.core.JSONSchema.BaseSchema
+
+/**
+ * What a JSON Schema can say of the forms that a function reads here. It refuses nothing that the function takes, and what
+ * it cannot see, as whether 8d is within the bounds of a duration, it takes.
+ */
+export const writtenForms = z.registry<JsonSchema>()
+
+const PORT = '(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
+const HOST_ADDRESS: JsonSchema = {
+  pattern: `^(?:\\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z.:-]+)?\\]|[^:[\\]]+):${PORT}$`,
+}
+const UNIX_PREFIX = 'unix:'
+const ADDRESSES: readonly JsonSchema[] = [
+  { ...HOST_ADDRESS, not: { pattern: `^${UNIX_PREFIX}` } },
+  { pattern: `^${UNIX_PREFIX}/`, maxLength: UNIX_PREFIX.length + MAX_UNIX_PATH_BYTES },
+]
+const PEER_ADDRESS: JsonSchema = { ...HOST_ADDRESS, not: { pattern: ':0+$' } }
+const SERVICE: JsonSchema = {
+  pattern: `^${SERVICE_SCHEME.replace('+', '\\+')}${SERVICE_NAME_PATTERN}$`,
+  maxLength: SERVICE_SCHEME.length + MAX_SERVICE_NAME_BYTES,
+}
+/** No bytes or no time, in any unit. */
+const NOTHING: JsonSchema = { pattern: '^0+(?:[A-Za-z]|$)' }
+/** 32 bytes: the last digit carries four bits of them and two zeros. */
+const KEY: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$' }
 
 export function text() {
   return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
@@ -48,90 +86,139 @@ export function integer(min: number, max: number) {
 /** A number of bytes, or text such as `4KiB`. */
 export function size(min: number, max: number) {
   const error = `must be a size, ${min}..${max} bytes (as in 4096 or 4KiB)`
-  return z.union([z.number(), z.string()], { error }).transform((value, context) => {
+  const read = (value: number | string) => {
     const bytes = typeof value === 'number' ? value : parseSizeBytes(value)
-    if (bytes !== undefined && Number.isInteger(bytes) && bytes >= min && bytes <= max) return bytes
-    context.addIssue({ code: 'custom', message: error })
-    return z.NEVER
-  })
+    const isWithin = bytes !== undefined && bytes >= min && bytes <= max
+    return isWithin && Number.isInteger(bytes) ? bytes : undefined
+  }
+  return z
+    .union([z.number(), z.string()], { error })
+    .transform((value, context) => {
+      const bytes = read(value)
+      if (bytes !== undefined) return bytes
+      context.addIssue({ code: 'custom', message: error })
+      return z.NEVER
+    })
+    .register(writtenForms, {
+      anyOf: [
+        { type: 'integer', minimum: min, maximum: max },
+        { type: 'string', pattern: `^${SIZE_PATTERN}$`, not: NOTHING },
+      ],
+      examples: [64, 4096, '4KiB', '64MiB'].filter((value) => read(value) !== undefined),
+    })
 }
 
 export function duration(maxMs: number) {
   const error = `must be a duration, 1ms..${formatDurationMs(maxMs)} (as in 250ms, 300s, 5m, 12h)`
-  return z.string({ error }).transform((value, context) => {
-    const durationMs = parseDurationMs(value)
-    if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
-    context.addIssue({ code: 'custom', message: error })
-    return z.NEVER
-  })
+  return z
+    .string({ error })
+    .transform((value, context) => {
+      const durationMs = parseDurationMs(value)
+      if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
+      context.addIssue({ code: 'custom', message: error })
+      return z.NEVER
+    })
+    .register(writtenForms, {
+      pattern: `^${DURATION_PATTERN}$`,
+      not: NOTHING,
+      examples: ['250ms', '30s', formatDurationMs(maxMs)],
+    })
 }
 
 /** A duration within these bounds, or 0 for off. */
 export function durationOrOff(minMs: number, maxMs: number) {
   const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
   const error = `must be 0 (off) or a duration, ${bounds} (as in 2s)`
-  return z.union([z.number(), z.string()], { error }).transform((value, context) => {
-    const durationMs = value === 0 || value === '0' ? 0 : parseDurationMs(String(value))
-    const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
-    if (isWithin || durationMs === 0) return durationMs
-    context.addIssue({ code: 'custom', message: error })
-    return z.NEVER
-  })
+  return z
+    .union([z.number(), z.string()], { error })
+    .transform((value, context) => {
+      const durationMs = value === 0 || value === '0' ? 0 : parseDurationMs(String(value))
+      const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
+      if (isWithin || durationMs === 0) return durationMs
+      context.addIssue({ code: 'custom', message: error })
+      return z.NEVER
+    })
+    .register(writtenForms, {
+      anyOf: [{ const: 0 }, { type: 'string', pattern: `^(?:0|${DURATION_PATTERN})$` }],
+      examples: [0, formatDurationMs(minMs), formatDurationMs(maxMs)],
+    })
 }
 
 /** Text that `parse` accepts; the message of what it throws is the problem that is reported. */
-export function parsed<Value>(parse: (value: string) => Value) {
-  return text().transform((value, context): Value => {
-    try {
-      return parse(value)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: messageOf(error) })
-      return z.NEVER
-    }
-  })
+function parsed<Value>(form: JsonSchema, parse: (value: string) => Value) {
+  return text()
+    .transform((value, context): Value => {
+      try {
+        return parse(value)
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) })
+        return z.NEVER
+      }
+    })
+    .register(writtenForms, form)
 }
 
 export function context() {
-  return parsed((value) =>
-    toContext(value.startsWith(HEX_PREFIX) ? parseHex(value.slice(HEX_PREFIX.length)) : value),
+  const hex = `^${HEX_PREFIX}(?:[0-9A-Fa-f]{2}){0,${MAX_CONTEXT_BYTES}}$`
+  const plain = { maxLength: MAX_CONTEXT_BYTES, not: { pattern: `^${HEX_PREFIX}` } }
+  return parsed(
+    { anyOf: [{ pattern: hex }, plain], examples: ['shop.example', `${HEX_PREFIX}00a1`] },
+    (value) =>
+      toContext(value.startsWith(HEX_PREFIX) ? parseHex(value.slice(HEX_PREFIX.length)) : value),
   )
 }
 
 export function hostAddress() {
-  return parsed(parseHostAddress)
+  return parsed({ ...HOST_ADDRESS, examples: ['127.0.0.1:7171', '[::1]:7171'] }, parseHostAddress)
+}
+
+export function address() {
+  return parsed(
+    { anyOf: [...ADDRESSES], examples: ['127.0.0.1:5001', 'unix:/run/tlscached/stats.sock'] },
+    parseAddress,
+  )
 }
 
 /** One address with a port; other programs cannot be looked up by the name of a service. */
 export function peerAddress() {
-  return parsed((value) => {
-    const address = parseHostAddress(value)
-    if (address.port === 0) throw new Error(`"${value}" is a peer without a port`)
-    return address
+  return parsed({ ...PEER_ADDRESS, examples: ['127.0.0.1:7272'] }, (value) => {
+    const peer = parseHostAddress(value)
+    if (peer.port === 0) throw new Error(`"${value}" is a peer without a port`)
+    return peer
   })
 }
 
 export function peerSource() {
-  return parsed(parsePeerSource)
+  const examples = ['10.0.0.2:7171', `${SERVICE_SCHEME}_tlscached._udp.example.com`]
+  return parsed({ anyOf: [PEER_ADDRESS, SERVICE], examples }, parsePeerSource)
 }
 
 export function frontendAddress() {
-  return parsed((value) => (value === NONE ? NONE : parseAddress(value)))
+  return parsed(
+    {
+      anyOf: [...ADDRESSES, { const: NONE }],
+      examples: ['127.0.0.1:5080', 'unix:/run/tlscached/frontend.sock', NONE],
+    },
+    (value) => (value === NONE ? NONE : parseAddress(value)),
+  )
 }
 
 /** A list of keys in base64; a problem never repeats what was written. */
 export function keyring() {
-  return list(z.string({ error: 'must be a key in base64' }), 1, 64).transform((lines, context) => {
-    const keys = lines.map(parseKey)
-    for (const [index, key] of keys.entries()) {
-      if (key !== undefined) continue
-      const message = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
-      context.addIssue({ code: 'custom', message, path: [index] })
-    }
-    try {
-      if (!keys.includes(undefined)) return new Keyring(keys.filter((key) => key !== undefined))
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: messageOf(error) })
-    }
-    return z.NEVER
-  })
+  return list(z.string({ error: 'must be a key in base64' }), 1, 64)
+    .transform((lines, context) => {
+      const keys = lines.map(parseKey)
+      for (const [index, key] of keys.entries()) {
+        if (key !== undefined) continue
+        const message = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
+        context.addIssue({ code: 'custom', message, path: [index] })
+      }
+      try {
+        if (!keys.includes(undefined)) return new Keyring(keys.filter((key) => key !== undefined))
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) })
+      }
+      return z.NEVER
+    })
+    .register(writtenForms, { items: KEY, uniqueItems: true })
 }

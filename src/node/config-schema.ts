@@ -1,7 +1,7 @@
 // The configuration as people write it: keys, forms, bounds and defaults of every setting.
 
 import { z } from 'zod'
-import { isMulticast, parseAddress, parseHostAddress } from '../base/address.ts'
+import { isMulticast, parseHostAddress } from '../base/address.ts'
 import { formatDurationMs } from '../base/duration.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
 import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
@@ -21,6 +21,7 @@ import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
 import { KEYS_FILE_MODES } from '../wire/keyring-file.ts'
 import { PROTOCOL_VERSION } from '../wire/message.ts'
 import {
+  address,
   context,
   duration,
   durationOrOff,
@@ -32,11 +33,11 @@ import {
   keyring,
   list,
   oneOf,
-  parsed,
   peerAddress,
   peerSource,
   size,
   text,
+  writtenForms,
 } from './config-forms.ts'
 
 /** What the reference and the command line need to know of a setting beside its schema. */
@@ -66,7 +67,7 @@ const MAX_DIGEST_INTERVAL_MS = 86_400_000
 
 const cache = z.strictObject({
   name: text()
-    .refine((name) => CACHE_NAME_PATTERN.test(name), {
+    .regex(CACHE_NAME_PATTERN, {
       error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
     })
     .register(notes, { description: 'name of the cache', form: 'text' }),
@@ -226,6 +227,7 @@ export const configSchema = z.strictObject({
         .refine((name) => Buffer.byteLength(name) <= MAX_NODE_NAME_BYTES, {
           error: `must have at most ${MAX_NODE_NAME_BYTES} bytes`,
         })
+        .register(writtenForms, { maxLength: MAX_NODE_NAME_BYTES })
         .optional()
         .register(notes, {
           description: 'name of this node, different on every node',
@@ -261,12 +263,12 @@ export const configSchema = z.strictObject({
         form: 'host:port or unix:/path',
         fallback: 'none',
       }),
-      sessiond: parsed(parseHostAddress).optional().register(notes, {
+      sessiond: hostAddress().optional().register(notes, {
         description: 'the UDP protocol of stunnel (`sessiond =` there)',
         form: 'host:port',
         fallback: 'none',
       }),
-      stats: parsed(parseAddress).optional().register(notes, {
+      stats: address().optional().register(notes, {
         description: 'one JSON document per connection, the fields of uWSGI first; no sessions',
         form: 'host:port or unix:/path',
         fallback: 'none',

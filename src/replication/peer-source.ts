@@ -11,10 +11,12 @@ export interface ServiceName {
 
 export type PeerSource = HostAddress | ServiceName
 
-const SERVICE_SCHEME = 'dns+srv://'
-const MAX_NAME_BYTES = 253
-const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?'
-const NAME_PATTERN = new RegExp(`^${LABEL}(?:\\.${LABEL})*\\.?$`, 'i')
+export const SERVICE_SCHEME = 'dns+srv://'
+export const MAX_SERVICE_NAME_BYTES = 253
+const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
+/** Matches the name of a service, as a part of an expression. */
+export const SERVICE_NAME_PATTERN = `${LABEL}(?:\\.${LABEL})*\\.?`
+const WHOLE_SERVICE_NAME = new RegExp(`^${SERVICE_NAME_PATTERN}$`)
 
 /** Parses `host:port`, `[v6]:port` or `dns+srv://name`. Throws ERR_ADDRESS. */
 export function parsePeerSource(text: string): PeerSource {
@@ -26,7 +28,7 @@ export function parsePeerSource(text: string): PeerSource {
     return address
   }
   const service = text.slice(SERVICE_SCHEME.length)
-  if (service.length > MAX_NAME_BYTES || !NAME_PATTERN.test(service)) {
+  if (service.length > MAX_SERVICE_NAME_BYTES || !WHOLE_SERVICE_NAME.test(service)) {
     const form = `${SERVICE_SCHEME}name, as in ${SERVICE_SCHEME}_tlscached._udp.example.com`
     throw new TlscachedError('ERR_ADDRESS', `"${text}" is not ${form}`)
   }

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -74,6 +74,12 @@ function newProject(name: string): string {
 async function checkInstalled(project: string): Promise<void> {
   const command = spawnSync('npx', ['--no-install', 'tlscached', '--version'], { cwd: project })
   assert.deepEqual([String(command.stdout), String(command.stderr)], [`${readVersion()}\n`, ''])
+
+  const schema = readFileSync(
+    join(project, 'node_modules/tlscached/dist/config.schema.json'),
+    'utf8',
+  )
+  assert.match(schema, /^\{\n {2}"title": "Configuration of tlscached",/)
 
   writeFileSync(join(project, 'consumer.ts'), CONSUMER)
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(CONSUMER_TSCONFIG))

@@ -20,8 +20,8 @@ export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly co
   key_mismatch: { status: 422, code: 'ERR_KEY_MISMATCH' },
 }
 
-/** Errors thrown on the way; what is not here is the caller's fault, 400. */
-const STATUS_OF: Partial<Record<ErrorCode, number>> = {
+/** HTTP status of each error code that a handler may throw; a code that is not listed here is the caller's mistake, 400. */
+export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   ERR_MISS: 404,
   ERR_CACHE: 404,
   ERR_NOT_FOUND: 404,

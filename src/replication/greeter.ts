@@ -9,7 +9,6 @@ import {
   encodeGreeting,
   GREETING_BYTES,
   type GreetingMessage,
-  greetingRoomFor,
   PROTOCOL_VERSION,
   type Role,
 } from '../wire/message.ts'
@@ -23,6 +22,8 @@ import type { Transport } from './transport.ts'
 
 /** Only a datagram at least this long may provoke a greeting: nobody gets back more than was sent. */
 export const GREETING_DATAGRAM_BYTES = GREETING_BYTES + SEAL_OVERHEAD_BYTES
+/** What a greeting has for its node name and caches: all but the other fields, the nonce and the shortest padding. */
+const CACHES_BYTES = GREETING_BYTES - 84 - 131
 /** How often an address is greeted where nobody answers, and an unverified sender challenged. */
 export const GREETING_PERIOD_MS = 1000
 /** How often an address is greeted where somebody answered the last greeting. */
@@ -183,7 +184,7 @@ export class Greeter {
     const { nodeName, sealer, transport, clock, stats, limits } = this.#options
     const syncPort = this.#options.syncPort()
     const role = this.#options.roleTo(to)
-    const message = encodeGreeting({
+    const greeting = {
       challenge,
       answer,
       changesSequence: sealer.lastSequence('changes'),
@@ -192,8 +193,10 @@ export class Greeter {
       ...(syncPort === 0 ? {} : { syncPort }),
       ...(role === undefined ? {} : { role }),
       version: PROTOCOL_VERSION,
-      ...limits?.tell(greetingRoomFor(nodeName)),
-    })
+      ...limits?.tell(Math.max(0, CACHES_BYTES - Buffer.byteLength(nodeName))),
+    }
+    // In whatever form, a greeting is a datagram of one size.
+    const message = encodeGreeting(greeting, GREETING_DATAGRAM_BYTES - sealer.overheadBytes)
     if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1
   }

@@ -134,7 +134,7 @@ export class Inbox {
     if (header.channel === 'control') return this.#receiveControl(sender, sequence, message, from)
     if (sender.isVerified) {
       const reason = this.#admit(sender, sequence, message, from)
-      sender.prepareFor(header.keyId)
+      sender.prepareFor(header)
       return reason
     }
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))

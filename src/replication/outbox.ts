@@ -4,7 +4,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Change } from '../store/change.ts'
 import { ChangeBatch } from '../wire/change-batch.ts'
-import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
 import { encodeFragment, FRAGMENT_OVERHEAD_BYTES, MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import type { Heartbeat } from './heartbeat.ts'
@@ -38,7 +37,7 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options
-    this.#maxMessageBytes = options.maxDatagramBytes - SEAL_OVERHEAD_BYTES
+    this.#maxMessageBytes = options.maxDatagramBytes - options.sealer.overheadBytes
     this.#batch = new ChangeBatch(this.#maxMessageBytes, options.origin)
   }
 

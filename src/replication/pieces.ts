@@ -1,7 +1,6 @@
 // Sealed datagrams with changes in pieces, for a path that does not carry them whole and does not say so: a tunnel with
 // a small MTU behind a filter that drops the ICMP messages about it.
 
-import { SEAL_OVERHEAD_BYTES } from '../wire/datagram.ts'
 import { encodePiece, PIECE_OVERHEAD_BYTES } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import type { Sender } from './sender.ts'
@@ -36,7 +35,7 @@ export function sendWholeOrInPieces(
   if (pathBytes === undefined || datagram.length <= pathBytes) {
     return options.transport.send(datagram, to)
   }
-  const chunkBytes = pathBytes - SEAL_OVERHEAD_BYTES - PIECE_OVERHEAD_BYTES
+  const chunkBytes = pathBytes - options.sealer.overheadBytes - PIECE_OVERHEAD_BYTES
   const count = Math.ceil(datagram.length / chunkBytes)
   let isSent = true
   for (let index = 0; index < count; index += 1) {

@@ -116,7 +116,8 @@ export class Replicator {
       throw new RangeError(`maxDatagramBytes: ${MIN_DATAGRAM_BYTES}..${MAX_DATAGRAM_BYTES}`)
     }
     this.#options = options
-    this.#sealer = new Sealer(identity, options.keyring)
+    const form = (options.minimumVersion ?? 1) >= 2 ? 2 : 1
+    this.#sealer = new Sealer(identity, options.keyring, form)
     this.#senders = new SenderTable((sender) => this.#forget(sender))
     const log = new ResendLog(clock, options.resendLogBytes)
     const shared = {

@@ -1,7 +1,7 @@
 // One boot of another node, as far as we know it: keys, what arrived from it, whether it is alive.
 
 import { type HostAddress, isSameAddress } from '../base/address.ts'
-import type { Header } from '../wire/datagram.ts'
+import type { Form, Header } from '../wire/datagram.ts'
 import { type Boot, bootKeyOf, originOf } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import type { Role } from '../wire/message.ts'
@@ -69,7 +69,8 @@ export class Sender {
   #clockSamples: ClockSample[] = []
   #clockPeriodMs = Number.NEGATIVE_INFINITY
   #reportedLost = 0
-  readonly #openers = new Map<number, Opener>()
+  /** By key ID. */
+  readonly #openers: Record<Form, Map<number, Opener>> = { 1: new Map(), 2: new Map() }
 
   constructor(boot: Boot, from: HostAddress, nowMs: number) {
     this.senderId = Buffer.from(boot.senderId)
@@ -131,24 +132,27 @@ export class Sender {
   }
 
   /** Opens what it seals under this key of the ring; undefined when there is no such key. */
-  openerFor(keyId: number, keyring: Keyring): Opener | undefined {
-    const known = this.#openers.get(keyId)
+  openerFor({ keyId, form }: Header, keyring: Keyring): Opener | undefined {
+    const openers = this.#openers[form]
+    const known = openers.get(keyId)
     if (known !== undefined) return known
-    const key = keyring.senderKey(keyId, this.senderId, this.bootId)
+    const key = keyring.senderKey(keyId, this.senderId, this.bootId, form)
     if (key === undefined) return undefined
     const opener = new Opener(key)
-    this.#openers.set(keyId, opener)
+    openers.set(keyId, opener)
     return opener
   }
 
-  /** Makes ready to open the changes that come next, if they are sealed under the same key as these. */
-  prepareFor(keyId: number): void {
-    if (this.changes !== undefined) this.#openers.get(keyId)?.prepare(this.changes.highest + 1)
+  /** Makes ready to open the changes that come next, if they are sealed in form 1 and under the same key as these. */
+  prepareFor({ keyId, form }: Header): void {
+    if (this.changes === undefined || form !== 1) return
+    this.#openers[form].get(keyId)?.prepare(this.changes.highest + 1)
   }
 
   /** After a change of the keyring. */
   forgetKeys(): void {
-    this.#openers.clear()
+    this.#openers[1].clear()
+    this.#openers[2].clear()
   }
 
   /** Passes on what others send, and has nothing of its own. */
@@ -252,7 +256,7 @@ export function openFrom(
   header: Header,
   keyring: Keyring,
 ): Buffer | undefined {
-  if (known !== undefined) return known.openerFor(header.keyId, keyring)?.open(datagram, header)
-  const key = keyring.senderKey(header.keyId, header.senderId, header.bootId)
+  if (known !== undefined) return known.openerFor(header, keyring)?.open(datagram, header)
+  const key = keyring.senderKey(header.keyId, header.senderId, header.bootId, header.form)
   return key === undefined ? undefined : new Opener(key).open(datagram, header)
 }

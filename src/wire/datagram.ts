@@ -1,24 +1,28 @@
 // The sealed datagram: where each byte is.
 //
 //    0  'T' 'C'                magic
-//    2  version                1
+//    2  form                   1, or 2 with the nonce in the datagram
 //    3  channel                0 changes, 1 control
 //    4  key ID                 4 bytes, which key of the ring sealed it
 //    8  sender ID              8 bytes, from the node's name
 //   16  boot ID                8 bytes, random at every start
 //   24  sequence               8 bytes, big endian, 1..2^48-1, per sender, boot and channel
-//   32  ciphertext             AES-256-GCM of one Message; the 32 bytes before are associated data
+//   32  nonce                  12 bytes, in form 2 only
+//   ..  ciphertext             AES-256-GCM of one Message; the first 32 bytes are associated data
 //   -16 tag                    16 bytes
 //
-// The nonce is not sent: channel as 4 bytes and sequence as 8 bytes, both big endian.
+// The nonce of form 1 is not sent: channel as 4 bytes and sequence as 8 bytes, both big endian. That of form 2 is a
+// keyed hash over header and message (seal.ts), so that only equal datagrams can have the same one.
 
 import type { Boot } from './identity.ts'
 
 export const HEADER_BYTES = 32
 export const TAG_BYTES = 16
 export const NONCE_BYTES = 12
-/** What sealing adds to a message. */
+/** What sealing in form 1 adds to a message; form 2 adds NONCE_BYTES more. */
 export const SEAL_OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+/** How a datagram is sealed. */
+export type Form = 1 | 2
 
 /** What UDP over IPv4 carries at most; over IPv6 it is 20 bytes more. */
 export const MAX_DATAGRAM_BYTES = 65_507
@@ -34,11 +38,11 @@ export const CHANNELS = { changes: 0, control: 1 } as const
 export type Channel = keyof typeof CHANNELS
 
 const MAGIC = 0x5443
-const VERSION = 1
-const OFFSETS = { version: 2, channel: 3, keyId: 4, senderId: 8, bootId: 16, sequence: 24 } as const
+const OFFSETS = { form: 2, channel: 3, keyId: 4, senderId: 8, bootId: 16, sequence: 24 } as const
 
 /** What a datagram says of itself. */
 export class Header implements Boot {
+  readonly form: Form
   readonly channel: Channel
   readonly keyId: number
   readonly sequence: number
@@ -46,7 +50,8 @@ export class Header implements Boot {
   readonly bootKey: string
   readonly #datagram: Buffer
 
-  constructor(datagram: Buffer, channel: Channel, sequence: number) {
+  constructor(datagram: Buffer, form: Form, channel: Channel, sequence: number) {
+    this.form = form
     this.channel = channel
     this.keyId = datagram.readUInt32BE(OFFSETS.keyId)
     this.sequence = sequence
@@ -65,10 +70,10 @@ export class Header implements Boot {
 }
 
 /** The header of all that one boot of a node seals under one key, until `writePosition` completes it. */
-export function createHeader(keyId: number, { senderId, bootId }: Boot): Buffer {
+export function createHeader(keyId: number, { senderId, bootId }: Boot, form: Form): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   header.writeUInt16BE(MAGIC, 0)
-  header.writeUInt8(VERSION, OFFSETS.version)
+  header.writeUInt8(form, OFFSETS.form)
   header.writeUInt32BE(keyId, OFFSETS.keyId)
   senderId.copy(header, OFFSETS.senderId)
   bootId.copy(header, OFFSETS.bootId)
@@ -80,16 +85,23 @@ export function writePosition(header: Buffer, channel: Channel, sequence: number
   header.writeUIntBE(sequence, OFFSETS.sequence + 2, 6)
 }
 
-/** The header of a datagram, or undefined when it is none of this version. Proves nothing. */
+/** Where the ciphertext of a datagram of this form begins. */
+export function ciphertextAt(form: Form): number {
+  return form === 1 ? HEADER_BYTES : HEADER_BYTES + NONCE_BYTES
+}
+
+/** The header of a datagram, or undefined when it is of no known form. Proves nothing. */
 export function readHeader(datagram: Buffer): Header | undefined {
   if (datagram.length <= SEAL_OVERHEAD_BYTES || datagram.length > MAX_DATAGRAM_BYTES)
     return undefined
-  if (datagram.readUInt16BE(0) !== MAGIC || datagram[OFFSETS.version] !== VERSION) return undefined
+  const form = datagram[OFFSETS.form]
+  if (datagram.readUInt16BE(0) !== MAGIC || (form !== 1 && form !== 2)) return undefined
+  if (datagram.length <= ciphertextAt(form) + TAG_BYTES) return undefined
   const channel = channelOf(datagram[OFFSETS.channel])
   const sequence = datagram.readUIntBE(OFFSETS.sequence + 2, 6)
   if (channel === undefined || sequence === 0) return undefined
   if (datagram.readUInt16BE(OFFSETS.sequence) !== 0) return undefined
-  return new Header(datagram, channel, sequence)
+  return new Header(datagram, form, channel, sequence)
 }
 
 /** `nonce` is NONCE_BYTES long, and zero before the first. */

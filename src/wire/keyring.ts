@@ -4,6 +4,7 @@ import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:cryp
 import { inspect } from 'node:util'
 import { TlscachedError } from '../base/errors.ts'
 import type { RandomSource } from '../base/random.ts'
+import type { Form } from './datagram.ts'
 
 export const KEY_BYTES = 32
 export const KEY_ID_BYTES = 4
@@ -11,7 +12,8 @@ const NO_SALT = Buffer.alloc(0)
 /** Rotation needs two at a time. */
 const MAX_KEYS = 64
 
-const SENDER_KEY_INFO = 'tlscached replication 1'
+const SENDER_KEY_INFO = { 1: 'tlscached replication 1', 2: 'tlscached replication 2' } as const
+const NONCE_KEY_INFO = 'tlscached replication 2 nonce'
 const SYNC_KEY_INFO = 'tlscached sync 1'
 /** 43 digits and one padding character are 32 bytes. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{43}=$/
@@ -60,14 +62,32 @@ export class Keyring {
     return this.#keys.has(keyId)
   }
 
-  /** The key under which one boot of one sender seals; undefined when the key ID is not in the ring. */
-  senderKey(keyId: number, senderId: Uint8Array, bootId: Uint8Array): KeyObject | undefined {
+  /** The key under which one boot of one sender seals in a form; undefined when the key ID is not in the ring. */
+  senderKey(
+    keyId: number,
+    senderId: Uint8Array,
+    bootId: Uint8Array,
+    form: Form = 1,
+  ): KeyObject | undefined {
+    const key = this.#derive(keyId, senderId, bootId, SENDER_KEY_INFO[form])
+    return key && createSecretKey(key)
+  }
+
+  /** The key of the hash that makes the nonces of form 2; undefined when the key ID is not in the ring. */
+  nonceKey(keyId: number, senderId: Uint8Array, bootId: Uint8Array): Buffer | undefined {
+    return this.#derive(keyId, senderId, bootId, NONCE_KEY_INFO)
+  }
+
+  #derive(
+    keyId: number,
+    senderId: Uint8Array,
+    bootId: Uint8Array,
+    info: string,
+  ): Buffer | undefined {
     const clusterKey = this.#keys.get(keyId)
     if (clusterKey === undefined) return undefined
     const salt = Buffer.concat([senderId, bootId])
-    return createSecretKey(
-      Buffer.from(hkdfSync('sha256', clusterKey, salt, SENDER_KEY_INFO, KEY_BYTES)),
-    )
+    return Buffer.from(hkdfSync('sha256', clusterKey, salt, info, KEY_BYTES))
   }
 
   /** The pre-shared key of TLS connections between nodes; undefined when the key ID is not in the ring. */

@@ -27,8 +27,6 @@ export const PROTOCOL_VERSION = 2
 export const CHALLENGE_BYTES = 16
 /** Every greeting has this size, so that an answer is as long as what it answers. */
 export const GREETING_BYTES = 400
-/** All but node name, caches and the shortest padding. */
-const GREETING_OVERHEAD_BYTES = 72 + 131
 /** Most pieces of one message: enough for the largest entry in the smallest datagrams. */
 export const MAX_FRAGMENTS = 256
 /** What `encodeFragment` adds to a chunk at most: two tags with lengths, index and count. */
@@ -136,17 +134,15 @@ export function encodeFragment(fragment: Omit<FragmentMessage, 'kind'>): Buffer 
   return messageType.encode({ fragment: { index, count, chunk } })
 }
 
-/** Bytes that a greeting under this name has for caches. */
-export function greetingRoomFor(nodeName: string): number {
-  return Math.max(0, GREETING_BYTES - GREETING_OVERHEAD_BYTES - Buffer.byteLength(nodeName))
-}
-
 export function encodePiece(piece: Omit<PieceMessage, 'kind'>): Buffer {
   const { sequence, index, count, chunk } = piece
   return messageType.encode({ piece: { sequence, index, count, chunk } })
 }
 
-export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer {
+export function encodeGreeting(
+  greeting: Omit<GreetingMessage, 'kind'>,
+  bytes = GREETING_BYTES,
+): Buffer {
   const fields = {
     ...(greeting.challenge === undefined ? {} : { challenge: greeting.challenge }),
     ...(greeting.answer === undefined ? {} : { answer: greeting.answer }),
@@ -161,7 +157,7 @@ export function encodeGreeting(greeting: Omit<GreetingMessage, 'kind'>): Buffer 
   }
   // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
-  const padding = Buffer.alloc(128 + GREETING_BYTES - shortest.length)
+  const padding = Buffer.alloc(128 + bytes - shortest.length)
   return messageType.encode({ greeting: { ...fields, padding } })
 }
 

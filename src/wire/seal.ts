@@ -1,25 +1,29 @@
-// Sealing and opening datagrams: AES-256-GCM under a key per sender and boot, the sequence as nonce.
+// Sealing and opening datagrams: AES-256-GCM under a key per sender and boot. In form 1 the sequence is the nonce. In
+// form 2 it is a keyed hash over the header and the message: two copies of one machine, which go on with the same key
+// and sequence, never seal two different datagrams under one nonce.
 //
 // OpenSSL takes longer to make a cipher than to use it. Both ends know the next nonce beforehand, so what the
 // next datagram with changes needs is made before it is there: by an idle sender, and by a receiver that is
-// done with the one before.
+// done with the one before. In form 2 they do not.
 
 import {
   type CipherGCM,
   createCipheriv,
   createDecipheriv,
   type DecipherGCM,
+  hash,
   type KeyObject,
 } from 'node:crypto'
 import { TlscachedError } from '../base/errors.ts'
 import {
   type Channel,
+  ciphertextAt,
   createHeader,
+  type Form,
   HEADER_BYTES,
   type Header,
   MAX_SEQUENCE,
   NONCE_BYTES,
-  SEAL_OVERHEAD_BYTES,
   TAG_BYTES,
   writeNonce,
   writePosition,
@@ -34,34 +38,47 @@ const TAG_OPTIONS = { authTagLength: TAG_BYTES }
  * first (measured: a third of what it takes to make a cipher).
  */
 const nonce = Buffer.alloc(NONCE_BYTES)
+/** Likewise that of form 2, which is sent; the other one has zeros where this has none. */
+const sentNonce = Buffer.alloc(NONCE_BYTES)
 
 /** Seals what one boot of one node sends. One per boot: a sequence number is never used twice. */
 export class Sealer {
+  /** What sealing adds to a message. */
+  readonly overheadBytes: number
   readonly #identity: Identity
+  readonly #form: Form
   readonly #lastSequence: Record<Channel, number> = { changes: 0, control: 0 }
   #key: KeyObject
+  #nonceKey: Buffer
+  /** What the nonce of form 2 is the hash of; used again each time. */
+  #hashed = Buffer.alloc(0)
   /** Of the next datagram, but for its position. */
   #header: Buffer
   /** For the next sequence of the channel of changes. */
   #ready: CipherGCM | undefined
 
-  constructor(identity: Identity, keyring: Keyring) {
+  constructor(identity: Identity, keyring: Keyring, form: Form = 1) {
     this.#identity = identity
-    this.#key = primaryKey(keyring, identity)
-    this.#header = createHeader(keyring.primaryKeyId, identity)
+    this.#form = form
+    this.overheadBytes = ciphertextAt(form) + TAG_BYTES
+    this.#key = primaryKey(keyring, identity, form)
+    this.#nonceKey = nonceKey(keyring, identity)
+    this.#header = createHeader(keyring.primaryKeyId, identity, form)
   }
 
   /** Seals with the primary key of another keyring from now on; sequences go on. */
   setKeyring(keyring: Keyring): void {
-    this.#key = primaryKey(keyring, this.#identity)
-    this.#header = createHeader(keyring.primaryKeyId, this.#identity)
+    this.#key = primaryKey(keyring, this.#identity, this.#form)
+    this.#nonceKey = nonceKey(keyring, this.#identity)
+    this.#header = createHeader(keyring.primaryKeyId, this.#identity, this.#form)
     this.#ready = undefined
   }
 
   /** Makes what sealing the next changes needs. */
   prepare(): void {
     const sequence = this.#lastSequence.changes + 1
-    if (sequence <= MAX_SEQUENCE) this.#ready ??= this.#cipher('changes', sequence)
+    if (sequence <= MAX_SEQUENCE && this.#form === 1)
+      this.#ready ??= this.#cipher('changes', sequence)
   }
 
   /** The last sequence number used; 0 before the first. */
@@ -76,15 +93,28 @@ export class Sealer {
       throw new TlscachedError('ERR_INTERNAL', 'sequence numbers of this boot are used up')
     }
     this.#lastSequence[channel] = sequence
-    const datagram = Buffer.allocUnsafe(message.length + SEAL_OVERHEAD_BYTES)
+    const datagram = Buffer.allocUnsafe(message.length + this.overheadBytes)
     writePosition(this.#header, channel, sequence)
     datagram.set(this.#header)
-    const cipher = this.#take(channel, sequence)
+    const cipher =
+      this.#form === 1 ? this.#take(channel, sequence) : this.#cipherFor(message, datagram)
     cipher.setAAD(this.#header)
-    datagram.set(cipher.update(message), HEADER_BYTES)
+    datagram.set(cipher.update(message), ciphertextAt(this.#form))
     cipher.final()
     datagram.set(cipher.getAuthTag(), datagram.length - TAG_BYTES)
     return datagram
+  }
+
+  /** Writes the nonce of form 2 behind the header. SHA-256 is cut to 12 bytes, so nobody can extend what it hashed. */
+  #cipherFor(message: Buffer, datagram: Buffer): CipherGCM {
+    const length = this.#nonceKey.length + HEADER_BYTES + message.length
+    if (this.#hashed.length < length) this.#hashed = Buffer.alloc(2 * length)
+    this.#hashed.set(this.#nonceKey)
+    this.#hashed.set(this.#header, this.#nonceKey.length)
+    this.#hashed.set(message, this.#nonceKey.length + HEADER_BYTES)
+    hash('sha256', this.#hashed.subarray(0, length), 'buffer').copy(sentNonce, 0, 0, NONCE_BYTES)
+    datagram.set(sentNonce, HEADER_BYTES)
+    return createCipheriv(ALGORITHM, this.#key, sentNonce, TAG_OPTIONS)
   }
 
   #take(channel: Channel, sequence: number): CipherGCM {
@@ -100,7 +130,7 @@ export class Sealer {
   }
 }
 
-/** Opens what one boot of one node sealed under one key of the ring. */
+/** Opens what one boot of one node sealed in one form under one key of the ring. */
 export class Opener {
   readonly #key: KeyObject
   #ready: { readonly sequence: number; readonly decipher: DecipherGCM } | undefined
@@ -118,10 +148,11 @@ export class Opener {
   /** The message in a datagram with this header, or undefined when it was not sealed under this key. */
   open(datagram: Buffer, header: Header): Buffer | undefined {
     const tagStart = datagram.length - TAG_BYTES
-    const decipher = this.#take(header)
+    const start = ciphertextAt(header.form)
+    const decipher = header.form === 1 ? this.#take(header) : this.#decipherOf(datagram)
     decipher.setAAD(datagram.subarray(0, HEADER_BYTES))
     decipher.setAuthTag(datagram.subarray(tagStart))
-    const message = decipher.update(datagram.subarray(HEADER_BYTES, tagStart))
+    const message = decipher.update(datagram.subarray(start, tagStart))
     try {
       decipher.final()
     } catch {
@@ -139,14 +170,25 @@ export class Opener {
     return ready.decipher
   }
 
+  #decipherOf(datagram: Buffer): DecipherGCM {
+    datagram.copy(sentNonce, 0, HEADER_BYTES, HEADER_BYTES + NONCE_BYTES)
+    return createDecipheriv(ALGORITHM, this.#key, sentNonce, TAG_OPTIONS)
+  }
+
   #decipher(channel: Channel, sequence: number): DecipherGCM {
     writeNonce(nonce, channel, sequence)
     return createDecipheriv(ALGORITHM, this.#key, nonce, TAG_OPTIONS)
   }
 }
 
-function primaryKey(keyring: Keyring, identity: Identity): KeyObject {
-  const key = keyring.senderKey(keyring.primaryKeyId, identity.senderId, identity.bootId)
+function nonceKey(keyring: Keyring, { senderId, bootId }: Identity): Buffer {
+  const key = keyring.nonceKey(keyring.primaryKeyId, senderId, bootId)
+  if (key === undefined) throw new TlscachedError('ERR_KEYRING')
+  return key
+}
+
+function primaryKey(keyring: Keyring, identity: Identity, form: Form): KeyObject {
+  const key = keyring.senderKey(keyring.primaryKeyId, identity.senderId, identity.bootId, form)
   if (key === undefined) throw new TlscachedError('ERR_KEYRING')
   return key
 }

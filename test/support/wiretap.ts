@@ -14,7 +14,7 @@ export function headerOf(passed: Passed): Header {
 
 export function messageOf(passed: Passed): Message {
   const header = headerOf(passed)
-  const key = TEST_KEYRING.senderKey(header.keyId, header.senderId, header.bootId)
+  const key = TEST_KEYRING.senderKey(header.keyId, header.senderId, header.bootId, header.form)
   const message = key && new Opener(key).open(passed.datagram, header)
   const decoded = message && decodeMessage(message, 0)
   if (decoded === undefined) throw new Error('no message under the test key')

@@ -176,7 +176,7 @@ const notHeaders: readonly [string, (datagram: Buffer) => Buffer][] = [
   ['no message in it', (datagram) => datagram.subarray(0, SEAL_OVERHEAD_BYTES)],
   ['longer than UDP carries', () => Buffer.alloc(MAX_DATAGRAM_BYTES + 1)],
   ['wrong magic', (datagram) => changed(datagram, 0, 0x55)],
-  ['a later version', (datagram) => changed(datagram, 2, 2)],
+  ['a later form', (datagram) => changed(datagram, 2, 3)],
   ['an unknown channel', (datagram) => changed(datagram, 3, 2)],
   ['upper bits of the sequence', (datagram) => changed(datagram, 24, 1)],
   ['lower of the upper bits', (datagram) => changed(datagram, 25, 1)],

@@ -50,7 +50,9 @@ const frozen = readVectors<Vectors>('replication.json')
 /** Sealed by the same sender. */
 const repair = readVectors<Pick<Vectors, 'vectors'>>('replication-repair.json')
 const repeater = readVectors<Pick<Vectors, 'vectors'>>('replication-repeater.json')
-const version2 = readVectors<Pick<Vectors, 'vectors'>>('replication-2.json')
+const version2 = readVectors<
+  Pick<Vectors, 'vectors'> & { readonly form2: readonly Omit<Vector, 'decoded'>[] }
+>('replication-2.json')
 const keyring = parseKeyring(frozen.clusterKey)
 const identity = createIdentity(frozen.nodeName, () => Buffer.from(frozen.bootId, 'hex'))
 
@@ -92,6 +94,19 @@ for (const vector of [
     const message = encodeAgain(decoded)
     assert.equal(message.toString('hex'), vector.message)
     assert.equal(sealer.seal(vector.channel, message).toString('hex'), vector.datagram)
+  })
+}
+
+for (const vector of version2.form2) {
+  test(`opens and is sealed again: ${vector.name}`, () => {
+    const datagram = Buffer.from(vector.datagram, 'hex')
+    const message = Buffer.from(vector.message, 'hex')
+    const header = readHeader(datagram)
+    assert.equal(header?.form, 2)
+    const key = keyring.senderKey(header.keyId, header.senderId, header.bootId, 2)
+    assert.ok(key !== undefined)
+    assert.deepEqual(new Opener(key).open(datagram, header), message)
+    assert.deepEqual(new Sealer(identity, keyring, 2).seal(vector.channel, message), datagram)
   })
 }
 

@@ -100,7 +100,9 @@ export class Outbox {
     const sequence = sealer.lastSequence('changes')
     stats.entriesSent += entries
     for (const peer of addresses.destinations) {
-      if (sendWholeOrInPieces(this.#options, datagram, sequence, peer.address, peer.sender)) {
+      // A group has many members: what the path to one of them carries, and whether it knows pieces, says nothing of all.
+      const sender = peer.kind === 'group' ? undefined : peer.sender
+      if (sendWholeOrInPieces(this.#options, datagram, sequence, peer.address, sender)) {
         stats.datagramsSent += 1
         peer.entriesSent += entries
       } else {

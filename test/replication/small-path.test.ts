@@ -97,6 +97,30 @@ test('a path that carries whole datagrams again is tried again after ten minutes
   await cluster.stop([first, second])
 })
 
+test('a group gets whole datagrams although the path to one of its members is small', async () => {
+  const cluster = new MemoryCluster({ delayMs: 1 })
+  const group = { host: '225.1.1.1', port: 7171 }
+  const members = [1, 2, 3].map((number) =>
+    cluster.member(number, 0, { transport: cluster.network.transport(addressOf(number), group) }),
+  )
+  cluster.network.isLost = ({ datagram }, receiver) =>
+    datagram.length > TUNNEL_BYTES && receiver.host === addressOf(3).host
+  for (const member of members) await member.replicator.start()
+  cluster.clock.advance(2000)
+  const [first, second, third] = members
+  assert.ok(first !== undefined && second !== undefined && third !== undefined)
+  putBurst(first, 'burst')
+  cluster.clock.advance(BURST_WITHIN_MS)
+  putBurst(first, 'next')
+  cluster.clock.advance(BURST_WITHIN_MS)
+  assert.deepEqual([second.newest.size, third.newest.size], [2 * SESSIONS, 2 * SESSIONS])
+  const pieces = ofKind(cluster.network.sent, 'piece')
+  assert.ok(pieces.length > 0)
+  const elsewhere = pieces.filter(({ to }) => to.host !== addressOf(3).host)
+  assert.equal(elsewhere.length, 0)
+  await cluster.stop(members)
+})
+
 test('a node of version 1 gets no pieces', async () => {
   const { cluster, first, second } = await startBehind(TUNNEL_BYTES)
   const [sender] = first.replicator.verifiedSenders()

@@ -88,6 +88,15 @@ test('layers import downwards only', () => {
   assert.deepEqual(wrong, [])
 })
 
+test('the table of src/README.md is this one', () => {
+  const page = readFileSync(join(SRC, 'README.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| `([\w.]+?)\/?` +\|[^|]*\|([^|]*)\|([^|]*)\|$/gm)]
+  const words = (cell = '') => cell.split(' ').filter((word) => word !== '')
+  const documented = rows.map(([, layer = '', from, types]) => [layer, words(from), words(types)])
+  const held = Object.entries(TABLE).map(([layer, { from, types = [] }]) => [layer, from, types])
+  assert.deepEqual(documented, held)
+})
+
 test('the table sees the imports that are there', () => {
   const source = readFileSync(join(SRC, 'store', 'session-store.ts'), 'utf8')
   assert.ok(importsOf(source).some((one) => one.target === './arena.ts' && !one.isTypeOnly))

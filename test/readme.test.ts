@@ -1,4 +1,4 @@
-// The README says what is there: every setting, metric, command and dependency.
+// The README says what is there: every setting, metric and command. handbook.test.ts looks at the pages for developers.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -11,8 +11,9 @@ import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 import { readReleases, sentenceOf } from './releases/node-releases.ts'
 
 const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-const PACKAGE: { dependencies: Record<string, string>; scripts: Record<string, string> } =
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+const PACKAGE: { scripts: Record<string, string> } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+)
 
 const NOTHING_COUNTED = { workers: 0, restarts: 0, processes: [] }
 
@@ -59,12 +60,6 @@ test('every metric of the alerts is explained', () => {
   const named = new Set([...alerts.matchAll(/\btlscached_\w+/g)].map(([name]) => name))
   assert.ok(named.size >= 4)
   for (const name of named) assert.ok(README.includes(`\`${name}\``), name)
-})
-
-test('every dependency has its reason', () => {
-  for (const name of Object.keys(PACKAGE.dependencies)) {
-    assert.match(README, new RegExp(`^\\| .*\`${name}\`.* \\| \\w`, 'm'))
-  }
 })
 
 test('every script that is named exists', () => {

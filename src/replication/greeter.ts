@@ -124,11 +124,12 @@ export class Greeter {
     sender.nodeName = nodeName
     sender.version = version
     if (version < minimumVersion) return 'version'
-    limits?.receive(sender, { caches, cacheCount })
     sender.syncPort = greeting.syncPort ?? sender.syncPort
     sender.role = greeting.role
     const isAnswerWrong =
       answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
+    // Anybody may send a recorded greeting of an earlier boot, with the limits of that time.
+    if (sender.isVerified) limits?.receive(sender, { caches, cacheCount })
     if (challenge !== undefined && !this.#answer(challenge, sender, from)) return 'queue_full'
     if (isAnswerWrong) return 'stale'
     if (challenge === undefined && answer !== undefined) this.challenge(sender, from)

@@ -2,6 +2,7 @@
 // difference is logged once for each boot of a peer.
 
 import type { Logger } from '../base/logger.ts'
+import type { RandomSource } from '../base/random.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import {
   type GreetedCache,
@@ -17,30 +18,31 @@ const MAX_REMEMBERED = 256
 
 export class PeerLimits {
   readonly #own: ReadonlyMap<string, GreetedCache>
+  readonly #random: RandomSource
   readonly #logger: Logger
   /** Names of the caches that a peer told of. */
   readonly #told = new WeakMap<Sender, Set<string>>()
-  #next = 0
 
-  constructor(caches: Iterable<CacheLimits>, logger: Logger) {
+  constructor(caches: Iterable<CacheLimits>, random: RandomSource, logger: Logger) {
     this.#own = new Map([...caches].map((limits) => [limits.name, greetedCacheOf(limits)]))
+    this.#random = random
     this.#logger = logger
   }
 
-  /** What the next greeting tells: as many caches as these bytes hold, and other ones each time. */
+  /**
+   * What a greeting tells: as many caches as these bytes hold, from a random one on. In turn, greetings to several peers
+   * would tell each of them the same caches again and again, and never the others.
+   */
   tell(maxBytes: number): GreetedCaches {
     const all = [...this.#own.values()]
+    const start = this.#random(4).readUInt32LE() % Math.max(1, all.length)
     const caches: GreetedCache[] = []
     let bytes = 0
-    while (caches.length < Math.min(all.length, MAX_GREETED_CACHES)) {
-      const cache = all[this.#next % all.length]
-      if (cache === undefined || bytes + greetedBytes(cache) > maxBytes) break
+    for (const cache of [...all.slice(start), ...all.slice(0, start)]) {
       bytes += greetedBytes(cache)
+      if (bytes > maxBytes || caches.length === MAX_GREETED_CACHES) break
       caches.push(cache)
-      this.#next = (this.#next + 1) % all.length
     }
-    // One that no greeting holds must not keep the others from being told.
-    if (caches.length === 0 && all.length > 0) this.#next = (this.#next + 1) % all.length
     return { caches, cacheCount: all.length }
   }
 

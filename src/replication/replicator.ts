@@ -152,7 +152,7 @@ export class Replicator {
       ...shared,
       nodeName: identity.nodeName,
       syncPort: () => this.#syncPort,
-      limits: new PeerLimits(options.caches ?? [], logger),
+      limits: new PeerLimits(options.caches ?? [], random, logger),
       minimumVersion: options.minimumVersion ?? 1,
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,

@@ -23,15 +23,16 @@ function limits(name: string, other: Partial<CacheLimits> = {}): CacheLimits {
   return { name, ...usual, ...other }
 }
 
-async function logOf(ours: readonly CacheLimits[], theirs: readonly CacheLimits[]) {
+async function logOf(ours: readonly CacheLimits[], theirs: readonly CacheLimits[], others = 0) {
   const cluster = new MemoryCluster()
   const logger = new RecordingLogger()
   const first = cluster.member(1, 2, { caches: ours, logger })
-  const second = cluster.member(2, 2, { caches: theirs })
-  await first.replicator.start()
-  await second.replicator.start()
+  const second = cluster.member(2, 2 + others, { caches: theirs })
+  const rest = Array.from({ length: others }, (_, index) => cluster.member(3 + index, 2))
+  const members = [first, second, ...rest]
+  for (const member of members) await member.replicator.start()
   cluster.clock.advance(120_000)
-  await cluster.stop([first, second])
+  await cluster.stop(members)
   return logger.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
 }
 
@@ -56,11 +57,47 @@ test('each difference of limits is logged once, whatever the number of greetings
   ])
 })
 
-test('forty caches are told in turn, in greetings of the same size', async () => {
+test('forty caches are told, some at a time, in greetings of the same size', async () => {
   const caches = Array.from({ length: 40 }, (_, number) => limits(`cache-${number}`))
   const others = caches.map((one) => ({ ...one, keysize: 64 }))
   const logged = await logOf(caches, others)
   assert.deepEqual(logged.map(({ cache }) => cache).sort(), caches.map(({ name }) => name).sort())
+})
+
+for (const others of [1, 3, 5]) {
+  test(`every peer is told of every cache when greetings go to ${others} others in turn`, async () => {
+    const caches = Array.from({ length: 10 }, (_, number) => limits(`cache-${number}`))
+    const theirs = caches.map((one) => ({ ...one, keysize: 64 }))
+    const logged = await logOf(caches, theirs, others)
+    assert.deepEqual(logged.map(({ cache }) => cache).sort(), caches.map(({ name }) => name).sort())
+  })
+}
+
+test('the limits in a recorded greeting of an earlier boot are not taken for those of now', async () => {
+  const cluster = new MemoryCluster()
+  const logger = new RecordingLogger()
+  const node = cluster.member(1, 0, { caches: [limits('ssl')], logger })
+  await node.replicator.start()
+  for (let boot = 0; boot < 50; boot += 1) {
+    const sealer = new Sealer(createIdentity('peer', seededBytes(`boot ${boot}`)), TEST_KEYRING)
+    const greeting = encodeGreeting({
+      challenge: undefined,
+      answer: undefined,
+      changesSequence: 0,
+      sentWallMs: 1,
+      nodeName: 'peer',
+      version: PROTOCOL_VERSION,
+      caches: [{ name: 'ssl', keysize: 64, blocksize: 4096, timeoutMs: 300_000, contextsHash: 0 }],
+      cacheCount: 1,
+    })
+    const datagram = sealer.seal('control', greeting)
+    cluster.network.deliver({ datagram, from: addressOf(2), to: addressOf(1) })
+  }
+  assert.deepEqual(
+    logger.lines.filter(({ level }) => level === 'warn'),
+    [],
+  )
+  await cluster.stop([node])
 })
 
 test('every greeting has the version, and who has none is of version 1', async () => {

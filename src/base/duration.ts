@@ -15,10 +15,9 @@ const SIZE_BYTES: Record<string, number> = {
   GiB: 1024 ** 3,
 }
 
-/** Matches text with a unit of time, for a schema that others read; whether it is within bounds is not said. */
-export const DURATION_PATTERN = patternOf(DURATION_MS)
-/** Matches text with or without a unit of size, likewise. */
-export const SIZE_PATTERN = patternOf(SIZE_BYTES)
+/** Match the unit of a duration and of a size, as parts of an expression for programs that do not know this one. */
+export const DURATION_UNIT = patternOf(DURATION_MS)
+export const SIZE_UNIT = patternOf(SIZE_BYTES)
 
 /** `250ms`, `300s`, `5m`, `12h`, `7d` in milliseconds; undefined when it is none. The unit is never left out. */
 export function parseDurationMs(text: string): number | undefined {
@@ -39,7 +38,7 @@ export function formatDurationMs(durationMs: number): string {
 }
 
 function patternOf(units: Record<string, number>): string {
-  return `[0-9]{1,12}(?:${Object.keys(units).join('|')})`
+  return `(?:${Object.keys(units).join('|')})`
 }
 
 function parseWithUnit(text: string, units: Record<string, number>): number | undefined {

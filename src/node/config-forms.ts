@@ -4,11 +4,11 @@ import { z } from 'zod'
 import { MAX_UNIX_PATH_BYTES, parseAddress, parseHostAddress } from '../base/address.ts'
 import { parseHex } from '../base/bytes.ts'
 import {
-  DURATION_PATTERN,
+  DURATION_UNIT,
   formatDurationMs,
   parseDurationMs,
   parseSizeBytes,
-  SIZE_PATTERN,
+  SIZE_UNIT,
 } from '../base/duration.ts'
 import { messageOf } from '../base/errors.ts'
 import {
@@ -32,24 +32,41 @@ type JsonSchema = z.core.JSONSchema.BaseSchema
  */
 export const writtenForms = z.registry<JsonSchema>()
 
-const PORT = '(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
-const HOST_ADDRESS: JsonSchema = {
-  pattern: `^(?:\\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z.:-]+)?\\]|[^:[\\]]+):${PORT}$`,
+/** `pattern` alone would be what an editor shows; this is a keyword that editors have beside the standard. */
+function matching(pattern: string, patternErrorMessage: string): JsonSchema {
+  return { pattern: `^${pattern}$`, patternErrorMessage }
 }
+
+const ABOVE_0 = '0{0,11}[1-9][0-9]{0,11}'
+const PORT_NOT_0 =
+  '(?:0{0,4}[1-9]|0{0,3}[1-9][0-9]|0{0,2}[1-9][0-9]{2}|0?[1-9][0-9]{3}|[1-5][0-9]{4}|' +
+  '6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
+const PORT = `(?:0{1,5}|${PORT_NOT_0})`
+const HOST = '(?:\\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z.:-]+)?\\]|[^:[\\]]+)'
+const HOST_ADDRESS = matching(`${HOST}:${PORT}`, 'must be host:port or [ipv6]:port')
+const PEER_ADDRESS = matching(`${HOST}:${PORT_NOT_0}`, 'must be host:port or [ipv6]:port')
 const UNIX_PREFIX = 'unix:'
 const ADDRESSES: readonly JsonSchema[] = [
   { ...HOST_ADDRESS, not: { pattern: `^${UNIX_PREFIX}` } },
-  { pattern: `^${UNIX_PREFIX}/`, maxLength: UNIX_PREFIX.length + MAX_UNIX_PATH_BYTES },
+  {
+    pattern: `^${UNIX_PREFIX}/`,
+    patternErrorMessage: 'must be host:port, [ipv6]:port or unix:/path',
+    maxLength: UNIX_PREFIX.length + MAX_UNIX_PATH_BYTES,
+  },
 ]
-const PEER_ADDRESS: JsonSchema = { ...HOST_ADDRESS, not: { pattern: ':0+$' } }
 const SERVICE: JsonSchema = {
-  pattern: `^${SERVICE_SCHEME.replace('+', '\\+')}${SERVICE_NAME_PATTERN}$`,
+  ...matching(
+    `${SERVICE_SCHEME.replace('+', '\\+')}${SERVICE_NAME_PATTERN}`,
+    `must be host:port, [ipv6]:port or ${SERVICE_SCHEME}name`,
+  ),
   maxLength: SERVICE_SCHEME.length + MAX_SERVICE_NAME_BYTES,
 }
-/** No bytes or no time, in any unit. */
-const NOTHING: JsonSchema = { pattern: '^0+(?:[A-Za-z]|$)' }
-/** 32 bytes: the last digit carries four bits of them and two zeros. */
-const KEY: JsonSchema = { type: 'string', pattern: '^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$' }
+const KEY_ERROR = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
+/** The last digit carries four bits of the 32 bytes and two zeros. */
+const KEY: JsonSchema = {
+  type: 'string',
+  ...matching('[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=', KEY_ERROR),
+}
 
 export function text() {
   return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
@@ -102,7 +119,7 @@ export function size(min: number, max: number) {
     .register(writtenForms, {
       anyOf: [
         { type: 'integer', minimum: min, maximum: max },
-        { type: 'string', pattern: `^${SIZE_PATTERN}$`, not: NOTHING },
+        { type: 'string', ...matching(`${ABOVE_0}${SIZE_UNIT}`, error) },
       ],
       examples: [64, 4096, '4KiB', '64MiB'].filter((value) => read(value) !== undefined),
     })
@@ -119,8 +136,7 @@ export function duration(maxMs: number) {
       return z.NEVER
     })
     .register(writtenForms, {
-      pattern: `^${DURATION_PATTERN}$`,
-      not: NOTHING,
+      ...matching(`${ABOVE_0}${DURATION_UNIT}`, error),
       examples: ['250ms', '30s', formatDurationMs(maxMs)],
     })
 }
@@ -139,7 +155,10 @@ export function durationOrOff(minMs: number, maxMs: number) {
       return z.NEVER
     })
     .register(writtenForms, {
-      anyOf: [{ const: 0 }, { type: 'string', pattern: `^(?:0|${DURATION_PATTERN})$` }],
+      anyOf: [
+        { const: 0 },
+        { type: 'string', ...matching(`(?:0|[0-9]{1,12}${DURATION_UNIT})`, error) },
+      ],
       examples: [0, formatDurationMs(minMs), formatDurationMs(maxMs)],
     })
 }
@@ -210,8 +229,7 @@ export function keyring() {
       const keys = lines.map(parseKey)
       for (const [index, key] of keys.entries()) {
         if (key !== undefined) continue
-        const message = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
-        context.addIssue({ code: 'custom', message, path: [index] })
+        context.addIssue({ code: 'custom', message: KEY_ERROR, path: [index] })
       }
       try {
         if (!keys.includes(undefined)) return new Keyring(keys.filter((key) => key !== undefined))

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { type ConfigSources, checkConfig, readConfig } from '../../src/node/config.ts'
+import { checkConfig, readConfig } from '../../src/node/config.ts'
 import { ConfigError } from '../../src/node/config-error.ts'
-import { mistakes } from '../support/config-mistakes.ts'
+import { mistakes, standaloneMistakes } from '../support/config-mistakes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-config-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -62,22 +62,14 @@ test('all mistakes are found at once, in the order of the file', () => {
   )
 })
 
-test('mistakes in the environment and in flags name the variable and the flag', () => {
-  const run = (sources: Partial<ConfigSources>) =>
-    problemsOf(() => readConfig({ hostName: 'host', ...sources }))
-  assert.deepEqual(run({ environment: { TLSCACHED_LOG_LEVLE: 'x' } }), [
-    'TLSCACHED_LOG_LEVLE: unknown variable; the nearest known one is TLSCACHED_LOG_LEVEL',
-  ])
-  assert.deepEqual(run({ environment: { TLSCACHED_CACHES: '[{name: a, itmes: 1}]' } }), [
-    'TLSCACHED_CACHES: caches[0].itmes: unknown key; the nearest known one is caches[0].items',
-  ])
-  assert.deepEqual(run({ environment: { TLSCACHED_NODE_NAME: '' } }), [
-    'TLSCACHED_NODE_NAME: node.name: must not be empty',
-  ])
-  assert.deepEqual(run({ flags: new Map([['frontends.insecure', 'maybe']]) }), [
-    '--frontends-insecure: frontends.insecure: must be true or false',
-  ])
-})
+for (const { name, sources, expected } of standaloneMistakes) {
+  test(`mistake: ${name}`, () => {
+    assert.deepEqual(
+      problemsOf(() => readConfig({ hostName: 'host', ...sources })),
+      [expected],
+    )
+  })
+}
 
 test('a file that cannot be read is a mistake', () => {
   const missing = join(folder, 'missing.yaml')

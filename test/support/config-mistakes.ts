@@ -1,5 +1,7 @@
 // Configuration files with one mistake each, and what is said of it.
 
+import type { ConfigSources } from '../../src/node/config.ts'
+
 const KEY = Buffer.alloc(32, 7).toString('base64')
 
 export interface Mistake {
@@ -259,5 +261,36 @@ export const mistakes: readonly Mistake[] = [
     name: 'a tag that YAML does not know',
     yaml: 'log: !weird x',
     expected: '1:6: Unresolved tag: !weird',
+  },
+]
+
+export interface StandaloneMistake {
+  readonly name: string
+  readonly sources: Pick<ConfigSources, 'environment' | 'flags'>
+  readonly expected: string
+}
+
+/** Mistakes in the environment and in flags, which are named after the variable and the flag. */
+export const standaloneMistakes: readonly StandaloneMistake[] = [
+  {
+    name: 'an unknown variable',
+    sources: { environment: { TLSCACHED_LOG_LEVLE: 'x' } },
+    expected: 'TLSCACHED_LOG_LEVLE: unknown variable; the nearest known one is TLSCACHED_LOG_LEVEL',
+  },
+  {
+    name: 'an unknown key in a variable',
+    sources: { environment: { TLSCACHED_CACHES: '[{name: a, itmes: 1}]' } },
+    expected:
+      'TLSCACHED_CACHES: caches[0].itmes: unknown key; the nearest known one is caches[0].items',
+  },
+  {
+    name: 'a variable that is empty',
+    sources: { environment: { TLSCACHED_NODE_NAME: '' } },
+    expected: 'TLSCACHED_NODE_NAME: node.name: must not be empty',
+  },
+  {
+    name: 'a flag that is no truth value',
+    sources: { flags: new Map([['frontends.insecure', 'maybe']]) },
+    expected: '--frontends-insecure: frontends.insecure: must be true or false',
   },
 ]

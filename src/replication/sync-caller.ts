@@ -122,8 +122,8 @@ export class SyncCaller {
   }
 
   async #takeNewer(store: SessionStore, theirs: ReadonlyMap<string, EntryVersion>): Promise<void> {
-    const { limits, stats, entries } = store
-    const room = { sessions: limits.items - stats.items, removals: limits.items - stats.tombstones }
+    const { limits, entries } = store
+    const room = { ...store.room }
     let ids: Buffer[] = []
     for (const { id, version, isTombstone } of theirs.values()) {
       const own = entries.versionOf(id)
@@ -176,8 +176,8 @@ export class SyncCaller {
     return frame
   }
 
-  #isFullOnBothSides({ limits, stats }: SessionStore, digest: Digests): boolean {
-    return stats.items === limits.items && digest.sessionRoom === 0
+  #isFullOnBothSides({ room }: SessionStore, digest: Digests): boolean {
+    return room.sessions === 0 && digest.sessionRoom === 0
   }
 
   /** So many buckets in a row, from any of them on. */

@@ -136,12 +136,13 @@ function digestOf(store: SessionStore | undefined): SyncFrame & { readonly kind:
     return { kind: 'digest', buckets: NO_BUCKETS, entries: 0, sessionRoom: 0, removalRoom: 0 }
   }
   const { items, tombstones } = store.stats
+  const { sessions, removals } = store.room
   return {
     kind: 'digest',
     buckets: store.entries.digest.toBytes(),
     entries: items + tombstones,
-    sessionRoom: store.limits.items - items,
-    removalRoom: store.limits.items - tombstones,
+    sessionRoom: sessions,
+    removalRoom: removals,
     limits: store.limits,
   }
 }

@@ -138,6 +138,15 @@ export class Arena {
     return location >>> POSITION_BITS === 1 + classNumber
   }
 
+  /** How many more blocks find room in pages that no block is in yet, when they are as large as those in use on average. */
+  get blocksLeft(): number {
+    const freePages = this.#maxPages - this.#pageCount + this.#emptyPages.length
+    const used = this.#classes.reduce((sum, one) => sum + one.used, 0)
+    const usedBytes = this.#classes.reduce((sum, one) => sum + one.used * one.blockBytes, 0)
+    const averageBytes = used === 0 ? SMALLEST_BLOCK_BYTES : usedBytes / used
+    return freePages * Math.floor((this.#pageSizeBytes - FIRST_BLOCK_BYTES) / averageBytes)
+  }
+
   free(slot: number): void {
     const location = this.#location[slot] ?? 0
     const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)

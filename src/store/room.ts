@@ -67,14 +67,37 @@ export class Room {
     return slot
   }
 
+  /** How many more sessions, and how many more removals, find room while nothing gives way; by memory an estimate. */
+  get left(): { readonly sessions: number; readonly removals: number } {
+    const { limits, index, tombstones, arena } = this.#options
+    const most = this.#isBounded ? arena.blocksLeft : limits.items
+    return {
+      sessions: Math.min(most, limits.items - index.size),
+      removals: Math.min(most, limits.items - tombstones.size),
+    }
+  }
+
+  /** Whether a tombstone for an ID that has none finds room, once what has expired is out where memory is short. */
+  hasRoomForTombstone(id: Uint8Array): boolean {
+    const { limits, tombstones } = this.#options
+    return tombstones.size < limits.items && this.#hasMemoryForTombstone(id)
+  }
+
   /** Makes room for a tombstone, for which a session gives way even where a put would fail: a removal never does. */
   forTombstone(id: Uint8Array): void {
-    const { limits, tombstones, arena, sweepOne } = this.#options
-    while (this.#isBounded && !arena.hasRoomFor(tombstoneRecordBytes(id.length))) {
-      if (sweepOne(true)) continue
+    const { limits, tombstones } = this.#options
+    while (!this.#hasMemoryForTombstone(id)) {
       if (limits.full === 'refuse' && tombstones.size > 0) tombstones.evictFor(id)
       else this.#evictFor(id)
     }
+  }
+
+  #hasMemoryForTombstone(id: Uint8Array): boolean {
+    const { arena, sweepOne } = this.#options
+    while (this.#isBounded && !arena.hasRoomFor(tombstoneRecordBytes(id.length))) {
+      if (!sweepOne(true)) return false
+    }
+    return true
   }
 
   #evictFor(id: Uint8Array): void {

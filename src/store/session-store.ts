@@ -105,6 +105,11 @@ export class SessionStore {
     return maxRecordBytes(this.limits)
   }
 
+  /** How many more sessions, and how many more removals, are taken over from another node's copy. */
+  get room(): { readonly sessions: number; readonly removals: number } {
+    return this.#room.left
+  }
+
   /**
    * The session with this ID, made under this session ID context and server name (undefined: not asked).
    * Counts the result. The session asked for becomes the most recently used. `nowMs`: of the store's clock,
@@ -270,8 +275,8 @@ export class SessionStore {
     if (ttlMs <= 0) return 'expired'
     const nowMs = this.#clock.monotonicMs()
     if (change.kind === 'remove') {
-      const isFull = this.#tombstones.size === this.limits.items
-      if (known === undefined && isFull && !isLive) return 'full'
+      if (known === undefined && !isLive && !this.#room.hasRoomForTombstone(change.id))
+        return 'full'
       this.#bury(change.id, change.version, nowMs + ttlMs)
       this.stats.changedWallMs = this.#versions.wallMs(nowMs)
       return 'applied'

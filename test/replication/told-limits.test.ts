@@ -81,6 +81,38 @@ test('what a node refuses is not sent to it, at the first comparison and at ever
   assert.equal(small.stats.entriesSent, 0)
 })
 
+test('a node whose memory is full is not given more at every comparison, and nothing it holds gives way', async () => {
+  const clock = new TurningClock()
+  const large = new SyncNode(clock, 1, 20_000)
+  const full = new SyncNode(clock, 2, 20_000, { memoryBytes: 16 * 1024 ** 2 })
+  for (let number = 0; full.store.stats.evicted === 0; number += 1) {
+    put(full, `its own ${number}`, { bytes: 2000 })
+  }
+  for (let number = 0; number < 5000; number += 1) put(large, `${number}`, { bytes: 2000 })
+  for (let number = 0; number < 500; number += 1) large.remove(`gone ${number}`)
+  const { items, evicted } = full.store.stats
+  for (let round = 0; round < 5; round += 1) {
+    await full.call(large, (caller) => caller.compare())
+    await large.call(full, (caller) => caller.compare())
+  }
+  assert.equal(full.store.stats.evicted, evicted)
+  assert.ok(full.store.stats.items >= items)
+  assert.equal(large.stats.entriesSent, 0)
+  // What is full on one side only is taken by the other one.
+  assert.equal(large.store.stats.items, 5000 + items)
+})
+
+test('a node with room left in its memory gets what it lacks', async () => {
+  const clock = new TurningClock()
+  const large = new SyncNode(clock, 1, 20_000)
+  const other = new SyncNode(clock, 2, 20_000, { memoryBytes: 16 * 1024 ** 2 })
+  for (let number = 0; number < 2000; number += 1) put(large, `${number}`, { bytes: 2000 })
+  for (let number = 0; number < 500; number += 1) large.remove(`gone ${number}`)
+  await other.call(large, (caller) => caller.compare())
+  assert.deepEqual(other.contents, large.contents)
+  assert.equal(other.store.stats.applied.refused, 0)
+})
+
 test('a node with more contexts than can be told gets everything', async () => {
   const clock = new TurningClock()
   const contexts = Array.from({ length: 65 }, (_, number) => Buffer.from(`shop ${number}`))

@@ -1,4 +1,4 @@
-// The README says what is there: every setting, metric and command. handbook.test.ts looks at the pages for developers.
+// The documents say what is there: every setting and metric. handbook.test.ts looks at the pages for developers.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -10,17 +10,16 @@ import { RepeaterNode } from '../src/node/repeater-node.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 import { readReleases, sentenceOf } from './releases/node-releases.ts'
 
-const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-const PACKAGE: { scripts: Record<string, string> } = JSON.parse(
-  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-)
+const README = readDocument('README.md')
+const CONFIGURATION = readDocument('deploy/CONFIGURATION.md')
+const METRICS = readDocument('deploy/METRICS.md')
 
 const NOTHING_COUNTED = { workers: 0, restarts: 0, processes: [] }
 
 test('the configuration reference is that of the schema', () => {
   assert.equal(
-    replaceReference(README),
-    README,
+    replaceReference(CONFIGURATION),
+    CONFIGURATION,
     'run: node --import tsx test/support/write-reference.ts',
   )
 })
@@ -51,23 +50,22 @@ test('every metric is explained, and none that does not exist', async () => {
   const ofTerminator = await new TerminatorMetrics('', async () => NOTHING_COUNTED).text()
   const text = [...metrics.map((one) => one.text), ofTerminator].join('')
   const existing = new Set([...text.matchAll(/^# TYPE (tlscached_\w+)/gm)].map(([, name]) => name))
-  const explained = new Set([...README.matchAll(/`(tlscached_\w+)`/g)].map(([, name]) => name))
+  const explained = new Set([...METRICS.matchAll(/`(tlscached_\w+)`/g)].map(([, name]) => name))
   assert.deepEqual([...explained].sort(), [...existing].sort())
 })
 
 test('every metric of the alerts is explained', () => {
-  const alerts = readFileSync(new URL('../deploy/prometheus/rules.yml', import.meta.url), 'utf8')
+  const alerts = readDocument('deploy/prometheus/rules.yml')
   const named = new Set([...alerts.matchAll(/\btlscached_\w+/g)].map(([name]) => name))
   assert.ok(named.size >= 4)
-  for (const name of named) assert.ok(README.includes(`\`${name}\``), name)
-})
-
-test('every script that is named exists', () => {
-  const named = [...README.matchAll(/npm run (?:-s )?([\w:]+)/g)].map(([, name = '']) => name)
-  assert.ok(named.length >= 4)
-  for (const name of named) assert.ok(name in PACKAGE.scripts, name)
+  for (const name of named) assert.ok(METRICS.includes(`\`${name}\``), name)
 })
 
 test('the Node.js releases are those that the tests run on', () => {
   assert.ok(README.includes(sentenceOf(readReleases())), 'run: npm run raise:releases')
 })
+
+/** `path` is below the root of the project. */
+function readDocument(path: string): string {
+  return readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+}

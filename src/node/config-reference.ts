@@ -1,13 +1,16 @@
-// The reference of all settings as a Markdown table, for the README and `tlscached check --reference`.
+// The reference of all settings as a Markdown table, for deploy/CONFIGURATION.md and `tlscached check --reference`.
 
 import { type Setting, settings } from './config-settings.ts'
 
 export const REFERENCE_BEGIN = '<!-- begin of the generated configuration reference -->'
 export const REFERENCE_END = '<!-- end of the generated configuration reference -->'
 
-/** Columns are padded, as formatters of Markdown have them. */
+/**
+ * One row for each setting. The environment's and the flag's spelling follow from the key, so they have no column. Cells
+ * are padded to the width of their column, as formatters of Markdown do it.
+ */
 export function formatReference(): string {
-  const head = ['Key', 'Default', 'Form', 'Meaning', 'Environment, flag']
+  const head = ['Key', 'Default', 'Form', 'Meaning']
   const rows = settings.map(toRow)
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
@@ -26,16 +29,6 @@ export function replaceReference(text: string): string {
   return `${before}\n\n${formatReference()}\n\n${text.slice(end)}`
 }
 
-function toRow(setting: Setting): string[] {
-  const { key, defaultText = 'required', form, description, variable, flag } = setting
-  const spellings = [variable, setting.isSecret ? undefined : flag].filter(
-    (spelling) => spelling !== undefined,
-  )
-  return [
-    `\`${key}\``,
-    defaultText,
-    form,
-    description,
-    spellings.map((spelling) => `\`${spelling}\``).join(' '),
-  ]
+function toRow({ key, defaultText = 'required', form, description }: Setting): string[] {
+  return [`\`${key}\``, defaultText, form, description]
 }

@@ -1,4 +1,4 @@
-// The program in the README whose processes share one node over rpc: run as it stands, with a real node that
+// The program in deploy/terminators/README.md whose processes share one node over rpc: run as it stands, with a real node that
 // is killed and comes back, and OpenSSL's own client.
 
 import assert from 'node:assert/strict'
@@ -14,7 +14,7 @@ import { until } from '../support/latch.ts'
 import { finish, type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
 import { whyWithout } from '../support/programs.ts'
 
-const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const PAGE = new URL('../../deploy/terminators/README.md', import.meta.url)
 const INDEX = new URL('../../src/index.ts', import.meta.url).href
 const TSX = import.meta.resolve('tsx')
 const WORKERS = 2
@@ -36,7 +36,8 @@ describe('processes that share a node over rpc', { skip: whyWithout('openssl', '
     })
 
   before(async () => {
-    const [, program = ''] = /run by test\/e2e\/cluster[^`]*```js\n([\s\S]*?)```/.exec(README) ?? []
+    const page = readFileSync(PAGE, 'utf8')
+    const [, program = ''] = /run by test\/e2e\/cluster[^`]*```js\n([\s\S]*?)```/.exec(page) ?? []
     ;[port = 0] = await freePorts(1)
     writeFileSync(join(folder, 'key.pem'), DEMO_CERTIFICATE.key)
     writeFileSync(join(folder, 'cert.pem'), DEMO_CERTIFICATE.cert)
@@ -50,7 +51,7 @@ describe('processes that share a node over rpc', { skip: whyWithout('openssl', '
       ['8443', String(port)],
     ] as const
     const adapted = replacements.reduce((text, [from, to]) => {
-      assert.ok(text.includes(from), `the program in the README has no ${from}`)
+      assert.ok(text.includes(from), `the program has no ${from}`)
       return text.replace(from, to)
     }, program)
     writeFileSync(join(folder, 'server.mjs'), adapted)

@@ -1,4 +1,4 @@
-// The three steps of a key rotation, as the README tells them, while sessions are put on every node.
+// The three steps of a key rotation, as deploy/README.md tells them, while sessions are put on every node.
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'

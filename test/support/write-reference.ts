@@ -1,7 +1,7 @@
-// A program: writes the generated configuration reference into the README.
+// A program: writes the generated configuration reference into deploy/CONFIGURATION.md.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { replaceReference } from '../../src/node/config-reference.ts'
 
-const README = new URL('../../README.md', import.meta.url)
-writeFileSync(README, replaceReference(readFileSync(README, 'utf8')))
+const PAGE = new URL('../../deploy/CONFIGURATION.md', import.meta.url)
+writeFileSync(PAGE, replaceReference(readFileSync(PAGE, 'utf8')))

@@ -222,6 +222,8 @@ export class TlsFront {
     }
     this.#connections.set(key, connection)
     socket.once('close', () => this.#forget(key, connection))
+    // A reset socket closes by itself. Without a listener here a reset before the ClientHello would end this process.
+    socket.on('error', () => {})
     // A client that ends together with its ClientHello cannot finish the handshake. Everything after the
     // ClientHello is read by the TLS socket, so this event never means the end of an established connection.
     socket.once('end', () => socket.destroy())

@@ -177,6 +177,18 @@ test('half a header: counted as closed at its end, and as a timeout at the hands
   assert.equal(clock.pendingCount, 0)
 })
 
+for (const header of [Buffer.alloc(0), headerFor('v1', CLIENT).subarray(0, 9), LOCAL_HEADER]) {
+  test(`a balancer that resets the connection after ${header.length} bytes ends nothing else`, async (t) => {
+    const { front, address } = await startTelling(t)
+    const { socket } = speakFor(address, Buffer.alloc(0))
+    await once(socket, 'connect')
+    if (header.length > 0) socket.write(header)
+    await until('it is there', () => front.readStats().connections === 1)
+    socket.resetAndDestroy()
+    await until('it is over', () => front.readStats().connections === 0)
+  })
+}
+
 test('two clients with one address at the same time are not confused, and it is passed on', async (t) => {
   const backend = await startBackend(t)
   const backends = new BackendPool({

@@ -16,6 +16,7 @@ import { messageOf } from '../base/errors.ts'
 import { type Logger, LogLimiter, silentLogger } from '../base/logger.ts'
 import { isContextOf, isSameBytes, toContext } from '../session/context.ts'
 import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
+import { PUT_RESULTS } from '../store/stats.ts'
 import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
 import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'
 import { checkServer, keepSetup, speaksTls13, watchSiblings } from './server-setup.ts'
@@ -144,11 +145,11 @@ class Binding implements SessionCacheBinding {
     this.stats.offered += 1
     const ask = () => this.#hooks.get(this.#context, id, serverName)
     this.#call(ask, id, (found) => {
-      const session = found === undefined ? undefined : this.#usableSession(offer, found)
-      if (found === undefined || session === undefined) {
+      if (found === undefined || !this.#isUsable(offer, found)) {
         callback(null, null)
         return
       }
+      const { session } = found
       this.stats.found += 1
       if (connection !== undefined) this.#given.set(connection, this.#toGiven(found))
       callback(null, session)
@@ -175,8 +176,10 @@ class Binding implements SessionCacheBinding {
     const serverName = connection?.hello?.serverName
     const put = () => this.#hooks.put(this.#context, id, session, ttlMs, serverName)
     this.#call(put, id, (result) => {
-      if (result !== undefined && isRefused(result)) this.stats.refused[result] += 1
-      else if (result !== undefined) this.stats.stored += 1
+      if (result === undefined) return
+      if (!PUT_RESULTS.includes(result)) this.#fail(id, 'the cache answered a put with no result')
+      else if (isRefused(result)) this.stats.refused[result] += 1
+      else this.stats.stored += 1
     })
   }
 
@@ -237,22 +240,26 @@ class Binding implements SessionCacheBinding {
   }
 
   /**
-   * The session as it was found, when TLS may have it: OpenSSL would break off a handshake over another session, where a miss
-   * costs nothing. A session of a release that writes contexts the other way is such a miss.
+   * Whether TLS may have what was found: OpenSSL would break off a handshake over another session, where a miss costs nothing.
+   * A session of a release that writes contexts the other way is such a miss. A hook written in JavaScript may answer anything.
    */
-  #usableSession(offer: Offer, found: FoundSession): Buffer | undefined {
-    const session: unknown = found.session
+  #isUsable(offer: Offer, found: unknown): found is FoundSession {
+    const { session, ttlMs } = (found ?? {}) as Partial<Record<keyof FoundSession, unknown>>
     const encoded = session instanceof Uint8Array ? tryReadEncodedSession(session) : undefined
     if (encoded === undefined || !this.#isSession(encoded, offer)) {
       this.#fail(offer.id, 'the cache gave back another session')
-      return undefined
+      return false
+    }
+    if (!Number.isFinite(ttlMs)) {
+      this.#fail(offer.id, 'the cache gave back a session without ttlMs, the lifetime it has left')
+      return false
     }
     const isNameBound = !isSameBytes(encoded.context, this.#context)
     if (this.#isNameBound !== undefined && this.#isNameBound !== isNameBound) {
       this.stats.otherRelease += 1
-      return undefined
+      return false
     }
-    return found.session
+    return true
   }
 
   #isSession(encoded: EncodedSession, { id, isTls13 }: Offer): boolean {

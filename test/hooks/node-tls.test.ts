@@ -127,6 +127,20 @@ const brokenCaches: BrokenCache[] = [
     put: () => Promise.resolve('stored'),
     counted: { late: 0, failed: 1 },
   },
+  ...[null, false, 'session', {}, { session: 'text', ttlMs: 1000 }].flatMap((answer) => [
+    {
+      what: `answers ${JSON.stringify(answer)}`,
+      get: () => answer as never,
+      put: () => answer as never,
+      counted: { late: 0, failed: 2 },
+    },
+    {
+      what: `answers a promise of ${JSON.stringify(answer)}`,
+      get: () => Promise.resolve(answer as never),
+      put: () => Promise.resolve(answer as never),
+      counted: { late: 0, failed: 2 },
+    },
+  ]),
 ]
 for (const { what, get, put, counted } of brokenCaches) {
   test(`a cache that ${what} costs no more than a full handshake`, async (t) => {

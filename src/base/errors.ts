@@ -2,6 +2,7 @@
 
 import { hideKeys } from './hidden-keys.ts'
 
+/** Every error code with its general meaning. A code is never reused and never changes its meaning; src/README.md says who throws it. */
 export const ERROR_CODES = {
   ERR_MISS: 'no such session',
   ERR_KEYSIZE: 'the session ID is empty or longer than the keysize of the cache',
@@ -33,11 +34,25 @@ export const ERROR_CODES = {
   ERR_FOREIGN: 'refused because a web page of another origin asks',
 } as const
 
+/** An error code: `ERR_...`. */
 export type ErrorCode = keyof typeof ERROR_CODES
 
-/** The only error class of this project that carries meaning in `code`. Never holds session bytes or keys. */
+/**
+ * The error that this package throws. Programs should test `code`; `message` is for people, names the field and the limit, and
+ * may change. It never holds session bytes or keys.
+ *
+ * ```ts
+ * try {
+ *   await node.start()
+ * } catch (error) {
+ *   if (error instanceof TlscachedError && error.code === 'ERR_LISTEN') await tryAnotherPort()
+ *   else throw error
+ * }
+ * ```
+ */
 export class TlscachedError extends Error {
   override readonly name = 'TlscachedError'
+  /** What went wrong, for programs. */
   readonly code: ErrorCode
 
   constructor(code: ErrorCode, message?: string, options?: ErrorOptions) {

@@ -24,29 +24,57 @@ import { createSessionCacheStats, isRefused, type SessionCacheStats } from './st
 
 const DEFAULT_DEADLINE_MS = 50
 
+/** How a TLS server is joined to a cache. */
 export interface AttachOptions {
-  /** The session ID context: the same as the server's `sessionIdContext`, 1..32 bytes. */
+  /**
+   * The session ID context, text in UTF-8 or bytes, 1..32 bytes: the same as the server's own `sessionIdContext`, and the same
+   * on all servers that share sessions.
+   */
   readonly context: string | Uint8Array
-  /** Longest wait for the cache in one handshake step. */
+  /**
+   * Longest wait for the cache in one handshake, in milliseconds; default 50. A later answer counts as `late`, and the
+   * handshake is a full one. A put never holds a handshake.
+   */
   readonly deadlineMs?: number
   /**
-   * Whether ClientHellos are read first; on by default. Without it TLS 1.3 sessions are not stored, as they
-   * could never be found again, and server names are not checked. The same on all servers that share.
+   * Whether the ClientHello of each connection is read before Node.js has it; default true. Without it TLS 1.3 sessions are
+   * not stored, because they could never be found again, and server names are not compared. It must be the same on all
+   * servers that share sessions.
    */
   readonly readsClientHello?: boolean
+  /** Time, injected by tests; default: the system's. */
   readonly clock?: Clock
+  /**
+   * Receives failures of the cache, at most one line a second, and what ends resumption. Without a logger the latter is a
+   * warning of the process, named TlscachedWarning.
+   */
   readonly logger?: Logger
 }
 
+/** A TLS server that is joined to a cache. */
 export interface SessionCacheBinding {
+  /** Counters since the server was joined, and `diagnosis`: one sentence about what resumes, or why nothing does. */
   readonly stats: SessionCacheStats
   /** Leaves the server; handshakes that wait for the cache go on without. Idempotent. */
   detach(): void
 }
 
 /**
- * Stores the server's sessions and resumes what any server put there under the same context.
- * Throws ERR_SERVER when the server is set up so that this could not work.
+ * Joins a TLS server (`tls`, `https`, secure `http2`, fastify's) to a cache: stores the sessions that it makes, and resumes what
+ * any server stored under the same context. The worst that a cache can do is a full handshake.
+ *
+ * The server needs `secureOptions: constants.SSL_OP_NO_TICKET` and a `sessionIdContext` equal to `options.context`. TLS 1.2 and
+ * 1.3 both resume (RFC 5246 section 7.3, RFC 8446 section 2.2).
+ *
+ * Throws ERR_SERVER when the server hands out tickets, has another context, speaks TLS 1.3 only while `readsClientHello` is
+ * false, has a `resumeSession` listener already, or takes connections in a way that cannot be joined; and ERR_CONTEXT when
+ * the context has more than 32 bytes.
+ *
+ * ```ts
+ * const server = createServer({ key, cert, secureOptions: constants.SSL_OP_NO_TICKET, sessionIdContext: 'shop.example' }, onRequest)
+ * const binding = attachSessionCache(server, node.hooks('ssl'), { context: 'shop.example' })
+ * setInterval(() => console.log(binding.stats.diagnosis), 60_000)
+ * ```
  */
 export function attachSessionCache(
   server: Server,

@@ -27,19 +27,23 @@ const DEFAULT_DEADLINE_MS = 50
 const MAX_DEADLINE_MS = 60_000
 const OPEN_TIMEOUT_MS = 1000
 
+/** How hooks reach the cache of a node in another process. An option that is unknown is the error ERR_USAGE. */
 export interface ConnectOptions {
-  /** Name of the cache on the node. */
+  /** Name of a cache on the node. */
   readonly cache: string
-  /** Longest wait for an answer; a get without one is a miss. */
+  /** Longest wait for an answer in milliseconds, above 0 and at most 60,000; default 50. A get without an answer is a miss. */
   readonly deadlineMs?: number
-  /** Lets sessions cross the network in clear to an address that is not loopback. */
+  /** Lets sessions cross the network in clear to an address that is not loopback; default false. */
   readonly insecure?: boolean
+  /** Receives lost connections and calls that the node could not carry out; default: nothing is logged. */
   readonly logger?: Logger
+  /** Time, injected by tests; default: the system's. */
   readonly clock?: Clock
+  /** Randomness, injected by tests; default: the system's. */
   readonly random?: RandomSource
-  /** Makes the connection; over TCP or a unix socket unless said otherwise. */
+  /** Makes the connection, for tests; default: over TCP or a unix socket. */
   readonly connect?: (address: Address) => Duplex
-  /** ID of the process that runs now. */
+  /** ID of the running process, for tests: a process that was forked makes a connection of its own. */
   readonly pid?: () => number
 }
 
@@ -55,19 +59,31 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectOptions>([
 ])
 
 /**
- * The hooks on a cache of the node whose `frontends.rpc` listens at `address` (`host:port`, `unix:/path`).
- * It returns at once: the connection is made by `open` or the first call, in the process that makes it, and
- * made again whenever it is lost. Throws ERR_ADDRESS, ERR_INSECURE or ERR_USAGE.
+ * Hooks on a cache of a node in another process, whose `frontends.rpc` listens at `address`: `unix:/path`, `host:port` or
+ * `[v6]:port`. Returns at once. The connection is made by `open` or the first call, in the process that makes it, and made again
+ * whenever it is lost. The protocol is in proto/PROTOCOL.md, section 8; it has no encryption.
+ *
+ * Throws ERR_ADDRESS when `address` is none or has no port, ERR_INSECURE when it is beyond loopback without `insecure`, and
+ * ERR_USAGE when an option is unknown or out of its bounds.
+ *
+ * ```ts
+ * const hooks = connectHooks('unix:/run/tlscached/rpc.sock', { cache: 'ssl', logger: console })
+ * attachSessionCache(server, hooks, { context: 'shop.example' })
+ * await hooks.open()
+ * ```
  */
 export function connectHooks(address: string, options: ConnectOptions): RemoteHooks {
   return new RemoteHooks(toNodeAddress(address, options.insecure ?? false), options)
 }
 
 /**
- * A get never fails: without an answer it is a miss. A put or remove without one rejects with
- * ERR_UNREACHABLE or ERR_DEADLINE, which attachSessionCache counts; the handshake goes on all the same.
+ * Hooks on a cache of a node in another process, as `connectHooks` makes them. A get without an answer is a miss and does not
+ * reject. A put or remove without one rejects: ERR_UNREACHABLE when the node is away or 4,096 calls wait already, ERR_DEADLINE
+ * when the answer is late, ERR_CACHE when the node has no such cache, ERR_INTERNAL when it failed. `attachSessionCache` counts
+ * these, and the handshake goes on. A context of more than 32 bytes rejects with ERR_CONTEXT.
  */
 export class RemoteHooks implements SessionHooks {
+  /** Calls by result, and connections, since these hooks were made. */
   readonly stats: RemoteStats = createRemoteStats()
   readonly #cache: string
   readonly #deadlineMs: number
@@ -99,8 +115,8 @@ export class RemoteHooks implements SessionHooks {
   }
 
   /**
-   * Makes the connection now, so that the first handshake of this process need not wait for it. Whether the
-   * node answered within `timeoutMs`; when it is away that is known at once.
+   * Makes the connection now, so that the first handshake of this process need not wait for it. Resolves with whether the
+   * node answered within `timeoutMs` milliseconds; when nobody listens there, with false at once. Never rejects.
    */
   async open(timeoutMs = OPEN_TIMEOUT_MS): Promise<boolean> {
     const outcome = await this.#call({ kind: 'ping' }, timeoutMs)
@@ -114,7 +130,7 @@ export class RemoteHooks implements SessionHooks {
   ): Promise<FoundSession | undefined> {
     checkContext(context)
     const { gets } = this.stats
-    // What cannot be asked for was never stored.
+    // An ID or server name that no request can hold was never stored.
     if (!isIdLength(id.length) || !isServerName(serverName)) {
       gets.miss += 1
       return undefined
@@ -228,7 +244,7 @@ function whyUnsendable(
   return isServerName(serverName) ? undefined : 'context'
 }
 
-/** What is over stays over. */
+/** A lifetime in whole milliseconds, within the bounds of the protocol; one that is over becomes 0. */
 function toWholeMs(ttlMs: number): number {
   return Math.max(0, Math.min(Math.floor(ttlMs), MAX_TIMEOUT_MS))
 }

@@ -1,20 +1,24 @@
 // What the hooks on a node in another process count. Plain numbers, exported elsewhere.
 
 /**
- * Why a call had no answer: it was not there within the deadline; there was no node; too many calls waited
- * already; the node could not carry it out.
+ * Why a call had no answer. `late`: none within the deadline. `unreachable`: there was no node. `overloaded`: too many calls
+ * waited already. `failed`: the node could not carry the call out.
  */
 export const CALL_FAILURES = ['late', 'unreachable', 'overloaded', 'failed'] as const
+/** One of the reasons why a call had no answer. */
 export type CallFailure = (typeof CALL_FAILURES)[number]
 
+/** Counters of the hooks on a node in another process, since these hooks were made. */
 export interface RemoteStats {
-  /** All but the first are misses to the caller. */
+  /** Gets by result; every result but `hit` is a miss to the caller. */
   readonly gets: Record<'hit' | 'miss' | CallFailure, number>
+  /** Puts by result; the node has the reasons for `refused`. */
   readonly puts: Record<'stored' | 'refused' | CallFailure, number>
+  /** Removes by result; `miss`: the node held no such session. */
   readonly removes: Record<'removed' | 'miss' | CallFailure, number>
   /** Connections on which the node answered. */
   connects: number
-  /** Of these, all but the first. */
+  /** Connections on which the node answered, without the first one. */
   reconnects: number
   /** Connections that ended, whoever ended them, or could not be made. */
   disconnects: number

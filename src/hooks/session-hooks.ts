@@ -26,13 +26,17 @@ const NO_CONTEXT = Buffer.alloc(0)
 export interface LocalHooksOptions {
   readonly clock: Clock
   readonly logger: Logger
-  /** A get of a TLS 1.3 session takes it out, on every node as soon as that hears of it. */
+  /** Whether a get takes a TLS 1.3 session out, here at once and on peers as soon as they hear of it (RFC 8446, section 8.1). */
   readonly singleUse?: boolean
   /** Whether sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
   readonly renew?: boolean
 }
 
-/** Answers at once, from memory. Everything but a context that is too long is a result, not an error. */
+/**
+ * Hooks on one cache of this process, as `node.hooks(name)` returns them. `get`, `put` and `remove` answer at once, from memory,
+ * and throw nothing but ERR_CONTEXT, when a context has more than 32 bytes. The other calls are for frontends whose protocols
+ * know no context; do not use them where a context is known, as they do not compare it.
+ */
 export class LocalHooks implements SessionHooks {
   readonly stats: HookStats = createHookStats()
   readonly #store: SessionStore
@@ -124,7 +128,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.lookupsIn(bytes)
   }
 
-  /** As `getAny`, within `together`, of an ID that was announced. */
+  /** Looks up an ID that was announced to `lookups`, whatever context it has. Only within `together`. */
   getFound(lookups: Lookups, lookup: Lookup): SessionView | undefined {
     this.#togetherCount += 1
     const found = this.#store.getFound(lookups, lookup, this.#togetherMs)
@@ -132,7 +136,7 @@ export class LocalHooks implements SessionHooks {
     return this.#isSingleUse ? this.#consume(lookups.idOf(lookup), found) : found
   }
 
-  /** The same for whoever is going to change it: not counted, not consumed, recency as it was. */
+  /** The session with this ID for a caller that is going to change it: not counted, not consumed, recency as it was. */
   peekAny(id: Uint8Array): PeekedSession | undefined {
     return this.#store.peek(id)
   }
@@ -178,6 +182,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id, context, serverName, session, ttlMs: Math.min(ttlMs, longestMs) })
   }
 
+  /** Takes out the session with this ID, whatever its context, here and on all peers; false when there is none. */
   removeAny(id: Uint8Array): boolean {
     return this.remove(this.#contextOf(id), id)
   }
@@ -187,7 +192,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.refuse(reason, refused)
   }
 
-  /** Removes a session used least recently, whoever it is of; false when none is held. */
+  /** Removes a session used least recently, whatever its context; false when none is held. */
   removeOldest(): boolean {
     return this.#store.removeOldest()
   }
@@ -197,6 +202,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.stats
   }
 
+  /** The limits of the cache. */
   get limits(): CacheLimits {
     return this.#store.limits
   }

@@ -3,6 +3,7 @@
 import { DurationHistogram } from '../base/histogram.ts'
 import { PUT_RESULTS, type PutResult } from '../store/stats.ts'
 
+/** Counters of the local hooks on one cache. */
 export interface HookStats {
   /** How long gets took, whatever they found. */
   readonly getDurations: DurationHistogram
@@ -12,12 +13,13 @@ export function createHookStats(): HookStats {
   return { getDurations: new DurationHistogram() }
 }
 
+/** Counters of a TLS server that is joined to a cache, since it was joined. */
 export interface SessionCacheStats {
   /** Handshakes that were completed, full and resumed. */
   handshakes: number
   /** Handshakes in which the client named a session that only the cache can know. */
   offered: number
-  /** Of these, how many the cache answered with a session. */
+  /** Offers that the cache answered with a session that TLS can use. */
   found: number
   /** Handshakes that did resume: TLS took the session. */
   accepted: number
@@ -25,16 +27,17 @@ export interface SessionCacheStats {
   late: number
   /** Calls of the cache that threw or rejected, and sessions from it that TLS could not have used. */
   failed: number
+  /** Sessions that the cache took. */
   stored: number
-  /** Sessions the cache did not take, by reason. */
+  /** Sessions that the cache refused, by reason. */
   readonly refused: Record<RefusedResult, number>
   /** Sessions left out, since no handshake could ever ask for them: TLS 1.3, or no ClientHello was read. */
   skipped: number
-  /** Sessions found that a release of Node.js made which writes contexts differently; each is a miss. */
+  /** Sessions found that a release of Node.js with another form of contexts made; each is a miss. */
   otherRelease: number
-  /** What was noticed last about the server that keeps sessions from resuming. */
+  /** What was noticed last about the server that keeps sessions from resuming; undefined when nothing was. */
   problem: string | undefined
-  /** One sentence: how much resumes or, when nothing does, why. */
+  /** One sentence that says how much resumes or, when nothing does, the first cause that explains it. */
   readonly diagnosis: string
 }
 

@@ -2,15 +2,19 @@
 
 import { TlscachedError } from '../base/errors.ts'
 
+/** One mistake in a configuration. */
 export interface ConfigProblem {
-  /** `file:line:column`, the environment variable, the flag, or `config` for an object. */
+  /** Where it stands: `file:line:column`, the environment variable, the flag, or `config` for an object. */
   readonly where: string
-  /** Dotted, as in `caches[0].items`; empty when the problem is with the whole. */
+  /** The setting, dotted, as in `caches[0].items`; empty when the mistake is about the whole. */
   readonly key: string
+  /** What is wrong, with the bounds or the nearest known key. */
   readonly message: string
 }
 
+/** A configuration that is not valid, code ERR_CONFIG: its message has one line for each of `problems`. */
 export class ConfigError extends TlscachedError {
+  /** Every mistake, in the order of their places. */
   readonly problems: readonly ConfigProblem[]
 
   constructor(problems: readonly ConfigProblem[]) {

@@ -319,7 +319,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
 })
 
-/** What a configuration may be written as, before defaults. */
+/** A configuration as it may be written, before defaults: the keys and forms of the YAML file, such as `timeout: '5m'`. */
 export type ConfigInput = z.input<typeof configSchema>
 export type ParsedConfig = z.output<typeof configSchema>
 

@@ -79,15 +79,21 @@ export interface FrontendsConfig {
   readonly isInsecure: boolean
 }
 
+/** The configuration of a node, complete and checked: times in milliseconds, addresses parsed, defaults filled in, frozen. */
 export interface NodeConfig {
+  /** Name of this node, different on every node. */
   readonly nodeName: string
+  /** The caches, at least one; the first one is the default of frontends that name none. */
   readonly caches: readonly CacheConfig[]
-  /** undefined: this node has no other nodes of ours. */
+  /** undefined: this node does not replicate with nodes of this program. */
   readonly replication: ReplicationConfig | undefined
+  /** Listeners for nodes of uWSGI, in its own datagrams. */
   readonly uwsgiListeners: readonly UwsgiListenerConfig[]
+  /** Where frontends listen; undefined for one that does not exist. */
   readonly frontends: FrontendsConfig
+  /** Level and format of log lines. */
   readonly log: Pick<LoggerOptions, 'level' | 'format'>
-  /** Longest time without a turn of the event loop of `serve`; 0 is off. */
+  /** Longest time in milliseconds without a turn of the event loop of `serve`, which is then killed; 0 is off. */
   readonly watchdogMs: number
 }
 

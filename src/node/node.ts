@@ -34,21 +34,25 @@ import { NodeReplication } from './node-replication.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
 import { readinessOf } from './readiness.ts'
 
+/** What a node gets from the program around it, beside its configuration. */
 export interface NodeOptions {
+  /** Time, injected by tests; default: the system's. */
   readonly clock?: Clock
+  /** Randomness for keys and identifiers, injected by tests; default: the system's. */
   readonly random?: RandomSource
-  /** Without one, a node logs nothing. */
+  /** Receives log lines, fields first and then a message; `console` will do. Without one, a node logs nothing. */
   readonly logger?: Logger
-  /** Whether `/metrics` also tells of the whole process; once per process at most. */
+  /** Whether `/metrics` also has the metrics of the whole process; for one node of a process at most. Default false. */
   readonly hasProcessMetrics?: boolean
-  /** Log lines that the process dropped, for `/metrics`. */
+  /** Returns how many log lines the process dropped, for `/metrics`. */
   readonly droppedLogLines?: () => number
 }
 
-/** Something that listens, for display. */
+/** A part of a node that listens, for display. */
 export interface Listening {
-  /** `replication`, or the name of a frontend. */
+  /** `replication`, `cache-udp`, or the name of a frontend as in the configuration. */
   readonly name: string
+  /** `host:port`, `[v6]:port` or `unix:/path`, with the port that the kernel chose. */
   readonly address: string
 }
 
@@ -59,8 +63,21 @@ interface NodeCache extends HttpCache {
 }
 
 /**
- * A node inside this process. It logs to `options.logger`; without one it logs nothing, unless `config.log` is there: then
- * a thread writes its lines to standard error. Throws a ConfigError, ERR_KEYRING or ERR_INSECURE.
+ * Makes a node inside this process; `start` opens it. `config` has the keys and forms of the YAML file, but no frontend listens
+ * unless it is asked for. The node logs to `options.logger`; without one it logs nothing, unless `config.log` is there: then a
+ * thread writes its lines to standard error.
+ *
+ * Throws a ConfigError (ERR_CONFIG) with every mistake, ERR_NO_KEYS when there is no file of keys, ERR_KEYRING when its keys are
+ * not usable, and ERR_INSECURE when nodes would replicate without keys beyond loopback.
+ *
+ * ```ts
+ * const node = createNode({
+ *   caches: [{ name: 'ssl', items: 20_000, timeout: '5m' }],
+ *   replication: { listen: '10.0.0.1:7171', peers: ['10.0.0.2:7171'], keys_file: '/etc/tlscached/keys' },
+ * })
+ * await node.start()
+ * const hooks = node.hooks('ssl')
+ * ```
  */
 export function createNode(config: ConfigInput = {}, options: NodeOptions = {}): CacheNode {
   const checked = nodeConfig(config)
@@ -77,15 +94,18 @@ export function createNode(config: ConfigInput = {}, options: NodeOptions = {}):
 }
 
 /**
- * The configuration of a node inside this process: that of the file, as an object, but no frontend
- * listens unless it is asked for. Throws a ConfigError.
+ * Checks the configuration of a node inside this process and returns it complete and frozen, for `reload`. No frontend listens
+ * unless it is asked for. Throws a ConfigError (ERR_CONFIG) with every mistake.
  */
 export function nodeConfig(config: ConfigInput = {}): NodeConfig {
   return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
 }
 
+/** A node of this process: its caches, its replication and its frontends. `createNode` makes one. */
 export class CacheNode implements HttpBackend, StatsBackend {
+  /** Name of this node: `node.name`, or the host name. */
   readonly nodeName: string
+  /** The caches by name, in the order of the configuration. For hooks on one, see `hooks`. */
   readonly caches: ReadonlyMap<string, NodeCache>
   readonly #config: NodeConfig
   readonly #logger: Logger
@@ -155,7 +175,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
     })
   }
 
-  /** Rejects with ERR_LISTEN when an address cannot be had; then nothing listens. Idempotent. */
+  /**
+   * Opens replication, then the frontends. Rejects with ERR_LISTEN when an address cannot be had, and then nothing listens.
+   * Idempotent.
+   */
   start(): Promise<void> {
     this.#started ??= this.#start()
     return this.#started
@@ -170,14 +193,14 @@ export class CacheNode implements HttpBackend, StatsBackend {
     await this.#close()
   }
 
-  /** The hooks on a cache, for attachSessionCache. Throws ERR_CACHE when there is none of this name. */
+  /** Returns the hooks on a cache, as `attachSessionCache` takes them. Throws ERR_CACHE when there is no cache of this name. */
   hooks(cacheName: string): LocalHooks {
     const cache = this.caches.get(cacheName)
     if (cache === undefined) throw new TlscachedError('ERR_CACHE', `no such cache: "${cacheName}"`)
     return cache.hooks
   }
 
-  /** What listens now, and where: with the ports that the kernel chose. */
+  /** Returns what listens now, and where: with the ports that the kernel chose. Empty before the start and after the stop. */
   listening(): readonly Listening[] {
     if (!this.#isListening) return []
     const frontends = this.#frontends.map(({ name, address }) => ({
@@ -197,6 +220,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return [...replication, ...frontends]
   }
 
+  /** Returns whether this node serves, whether it also replicates now if it is to, and why, in one sentence. */
   readiness(): Readiness {
     if (!this.#isListening) {
       return { isReady: false, isStrictlyReady: false, reason: 'not started' }
@@ -204,25 +228,29 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return readinessOf(this.syncStatus(), this.peers())
   }
 
+  /** Returns the peers that are known, as `/v1/peers` lists them; empty without replication. */
   peers(): readonly PeerStatus[] {
     return this.#replication?.replicator.peers() ?? []
   }
 
+  /** Returns where this node is with the copy of its peers; undefined without replication. */
   syncStatus(): SyncStatus | undefined {
     return this.#replication?.sync.synchronizer.status
   }
 
+  /** Returns the counters of replication since the start; undefined without replication. Read them, do not change them. */
   replicationStats(): ReplicationStats | undefined {
     return this.#replication?.replicator.stats
   }
 
+  /** Resolves with all metrics of this node in the text format of Prometheus. */
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
   /**
-   * Takes over keys and peers of a changed configuration; everything else needs a restart, which is
-   * logged. Throws ERR_KEYRING or ERR_INSECURE, and then nothing has changed.
+   * Takes over keys, peers and repeaters of a changed configuration, which `nodeConfig` checked. Everything else needs a restart,
+   * and the log says so. Rejects with ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed.
    */
   async reload(config: NodeConfig): Promise<void> {
     if (this.#replication !== undefined && config.replication !== undefined) {

@@ -5,8 +5,17 @@ export const GET_RESULTS = ['hit', 'miss', 'expired', 'context_mismatch'] as con
 export type GetResult = (typeof GET_RESULTS)[number]
 
 /**
- * Everything but the first two is a refusal. `key_mismatch`: the session has another ID than it was to be stored under, or is not
- * written as the key says.
+ * What became of a put. `stored`: a new session. `replaced`: in the place of another one. Everything else is a refusal:
+ *
+ * - `keysize`: the ID is empty or longer than the `keysize` of the cache;
+ * - `blocksize`: the session is empty or larger than its `blocksize`;
+ * - `context`: the session, or what is stored under its ID, has another context or server name, the `contexts` of the cache do
+ *   not list it, or one of them is longer than it can be;
+ * - `full`: the cache is full, and its `full` is `refuse`;
+ * - `expired`: no lifetime is left;
+ * - `early_data`: the session allows early data (RFC 8446, section 8), which a replicated cache could not keep from replay;
+ * - `version`: a peer left the largest version that there is under this ID, and the session that it left was removed;
+ * - `key_mismatch`: the session has another ID than it was to be stored under, or is not written as the key says.
  */
 export const PUT_RESULTS = [
   'stored',
@@ -20,6 +29,7 @@ export const PUT_RESULTS = [
   'version',
   'key_mismatch',
 ] as const
+/** What became of a put: `stored`, `replaced`, or the reason for a refusal. See PUT_RESULTS for each. */
 export type PutResult = (typeof PUT_RESULTS)[number]
 export type RefusalReason = Exclude<PutResult, 'stored' | 'replaced'>
 

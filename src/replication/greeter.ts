@@ -14,7 +14,7 @@ import {
 } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
 import { Challenges } from './challenges.ts'
-import { PeerAddress, type PeerAddresses } from './peer-addresses.ts'
+import { PeerAddress, type PeerAddresses, SILENCE_MS } from './peer-addresses.ts'
 import type { PeerLimits } from './peer-limits.ts'
 import type { Sender } from './sender.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
@@ -146,17 +146,30 @@ export class Greeter {
     const { clock, mustProveAddress, onVerified, onProven } = this.#options
     const challenge = this.#challenges.find(answer)
     if (challenge === undefined) return false
-    const isThere = formatAddress(from) === formatAddress(challenge.to)
-    if (mustProveAddress && !isThere) return false
+    const isFromThere = formatAddress(from) === formatAddress(challenge.to)
+    if (mustProveAddress && !isFromThere) return false
     const nowMs = clock.monotonicMs()
+    const isThere = isFromThere && this.#mayBeAt(sender, from, nowMs)
     const roundTripMs = nowMs - challenge.sentMs
     const isFirst = sender.provenAddress === undefined
-    if (isThere) sender.prove(from)
+    if (isThere) sender.prove(from, nowMs)
     sender.measureClock(greeting.sentWallMs, clock.wallMs(), roundTripMs, nowMs)
     this.#noteAnswerAt(challenge.target, sender, from, isThere)
     if (!sender.isVerified) onVerified(sender, greeting.changesSequence)
     if (isThere) onProven(sender, isFirst)
     return true
+  }
+
+  /**
+   * Whether an answer from there may count as a proof. Somebody who hands challenges on to the sender, and its answers
+   * back faster than they come, makes it seem to be where it is not: so a sender that is heard at its proven address is at
+   * no other one, but for those that a person listed.
+   */
+  #mayBeAt(sender: Sender, from: HostAddress, nowMs: number): boolean {
+    if (sender.provenAddress === undefined || sender.isProvenAt(from)) return true
+    const kind = this.#options.addresses.kindOf(from)
+    const isListed = kind === 'peer' || kind === 'repeater'
+    return isListed || nowMs - sender.lastHeardThereMs > SILENCE_MS
   }
 
   /** An address that no person configured counts as answered only by itself. */

@@ -149,7 +149,7 @@ export class Repeater {
     }
     const sender = known ?? this.#senders.add(header, from, clock.monotonicMs())
     if (!sender.acceptControl(header.sequence, from, false)) return 'replay'
-    sender.lastHeardMs = clock.monotonicMs()
+    sender.hear(from, clock.monotonicMs())
     return this.#obey(datagram, message, sender, from)
   }
 

@@ -82,7 +82,7 @@ export class Sender {
     this.lastHeardMs = nowMs
   }
 
-  /** The address from which it last answered a challenge that was sent to that very address. */
+  /** An address from which it answered a challenge that was sent to that very address; undefined until it did. */
   get provenAddress(): HostAddress | undefined {
     return this.#provenAddress
   }
@@ -97,8 +97,9 @@ export class Sender {
   }
 
   /** Notes that it answered from `address` a challenge that was sent there. */
-  prove(address: HostAddress): void {
+  prove(address: HostAddress, nowMs: number): void {
     this.#provenAddress = address
+    this.lastHeardThereMs = nowMs
   }
 
   /** Notes a datagram of it that was no replay. */

@@ -188,3 +188,79 @@ test('a node subscribes to its repeater although a tap is first with everything'
   await cluster.stop(members)
   await repeater.stop()
 })
+
+test('a tap that hands challenges on to a peer moves no repairs of it to a third party', async () => {
+  const cluster = new MemoryCluster({ delayMs: 1 })
+  const wire = tap(cluster)
+  const pair = await cluster.start(2)
+  const [first, second] = pair
+  assert.ok(first !== undefined && second !== undefined)
+  // What is sent to the victim is seen, too, and goes to the peer as if the node had sent it there.
+  const victim = cluster.network.transport(VICTIM)
+  await victim.start((datagram, from) => {
+    const passed = { datagram, from, to: addressOf(2) }
+    if (isChange(passed)) return
+    wire.bytesInjected += datagram.length
+    cluster.network.deliver(passed)
+  })
+  wire.isRaced = isFrom(2)
+  let isOutage = false
+  wire.isLost = (passed) => isOutage && isChange(passed)
+  const proven = new Set<string>()
+  for (let round = 0; round < 40; round += 1) {
+    isOutage = true
+    for (let number = 0; number < 100; number += 1) {
+      const session = Buffer.alloc(600, number)
+      first.put(`${KEY_PREFIX}${round}-${number}`, 100 * round + number + 1, { session })
+    }
+    cluster.clock.advance(100)
+    isOutage = false
+    cluster.clock.advance(333)
+    for (const { provenAddress } of first.replicator.verifiedSenders()) {
+      if (provenAddress !== undefined) proven.add(formatAddress(provenAddress))
+    }
+  }
+  cluster.clock.advance(5000)
+  const bytesOut = bytesTo(cluster, VICTIM)
+  assert.ok(
+    bytesOut <= wire.bytesInjected,
+    `${bytesOut} bytes to the victim for ${wire.bytesInjected} injected`,
+  )
+  assert.deepEqual([...proven], [formatAddress(addressOf(2))])
+  assert.equal(second.newest.size, 4000, 'repairs did not arrive')
+  await victim.stop()
+  await cluster.stop(pair)
+})
+
+test('a tap that hands challenges on to a subscriber leads no stream to a third party', async () => {
+  const cluster = new RepeatedCluster({ delayMs: 1 })
+  const wire = tap(cluster)
+  const { repeater } = await cluster.repeater(1)
+  const members = await cluster.startBehind(2, 1)
+  const victim = cluster.network.transport(VICTIM)
+  await victim.start((datagram, from) => {
+    const passed = { datagram, from, to: addressOf(1) }
+    if (isChange(passed)) return
+    wire.bytesInjected += datagram.length
+    cluster.network.deliver(passed)
+  })
+  wire.isRaced = (passed) => isFrom(1)(passed) && !isChange(passed)
+  const [first, second] = members
+  assert.ok(first !== undefined && second !== undefined)
+  for (let round = 0; round < 200; round += 1) {
+    for (let number = 0; number < 20; number += 1) {
+      const session = Buffer.alloc(600, number)
+      second.put(`${KEY_PREFIX}${round}-${number}`, 20 * round + number + 1, { session })
+    }
+    cluster.clock.advance(50)
+  }
+  const bytesOut = bytesTo(cluster, VICTIM)
+  assert.ok(
+    bytesOut <= wire.bytesInjected,
+    `${bytesOut} bytes to the victim for ${wire.bytesInjected} injected`,
+  )
+  assert.equal(first.newest.size, 4000)
+  await victim.stop()
+  await cluster.stop(members)
+  await repeater.stop()
+})

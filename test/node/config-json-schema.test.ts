@@ -68,15 +68,20 @@ function assertValid(name: string, yaml: string): void {
 }
 
 test('every example is valid', () => {
-  const names = readdirSync(new URL('deploy', ROOT), { recursive: true, encoding: 'utf8' })
-  const files = names.filter((name) => /(^|\/)tlscached\.ya?ml$/.test(name))
+  const read = (name: string) => readFileSync(new URL(name, ROOT), 'utf8')
+  const below = readdirSync(new URL('deploy', ROOT), { recursive: true, encoding: 'utf8' })
+  const names = ['README.md', ...below.map((name) => `deploy/${name}`)]
+  const files = names.filter((name) => /\/tlscached\.ya?ml$/.test(name))
   assert.ok(files.length >= 6)
-  for (const name of files) assertValid(name, readFileSync(new URL(`deploy/${name}`, ROOT), 'utf8'))
+  for (const name of files) assertValid(name, read(name))
 
-  const readme = readFileSync(new URL('README.md', ROOT), 'utf8')
-  const blocks = [...readme.matchAll(/^```yaml\n(.*?)^```$/gms)]
+  const blocks = names
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) =>
+      [...read(name).matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, yaml = '']) => ({ name, yaml })),
+    )
   assert.ok(blocks.length >= 3)
-  for (const [, yaml = ''] of blocks) assertValid('README.md', yaml)
+  for (const { name, yaml } of blocks) assertValid(name, yaml)
 })
 
 test('an empty file and an empty section are valid, as they are to the program', () => {

@@ -91,7 +91,7 @@ export class SessionStore {
     this.#arena = new Arena(slots, largestRecordBytes(limits), arenaBudgetBytes(limits))
     this.#record = new RecordReader(this.#arena)
     const [index, tombstones] = [this.#index, this.#tombstones]
-    const sweepOne = (isExact: boolean) => this.#sweepOne(isExact)
+    const sweepOne = (isExact: boolean) => this.sweepOne(isExact)
     this.#room = new Room({ limits, index, tombstones, arena: this.#arena, sweepOne })
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
     this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
@@ -191,12 +191,8 @@ export class SessionStore {
     return result
   }
 
-  /** Takes out one entry whose lifetime is over; false when there is none. */
-  sweepOne(): boolean {
-    return this.#sweepOne(false)
-  }
-
-  #sweepOne(isExact: boolean): boolean {
+  /** Takes out one entry whose lifetime is over, of the bucket that still runs, too, when `isExact`; false when there is none. */
+  sweepOne(isExact = false): boolean {
     const slot = this.#expiry.nextExpired(this.#clock.monotonicMs(), isExact)
     if (slot === undefined) return false
     const record = this.#record.open(slot)

@@ -37,6 +37,22 @@ for (const { line, protocol } of FOREIGN) {
   }
 }
 
+for (const [method, answer] of [
+  ['get', 'END\r\n'],
+  ['gets', 'END\r\n'],
+  ['touch', 'CLIENT_ERROR invalid exptime argument\r\n'],
+] as const) {
+  test(`nothing of a request is carried out whose method is ${method}, as a page whose name leads here may send it`, () => {
+    const cache = createCacheFixture()
+    const peer = new MemcachedPeer(cache, 'text')
+    const request = `${method} / HTTP/1.1\r\nHost: rebound.example:11211\r\n\r\nflush_all\r\nget a\r\n`
+    assert.equal(peer.send(Buffer.from(SET + request)).toString(), `STORED\r\n${answer}`)
+    assert.equal(peer.isClosed, true)
+    assert.equal(cache.store.stats.items, 1)
+    assert.deepEqual([peer.stats.httpRequests, peer.stats.flushes], [1, 0])
+  })
+}
+
 test('keys that look like HTTP are keys, and lines that are nothing are answered with an error', () => {
   const peer = new MemcachedPeer(createCacheFixture(), 'text')
   const said = `set HTTP/1.1 0 0 1\r\n1\r\nget / HTTP/1.1\r\n\r\nbogus\r\nget /\r\n`

@@ -87,12 +87,14 @@ export function readCommand(words: readonly string[]): TextCommand | AwaitedData
 /**
  * The protocol whose peer wrote this line, which is no command. A web page can have a browser send any line after the first one
  * of a request, and any bytes within a TLS handshake, so whatever follows such a line must not be read as commands.
- * memcached, too, closes on a line that ends in the version of HTTP.
+ * memcached, too, closes on a line that ends in the version of HTTP. A page whose name leads here may choose a command for
+ * the method, so that the first line is one; the header with that name, which browsers always send, is none.
  */
 function foreignProtocolOf(words: readonly string[]): 'http' | 'binary' | undefined {
   const [verb = '', target = '', ...rest] = words
   const isRequest = /^[A-Z]+$/.test(verb) && target.startsWith('/')
-  if (isRequest || (rest.at(-1) ?? target).startsWith('HTTP/')) return 'http'
+  const isHost = /^host:/i.test(verb)
+  if (isRequest || isHost || (rest.at(-1) ?? target).startsWith('HTTP/')) return 'http'
   return /^[^\x21-\x7e\r]/.test(verb) ? 'binary' : undefined
 }
 

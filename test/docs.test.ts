@@ -1,4 +1,4 @@
-// All documents: links lead somewhere, examples name commands, flags, scripts and settings that exist.
+// All documents: links lead somewhere, examples name commands, flags, scripts and settings that exist, and pages stay narrow.
 
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -14,6 +14,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PACKAGE: { scripts: Record<string, string> } = JSON.parse(
   readFileSync(join(ROOT, 'package.json'), 'utf8'),
 )
+const MAX_README_LINES = 180
+/** A line of prose; tables, headings and what is between fences are as wide as they have to be. */
+const MAX_LINE_CHARACTERS = 130
+/** Written by `npm run bench`. */
+const GENERATED = new Set(['bench/RESULTS.md'])
 
 interface Document {
   /** Path below the root of the project. */
@@ -103,6 +108,18 @@ describe('documents', () => {
       const defined = new Set([...prose.matchAll(/^\[([^\]]+)\]: /gm)].map(([, name]) => name))
       for (const [, name = ''] of prose.matchAll(/\]\[([^\]]+)\]/g)) {
         assert.ok(defined.has(name), `${path}: [${name}]`)
+      }
+    }
+  })
+
+  test('the README is short, and lines of prose are', () => {
+    const readme = readDocument(join(ROOT, 'README.md'))
+    assert.ok(readme.text.split('\n').length - 1 <= MAX_README_LINES)
+    for (const { path, prose } of documents) {
+      if (GENERATED.has(path) || !(path === 'README.md' || path.startsWith('deploy/'))) continue
+      for (const line of prose.split('\n')) {
+        const isFree = line.startsWith('|') || line.startsWith('<!--')
+        assert.ok(isFree || line.length <= MAX_LINE_CHARACTERS, `${path}: ${line}`)
       }
     }
   })

@@ -1,17 +1,15 @@
 // The walk through uWSGI's three set-ups, deploy/uwsgi/README.md: its files and commands, run in order as they stand.
 
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { NetworkNamespaces, whyNoNamespaces } from '../support/network-namespaces.ts'
-import { CLI_ARGS, finish } from '../support/node-processes.ts'
+import { whyNoNamespaces } from '../support/network-namespaces.ts'
 import { whyWithout } from '../support/programs.ts'
+import { runShown } from '../support/shown-commands.ts'
 
 const PAGE = readFileSync(new URL('../../deploy/uwsgi/README.md', import.meta.url), 'utf8')
-/** The walk waits in loops that a program that does not start would never end. */
-const MAX_SEC = 120
 const REUSED_ALONE = 4
 const REUSED_BALANCED = 9
 
@@ -34,28 +32,10 @@ describe('the walk through the set-ups of uWSGI', { skip }, () => {
       assert.notEqual(text, '', `the walk has no ${language}`)
       return text
     })
-    const commands = blocks.flatMap(([, language, text]) => (language === 'sh' ? [text] : []))
+    const commands = blocks.flatMap(([, language, text = '']) => (language === 'sh' ? [text] : []))
     writeFileSync(join(folder, 'node-1.ini'), ini ?? '')
     writeFileSync(join(folder, 'balancer.cfg'), balancer ?? '')
-    mkdirSync(join(folder, 'bin'))
-    const command = [process.execPath, ...CLI_ARGS].map((part) => `'${part}'`).join(' ')
-    const program = `#!/bin/sh\nexec ${command} "$@"\n`
-    writeFileSync(join(folder, 'bin', 'tlscached'), program, { mode: 0o755 })
-    const script = ["trap 'kill $(jobs -p) 2>kill.log; wait' EXIT", ...commands].join('\n')
-    writeFileSync(join(folder, 'walk.sh'), script)
-
-    const network = new NetworkNamespaces('tlscwk', 1)
-    t.after(() => network.remove())
-    const [host] = network.hosts
-    assert.ok(host !== undefined)
-    const path = `${join(folder, 'bin')}:${process.env['PATH']}`
-    const child = network.spawn(host.name, 'timeout', [`${MAX_SEC}`, 'bash', 'walk.sh'], {
-      cwd: folder,
-      env: { ...process.env, PATH: path },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    const { code, stdout } = await finish(child)
-    assert.equal(code, 0, stdout)
+    const stdout = await runShown(t, folder, 'tlscwk', commands)
     const verdicts = [...stdout.matchAll(/^(New|Reused), TLSv1\.2/gm)].map(([, verdict]) => verdict)
     const reused = (count: number) => Array.from({ length: count }, () => 'Reused')
     assert.deepEqual(verdicts, ['New', ...reused(REUSED_ALONE), 'New', ...reused(REUSED_BALANCED)])

@@ -19,7 +19,13 @@ import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/
 import { PUT_RESULTS } from '../store/stats.ts'
 import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
 import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'
-import { checkServer, keepSetup, speaksTls13, watchSiblings } from './server-setup.ts'
+import {
+  checkServer,
+  demandsCertificate,
+  keepSetup,
+  speaksTls13,
+  watchSiblings,
+} from './server-setup.ts'
 import { createSessionCacheStats, isRefused, type SessionCacheStats } from './stats.ts'
 
 const DEFAULT_DEADLINE_MS = 50
@@ -282,6 +288,11 @@ class Binding implements SessionCacheBinding {
       this.#fail(offer.id, 'the cache gave back a session without ttlMs, the lifetime it has left')
       return false
     }
+    // Over TLS 1.3, Node.js 20 and 22 would call a client authorized that never showed a certificate.
+    if (!encoded.hasPeerCertificate && demandsCertificate(this.#server)) {
+      this.#fail(offer.id, WITHOUT_CERTIFICATE)
+      return false
+    }
     const isNameBound = !isSameBytes(encoded.context, this.#context)
     if (this.#isNameBound !== undefined && this.#isNameBound !== isNameBound) {
       this.stats.otherRelease += 1
@@ -350,6 +361,9 @@ function isPromise<T>(answer: Awaitable<T>): answer is Promise<T> {
 const UNJOINED_SIBLING =
   'another TLS server of this process accepts connections with the same session ID context and is not joined to the cache: ' +
   'a framework that listens on "localhost" has one server for 127.0.0.1 and one for ::1; give it one address, or join each'
+const WITHOUT_CERTIFICATE =
+  'the session was made without a client certificate, which this server demands: ' +
+  'servers that demand one need a session ID context that servers without that demand do not have'
 const NO_RETRY =
   'this release of Node.js does not let a session be given to TLS twice: ' +
   'TLS 1.3 clients whose first key share the server does not take make full handshakes'

@@ -58,6 +58,13 @@ export function speaksTls13(server: Server): boolean {
   return !isSwitchedOff && !isOneVersion && maxVersion === 'TLSv1.3'
 }
 
+/** Whether a client without a certificate is turned away. */
+export function demandsCertificate(server: Server): boolean {
+  return (
+    readOption(server, 'requestCert') === true && readOption(server, 'rejectUnauthorized') !== false
+  )
+}
+
 /** Node keeps the options it was created with on the server, under their own names. */
 function readOption(server: Server, name: string): unknown {
   return Reflect.get(server, name)

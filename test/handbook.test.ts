@@ -66,7 +66,7 @@ for (const page of PAGES) {
 }
 
 test('what is said to be in a file is there', () => {
-  const said = [...HANDBOOK.matchAll(/`(#?\w+)` (?:in|of) `([\w./-]+\.ts)`/g)]
+  const said = [...HANDBOOK.matchAll(/`(#?\w+)`\s(?:in|of)\s`([\w./-]+\.ts)`/g)]
   assert.ok(said.length >= 10)
   for (const [, name = '', file = ''] of said) {
     const found = filesNamed(file).some((path) => read(path).includes(name))
@@ -94,6 +94,17 @@ test('every error code is explained', () => {
   const section = HANDBOOK.slice(HANDBOOK.lastIndexOf('### Errors'))
   const explained = [...section.matchAll(/`(ERR_\w+)`/g)].map(([, code]) => code)
   assert.deepEqual([...new Set(explained)].sort(), Object.keys(ERROR_CODES).sort())
+})
+
+test('every name that the library exports is explained', () => {
+  const section = HANDBOOK.slice(HANDBOOK.indexOf('## The library'))
+  const lists = [...read('src/index.ts').matchAll(/^export (?:type )?\{([^}]*)\}/gm)]
+  const names = lists.flatMap(([, list = '']) => list.match(/\b(?!type\b)\w+/g) ?? [])
+  assert.ok(names.length >= 20)
+  assert.deepEqual(
+    names.filter((name) => !new RegExp(`\\b${name}\\b`).test(section)),
+    [],
+  )
 })
 
 test('every script is explained', () => {

@@ -191,7 +191,7 @@ export class SessionStore {
     return result
   }
 
-  /** Takes out one entry whose lifetime is over, of the bucket that still runs, too, when `isExact`; false when there is none. */
+  /** Takes out one entry whose lifetime is over; `isExact` looks into the bucket that still runs, too. False when there is none. */
   sweepOne(isExact = false): boolean {
     const slot = this.#expiry.nextExpired(this.#clock.monotonicMs(), isExact)
     if (slot === undefined) return false

@@ -68,6 +68,23 @@ function linksOf({ prose }: Document): string[] {
   return [...inline, ...definitions].map(([, link = '']) => link)
 }
 
+/** Narrowest width of a table, each cell broken between all words: of GitHub's fonts at 16 pixels, from above. */
+function leastPixels(table: string): number {
+  const widths: number[] = []
+  for (const row of table.trim().split('\n')) {
+    if (/^\|[ |-]*$/.test(row)) continue
+    const cells = row.split(/(?<!\\)\|/).slice(1, -1)
+    for (const [column, cell] of cells.entries()) {
+      const shown = cell.replaceAll(/\]\([^)]*\)|\]\[[^\]]*\]|\[/g, '').split(/\s+/)
+      const longest = Math.max(...shown.map((word) => word.replaceAll('`', '').length))
+      widths[column] = Math.max(widths[column] ?? 0, longest)
+    }
+  }
+  const PIXELS_OF_CHARACTER = 8.2
+  const PIXELS_BESIDE_CELL = 39
+  return widths.reduce((sum, width) => sum + width * PIXELS_OF_CHARACTER + PIXELS_BESIDE_CELL, 0)
+}
+
 /** Whole commands of the shell: continued lines are one, comments are none. */
 function commandsOf({ blocks }: Document): string[] {
   return blocks
@@ -120,6 +137,16 @@ describe('documents', () => {
       for (const line of prose.split('\n')) {
         const isFree = line.startsWith('|') || line.startsWith('<!--')
         assert.ok(isFree || line.length <= MAX_LINE_CHARACTERS, `${path}: ${line}`)
+      }
+    }
+  })
+
+  test('every table fits a page of 980 pixels', () => {
+    for (const { path, prose } of documents) {
+      if (GENERATED.has(path)) continue
+      for (const [table = ''] of prose.matchAll(/(?:^\|.*\n)+/gm)) {
+        const [first = ''] = table.split('\n')
+        assert.ok(leastPixels(table) <= 980, `${path}: ${leastPixels(table)} pixels: ${first}`)
       }
     }
   })

@@ -9,13 +9,7 @@ import { type Change, type ChangeListener, compareVersions, type Version } from 
 import { Expiry } from './expiry.ts'
 import { arenaBudgetBytes, type CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
-import {
-  largestRecordBytes,
-  maxRecordBytes,
-  RecordReader,
-  type RecordStamp,
-  writeRecord,
-} from './record.ts'
+import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
 import { Refusals, type RefusedSession } from './refusals.ts'
 import { Room } from './room.ts'
 import type { PeekedSession, StoredSession } from './session-copies.ts'
@@ -100,11 +94,6 @@ export class SessionStore {
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
   }
 
-  /** Most bytes this store takes outside the heap when every session and tombstone is as large as can be. */
-  get maxArenaBytes(): number {
-    return maxRecordBytes(this.limits)
-  }
-
   /** How many more sessions, and how many more removals, are taken over from another node's copy. */
   get room(): { readonly sessions: number; readonly removals: number } {
     return this.#room.left
@@ -179,12 +168,17 @@ export class SessionStore {
 
   /**
    * Takes over what another node changed, unless something at least as new is known. `isLive` false: a
-   * copy of what that node holds, for which nothing that is held here gives way.
+   * copy of what that node holds, for which nothing that is held here gives way. A refused one takes out what it replaces.
    */
   apply(change: Change, isLive = true): ApplyResult {
     const outcome = this.#apply(change, isLive)
     const isRefused = outcome !== 'applied' && outcome !== 'outdated'
-    if (isRefused) this.#refusals.count('peer', outcome, change)
+    if (isRefused) {
+      this.#refusals.count('peer', outcome, change)
+      // What is held under this ID is older, and replaced on the other nodes.
+      this.#index.delete(change.id)
+      this.#account()
+    }
     const result = isRefused ? 'refused' : outcome
     this.stats.applied[result] += 1
     if (result === 'applied') this.onChange(change, 'peer')

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Change } from '../../src/store/change.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
+import { maxRecordBytes } from '../../src/store/record.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/version-clock.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -196,7 +197,7 @@ function assertSame(store: SessionStore, model: StoreModel, nowMs: number): void
   )
   assert.equal(stats.evicted, model.evicted)
   assert.equal(stats.expired, model.expired)
-  assert.ok(stats.arenaBytes <= store.maxArenaBytes)
+  assert.ok(stats.arenaBytes <= maxRecordBytes(store.limits))
   for (const name of 'abcdefgh') {
     const expected = model.sessions.find((one) => one.id === name && one.expiresAtMs > nowMs)
     const peeked = store.peek(bytes(name))

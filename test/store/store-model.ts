@@ -77,8 +77,9 @@ export class StoreModel {
     entry: Omit<ModelEntry, 'expiresAtMs' | 'written'>,
   ): string {
     if (this.#isOutdated(entry.id, entry.version)) return 'outdated'
-    if (this.#refusal(entry, ttlMs) !== undefined) return 'refused'
-    if (this.#live(nowMs, entry.id) === undefined && !this.#makeRoom(nowMs)) return 'refused'
+    if (this.#refusal(entry, ttlMs) !== undefined) return this.#refuse(entry.id)
+    const hasRoom = this.#live(nowMs, entry.id) !== undefined || this.#makeRoom(nowMs)
+    if (!hasRoom) return this.#refuse(entry.id)
     this.#write(nowMs, ttlMs, entry)
     return 'applied'
   }
@@ -100,6 +101,12 @@ export class StoreModel {
     if (entry.session.length === 0 || entry.session.length > blocksize) return 'blocksize'
     if (contexts !== undefined && !contexts.includes(entry.context)) return 'context'
     return ttlMs > 0 ? undefined : 'expired'
+  }
+
+  /** What a refused change replaces goes all the same. */
+  #refuse(id: string): 'refused' {
+    this.sessions = this.sessions.filter((one) => one.id !== id)
+    return 'refused'
   }
 
   #isOutdated(id: string, version: Version): boolean {

@@ -72,6 +72,9 @@ export interface SessionCacheBinding {
  * The server needs `secureOptions: constants.SSL_OP_NO_TICKET` and a `sessionIdContext` equal to `options.context`. TLS 1.2 and
  * 1.3 both resume (RFC 5246 section 7.3, RFC 8446 section 2.2).
  *
+ * A server that demands client certificates resumes no session that was made without one; such servers need a context of
+ * their own.
+ *
  * Throws ERR_SERVER when the server hands out tickets, has another context, speaks TLS 1.3 only while `readsClientHello` is
  * false, has a `resumeSession` listener already, or takes connections in a way that cannot be joined; and ERR_CONTEXT when
  * the context has more than 32 bytes.

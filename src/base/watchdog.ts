@@ -20,6 +20,8 @@ export const MAX_WATCHDOG_MS = 60_000
 /** Looks of the thread at the event loop without a turn of it, until it counts as hung. */
 const LOOKS = 20
 const TURNS_PER_TIMEOUT = 10
+/** Longest time without a turn while work goes on that is known to be long. */
+const MAX_LONG_WORK_MS = 60_000
 /** For the thread of the log to write the last line. */
 const LAST_LINE_MS = 100
 /** How the process ends where SIGKILL has no effect. */
@@ -28,7 +30,8 @@ const EXIT_CODE = 1
 const TURNS = 0
 const IS_DEBUGGED = 1
 const PAUSE = 2
-const COUNTS = 3
+const LONG_WORK = 3
+const COUNTS = 4
 
 /** JavaScript, as a worker loads no TypeScript on Node.js 20. */
 const THREAD = `
@@ -42,7 +45,7 @@ for (;;) {
   const now = Atomics.load(counts, ${TURNS})
   looks = now === turns && Atomics.load(counts, ${IS_DEBUGGED}) === 0 ? looks + 1 : 0
   turns = now
-  if (looks < ${LOOKS}) continue
+  if (looks < (Atomics.load(counts, ${LONG_WORK}) === 0 ? ${LOOKS} : ${MAX_LONG_WORK_MS} / lookMs)) continue
   const time = new Date().toISOString()
   putLast(queue, ${STANDARD_ERROR}, lastLine.replace(/\\d{4}-\\d\\d-\\d\\dT[0-9:.+Z]+/, time), ${LAST_LINE_MS})
   process.kill(process.pid, 'SIGKILL')
@@ -63,9 +66,15 @@ export interface WatchdogOptions {
   readonly logger: Logger
 }
 
+/**
+ * Does work that may take longer than the watchdog's timeout, such as reading large files. It has MAX_LONG_WORK_MS without
+ * a turn of the event loop.
+ */
+export type LongWork = <T>(work: () => T) => T
+
 /** Watches the event loop of this process from now to its end, and keeps no process running. */
-export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOptions): void {
-  if (timeoutMs === 0) return
+export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOptions): LongWork {
+  if (timeoutMs === 0) return (work) => work()
   const memory = new SharedArrayBuffer(COUNTS * Int32Array.BYTES_PER_ELEMENT)
   const counts = new Int32Array(memory)
   const turn = () => {
@@ -90,6 +99,16 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
   })
   worker.unref()
   setInterval(turn, timeoutMs / TURNS_PER_TIMEOUT).unref()
+  return (work) => {
+    Atomics.store(counts, LONG_WORK, 1)
+    try {
+      return work()
+    } finally {
+      // A turn first: the looks of before do not count towards the shorter time that holds from here on.
+      turn()
+      Atomics.store(counts, LONG_WORK, 0)
+    }
+  }
 }
 
 /** Formatted now, as the event loop will not do it then; the thread puts in the time. */

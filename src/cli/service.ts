@@ -9,6 +9,7 @@ import { createLogger, type Logger, type LoggerOptions } from '../base/logger.ts
 import { OutputThread, STANDARD_ERROR, STANDARD_OUTPUT } from '../base/output-thread.ts'
 import {
   DEFAULT_WATCHDOG_MS,
+  type LongWork,
   MAX_WATCHDOG_MS,
   MIN_WATCHDOG_MS,
   startWatchdog,
@@ -31,6 +32,8 @@ export class Service {
   readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()
+  /** Nothing is watched before the service runs. */
+  #longWork: LongWork = (work) => work()
 
   constructor(options: ServiceOptions) {
     this.#options = options
@@ -70,7 +73,17 @@ export class Service {
       process.exit(exitCodeOf(error))
     }
     const { log, watchdogMs: timeoutMs } = this.#options
-    startWatchdog({ timeoutMs, output: this.#output, log, logger: this.logger })
+    this.#longWork = startWatchdog({
+      timeoutMs,
+      output: this.#output,
+      log,
+      logger: this.logger,
+    })
+  }
+
+  /** Does work that may take seconds on the event loop: the watchdog gives it a minute. */
+  longWork<T>(work: () => T): T {
+    return this.#longWork(work)
   }
 
   /** Prints where something listens, for people or as a JSON object. */

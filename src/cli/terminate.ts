@@ -78,7 +78,7 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
   if (process.send !== undefined) stopWithParent(stop)
   const reload = () => {
     try {
-      config = checkOptions(options)
+      config = service.longWork(() => checkOptions(options))
       pool.reload()
     } catch (error) {
       logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
@@ -126,12 +126,13 @@ function runWorker(service: Service, options: TerminateOptions): void {
     process.title = `tlscached terminate ${number}`
     const logger = service.loggerNamed(`terminate process ${number}`)
     const context = { clock: systemClock, logger, droppedLogLines: service.droppedLogLines }
-    const running = createProcess(readTerminatorConfig(options), context)
+    // Revocation lists may have hundreds of thousands of entries, and each virtual host reads them.
+    const running = service.longWork(() => createProcess(readTerminatorConfig(options), context))
     return {
       start: () => running.start(),
       stop: (drainMs: number) => running.stop(drainMs),
       readStats: () => running.readStats(),
-      reload: () => reload(running, options, logger),
+      reload: () => service.longWork(() => reload(running, options, logger)),
     }
   }
   const worker = new Worker(channel, create, options.drain)

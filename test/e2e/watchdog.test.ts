@@ -63,6 +63,29 @@ test('a hung event loop: the process is killed, says why, and its clients are le
   assert.deepEqual([last.level, last.timeoutMs], ['error', 500])
 })
 
+test('work that is known to be long may take longer than the timeout, and a hang after it ends', async () => {
+  const dist = new URL('../../dist/base/', import.meta.url).href
+  const program = `
+    const { startWatchdog } = await import('${dist}watchdog.js')
+    const { OutputThread } = await import('${dist}output-thread.js')
+    const log = { level: 'error', format: 'json', node: 'busy' }
+    const longWork = startWatchdog({ timeoutMs: 500, output: new OutputThread(), log })
+    const busyUntil = (endMs) => { while (performance.now() < endMs); }
+    setTimeout(() => {
+      longWork(() => busyUntil(performance.now() + ${STOPPED_MS}))
+      process.stdout.write('done')
+      setTimeout(() => busyUntil(Infinity), 200)
+    }, 200)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
+  assert.deepEqual([await end(child), said], [[null, 'SIGKILL'], 'done'])
+})
+
 test('a process that was stopped for longer, and goes on, is not killed', async () => {
   const { child, http } = await start('stopped')
   child.kill('SIGSTOP')

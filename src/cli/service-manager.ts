@@ -31,6 +31,7 @@ export class ServiceManager {
   readonly #watchdogMs: number
   readonly #shell: ChildProcess | undefined
   #readStatus = (): string => ''
+  #phase: 'starting' | 'ready' | 'stopping' = 'starting'
 
   /** Does nothing where no service manager asked to be told. */
   constructor(options: ServiceManagerOptions) {
@@ -59,6 +60,8 @@ export class ServiceManager {
    * in a few words, for `systemctl status`.
    */
   ready(status: () => string): void {
+    if (this.#phase === 'stopping') return
+    this.#phase = 'ready'
     this.#readStatus = status
     this.#tell('READY=1', this.#status())
     if (this.#watchdogMs <= 0 || this.#shell === undefined) return
@@ -67,19 +70,26 @@ export class ServiceManager {
     )
   }
 
-  /** Tells that files are read again until `reload` ends. */
+  /** Tells that files are read again until `reload` ends; nothing before the service is ready and once it stops. */
   async reloading(reload: () => Promise<void> | void): Promise<void> {
+    if (!this.#isReady) return reload()
     // systemd compares this with the time at which it sent the signal, on the same clock.
     this.#tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`)
     try {
       await reload()
     } finally {
-      this.#tell('READY=1', this.#status())
+      if (this.#isReady) this.#tell('READY=1', this.#status())
     }
   }
 
   stopping(): void {
+    this.#phase = 'stopping'
     this.#tell('STOPPING=1', 'STATUS=stopping')
+  }
+
+  /** Asked anew after a reload, during which a signal may have stopped the service. */
+  get #isReady(): boolean {
+    return this.#phase === 'ready'
   }
 
   #status(): string {

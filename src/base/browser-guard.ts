@@ -14,6 +14,10 @@ export const ANSWER_HEADERS = {
   'x-content-type-options': 'nosniff',
   'cross-origin-resource-policy': 'same-origin',
 } as const
+/** These headers as they stand in an answer, for servers that write it themselves. */
+export const ANSWER_HEADER_LINES: string = Object.entries(ANSWER_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
 
 /** What told that a request is a foreign page's. */
 export const FOREIGN_REASONS = ['host', 'origin', 'fetch_site'] as const

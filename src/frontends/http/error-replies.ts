@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { ANSWER_HEADERS } from '../../base/browser-guard.ts'
+import { ANSWER_HEADER_LINES } from '../../base/browser-guard.ts'
 import { codeOf, ERROR_CODES, type ErrorCode, TlscachedError } from '../../base/errors.ts'
 import type { PutResult } from '../../store/stats.ts'
 
@@ -33,10 +33,6 @@ export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
 export const BODY_TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 /** The connection ended, or more bytes came than were announced. */
 const BODY_ERRORS = new Set(['FST_ERR_CTP_INVALID_CONTENT_LENGTH', 'ECONNRESET', 'ECONNABORTED'])
-
-const GUARD_LINES = Object.entries(ANSWER_HEADERS)
-  .map(([name, value]) => `${name}: ${value}\r\n`)
-  .join('')
 
 export interface HttpFault {
   readonly status: number
@@ -73,7 +69,7 @@ export function answerNoHttp(error: Error, socket: Socket): void {
   const body = JSON.stringify({ code, message })
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
-      `${GUARD_LINES}Connection: close\r\n\r\n${body}`,
+      `${ANSWER_HEADER_LINES}Connection: close\r\n\r\n${body}`,
   )
 }
 

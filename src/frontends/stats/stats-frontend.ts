@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
-import { ANSWER_HEADERS, BrowserGuard } from '../../base/browser-guard.ts'
+import { ANSWER_HEADER_LINES, BrowserGuard } from '../../base/browser-guard.ts'
 import type { Clock, Timer } from '../../base/clock.ts'
 import type { Frontend } from '../frontend.ts'
 import { StreamListener } from '../stream-listener.ts'
@@ -21,9 +21,6 @@ const MAX_REQUEST_BYTES = 8192
 const METHOD = 'GET '
 const END_OF_REQUEST = '\r\n\r\n'
 const FORBIDDEN = 'HTTP/1.0 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
-const GUARD_LINES = Object.entries(ANSWER_HEADERS)
-  .map(([name, value]) => `${name}: ${value}\r\n`)
-  .join('')
 const HEADER_LINE = /^(host|origin|sec-fetch-site):[ \t]*(.*?)[ \t]*\r$/gim
 const BAD_REQUEST = 'HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
@@ -151,7 +148,7 @@ export class StatsFrontend implements Frontend {
     const body = this.#document()
     return (
       'HTTP/1.0 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-      `${GUARD_LINES}Cache-Control: no-store\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+      `${ANSWER_HEADER_LINES}Cache-Control: no-store\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
     )
   }
 }

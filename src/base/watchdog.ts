@@ -29,7 +29,8 @@ const EXIT_CODE = 1
 
 const TURNS = 0
 const IS_DEBUGGED = 1
-const PAUSE = 2
+/** 1 at the end of the process. */
+const IS_OVER = 2
 const LONG_WORK = 3
 const COUNTS = 4
 
@@ -41,7 +42,8 @@ const counts = new Int32Array(memory)
 let turns = -1
 let looks = 0
 for (;;) {
-  Atomics.wait(counts, ${PAUSE}, 0, lookMs)
+  Atomics.wait(counts, ${IS_OVER}, 0, lookMs)
+  if (Atomics.load(counts, ${IS_OVER}) === 1) break
   const now = Atomics.load(counts, ${TURNS})
   looks = now === turns && Atomics.load(counts, ${IS_DEBUGGED}) === 0 ? looks + 1 : 0
   turns = now
@@ -50,7 +52,7 @@ for (;;) {
   putLast(queue, ${STANDARD_ERROR}, lastLine.replace(/\\d{4}-\\d\\d-\\d\\dT[0-9:.+Z]+/, time), ${LAST_LINE_MS})
   process.kill(process.pid, 'SIGKILL')
   // The first process of a container gets no SIGKILL of its own.
-  Atomics.wait(counts, ${PAUSE}, 0, 100)
+  Atomics.wait(counts, ${IS_OVER}, 0, 100)
   const exitAtOnce = ${EXIT_AT_ONCE_SOURCE}
   exitAtOnce(${EXIT_CODE})
 }
@@ -98,6 +100,11 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
     logger.error({ reason: messageOf(error) }, 'the watchdog ended: a hung process stays')
   })
   worker.unref()
+  // Before the log is flushed: the process may then end by exit(3), beside which no thread may run JavaScript.
+  process.prependOnceListener('exit', () => {
+    Atomics.store(counts, IS_OVER, 1)
+    Atomics.notify(counts, IS_OVER)
+  })
   setInterval(turn, timeoutMs / TURNS_PER_TIMEOUT).unref()
   return (work) => {
     Atomics.store(counts, LONG_WORK, 1)

@@ -3,7 +3,7 @@
 import { BlockList, isIP } from 'node:net'
 import { TlscachedError } from './errors.ts'
 
-/** `host` is a literal IP address or a name, IPv6 without brackets; `*` was turned into `::`. */
+/** A host and a port. `host` is a literal IP address (IPv6 without brackets) or a name; `*` is parsed to `::`. */
 export interface HostAddress {
   readonly host: string
   readonly port: number
@@ -26,7 +26,7 @@ multicast.addSubnet('ff00::', 8, 'ipv6')
 /** Longest path of a Unix socket on Linux, sun_path without its closing zero (unix(7)). */
 export const MAX_UNIX_PATH_BYTES = 107
 
-/** Parses `host:port`, `[v6]:port` or `unix:/path`. Port 0 asks the kernel for one. Throws ERR_ADDRESS. */
+/** Parses `host:port`, `[v6]:port` or `unix:/path`. Port 0 lets the kernel choose a port. Throws ERR_ADDRESS. */
 export function parseAddress(text: string): Address {
   if (!text.startsWith('unix:')) return parseHostAddress(text)
   const path = text.slice('unix:'.length)
@@ -39,7 +39,7 @@ export function parseAddress(text: string): Address {
   return { path }
 }
 
-/** Parses `host:port` or `[v6]:port`; `*:port` is every address of the machine. Throws ERR_ADDRESS. */
+/** Parses `host:port` or `[v6]:port`; `*:port` means every address of the machine. Throws ERR_ADDRESS. */
 export function parseHostAddress(text: string): HostAddress {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
@@ -58,7 +58,7 @@ export interface Subnet {
   readonly prefixBits: number
 }
 
-/** Parses `192.0.2.0/24`, `2001:db8::/32`, or one address without a length. Throws ERR_ADDRESS. */
+/** Parses `192.0.2.0/24`, `2001:db8::/32`, or a single address without a prefix length. Throws ERR_ADDRESS. */
 export function parseSubnet(text: string): Subnet {
   const [, host = '', bits] = /^([\d.]+|[\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? []
   const family = isIP(host)
@@ -73,7 +73,7 @@ export function parseSubnet(text: string): Subnet {
   return { host, prefixBits }
 }
 
-/** Tells whether a literal IP address lies in one of the ranges; an IPv4 address inside IPv6 counts as IPv4. */
+/** Returns a test for literal IP addresses in one of the ranges; an IPv4 address mapped into IPv6 counts as IPv4. */
 export function createAddressMatcher(subnets: readonly Subnet[]): (host: string) => boolean {
   const list = new BlockList()
   for (const { host, prefixBits } of subnets) {
@@ -94,7 +94,7 @@ export function isSameAddress(a: HostAddress, b: HostAddress): boolean {
   return a.port === b.port && a.host === b.host
 }
 
-/** Whether what is sent there cannot leave the machine. Of names only `localhost` is known to be so. */
+/** Whether what is sent to the address stays on this machine. `localhost` is the only host name that counts as such. */
 export function isLoopback(address: Address): boolean {
   if ('path' in address || address.host === 'localhost') return true
   return isInList(loopback, address.host)

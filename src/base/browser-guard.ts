@@ -1,25 +1,26 @@
-// Which HTTP requests a browser sends because a page of somebody else makes it: they are refused, as a browser reaches
-// what its user's machine reaches, loopback included.
+// Recognises HTTP requests that a browser sends because a foreign web page makes it, so that servers can refuse them: a
+// browser reaches everything that its user's machine reaches, loopback included.
 //
-// A page can send a request to any address, but not choose its Host, Origin and Sec-Fetch-Site. Host tells a page whose
-// own name was made to lead here (DNS rebinding), which the browser takes for a page of this server. Origin and
-// Sec-Fetch-Site tell every other page; `same-site` is foreign too, as each port of localhost is of one site. Programs
-// that are no browsers send neither of the two. RFC 9110 7.2, RFC 6454, W3C Fetch Metadata.
+// A page can send a request to any address, but it cannot choose the headers Host, Origin and Sec-Fetch-Site. Host
+// reveals a page whose own name was made to resolve to this server (DNS rebinding), which the browser takes for a page
+// of this server. Origin and Sec-Fetch-Site reveal every other page; `same-site` is foreign too, because all ports of
+// localhost are one site. Programs that are not browsers send neither of the two. RFC 9110 7.2, RFC 6454, W3C Fetch
+// Metadata.
 
 import { isIP } from 'node:net'
 import { type Address, isLoopback } from './address.ts'
 
-/** Headers of every answer: no page may use it as a script, style sheet or image. */
+/** Headers of every answer. They keep pages of other origins from using it as a script, style sheet or image. */
 export const ANSWER_HEADERS = {
   'x-content-type-options': 'nosniff',
   'cross-origin-resource-policy': 'same-origin',
 } as const
-/** These headers as they stand in an answer, for servers that write it themselves. */
+/** ANSWER_HEADERS as lines of an HTTP answer, for servers that write their answers themselves. */
 export const ANSWER_HEADER_LINES: string = Object.entries(ANSWER_HEADERS)
   .map(([name, value]) => `${name}: ${value}\r\n`)
   .join('')
 
-/** What told that a request is a foreign page's. */
+/** The header by which a request of a foreign page was recognised. */
 export const FOREIGN_REASONS = ['host', 'origin', 'fetch_site'] as const
 export type ForeignReason = (typeof FOREIGN_REASONS)[number]
 
@@ -33,13 +34,13 @@ const HOST_PATTERN = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::\d{1,5})?$/
 
 export class BrowserGuard {
   readonly #isExempt: boolean
-  /** undefined: any name will do. */
+  /** Accepted host names in lower case; undefined accepts every name. */
   readonly #hosts: ReadonlySet<string> | undefined
 
   /**
-   * `hosts`: names by which the server is known beside `localhost` and IP addresses. On loopback no other name is
-   * accepted. Elsewhere the names are checked when there are any, since a scraper may use whatever name leads there.
-   * No browser reaches a unix socket.
+   * `hosts` are names of the server besides `localhost` and IP addresses. On loopback no other name is accepted. On
+   * other addresses names are checked only when `hosts` has some, since a scraper may use any name that resolves to the
+   * server. On a unix socket nothing is refused: no browser can connect to one.
    */
   constructor(listen: Address, hosts: readonly string[]) {
     this.#isExempt = 'path' in listen
@@ -66,7 +67,7 @@ export class BrowserGuard {
   }
 }
 
-/** Whether a page of this very server asks; a proxy in front may have ended its TLS. */
+/** Whether the request is from a page of this server; `https` counts too, since a proxy in front may terminate TLS. */
 function isOwnOrigin(origin: string | string[], host = ''): boolean {
   return origin === `http://${host}` || origin === `https://${host}`
 }

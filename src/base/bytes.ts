@@ -1,4 +1,4 @@
-// Bytes to and from text. Session IDs are public (they cross the wire in clear), sessions are not.
+// Conversions and copies of bytes. Session IDs are public (they cross the wire in clear), sessions are not.
 
 import { TlscachedError } from './errors.ts'
 
@@ -16,19 +16,19 @@ export function idPrefix(id: Uint8Array): string {
   return `${shown.toString('hex')}..`
 }
 
-/** A Buffer over the same memory. */
+/** Returns a Buffer over the memory of `bytes`; nothing is copied. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** Rounded up to whole u64. */
+/** Rounds a number of bytes up to a multiple of 8, the size of a u64. */
 export function wholeLongs(bytes: number): number {
   return (bytes + 7) & ~7
 }
 
-/** Copies `count` u64; for some hundred bytes that takes less time than Buffer.copy, which makes a view first. */
+/** Copies `count` u64. For a few hundred bytes this is faster than Buffer.copy, which creates a view first. */
 export function copyLongs(
   source: BigUint64Array,
   from: number,
@@ -37,7 +37,7 @@ export function copyLongs(
   count: number,
 ): void {
   let at = 0
-  // Four a step, read before they are written: V8 looks up anew where an array lies whenever something was written.
+  // Copy four per step, and read all four before writing: after a write V8 loads the address of each array again.
   for (; at + 4 <= count; at += 4) {
     const a = source[from + at] ?? 0n
     const b = source[from + at + 1] ?? 0n

@@ -1,4 +1,4 @@
-// Time, as everything here sees it: injected, so that a test moves it by command and never sleeps.
+// The clock that all code uses. It is injected, so that a test moves time by command and never sleeps.
 
 import { performance } from 'node:perf_hooks'
 
@@ -8,17 +8,17 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Milliseconds, fractional, never going backwards. Lifetimes and waits are measured with it. */
+  /** Fractional milliseconds that never go backwards. Lifetimes and waits are measured with them. */
   monotonicMs(): number
-  /** Milliseconds since 1970 as the machine believes. Only for versions, encoded sessions and display. */
+  /** Milliseconds since 1970 by the clock of the machine. Only for versions, encoded sessions and display. */
   wallMs(): number
-  /** Runs `callback` once, `delayMs` from now: in the next turn when that is past already, and however far it is. */
+  /** Runs `callback` once after `delayMs`, however long; with 0 or less it runs in a later turn of the event loop. */
   after(delayMs: number, callback: () => void): Timer
-  /** Runs `callback` once, when the I/O that is already waiting has been handled. */
+  /** Runs `callback` once, after the I/O that is already waiting has been handled. */
   soon(callback: () => void): Timer
 }
 
-/** Longest delay of setTimeout, 24.8 days: it takes a longer one for 1 ms, and warns on standard error. */
+/** Longest delay of setTimeout, 24.8 days. Node.js turns a longer one into 1 ms and warns on standard error. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 export const systemClock: Clock = {
@@ -36,7 +36,7 @@ export const systemClock: Clock = {
   },
 }
 
-/** Like `systemClock.after`, for a delay that takes several timeouts one after the other. */
+/** Runs `callback` after a delay above LONGEST_TIMEOUT_MS, by several timeouts one after the other. */
 function afterLong(delayMs: number, callback: () => void): Timer {
   let timer = systemClock.after(LONGEST_TIMEOUT_MS, () => {
     timer = systemClock.after(delayMs - LONGEST_TIMEOUT_MS, callback)

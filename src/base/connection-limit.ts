@@ -1,16 +1,16 @@
-// How many connections a server holds: when there are too many, the one that did nothing for longest gives way to the
-// new one, so that silent and slow ones keep nobody out. One address has at most half of them.
+// Limits the connections of a server. When there are too many, the one that was idle for longest is evicted, so that
+// silent and slow clients keep nobody out. One address may have at most half of the connections.
 
 import type { Socket } from 'node:net'
 
 export class ConnectionLimit {
   readonly #most: number
   readonly #onEvict: () => void
-  /** The one that did nothing for longest comes first, here and in each set below. */
+  /** All connections, the one idle for longest first; the sets of `#byAddress` have this order too. */
   readonly #all = new Set<Socket>()
   readonly #byAddress = new Map<string, Set<Socket>>()
 
-  /** `onEvict` is called for each connection that gave way. */
+  /** `most` is the highest number of connections. `onEvict` is called before each eviction. */
   constructor(most: number, onEvict: () => void) {
     this.#most = most
     this.#onEvict = onEvict
@@ -21,7 +21,7 @@ export class ConnectionLimit {
     return this.#all.size
   }
 
-  /** Takes in a new connection. One over a unix socket has no address. */
+  /** Adds a new connection, and evicts one if that makes too many. Unix sockets have no address: only `most` counts. */
   add(socket: Socket): void {
     const address = socket.remoteAddress
     this.#put(socket, address)
@@ -31,7 +31,7 @@ export class ConnectionLimit {
     else if (this.#all.size > this.#most) this.#evictFirst(this.#all)
   }
 
-  /** The connection did something that it was waited for. */
+  /** Notes that the connection was active just now. A connection that is not held any more is left alone. */
   touch(socket: Socket): void {
     if (!this.#all.delete(socket)) return
     const { remoteAddress: address } = socket
@@ -59,7 +59,7 @@ export class ConnectionLimit {
     const [socket] = sockets
     if (socket === undefined) return
     this.#onEvict()
-    // A destroyed socket has no address any more.
+    // This comes before destroy(), after which the socket has no remoteAddress.
     this.#remove(socket, socket.remoteAddress)
     socket.destroy()
   }

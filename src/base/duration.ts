@@ -15,20 +15,21 @@ const SIZE_BYTES: Record<string, number> = {
   GiB: 1024 ** 3,
 }
 
-/** Match the unit of a duration and of a size, as parts of an expression for programs that do not know this one. */
+/** Regular expressions for the unit of a duration and of a size, as parts of the patterns in the JSON Schema. */
 export const DURATION_UNIT = patternOf(DURATION_MS)
 export const SIZE_UNIT = patternOf(SIZE_BYTES)
 
-/** `250ms`, `300s`, `5m`, `12h`, `7d` in milliseconds; undefined when it is none. The unit is never left out. */
+/** Parses `250ms`, `300s`, `5m`, `12h` or `7d` to milliseconds. The unit is required; undefined for any other text. */
 export function parseDurationMs(text: string): number | undefined {
   return parseWithUnit(text, DURATION_MS)
 }
 
-/** `4096`, `4096B`, `4KiB`, `1MiB`, `1GiB` in bytes; undefined when it is none. */
+/** Parses `4096`, `4096B`, `4KiB`, `1MiB` or `1GiB` to bytes; undefined for any other text. */
 export function parseSizeBytes(text: string): number | undefined {
   return parseWithUnit(text, SIZE_BYTES)
 }
 
+/** Writes a duration with the largest unit of which it is a whole number, as in `5m`. */
 export function formatDurationMs(durationMs: number): string {
   for (const unit of ['d', 'h', 'm', 's'] as const) {
     const unitMs = DURATION_MS[unit] ?? 1

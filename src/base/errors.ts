@@ -2,7 +2,10 @@
 
 import { hideKeys } from './hidden-keys.ts'
 
-/** Every error code with its general meaning. A code is never reused and never changes its meaning; src/README.md says who throws it. */
+/**
+ * Every error code with its general meaning. A code is never reused and never changes its meaning; src/README.md says
+ * which calls throw it.
+ */
 export const ERROR_CODES = {
   ERR_MISS: 'no such session',
   ERR_KEYSIZE: 'the session ID is empty or longer than the keysize of the cache',
@@ -38,8 +41,8 @@ export const ERROR_CODES = {
 export type ErrorCode = keyof typeof ERROR_CODES
 
 /**
- * The error that this package throws. Programs should test `code`; `message` is for people, names the field and the limit, and
- * may change. It never holds session bytes or keys.
+ * The error that this package throws. Programs should test `code`; `message` is for people, names the field and the
+ * limit, and may change. It never holds session bytes or keys.
  *
  * ```ts
  * try {
@@ -61,12 +64,12 @@ export class TlscachedError extends Error {
   }
 }
 
-/** The message of anything that was thrown, without what looks like a replication key. */
+/** Returns the message of anything that was thrown; text that looks like a replication key is hidden. */
 export function messageOf(thrown: unknown): string {
   return hideKeys(thrown instanceof Error ? thrown.message : String(thrown))
 }
 
-/** The `code` of anything that was thrown, or undefined. */
+/** Returns the `code` of anything that was thrown; undefined when it has none that is a string. */
 export function codeOf(thrown: unknown): string | undefined {
   if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
   return typeof thrown.code === 'string' ? thrown.code : undefined

@@ -1,19 +1,20 @@
-// The end of the process although one of its threads hangs in a system call.
+// Ends the process even when one of its threads hangs in a system call.
 //
 // `process.exit` joins all worker threads, and one that hangs in write(2) never ends (seen on Node.js 20, 22, 24, 26).
-// A signal would take the exit code, and the first process of a container gets no SIGKILL that it sends itself. WASI's
-// proc_exit calls exit(3) directly: nothing is joined, and the code is kept.
+// A signal would lose the exit code, and a SIGKILL that the first process of a container sends to itself has no effect.
+// WASI's proc_exit calls exit(3) directly: no thread is joined, and the exit code is kept.
 
 import { runInThisContext } from 'node:vm'
 
-/** A WebAssembly module with an empty memory and an empty `_start`, which is all that WASI asks for. */
+/** A WebAssembly module with an empty memory and an empty `_start`, which is all that WASI requires. */
 const EMPTY_PROGRAM =
   '0061736d0100000001040160000003020100050301000107130206' +
   '6d656d6f72790200065f737461727400000a040102000b'
 
 /**
- * A function of the exit code, as JavaScript: a worker thread loads no TypeScript on Node.js 20. The module WASI is loaded
- * only here, as it warns of being experimental one turn later, and there is no later turn.
+ * Source of a function that takes the exit code and ends the process, in JavaScript because a worker thread loads no
+ * TypeScript on Node.js 20. It loads node:wasi when it is called: Node.js prints its warning about an experimental
+ * module one turn of the event loop later, and there is no later turn.
  */
 export const EXIT_AT_ONCE_SOURCE = `
 ((code) => {

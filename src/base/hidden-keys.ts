@@ -1,17 +1,17 @@
-// Text that people and logs read, without what looks like a replication key: one that was pasted into the wrong place
-// must not come back in the error about it.
+// Hides what looks like a replication key in text for people and logs: a key that was pasted into the wrong place must
+// not come back in the error message about it.
 
-/** Stands where a key stood. */
+/** Replaces a key in a text. */
 export const HIDDEN_KEY = '<hidden: looks like a key>'
 
-/** A run of base64 digits that is at least as long as a key of 32 bytes with its padding and one or two digits lost. */
+/** A run of base64 digits with its padding, if any. A key of 32 bytes has 43 digits; up to three may have been lost. */
 const LONG_BASE64 = /(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}(={0,2})/g
-/** A key that lost its padding, or one digit more. Longer or shorter runs without padding are paths or words. */
+/** Digits of a key that lost its padding, and perhaps one digit. Other runs without padding are paths or words. */
 const UNPADDED_LENGTHS = [42, 43]
 
 /**
- * The text with every base64 run of a key's length replaced. A run without padding is hidden only when it has capital and
- * small letters, as hexadecimal digits and most paths do not.
+ * Returns the text with every run that looks like a key replaced by HIDDEN_KEY. A run without padding is replaced only
+ * when it has both capital and small letters, which hexadecimal digits and most paths do not have.
  */
 export function hideKeys(text: string): string {
   return text.replace(LONG_BASE64, (run: string, padding: string) =>

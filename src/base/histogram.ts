@@ -7,12 +7,12 @@ export const DURATION_BOUNDS_SEC: readonly number[] = [
 ]
 
 export class DurationHistogram {
-  /** Observations per bucket, not cumulative; the last one holds what is above every bound. */
+  /** Observations per bucket, not cumulative; the last bucket has those above every bound. */
   readonly counts = new Float64Array(DURATION_BOUNDS_SEC.length + 1)
   sumSec = 0
   count = 0
 
-  /** So many times the same. */
+  /** Records `times` equal durations at once. */
   observe(durationMs: number, times = 1): void {
     const durationSec = durationMs / 1000
     let bucket = 0

@@ -7,7 +7,7 @@ import { type OutputThread, STANDARD_ERROR } from './output-thread.ts'
 
 export type LogFields = Record<string, unknown>
 
-/** Fields never hold session bytes, keys or whole session IDs. */
+/** A destination for log lines. Fields never hold session bytes, keys or whole session IDs. */
 export interface Logger {
   debug(fields: LogFields, message: string): void
   info(fields: LogFields, message: string): void
@@ -21,11 +21,11 @@ export const LOG_FORMATS = ['json', 'text'] as const
 export interface LoggerOptions {
   readonly level: (typeof LOG_LEVELS)[number]
   readonly format: (typeof LOG_FORMATS)[number]
-  /** Name of the node, in every line. */
+  /** Name of the node. It is a field of every line in the format `json`; the format `text` leaves it out. */
   readonly node: string
 }
 
-/** Logs to standard error through the thread, one line per event: a JSON object, or text for people. */
+/** Creates a logger that writes to standard error through `output`, one line per event: a JSON object or plain text. */
 export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 'write'>): Logger {
   const toText = prettyFactory({
     ignore: 'pid,node',
@@ -33,7 +33,7 @@ export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 
     singleLine: true,
     colorize: false,
   })
-  // A message of somebody else may have several lines.
+  // An error message from a library may have several lines.
   const toLine = (line: string) => `${toText(line).trimEnd().replaceAll('\n', '\\n')}\n`
   const format = options.format === 'text' ? toLine : (line: string) => line
   const destination: DestinationStream = {
@@ -54,7 +54,7 @@ const nothing = () => {}
 
 export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-/** Lets one line through per `periodMs` and tells it how many were held back since the last. */
+/** Limits a log message to one line per `periodMs`, which gets the number of lines held back since the one before. */
 export class LogLimiter {
   readonly #clock: Clock
   readonly #periodMs: number
@@ -66,7 +66,7 @@ export class LogLimiter {
     this.#periodMs = periodMs
   }
 
-  /** Calls `write` with the number of lines held back, or counts this one as held back. */
+  /** Calls `write` with the number of lines held back so far, or, within the period, counts this line as held back. */
   pass(write: (heldBack: number) => void): void {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs < this.#nextMs) {

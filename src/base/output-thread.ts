@@ -1,16 +1,16 @@
 // Lines for standard output and standard error, written by a thread of its own from a bounded queue, so that the event
-// loop never waits for the reader of a pipe, a disk, a socket or a terminal. A line that finds no room, or that the
-// descriptor does not take, is dropped and counted.
+// loop never waits for the reader of a pipe, a disk, a socket or a terminal. A line for which the queue has no room, or
+// whose write fails, is dropped and counted.
 //
 // The thread writes synchronously: no thread of libuv's pool waits for the reader, and the flags of the descriptors,
 // which other processes may share, stay as they are. (The streams of `process` make a pipe or a terminal non-blocking.)
 //
 // Layout of the queue, in shared memory:
-//   4 bytes  WRITTEN  bytes ever put in, modulo 2^32; only the event loop changes it
+//   4 bytes  WRITTEN  bytes ever queued, modulo 2^32; changed by the event loop, or by `putLast` when that hangs
 //   4 bytes  TAKEN    bytes whose lines are written or dropped, modulo 2^32; only the thread changes it
 //   4 bytes  DROPPED  lines dropped
-//   4 bytes  PAUSE    always 0, to wait on
-//   4 bytes  READY    1 from when the thread runs
+//   4 bytes  PAUSE    always 0; the thread waits on it before it tries a write again
+//   4 bytes  READY    1 as soon as the thread runs
 //   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line
 
 import { SHARE_ENV, Worker } from 'node:worker_threads'
@@ -20,11 +20,11 @@ import { exitAtOnce } from './exit-at-once.ts'
 export const STANDARD_OUTPUT = 1
 export const STANDARD_ERROR = 2
 
-/** Bytes of lines that may wait; a power of two, so that positions may wrap around. */
+/** Most bytes that may wait in the queue; a power of two, so that positions may wrap around. */
 export const QUEUE_BYTES = 1 << 20
 /** Longest wait at the end of the process for lines that are not written yet. */
 export const FLUSH_TIMEOUT_MS = 1000
-/** Longest wait for a thread that does not run yet: a busy machine must not lose why a process could not start. */
+/** Longest wait for the thread to start, so that even a busy machine still prints why a process could not start. */
 const START_TIMEOUT_MS = 10_000
 
 const WRITTEN = 0
@@ -37,8 +37,9 @@ const COUNTS_BYTES = COUNTS * Int32Array.BYTES_PER_ELEMENT
 const RECORD_HEADER_BYTES = 5
 
 /**
- * JavaScript, as a worker loads no TypeScript on Node.js 20. After half a line that failed, the next one begins on a
- * line of its own. EAGAIN means that another process made the descriptor, which it shares, non-blocking.
+ * Source of the writing thread, in JavaScript because a worker loads no TypeScript on Node.js 20. When a write fails in
+ * the middle of a line, the next line begins with a line break. EAGAIN means that another process made the descriptor,
+ * which both share, non-blocking; the thread then tries again every 20 ms.
  */
 const THREAD = `
 const { workerData } = require('node:worker_threads')
@@ -93,8 +94,8 @@ function write(descriptor, line) {
 `
 
 /**
- * JavaScript with a function `putLast(memory, descriptor, line, waitMs)`, for the thread that ends a process whose event
- * loop hangs: queues one more line if there is room, and gives the writing thread `waitMs` for it.
+ * JavaScript source of a function `putLast(memory, descriptor, line, waitMs)`, for the thread that ends a process whose
+ * event loop hangs. The function queues one more line if there is room, and gives the writing thread `waitMs` for it.
  */
 export const PUT_LAST_SOURCE = `
 function putLast(memory, descriptor, line, waitMs) {
@@ -114,7 +115,7 @@ function putLast(memory, descriptor, line, waitMs) {
 `
 
 export class OutputThread {
-  /** The queue, for `putLast`. */
+  /** The queue and its counters; `putLast` needs them. */
   readonly memory = new SharedArrayBuffer(COUNTS_BYTES + QUEUE_BYTES)
   readonly #counts = new Int32Array(this.memory, 0, COUNTS)
   readonly #ring = new Uint8Array(this.memory, COUNTS_BYTES)
@@ -122,8 +123,8 @@ export class OutputThread {
   #isRunning = true
 
   /**
-   * Starts the thread, which keeps no process running. The end of the process waits for lines that are not written yet,
-   * FLUSH_TIMEOUT_MS at most; then it ends although the thread hangs.
+   * Starts the thread, which does not keep the process running. When the process exits, it waits for lines that are not
+   * written yet, as `flush` does with FLUSH_TIMEOUT_MS, and then ends even if the thread hangs.
    */
   constructor() {
     try {
@@ -136,12 +137,12 @@ export class OutputThread {
     })
   }
 
-  /** Lines that were dropped: the queue was full, or the descriptor did not take them. */
+  /** Lines that were dropped because the queue was full or because writing them failed. */
   get droppedLines(): number {
     return (this.#counts[DROPPED] ?? 0) >>> 0
   }
 
-  /** Queues a text that ends with its line. Never waits and never throws. */
+  /** Queues a line, which has to end with a line break. Never waits and never throws. */
   write(descriptor: typeof STANDARD_OUTPUT | typeof STANDARD_ERROR, line: string): void {
     const bytes = Buffer.from(line)
     const written = this.#counts[WRITTEN] ?? 0
@@ -159,7 +160,10 @@ export class OutputThread {
     Atomics.notify(this.#counts, WRITTEN)
   }
 
-  /** Waits until all lines are written or dropped; false when that takes longer than `timeoutMs` of a running thread. */
+  /**
+   * Blocks until all lines are written or dropped. Returns false when that takes longer than `timeoutMs`, counted from
+   * when the thread runs, for which it waits at most START_TIMEOUT_MS.
+   */
   flush(timeoutMs: number): boolean {
     if (this.#isRunning && this.#counts[TAKEN] !== this.#counts[WRITTEN]) {
       Atomics.wait(this.#counts, READY, 0, START_TIMEOUT_MS)
@@ -180,10 +184,10 @@ export class OutputThread {
       eval: true,
       name: 'tlscached-output',
       workerData: this.memory,
-      // Its own streams: else Node.js opens those of the process, and makes the descriptors non-blocking.
+      // The worker has streams of its own: otherwise Node.js opens those of the process, and makes them non-blocking.
       stdout: true,
       stderr: true,
-      // Nothing that is preloaded into the process belongs into this thread.
+      // Modules that are preloaded into the process (--import, --require) do not belong into this thread.
       execArgv: [],
       env: SHARE_ENV,
     })

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 
-/** Gives `size` unpredictable bytes. */
+/** Returns `size` unpredictable bytes. */
 export type RandomSource = (size: number) => Buffer
 
 export const systemRandom: RandomSource = (size) => randomBytes(size)

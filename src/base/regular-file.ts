@@ -1,10 +1,10 @@
-// Reads a file without waiting for anybody: a FIFO without a writer, or a terminal, would hold up the event loop for ever.
+// Reads regular files only: reading a FIFO without a writer, or a terminal, would block the event loop for ever.
 
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
 
-/** Opening a FIFO or a terminal does not wait either. A regular file is read the same way with and without these flags. */
+/** With these flags open(2) of a FIFO or a terminal does not block either. They change nothing for a regular file. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
-/** First size of the buffer for a file whose size is not known, such as one in /proc. */
+/** Least first size of the buffer, for files whose size the system does not know, such as those in /proc. */
 const SMALLEST_BUFFER_BYTES = 4096
 
 export interface RegularFile {
@@ -13,8 +13,8 @@ export interface RegularFile {
 }
 
 /**
- * The whole file as UTF-8. Throws what the system says, and an error when it is not a regular file or larger than
- * `maxBytes`. `check` sees the status of the open file before anything is read, and may throw.
+ * Reads the whole file as UTF-8. Throws the error of the system, or an Error when it is not a regular file or is larger
+ * than `maxBytes`. `check` is called with the status of the open file before anything is read, and may throw.
  */
 export function readRegularFile(
   path: string,
@@ -23,7 +23,7 @@ export function readRegularFile(
 ): RegularFile {
   const descriptor = openSync(path, OPEN_FLAGS)
   try {
-    // Asked of the open file, so that it cannot be exchanged between the question and the reading.
+    // fstat(2) looks at the open file, which cannot be exchanged between this check and the read.
     const status = fstatSync(descriptor)
     if (!status.isFile()) throw new Error('not a regular file')
     check(status)
@@ -33,7 +33,7 @@ export function readRegularFile(
   }
 }
 
-/** Reads to the end, also of a file that grows meanwhile or whose size is not known, and never more than `maxBytes`. */
+/** Reads to the end, also when the file grows meanwhile or its size is not known. Throws above `maxBytes`. */
 function readText(descriptor: number, sizeBytes: number, maxBytes: number): string {
   const firstBytes = Math.max(sizeBytes + 1, SMALLEST_BUFFER_BYTES)
   let bytes = Buffer.alloc(Math.min(firstBytes, maxBytes + 1))

@@ -1,8 +1,8 @@
-// The version of this program, from the package it came in.
+// Reads the version of this program from its package.json.
 
 import { readFileSync } from 'node:fs'
 
-/** Two levels above src/base and above dist/base. */
+/** The file is two levels above src/base as well as dist/base. */
 const PACKAGE_FILE = new URL('../../package.json', import.meta.url)
 
 export function readVersion(): string {

@@ -1,9 +1,10 @@
-// Ends a process whose event loop hangs, so that those who wait for it without a limit, as Apache does, get a closed
-// socket instead of silence. Only for programs of our own, never for one that uses the library.
+// Ends a process whose event loop hangs, so that clients that wait for it without a timeout, such as Apache, get a
+// closed socket instead of silence. Only our own programs use it, never a program that uses the library.
 //
-// The event loop counts its turns in shared memory; a thread of its own looks at that count. It measures time by its own
-// looks, not by a clock: a process that was stopped, suspended or starved as a whole got no looks either. While a debugger
-// of JavaScript is listening (`--inspect`, SIGUSR1) nothing is ended.
+// The event loop counts its turns in shared memory, and a separate thread looks at that count at a fixed interval. The
+// thread measures time by the number of its looks, not by a clock: while the whole process is stopped, suspended or
+// starved, the thread does not look either. While a JavaScript debugger is listening (`--inspect`, SIGUSR1) the process
+// is never ended.
 
 import { url as inspectorUrl } from 'node:inspector'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
@@ -13,28 +14,29 @@ import { createLogger, type Logger, type LoggerOptions } from './logger.ts'
 import { type OutputThread, PUT_LAST_SOURCE, STANDARD_ERROR } from './output-thread.ts'
 
 export const DEFAULT_WATCHDOG_MS = 2000
-/** A shorter one would end a process that is only slow. */
+/** Shortest timeout other than 0 (off): a shorter one would end a process that is only slow. */
 export const MIN_WATCHDOG_MS = 500
 export const MAX_WATCHDOG_MS = 60_000
 
-/** Looks of the thread at the event loop without a turn of it, until it counts as hung. */
+/** Looks without a turn of the event loop after which it counts as hung; so many looks take one timeout. */
 const LOOKS = 20
+/** Times in one timeout that the event loop counts a turn. */
 const TURNS_PER_TIMEOUT = 10
-/** Longest time without a turn while work goes on that is known to be long. */
+/** Longest time without a turn of the event loop during LongWork. */
 const MAX_LONG_WORK_MS = 60_000
-/** For the thread of the log to write the last line. */
+/** Time that the output thread has to write the last line. */
 const LAST_LINE_MS = 100
-/** How the process ends where SIGKILL has no effect. */
+/** Exit code of the process where SIGKILL has no effect. */
 const EXIT_CODE = 1
 
 const TURNS = 0
 const IS_DEBUGGED = 1
-/** 1 at the end of the process. */
+/** Index of a value that is 1 when the process exits, so that the thread ends first. */
 const IS_OVER = 2
 const LONG_WORK = 3
 const COUNTS = 4
 
-/** JavaScript, as a worker loads no TypeScript on Node.js 20. */
+/** Source of the watching thread, in JavaScript because a worker loads no TypeScript on Node.js 20. */
 const THREAD = `
 const { workerData } = require('node:worker_threads')
 const { memory, lookMs, queue, lastLine } = workerData
@@ -60,21 +62,21 @@ ${PUT_LAST_SOURCE}
 `
 
 export interface WatchdogOptions {
-  /** Longest time without a turn of the event loop; 0 is off. */
+  /** Longest time without a turn of the event loop; 0 switches the watchdog off. */
   readonly timeoutMs: number
   readonly output: OutputThread
-  /** How the last line is written. */
+  /** Level, format and node name of the last line. */
   readonly log: LoggerOptions
   readonly logger: Logger
 }
 
 /**
- * Does work that may take longer than the watchdog's timeout, such as reading large files. It has MAX_LONG_WORK_MS without
- * a turn of the event loop.
+ * Runs synchronous work that may take longer than the watchdog's timeout, such as reading large files, and returns its
+ * result. The process is ended when the work takes longer than MAX_LONG_WORK_MS.
  */
 export type LongWork = <T>(work: () => T) => T
 
-/** Watches the event loop of this process from now to its end, and keeps no process running. */
+/** Watches the event loop until the process ends, without keeping the process running. Returns how to run long work. */
 export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOptions): LongWork {
   if (timeoutMs === 0) return (work) => work()
   const memory = new SharedArrayBuffer(COUNTS * Int32Array.BYTES_PER_ELEMENT)
@@ -90,7 +92,7 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
     eval: true,
     name: 'tlscached-watchdog',
     workerData,
-    // For these four, see OutputThread.
+    // OutputThread says why a worker gets its own streams and none of the modules that are preloaded.
     stdout: true,
     stderr: true,
     execArgv: [],
@@ -100,7 +102,7 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
     logger.error({ reason: messageOf(error) }, 'the watchdog ended: a hung process stays')
   })
   worker.unref()
-  // Before the log is flushed: the process may then end by exit(3), beside which no thread may run JavaScript.
+  // This listener runs before that of OutputThread, which may call exit(3): no thread may run JavaScript during that.
   process.prependOnceListener('exit', () => {
     Atomics.store(counts, IS_OVER, 1)
     Atomics.notify(counts, IS_OVER)
@@ -111,14 +113,14 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
     try {
       return work()
     } finally {
-      // A turn first: the looks of before do not count towards the shorter time that holds from here on.
+      // Count a turn first: looks during the long work must not count towards the shorter timeout that applies again.
       turn()
       Atomics.store(counts, LONG_WORK, 0)
     }
   }
 }
 
-/** Formatted now, as the event loop will not do it then; the thread puts in the time. */
+/** Formats the last line in advance, since a hung event loop cannot do it; the thread replaces the time in it. */
 function lastLineOf(log: LoggerOptions, timeoutMs: number): string {
   let lastLine = ''
   const write = (_descriptor: number, line: string) => {

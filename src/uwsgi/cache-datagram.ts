@@ -12,8 +12,8 @@
 //    8+k+v     2  length of the expiry, e                   | two as optional
 //   10+k+v     e  expiry: decimal digits, seconds since 1970, "0" for never
 //
-// A delete as uWSGI sends it ends with the key, and every uWSGI drops it: its receiver wants two more bytes
-// than there are. With two zeros behind the key, counted in the size, it is carried out.
+// The delete that uWSGI sends ends with the key, and every uWSGI receiver drops it, because it expects two more bytes.
+// We append two zero bytes, counted in the size, and then the receiver carries the delete out.
 
 import { MODIFIER_CACHE, PACKET_HEADER_BYTES } from './packet.ts'
 
@@ -23,15 +23,16 @@ export const MODIFIER_DELETE = 11
 const KEY_AT = 6
 const LENGTH_BYTES = 2
 const MAX_U16 = 0xffff
-/** Over IPv4, the only version that uWSGI's sockets know. */
+/** Largest UDP payload over IPv4, the only IP version that uWSGI's sockets support. */
 export const MAX_DATAGRAM_BYTES = 65_507
-/** Ten digits last until the year 2286. */
+/** Expiry in seconds since 1970; ten digits last until the year 2286. */
 const EXPIRY = /^\d{1,10}$/
 
 /**
- * Why a datagram is none of this protocol. `short`: smaller than any. `modifier`: of another kind. `size`:
- * its size is another one than it says. `truncated`: a field reaches beyond the end. `trailing`: there is
- * more than the fields. `empty`: no key, or no value. `expiry`: no decimal number of at most ten digits.
+ * Why bytes are not a valid datagram. `short`: shorter than the smallest one. `modifier`: modifier1 or modifier2 is
+ * not one of the table above. `size`: the size field differs from the real size. `truncated`: a field reaches
+ * beyond the end. `trailing`: bytes follow the last field. `empty`: the key or the value has no bytes. `expiry`:
+ * the expiry is not a decimal number of at most ten digits.
  */
 export const MALFORMED_REASONS = [
   'short',
@@ -44,13 +45,13 @@ export const MALFORMED_REASONS = [
 ] as const
 export type MalformedReason = (typeof MALFORMED_REASONS)[number]
 
-/** Its bytes alias the datagram. */
+/** One operation; its buffers are views of the datagram, not copies. */
 export type CacheOperation =
   | {
       readonly kind: 'set'
       readonly key: Buffer
       readonly value: Buffer
-      /** 0 for never. */
+      /** Expiry time in seconds since 1970; 0 means that the session never expires. */
       readonly expiresAtSec: number
     }
   | { readonly kind: 'delete'; readonly key: Buffer }
@@ -87,7 +88,7 @@ function parseSet(datagram: Buffer, key: Buffer, keyEnd: number): CacheOperation
   return { kind: 'set', key, value, expiresAtSec: Number(digits) }
 }
 
-/** The bytes behind a length, or undefined when they are not all there. */
+/** Returns a view of the field whose length is at offset `at`, or undefined when it reaches beyond the end. */
 function fieldAt(datagram: Buffer, at: number): Buffer | undefined {
   const start = at + LENGTH_BYTES
   if (start > datagram.length) return undefined
@@ -95,7 +96,7 @@ function fieldAt(datagram: Buffer, at: number): Buffer | undefined {
   return end > datagram.length ? undefined : datagram.subarray(start, end)
 }
 
-/** Undefined when it fits no datagram. */
+/** Returns the datagram of a set, or undefined when it would be larger than MAX_DATAGRAM_BYTES. */
 export function formatSet(
   key: Uint8Array,
   value: Uint8Array,
@@ -112,7 +113,10 @@ export function formatSet(
   return datagram
 }
 
-/** In the form that uWSGI's receivers carry out. */
+/**
+ * Returns the datagram of a delete, with the two zero bytes that uWSGI's receivers need. Throws a RangeError for a
+ * key above 65,535 bytes.
+ */
 export function formatDelete(key: Uint8Array): Buffer {
   if (key.length > MAX_U16) throw new RangeError('no key is that long')
   const datagram = allocate(KEY_AT + key.length + LENGTH_BYTES, MODIFIER_DELETE)
@@ -129,7 +133,7 @@ function allocate(length: number, modifier2: number): Buffer {
   return datagram
 }
 
-/** Returns where the field ends. */
+/** Writes a length and the bytes at offset `at`, and returns the offset behind them. */
 function writeField(datagram: Buffer, at: number, bytes: Uint8Array): number {
   datagram.writeUInt16LE(bytes.length, at)
   datagram.set(bytes, at + LENGTH_BYTES)

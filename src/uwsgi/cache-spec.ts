@@ -2,27 +2,29 @@
 
 import type { IniOption, IniProblem } from './ini.ts'
 
-/** uWSGI's defaults; the name of the cache that its older options make. */
+/** Longest key, in bytes, of a cache that sets no keysize (uWSGI's default). */
 export const DEFAULT_KEYSIZE = 2048
+/** Largest value, in bytes, of a cache that sets no blocksize (uWSGI's default). */
 export const DEFAULT_BLOCKSIZE = 65_536
+/** Name of the cache that uWSGI's older option `cache` creates. */
 export const LEGACY_CACHE = 'default'
 
 export interface CacheSpec {
   readonly name: string
   readonly items: number
   readonly keysize: number
-  /** Largest value. */
+  /** Largest value in bytes. */
   readonly blocksize: number
-  /** `host:port` of those that changes are sent to. */
+  /** Addresses (`host:port`) that changes are sent to. */
   readonly nodes: readonly string[]
-  /** `host:port` where changes come in. */
+  /** Addresses (`host:port`) at which changes are received. */
   readonly udp: readonly string[]
-  /** Push out the least recently used session instead of refusing a new one. */
+  /** Whether a full cache evicts the least recently used session instead of refusing the new one. */
   readonly purgeLru: boolean
   readonly where: string
 }
 
-/** A part of an option that is known and means nothing here. */
+/** A known option, or a part of one, that has no effect here. */
 export interface Note {
   readonly option: string
   readonly where: string

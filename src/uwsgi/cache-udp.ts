@@ -1,6 +1,7 @@
-// One cache shared with uWSGI nodes, in their own datagrams: plain text from whoever sends it. Every
-// change of the cache is sent to them once, but never the one that just came in here; what comes in and is
-// stored already changes nothing. So no entry travels in a loop, however nodes are joined.
+// Shares one cache with uWSGI nodes through their own datagrams, which are neither encrypted nor authenticated.
+// Every change of the cache is sent to the nodes once, except one that was just received from a node; a received
+// set of a session that is stored already changes nothing. So no entry travels in a loop, however the nodes are
+// connected.
 
 import { isIPv4 } from 'node:net'
 import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'
@@ -32,16 +33,22 @@ import {
 import { SendQueue } from './send-queue.ts'
 import { type CacheUdpDropReason, type CacheUdpStats, createCacheUdpStats } from './stats.ts'
 
-/** What uWSGI sends as a time when it means a lifetime: no session lives longer than a week. */
+/** A received expiry up to this value (a week) is a lifetime and not a time, which uWSGI sends with purge_lru. */
 const MAX_RELATIVE_SEC = 604_800
-/** A time further ahead than this is nobody's lifetime. */
+/** An expiry time further ahead than a year is refused as `expiry`. */
 const MAX_AHEAD_MS = 366 * 86_400_000
-/** Whole seconds on the wire, rounded twice. */
+/**
+ * Largest difference between two expiry times that count as equal: they travel as whole seconds, rounded by both
+ * sides.
+ */
 const SAME_EXPIRY_MS = 2000
 
 export interface CacheUdpOptions {
   readonly transport: Transport
-  /** Without any, whoever sends is listened to. */
+  /**
+   * Nodes that changes are sent to and accepted from. When the list is empty, datagrams of every sender are
+   * accepted.
+   */
   readonly peers: readonly HostAddress[]
   readonly hooks: Pick<LocalHooks, 'limits' | 'peekAny' | 'putOwn' | 'removeAny' | 'versionOf'>
   readonly clock: Clock
@@ -59,7 +66,7 @@ export class CacheUdp {
   #destinations: readonly HostAddress[] = []
   #listedHosts: ReadonlySet<string> = new Set()
   #isOpen = false
-  /** While the store takes over what came in here. */
+  /** True while a received change is being stored, so that `publish` does not send it back. */
   #isApplying = false
 
   constructor(options: CacheUdpOptions) {
@@ -82,7 +89,7 @@ export class CacheUdp {
     })
   }
 
-  /** Rejects with ERR_LISTEN. Idempotent, like `stop`. */
+  /** Opens the transport and starts to resolve the peers. Rejects with ERR_LISTEN. Idempotent, like `stop`. */
   async start(): Promise<void> {
     if (this.#isOpen) return
     const { transport } = this.#options
@@ -94,7 +101,7 @@ export class CacheUdp {
       throw error
     }
     if (transport.group !== undefined) this.#destinations = [transport.group]
-    // Names are being resolved while terminators are served.
+    // Peers are resolved in the background, and the node serves meanwhile.
     void this.#discovery.start()
   }
 
@@ -106,7 +113,10 @@ export class CacheUdp {
     await this.#options.transport.stop()
   }
 
-  /** Tells a change of this cache, whoever made it, without waiting. */
+  /**
+   * Sends a change of this cache to the nodes, without waiting. Does nothing for a change that was just received
+   * from one.
+   */
   publish(change: Change): void {
     if (!this.#isOpen || this.#isApplying || this.#destinations.length === 0) return
     const datagram = this.#format(change)
@@ -128,7 +138,7 @@ export class CacheUdp {
   }
 
   #receive(datagram: Buffer, from: HostAddress): void {
-    // A group gives back what was sent to it.
+    // A multicast group also delivers our own datagrams to us.
     if (this.#isOwn(from)) return
     this.stats.datagramsReceived += 1
     const operation = this.#isListed(from) ? parseCacheDatagram(datagram) : 'unlisted'
@@ -163,7 +173,7 @@ export class CacheUdp {
     return undefined
   }
 
-  /** The lifetime that is left. */
+  /** Returns the remaining lifetime in milliseconds (Infinity for no expiry), or why the datagram is dropped. */
   #ttlMs(expiresAtSec: number): number | 'relative' | 'expired' | 'expiry' {
     if (expiresAtSec === 0) return Number.POSITIVE_INFINITY
     if (expiresAtSec <= MAX_RELATIVE_SEC) return 'relative'
@@ -174,7 +184,8 @@ export class CacheUdp {
 
   #delete(key: Buffer): CacheUdpDropReason | undefined {
     const { hooks } = this.#options
-    // Not asked to remove what is not there: that would tell every other node of it, and they us again.
+    // A removal is replicated even when the session is not stored here. Other nodes would send it to us again,
+    // without end.
     if (hooks.versionOf(key) === undefined || !hooks.removeAny(key)) return 'unknown'
     this.stats.removed += 1
     return undefined
@@ -186,8 +197,9 @@ export class CacheUdp {
   }
 
   /**
-   * uWSGI sends from whatever address and port the kernel chooses. On loopback that is 127.0.0.1 for all
-   * nodes: there, every sender is on this machine and counts as listed.
+   * Whether datagrams of this sender are accepted. uWSGI sends from any address and port that the kernel chooses,
+   * and on loopback that is 127.0.0.1 for every node. So when a peer is on loopback, every IPv4 loopback sender
+   * counts as listed.
    */
   #isListed(from: HostAddress): boolean {
     const { transport, peers } = this.#options
@@ -204,7 +216,7 @@ export class CacheUdp {
 
   #drop(reason: CacheUdpDropReason, peer: HostAddress | undefined, key?: Uint8Array): void {
     this.stats.dropped[reason] += 1
-    // Everyday events: not worth a line.
+    // These two are part of normal operation and are not logged.
     if (reason === 'unchanged' || reason === 'unknown') return
     this.#dropLog.pass((heldBack) => {
       const { limits } = this.#options.hooks

@@ -1,21 +1,21 @@
-// What uWSGI works out while it reads a file: variables and placeholders, conditions and loops. The result has the
-// options that are left, with their values filled in.
+// Evaluates what uWSGI evaluates while it reads a file: variables and placeholders, conditions and loops. The result
+// has the remaining options, with their placeholders filled in.
 //
 //   base = /srv  ..  %(base)/x      a variable, or another option above it; set-ph = base=/srv does the same
 //   $(NAME)                         a variable of the environment
 //   %d %p %s %n %e %c %h            folder, path, name, stem, extension, last folder of this file; host name
-//   if-env = NAME or NAME=value     until endif; %(_) is what was looked at. if-opt, if-exists, if-file, if-dir,
+//   if-env = NAME or NAME=value     until endif; %(_) is the value found. if-opt, if-exists, if-file, if-dir,
 //                                   if-hostname, if-hostname-match, if-reload, if-plugin; each also as if-not-
 //   for = a b c, for-times = 3      until endfor, with %(_)
 
 import { basename, dirname, extname, resolve } from 'node:path'
 import type { IniFile, IniOption, IniProblem } from './ini.ts'
 
-/** What conditions ask about. */
+/** The facts about the machine that conditions and placeholders depend on. */
 export interface Machine {
   readonly hostName: string
   environment(name: string): string | undefined
-  /** What is at this path, undefined when nothing is. */
+  /** Kind of the file at this path, or undefined when there is none. */
   kindOf(path: string): 'file' | 'folder' | undefined
 }
 
@@ -28,12 +28,15 @@ const OTHER_FILES = new Set(['ini', 'include', 'inherit', 'yaml', 'yml', 'xml', 
 const MAX_LOOP_VALUES = 1000
 const REFERENCE = /%\(([^)\s+*/-][^)\s]*)\)/g
 
-/** A placeholder that was not filled in, or undefined. */
+/** Returns the first placeholder in the value that was not filled in, or undefined when there is none. */
 export function openPlaceholder(value: string): string | undefined {
   return /[%$]\([^)]*\)/.exec(value)?.[0]
 }
 
-/** `isOption`: whether uWSGI has such an option; any other name is a variable when something refers to it. */
+/**
+ * Evaluates a file. `isOption` returns whether uWSGI has an option of this name; any other name that a placeholder
+ * or condition refers to is a variable, which the result leaves out.
+ */
 export function applyLogic(
   file: IniFile,
   machine: Machine,
@@ -92,7 +95,7 @@ export function applyLogic(
   return { ...file, options, problems }
 }
 
-/** As in uWSGI, the first definition counts. */
+/** Defines a name unless it is defined already: uWSGI uses the first definition. */
 function setFirst(values: Map<string, string>, name: string, value: string): void {
   if (!values.has(name)) values.set(name, value)
 }
@@ -136,7 +139,9 @@ function loopValues(name: string, value: string): string[] {
   return Array.from({ length: times }, (_, index) => String(index + 1))
 }
 
-/** What %(_) is where the condition holds; nothing where it does not. */
+/**
+ * Returns the value of %(_) for the body as the only element when the condition holds, and no element otherwise.
+ */
 function conditionOf(
   name: string,
   value: string,
@@ -177,10 +182,10 @@ function lookUp(
     case 'hostname-match':
       return when(isMatch(value, machine.hostName))
     case 'plugin':
-      // Plugins have no meaning here: what is for one that is loaded is taken.
+      // Every plugin counts as loaded, so that the options inside `if-plugin` are read.
       return value
     default:
-      // if-reload: nothing was reloaded.
+      // Only `reload` is left: nothing was reloaded, so `if-reload` never holds.
       return undefined
   }
 }

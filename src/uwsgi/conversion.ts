@@ -1,5 +1,5 @@
-// A file of uWSGI, converted: our configuration, the terminator that stands in front of it, and what of the
-// file means nothing here. The order of the options makes no difference.
+// Converts a uWSGI file to our configuration, to the options of the terminator in front of it, and to notes about
+// the options that have no effect here. The order of the options makes no difference.
 
 import { LEGACY_CACHE, type Note, wholeNumber } from './cache-spec.ts'
 import { applyLogic, type Machine, openPlaceholder } from './config-logic.ts'
@@ -17,14 +17,14 @@ import {
 } from './option-table.ts'
 import { toAddressText } from './socket-name.ts'
 
-/** Where a setting of ours was written there. */
+/** Position in the uWSGI file that a setting of our configuration comes from. */
 export interface Place {
   readonly path: readonly (string | number)[]
   readonly where: string
 }
 
 export interface Conversion {
-  /** As in our own file. */
+  /** The configuration with the keys of our own file. */
   readonly config: Readonly<Record<string, unknown>>
   readonly places: readonly Place[]
   readonly terminator: TerminatorPlan | undefined
@@ -33,24 +33,30 @@ export interface Conversion {
 }
 
 export interface ConversionOptions {
-  /** Between the nodes: our own wire, or theirs. */
+  /** Protocol between the nodes: `sealed` is our own, `uwsgi` is uWSGI's datagrams. */
   readonly wire: Wire
-  /** In clear also beyond loopback: their wire, ours without keys, and frontends. */
+  /**
+   * Whether sessions may cross the network in clear: in uWSGI's datagrams, in ours without keys, and over
+   * frontends.
+   */
   readonly isInsecure: boolean
-  /** The machine that conditions of the file ask about. */
+  /** Machine that the conditions and placeholders of the file refer to. */
   readonly machine: Machine
-  /** Where the terminator reaches the node. */
+  /** Address at which the terminator reaches the node. */
   readonly rpcAddress: string
-  /** The known word closest to an unknown one; '' when none is near. */
+  /** Returns the known word closest to an unknown one, or '' when none is near. */
   readonly nearest: (word: string, known: readonly string[]) => string
 }
 
-/** What the parts of a conversion read from and write to. */
+/** The options that the steps of a conversion read, and the problems, notes and places that they add. */
 export interface ConversionDraft {
-  /** The option with this name, when it is there. */
+  /** Returns the last option of this name, or undefined when the file has none. */
   one(name: UsedOption): IniOption | undefined
   all(name: UsedOption): readonly IniOption[]
-  /** The number that the option gives, or the fallback. */
+  /**
+   * Returns the number that the option gives. Returns the fallback when the option is missing or, reported as a
+   * problem, not a number.
+   */
   number(name: UsedOption, fallback: number): number
   report(option: IniOption | { readonly where: string }, message: string): void
   note(option: string, where: string, why: string): void
@@ -120,7 +126,7 @@ export function convert(source: IniFile, options: ConversionOptions): Conversion
   const address = ownAddressOf(draft, caches, terminator)
   return {
     config: {
-      // Several nodes of one machine must not have one name.
+      // The nodes of one machine need different names.
       ...(address !== undefined && { node: { name: `${options.machine.hostName}/${address}` } }),
       ...(caches.list.length > 0 && {
         caches: caches.list.map(({ spec, timeout, full, isReplicated }) => ({
@@ -153,22 +159,26 @@ function convertFrontends(
   const socket = draft.one('socket')
   if (stats !== undefined) draft.place(['frontends', 'stats'], stats.where)
   if (socket !== undefined) draft.place(['frontends', 'uwsgi'], socket.where)
-  // For commands without a name: the legacy cache there, too; otherwise, there, the first of the file.
+  // Serves commands that name no cache. Without a legacy cache, uWSGI uses the first one of the file for them, and
+  // we use the cache of TLS sessions.
   const names = caches.list.map(({ spec }) => spec.name)
   const first = names.includes(LEGACY_CACHE) ? LEGACY_CACHE : caches.sslCache
   return {
-    // Several nodes may be on this machine, with nothing in their files to tell ports apart.
+    // Several nodes may run on this machine, and nothing in their files gives each its own HTTP port.
     http: 'none',
     ...(stats !== undefined && { stats: toAddressText(stats.value) }),
     ...(socket !== undefined && { uwsgi: toAddressText(socket.value) }),
-    // The others are on a socket of this machine, or tell no session.
+    // The other frontends listen on this machine only, or show no sessions.
     ...(socket !== undefined && isInsecure && { insecure: true }),
     ...(rpc !== undefined && { rpc }),
     ...(first !== undefined && { cache: first }),
   }
 }
 
-/** An address that no other node of this machine has. */
+/**
+ * Returns an address that only this node of the machine listens on, or undefined when the file has none. Wildcard
+ * and multicast addresses do not count.
+ */
 function ownAddressOf(
   draft: ConversionDraft,
   { list }: ReturnType<typeof convertCaches>,

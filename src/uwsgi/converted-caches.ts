@@ -1,4 +1,4 @@
-// The caches of a uWSGI file: the one of its older options, and those of cache2.
+// Converts the caches of a uWSGI file: the one that the older option `cache` creates, and those of `cache2`.
 
 import { MAX_BLOCKSIZE, MAX_KEYSIZE } from '../store/limits.ts'
 import {
@@ -11,26 +11,26 @@ import {
 } from './cache-spec.ts'
 import type { ConversionDraft } from './conversion.ts'
 
-/** OpenSSL's session IDs. */
+/** Length of a session ID of OpenSSL. */
 const SESSION_ID_BYTES = 32
-/** The smallest session of TLS 1.2 without a client certificate has 121. */
+/** Size of the smallest encoded session, one of TLS 1.2 without a client certificate. */
 const SMALLEST_SESSION_BYTES = 121
 const DEFAULT_TIMEOUT_SEC = 300
-/** What is no session of TLS may live as long as anything here. */
+/** Longest lifetime in a cache that holds no TLS sessions: the longest that any cache may have. */
 const LONGEST = '7d'
 
 export interface ConvertedCache {
   readonly spec: CacheSpec
   readonly timeout: string
   readonly full: 'evict' | 'refuse'
-  /** Whether it has nodes to send to, or receives; or else no cache has. */
+  /** True when this cache sends changes to nodes or receives them, and also when no cache of the file does. */
   readonly isReplicated: boolean
 }
 
 export interface ConvertedCaches {
-  /** By name, the one of the older options first. */
+  /** The caches sorted by name, with the one of the older options first. */
   readonly list: readonly ConvertedCache[]
-  /** Name of the one that holds TLS sessions. */
+  /** Name of the cache that holds TLS sessions, or undefined when none does. */
   readonly sslCache: string | undefined
   readonly sslTimeoutSec: number
 }
@@ -128,7 +128,7 @@ function sslCacheOf(draft: ConversionDraft, specs: readonly CacheSpec[]): string
   return name
 }
 
-/** Ours are smaller than theirs, and far above what sessions need. */
+/** Lowers keysize and blocksize to our limits, which are smaller than uWSGI's and far above what sessions need. */
 function withinLimits(draft: ConversionDraft, spec: CacheSpec): CacheSpec {
   const { name, where } = spec
   const limit = (key: 'keysize' | 'blocksize', max: number, fallback: number) => {

@@ -1,4 +1,5 @@
-// The nodes of a uWSGI file: in our own wire one listener for all caches, in theirs one for each address.
+// Converts the nodes of a uWSGI file: to one listener for all caches with our own wire, to one for each address
+// with uWSGI's.
 
 import { type HostAddress, isLoopback, isMulticast, parseHostAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
@@ -16,7 +17,7 @@ interface Joined {
   readonly nodes: readonly HostAddress[]
 }
 
-/** As the section of our own file; undefined when the file has no nodes. */
+/** Returns the section `replication` of our configuration, or undefined when no cache has nodes or a udp server. */
 export function convertReplication(
   draft: ConversionDraft,
   { list }: ConvertedCaches,
@@ -61,11 +62,14 @@ function sealed(draft: ConversionDraft, joined: Joined, hops: object | undefined
   if (isSeveral && udp.some(({ port }) => port !== server.port)) {
     draft.report(spec, `cache "${spec.name}" receives at several ports; here it must be one`)
   }
-  // On several addresses with one port: on that port of every address.
+  // Several addresses with one port become that port on every address of the machine.
   return { listen: isSeveral ? `0.0.0.0:${server.port}` : textOf(server), peers }
 }
 
-/** A group must be where it sends and where it receives, as the only one. */
+/**
+ * Returns the multicast group of a cache, or undefined when it has none. Reports a group that is not both the udp
+ * server and the only node.
+ */
 function groupOf(draft: ConversionDraft, { spec, udp, nodes }: Joined): HostAddress | undefined {
   const groups = [...udp, ...nodes].filter(({ host }) => isMulticast(host))
   const [group] = groups
@@ -81,7 +85,10 @@ function groupOf(draft: ConversionDraft, { spec, udp, nodes }: Joined): HostAddr
   return group
 }
 
-/** Caches with ports of their own share the first one's listener here, if their nodes are the same hosts. */
+/**
+ * Reports caches whose nodes are on other hosts than those of the first cache: with our own wire all caches share
+ * its listener, and their own ports have no effect.
+ */
 function checkOthers(draft: ConversionDraft, first: Joined, others: readonly Joined[]): void {
   const hosts = hostsOf(first.nodes)
   for (const { spec, nodes } of others) {
@@ -112,13 +119,13 @@ function listenersOf(
     group !== undefined
       ? [{ ...shared, listen: textOf(group), ...hops }]
       : (udp.length === 0 ? [anywhereFor(nodes)] : udp.map(textOf)).map((listen, index) =>
-          // Each change goes out once.
+          // Only the first listener has peers, so that each change is sent once.
           index === 0 ? { ...shared, listen, peers } : { ...shared, listen },
         )
   return settings.map((one) => ({ settings: one, where: spec.where }))
 }
 
-/** For a node that only sends. */
+/** Returns the address to bind when a cache only sends: any free port, on loopback when all its nodes are there. */
 function anywhereFor(nodes: readonly HostAddress[]): string {
   return nodes.every(isLoopback) ? '127.0.0.1:0' : '0.0.0.0:0'
 }

@@ -1,4 +1,4 @@
-// The HTTPS router of a uWSGI file: what the reference terminator is started with in its place.
+// Converts the HTTPS router of a uWSGI file to the options of the reference terminator that replaces it.
 
 import { messageOf } from '../base/errors.ts'
 import { toContext } from '../session/context.ts'
@@ -65,7 +65,7 @@ export function convertTerminator(
     context: named?.value ?? defaultContext(draft, https, address),
     cache: sslCache ?? '',
     processes: draft.number('http-processes', 1),
-    // In an order of their own: they are asked in turn.
+    // Backends are used in turn. They are sorted so that the order of the options makes no difference.
     backends: [...new Set(backends)].toSorted(),
     sessionTimeoutSec: sslTimeoutSec,
   }
@@ -79,7 +79,7 @@ interface HttpsParts {
   readonly clientCa: string
 }
 
-/** `https` has its parts in an order, `https2` by name. */
+/** Splits the value of the option: `https` has its parts in a fixed order, `https2` by name. */
 function partsOf({ name, value }: IniOption): HttpsParts {
   if (name !== 'https2') {
     const [address = '', cert = '', key = '', ciphers = '', clientCa = ''] = value.split(',')
@@ -101,7 +101,7 @@ function partsOf({ name, value }: IniOption): HttpsParts {
   }
 }
 
-/** `=0` stands for the first shared-socket of the file. */
+/** Replaces an address such as `=0` by the shared-socket of the file with this index. */
 function sharedAddress(draft: ConversionDraft, https: IniOption, address: string): string {
   if (!address.startsWith('=')) return address
   const shared = draft.all('shared-socket')[Number(address.slice(1))]
@@ -109,7 +109,10 @@ function sharedAddress(draft: ConversionDraft, https: IniOption, address: string
   return shared?.value ?? ''
 }
 
-/** What uWSGI makes of it: another one on every node, so that no session resumes elsewhere. */
+/**
+ * Returns uWSGI's default session ID context, which contains the address of https. Where nodes have different
+ * addresses, no session resumes on another node.
+ */
 function defaultContext(draft: ConversionDraft, https: IniOption, address: string): string {
   const context = `http-${address}`
   const why = `it is "${context}": sessions only resume on nodes where https has the same address; set https-session-context`

@@ -1,24 +1,24 @@
-// uWSGI's ini files: the options of the section [uwsgi], each with the line it stands on. Placeholders
-// (%d, %(name), $(NAME)) stay as they are.
+// Reads uWSGI's ini files: the options of the section [uwsgi], each with its line. Placeholders (%d, %(name),
+// $(NAME)) are not filled in here.
 
 export interface IniOption {
   readonly name: string
-  /** `true` when there is only a name. */
+  /** Text behind the equals sign; `true` when the option is only a name. */
   readonly value: string
-  /** `file:line` */
+  /** Position in the form `file:line`. */
   readonly where: string
 }
 
 export interface IniProblem {
   readonly where: string
-  /** Name of the option; empty when the problem is with the file. */
+  /** Name of the option; empty when the problem is not about one option. */
   readonly key: string
   readonly message: string
 }
 
 export interface IniFile {
   readonly name: string
-  /** In the order of the file; a name may be there again and again. */
+  /** The options in the order of the file; a name may occur several times. */
   readonly options: readonly IniOption[]
   readonly problems: readonly IniProblem[]
 }

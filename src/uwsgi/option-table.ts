@@ -1,9 +1,9 @@
-// Every option of uWSGI that may stand in a file: those with a meaning here, and those without, with the
-// reason. What is in neither list is an error.
+// Every option of uWSGI that may be in a file: those that are converted, and those that have no effect here, with
+// the reason. Any other name is an error.
 
 import { UWSGI_OPTION_NAMES } from './option-names.ts'
 
-/** Options that are taken over. */
+/** Options that are converted. */
 export const USED_OPTIONS = [
   'cache',
   'cache-blocksize',
@@ -24,7 +24,7 @@ export const USED_OPTIONS = [
 ] as const
 export type UsedOption = (typeof USED_OPTIONS)[number]
 
-/** uWSGI has up to five spellings of one option. */
+/** Other spellings of converted options; uWSGI has up to five for one option. */
 export const OPTION_ALIASES = new Map<string, UsedOption>(
   Object.entries({
     'ssl-session-use-cache': 'ssl-sessions-use-cache',
@@ -36,7 +36,7 @@ export const OPTION_ALIASES = new Map<string, UsedOption>(
   } as const),
 )
 
-/** May stand there more than once, with different values. */
+/** Options that may occur more than once with different values. */
 export const REPEATABLE: readonly UsedOption[] = [
   'cache2',
   'cache-udp-server',
@@ -56,7 +56,7 @@ const SWEEP =
 const SYNC = 'a node that starts copies what its peers hold, whichever of them is there'
 const LOG = 'what is logged is set with --log-level and --log-format'
 
-/** Known, but of no meaning here; why. */
+/** Options that have no effect here, with the reason. */
 export const MEANINGLESS_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     master: 'one process holds the caches and sweeps them',
@@ -109,7 +109,7 @@ export const MEANINGLESS_OPTIONS: ReadonlyMap<string, string> = new Map(
   }),
 )
 
-/** Why the other options of uWSGI mean nothing here, by how their names begin; the first that fits counts. */
+/** Reasons why the remaining options have no effect here, by a pattern of their names; the first match counts. */
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [/legion/, 'a legion elects a leader; here every node holds everything, and none leads'],
   [
@@ -136,7 +136,7 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^(log|req-log|touch-log|daemonize|msg)/, LOG],
 ]
 
-/** Why an option of uWSGI means nothing here; undefined for what is no option of it. */
+/** Returns why an option that is not converted has no effect here, or undefined when uWSGI has no such option. */
 export function whyMeaningless(name: string): string | undefined {
   const why = MEANINGLESS_OPTIONS.get(name)
   if (why !== undefined || !UWSGI_OPTION_NAMES.has(name)) return why

@@ -4,14 +4,14 @@
 //   offset  size  field
 //        0     1  modifier1: 111 for the cache
 //        1     2  size of the body
-//        3     1  modifier2: what is asked of the cache
-//        4        body; of a dictionary again and again: u16 length, key, u16 length, value
+//        3     1  modifier2: the operation
+//        4        body; a dictionary is a sequence of pairs: u16 length, key, u16 length, value
 
 export const PACKET_HEADER_BYTES = 4
 export const MODIFIER_CACHE = 111
 
 const LENGTH_BYTES = 2
-/** The longest of our requests has five. */
+/** Most different keys in a dictionary; our longest request has five. */
 const MAX_PAIRS = 16
 
 export interface PacketHeader {
@@ -20,7 +20,7 @@ export interface PacketHeader {
   readonly modifier2: number
 }
 
-/** `bytes`: at least PACKET_HEADER_BYTES. */
+/** Reads the header at the start of `bytes`, which must have at least PACKET_HEADER_BYTES. */
 export function readHeader(bytes: Buffer): PacketHeader {
   return {
     modifier1: bytes.readUInt8(0),
@@ -30,8 +30,9 @@ export function readHeader(bytes: Buffer): PacketHeader {
 }
 
 /**
- * Values alias the body. Undefined when a field reaches beyond the end, or a key is there with two values;
- * uWSGI's own client says `size` twice in every set.
+ * Returns the pairs of a dictionary; their values are views of `body`. Returns undefined when a field reaches
+ * beyond the end, a key has two different values, or there are more than MAX_PAIRS keys. A repeated pair is fine:
+ * uWSGI's own client sends `size` twice in every set.
  */
 export function parseDictionary(body: Buffer): ReadonlyMap<string, Buffer> | undefined {
   const pairs = new Map<string, Buffer>()
@@ -56,7 +57,7 @@ export function parseDictionary(body: Buffer): ReadonlyMap<string, Buffer> | und
   return pairs
 }
 
-/** A whole packet with a dictionary as its body. */
+/** Returns a whole packet with a dictionary as its body. */
 export function formatDictionary(
   modifier2: number,
   pairs: readonly (readonly [key: string, value: string | Uint8Array])[],

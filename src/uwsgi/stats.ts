@@ -1,12 +1,13 @@
-// What one listener of uWSGI's cache-udp counts. Plain numbers, exported elsewhere.
+// Counters of one listener of uWSGI's cache-udp: plain numbers, which the metrics export.
 
 import { MALFORMED_REASONS } from './cache-datagram.ts'
 
 /**
- * Why a datagram went no further, beside being malformed. `unlisted`: from a host that is none of the
- * peers. `relative`: its expiry is a lifetime and no time, as uWSGI sends with purge_lru. `expired`: its
- * lifetime is over. `unchanged`: exactly this is stored. `unknown`: a delete of what is not stored. Then
- * the reasons of the cache for a refusal, and last those for which nothing was sent.
+ * Why a datagram was dropped, besides being malformed; `expiry` also counts times more than a year ahead.
+ * `unlisted`: the sender is not one of the peers. `relative`: the expiry is a lifetime and not a time, which uWSGI
+ * sends with purge_lru. `expired`: the expiry time is over. `unchanged`: the same session is stored already.
+ * `unknown`: a delete of a session that is not stored. `keysize` to `key_mismatch`: why the cache refused the
+ * session. `queue_full` and `too_large`: why a change was not sent.
  */
 export const CACHE_UDP_DROP_REASONS = [
   ...MALFORMED_REASONS,
@@ -28,13 +29,13 @@ export const CACHE_UDP_DROP_REASONS = [
 export type CacheUdpDropReason = (typeof CACHE_UDP_DROP_REASONS)[number]
 
 export interface CacheUdpStats {
-  /** Handed to the network, once per destination. */
+  /** Datagrams handed to the network, counted once per destination. */
   datagramsSent: number
-  /** Taken from the network, own ones that a multicast group gave back left out. */
+  /** Datagrams received, without our own that a multicast group delivered to us. */
   datagramsReceived: number
-  /** Of these, sets that were stored. */
+  /** Received sets that were stored. */
   stored: number
-  /** Of these, deletes that took a session out. */
+  /** Received deletes that removed a session. */
   removed: number
   readonly dropped: Record<CacheUdpDropReason, number>
 }

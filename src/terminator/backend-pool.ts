@@ -1,5 +1,5 @@
-// The backends of a terminator, taken in turn. One that does not answer is passed over until it does again,
-// which a connection opened and closed every few seconds finds out.
+// The backends of a terminator, used in turn. One that did not answer is tried last, until a client's connection or
+// a check succeeds: a connection opened and closed every few seconds.
 
 import { connect as connectSocket, type Socket } from 'node:net'
 import { type Address, formatAddress } from '../base/address.ts'
@@ -12,7 +12,7 @@ export interface BackendPoolOptions {
   readonly addresses: readonly Address[]
   readonly connectTimeoutMs: number
   readonly checkPeriodMs: number
-  /** Makes a connection; over TCP or a unix socket unless said otherwise. */
+  /** Opens a connection; by default over TCP or a unix socket. */
   readonly connect?: (address: Address) => Socket
   readonly clock: Clock
   readonly logger: Logger
@@ -22,17 +22,17 @@ interface Backend {
   readonly name: string
   readonly address: Address
   readonly stats: BackendStats
-  /** Whether a look at it goes on. */
+  /** Whether a check of this backend is in progress. */
   isLookedAt: boolean
 }
 
-/** Gives up waiting for a connection: the client is gone. */
+/** A connection that is being opened; `cancel` gives it up, for example when the client is gone. */
 export interface Attempt {
   cancel(): void
 }
 
 export class BackendPool {
-  /** By address. */
+  /** Counters of each backend, by its address. */
   readonly stats: Readonly<Record<string, BackendStats>>
   readonly #options: BackendPoolOptions
   readonly #backends: readonly Backend[]
@@ -49,7 +49,7 @@ export class BackendPool {
     this.stats = Object.fromEntries(this.#backends.map(({ name, stats }) => [name, stats]))
   }
 
-  /** Looks at every backend at once and then every few seconds. Idempotent, like `stop`. */
+  /** Checks every backend at once and then every `checkPeriodMs`. Idempotent, like `stop`. */
   start(): void {
     if (this.#timer !== undefined) return
     const { clock, checkPeriodMs } = this.#options
@@ -64,8 +64,8 @@ export class BackendPool {
   }
 
   /**
-   * Connects to the backend whose turn it is, or to the next that answers; `done` gets undefined when none
-   * does. Those that did not answer last time are tried when all others have failed.
+   * Connects to the backend whose turn it is, or to the next that answers; `done` gets undefined when none does.
+   * Backends that did not answer last time are tried when all others have failed.
    */
   connect(done: (socket: Socket | undefined) => void): Attempt {
     const { length } = this.#backends
@@ -116,7 +116,7 @@ export class BackendPool {
     }
   }
 
-  /** One connection, with or without success; `done` is called once unless it is cancelled before. */
+  /** Opens one connection. `done` is called once with the result, or never when the attempt is cancelled first. */
   #open(backend: Backend, done: (result: BackendResult, socket?: Socket) => void): Attempt {
     const { clock, connectTimeoutMs, connect = connectTo } = this.#options
     const socket = connect(backend.address)
@@ -127,7 +127,7 @@ export class BackendPool {
     }
     const fail = (result: BackendResult, reason: string) => {
       settle()
-      // What else a socket has to say that nobody waits for.
+      // A later error is of no interest, but an 'error' event without a listener would end the process.
       socket.on('error', () => {})
       socket.destroy()
       this.#setUp(backend, false, reason)
@@ -162,7 +162,9 @@ export class BackendPool {
   }
 }
 
-/** Nobody listens there: a port that is closed, a socket file without a process, no socket file. */
+/**
+ * Error codes that mean that nothing listens there: a closed port, a socket file without a process, no socket file.
+ */
 const REFUSALS = new Set(['ECONNREFUSED', 'ENOENT'])
 
 function connectTo(address: Address): Socket {

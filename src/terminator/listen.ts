@@ -1,10 +1,10 @@
-// How the servers of a terminator come to listen.
+// Makes a server of a terminator listen.
 
 import type { Server } from 'node:net'
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 
-/** Where it listens, with the port the kernel chose. Rejects with ERR_LISTEN. */
+/** Resolves with the address and the port that the kernel chose. Rejects with ERR_LISTEN. */
 export function listen(server: Server, address: HostAddress): Promise<HostAddress> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => {

@@ -14,9 +14,9 @@ export interface MetricsSource {
 }
 
 const REQUEST_TIMEOUT_MS = 5000
-/** How often Node looks for requests that are late. */
+/** How many times Node looks for late requests within REQUEST_TIMEOUT_MS. */
 const LOOKS_PER_TIMEOUT = 10
-/** Scrapers, of which there are few; when there are more connections, the one silent for longest gives way. */
+/** There are few scrapers. When more connections are open, the one that was idle for longest is closed. */
 const MAX_CONNECTIONS = 64
 
 export class MetricsServer {
@@ -43,7 +43,7 @@ export class MetricsServer {
     this.#server.on('connection', (socket) => limit.add(socket))
   }
 
-  /** Where it listens. Rejects with ERR_LISTEN. */
+  /** Resolves with the address and the port that the kernel chose. Rejects with ERR_LISTEN. */
   async start(address: HostAddress): Promise<HostAddress> {
     this.#guard = new BrowserGuard(address, [])
     const bound = await listen(this.#server, address)

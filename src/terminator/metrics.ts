@@ -1,4 +1,4 @@
-// The metrics of a terminator, gathered over its processes when they are scraped.
+// The metrics of a terminator, which it collects from its processes on each scrape.
 
 import type { Registry } from 'prom-client'
 import { collectLog, createRegistry } from '../metrics/registry.ts'
@@ -20,7 +20,10 @@ export class TerminatorMetrics {
   readonly #ask: () => Promise<PoolStats>
   #stats: PoolStats = { workers: 0, restarts: 0, processes: [] }
 
-  /** `droppedLogLines` are those of this process, which are added to those of its workers. */
+  /**
+   * `droppedLogLines` returns the number of log lines that this process dropped; it is added to those of the
+   * workers.
+   */
   constructor(version: string, ask: () => Promise<PoolStats>, droppedLogLines = () => 0) {
     this.#ask = ask
     this.#registry = createRegistry(version)
@@ -34,7 +37,7 @@ export class TerminatorMetrics {
     return this.#registry.contentType
   }
 
-  /** In Prometheus' text format. */
+  /** Asks the processes for their counters and resolves with all metrics in Prometheus' text format. */
   async text(): Promise<string> {
     this.#stats = await this.#ask()
     return this.#registry.metrics()

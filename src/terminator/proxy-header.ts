@@ -1,4 +1,4 @@
-// The header that tells a backend whom the terminator speaks for: PROXY protocol, version 1 and 2.
+// The header that passes the addresses of a client's connection to a backend: PROXY protocol, versions 1 and 2.
 //
 //   v1   PROXY TCP4|TCP6 source destination source-port destination-port CR LF
 //   v2   signature 12 | 0x21 | family 1 | length 2 | source | destination | ports 2 + 2 | TLV*
@@ -19,14 +19,14 @@ export interface Endpoints {
 }
 
 export interface ProxiedConnection extends Endpoints {
-  /** Name of the protocol version that OpenSSL uses, such as `TLSv1.3`. */
+  /** TLS version by OpenSSL's name, such as `TLSv1.3`. */
   readonly tlsVersion: string
   readonly cipher: string
-  /** SNI; '' when there is none. */
+  /** Server name (SNI) that the client sent; '' when there is none. */
   readonly serverName: string
-  /** ALPN; '' when there is none. */
+  /** Application protocol (ALPN) that was agreed on; '' when there is none. */
   readonly applicationProtocol: string
-  /** Whether the client showed a certificate, which then is trusted. */
+  /** Whether the client presented a certificate; then it is a trusted one. */
   readonly hasClientCertificate: boolean
   /** Common name in the client's certificate; '' when there is none. */
   readonly clientCommonName: string
@@ -76,7 +76,7 @@ export function proxyHeader(version: ProxyVersion, connection: ProxiedConnection
 function tlvs(connection: ProxiedConnection): Buffer {
   const { applicationProtocol, serverName, hasClientCertificate } = connection
   const flags = CLIENT_SSL | (hasClientCertificate ? CLIENT_CERT_CONN | CLIENT_CERT_SESS : 0)
-  // verify: 0, as whoever is not trusted does not get here.
+  // `verify` is 0, which means success: a client with an untrusted certificate never gets this far.
   const verify = Buffer.alloc(4)
   const ssl = Buffer.concat([
     Buffer.from([flags]),
@@ -92,14 +92,14 @@ function tlvs(connection: ProxiedConnection): Buffer {
   ])
 }
 
-/** Nothing for an empty value. */
+/** Returns one field of version 2, cut off at MAX_TLV_BYTES, or no bytes for an empty value. */
 function tlv(type: number, value: string | Buffer): Buffer {
   const bytes = Buffer.from(value).subarray(0, MAX_TLV_BYTES)
   const head = Buffer.from([type, bytes.length >> 8, bytes.length & 0xff])
   return bytes.length === 0 ? bytes : Buffer.concat([head, bytes])
 }
 
-/** Without scope, and an IPv4 address as such where a socket for both families shows it inside IPv6. */
+/** Removes the scope of an IPv6 address, and the prefix with which a dual-stack socket shows an IPv4 address. */
 function plain(host: string): string {
   return host.replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '')
 }

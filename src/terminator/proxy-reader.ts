@@ -1,8 +1,8 @@
-// Reads the header with which a balancer tells whom a connection is from: PROXY protocol, versions 1 and 2.
-// proxy-header.ts has their layout and writes them.
+// Reads the header in which a balancer passes the addresses of a client's connection: PROXY protocol, versions 1
+// and 2. The layout of both is in proxy-header.ts, which writes them.
 //
-// Only balancers that the operator listed are read at all, but what they pass on may come from anybody: a header
-// has a bound, and what is not exactly a header is refused.
+// Headers are only read from balancers that the operator listed, but what they pass on may come from anybody: the
+// size of a header is bounded, and everything that is not exactly a header is refused.
 
 import { isIPv4, isIPv6, type Socket, SocketAddress } from 'node:net'
 import { type Endpoints, SIGNATURE } from './proxy-header.ts'
@@ -10,18 +10,22 @@ import { type Endpoints, SIGNATURE } from './proxy-header.ts'
 export interface ProxyHeader {
   /** Bytes of the header; the client's own bytes begin behind it. */
   readonly lengthBytes: number
-  /** Both ends of the client's connection; undefined where the balancer speaks for itself or does not say. */
+  /**
+   * Both ends of the client's connection; undefined when the balancer opened it for itself or does not name them.
+   */
   readonly endpoints: Endpoints | undefined
 }
 
-/** Why bytes are no header, for the log. */
+/** Says for the log why bytes are not a header. */
 export interface WrongHeader {
   readonly problem: string
 }
 
 /** Longest header of version 1 with its line end (specification, section 2.1). */
 export const MAX_V1_BYTES = 107
-/** Longest addresses and additional fields of version 2 that are read: the format has room for 65,535 bytes. */
+/**
+ * Largest total of addresses and additional fields that is read in version 2; the format has room for 65,535 bytes.
+ */
 export const MAX_V2_CONTENT_BYTES = 8192
 
 const V1_START = Buffer.from('PROXY ', 'latin1')
@@ -29,7 +33,10 @@ const V2_HEAD_BYTES = 16
 const VERSION_2 = 0x20
 const LOCAL = 0x20
 const PROXY = 0x21
-/** Length of both addresses and both ports by address family and transport; 0 where they are not looked at. */
+/**
+ * Bytes of both addresses and both ports, by the byte for address family and transport; 0 for `unspecified`, where
+ * none are read.
+ */
 const ADDRESS_BYTES: ReadonlyMap<number, number> = new Map([
   [0x00, 0],
   [0x11, 12],
@@ -41,7 +48,7 @@ const TCP_OVER_IPV6 = 0x21
 const CR = 0x0d
 const LF = 0x0a
 
-/** The header that these bytes begin with; `incomplete` when more bytes may make it one. */
+/** Reads the header at the start of the bytes. Returns `incomplete` when more bytes may make it a header. */
 export function parseProxyHeader(bytes: Buffer): ProxyHeader | WrongHeader | 'incomplete' {
   if (startsLike(bytes, SIGNATURE)) return parseV2(bytes)
   if (startsLike(bytes, V1_START)) return parseV1(bytes)
@@ -54,8 +61,8 @@ export function isLikeProxyHeader(bytes: Buffer): boolean {
 }
 
 /**
- * Reads until the header is there, puts back what follows it, and calls `done` once; not at all when the client goes
- * away before. The caller bounds the time, and ends a socket whose other side has ended.
+ * Reads a header from the socket, puts the bytes behind it back, and calls `done` once, or never when the client
+ * goes away first. The caller limits the time, and ends a socket whose other side has ended.
  */
 export function readProxyHeader(
   socket: Socket,

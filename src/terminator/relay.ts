@@ -1,5 +1,5 @@
-// Passes what TLS clients send to a backend as plain TCP, and back: each direction ends by itself, none runs
-// ahead of who reads it, and a connection on which nothing moves is broken off.
+// Relays bytes between TLS clients and backends, to which it speaks plain TCP: each direction ends by itself, a
+// slow reader throttles the other side, and an idle connection is closed.
 
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -12,18 +12,19 @@ export interface RelayOptions {
   readonly backends: BackendPool
   /** Longest time without a byte in either direction. */
   readonly idleTimeoutMs: number
-  /** Without it the backend sees the terminator as its client. */
+  /** Version of the PROXY header that backends get; without it a backend sees the terminator as its client. */
   readonly proxyProtocol?: ProxyVersion
   readonly clock: Clock
 }
 
-/** Returns what passes on a client that got through its handshake. */
+/** Returns a function that connects a client, after its handshake, with a backend and relays their bytes. */
 export function createRelay(
   options: RelayOptions,
 ): (client: TLSSocket, origin: ClientOrigin) => void {
   const { backends, proxyProtocol } = options
   return (client, origin) => {
-    // A client that goes away in the middle is no event here.
+    // A client that disconnects is nothing to report, but an 'error' event without a listener would end the
+    // process.
     client.on('error', () => client.destroy())
     const header = proxyProtocol && headerOf(proxyProtocol, client, origin)
     const attempt = backends.connect((backend) => {
@@ -43,10 +44,13 @@ export function createRelay(
   }
 }
 
-/** Not with stream.pipeline: two of these on the same sockets make Node warn of a leak of listeners. */
+/**
+ * Passes on the bytes of one direction. Not with stream.pipeline: two of them on the same sockets make Node warn of
+ * a listener leak.
+ */
 function passOn(from: Socket, to: Socket): void {
   from.pipe(to)
-  // The end is passed on by itself; what stays behind is a socket whose other half broke off.
+  // A regular end is passed on by `pipe`. Without one, when `from` was cut off, `to` would stay open.
   from.once('close', () => {
     if (!from.readableEnded || !from.writableFinished) to.destroy()
   })
@@ -91,7 +95,7 @@ function headerOf(version: ProxyVersion, client: TLSSocket, origin: ClientOrigin
   return proxyHeader(version, connection)
 }
 
-/** Node says false, null or nothing where there is no name. */
+/** Returns the name, or '' for the false, null or undefined that Node has in its place. */
 function nameOf(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }

@@ -1,5 +1,5 @@
-// Certificate revocation lists (RFC 5280, section 5) for the certificates of clients. OpenSSL looks at them in full
-// handshakes only, so what is read here also finds a revoked client that resumes a session.
+// Certificate revocation lists (RFC 5280, section 5) for the certificates of clients. OpenSSL checks them in full
+// handshakes only; the lists read here also find a revoked client that resumes a session.
 //
 //   SEQUENCE
 //     SEQUENCE     [version] | signature algorithm | issuer | this update | [next update]
@@ -22,7 +22,10 @@ const SEQUENCE = 0x30
 const EXTENSIONS = 0xa0
 const BOOLEAN_TRUE = '0101ff'
 
-/** Hash by the object identifier of a signature algorithm; null where the algorithm has one of its own. */
+/**
+ * Hash function by the object identifier (in hex) of a signature algorithm; null when the algorithm includes its
+ * own.
+ */
 const HASHES: ReadonlyMap<string, string | null> = new Map([
   ['2a864886f70d010105', 'sha1'],
   ['2a864886f70d01010b', 'sha256'],
@@ -35,28 +38,32 @@ const HASHES: ReadonlyMap<string, string | null> = new Map([
   ['2b6571', null],
 ])
 
-/** How often it is looked whether a list has expired, and how often that is logged. */
+/** Time between two checks whether a list has expired. */
 const WATCH_PERIOD_MS = 60_000
+/** Shortest time between two warnings about an expired list. */
 const WARNING_PERIOD_MS = 3_600_000
 
 interface RevocationList {
   readonly issuer: X509Certificate
   readonly thisUpdateMs: number
-  /** When the next list was promised; Infinity when it was not. */
+  /** Time at which the list expires; Infinity when it does not say. */
   readonly nextUpdateMs: number
-  /** Serial numbers in hexadecimal digits without zeros in front. */
+  /** Serial numbers of revoked certificates in lower-case hexadecimal digits without leading zeros. */
   readonly serials: ReadonlySet<string>
 }
 
-/** The lists of all authorities whose certificates clients may show: one list for each of them. */
+/** The revocation lists of all authorities whose certificates clients may present; each authority must have one. */
 export class Revocations {
-  /** Each list for itself, PEM: Node.js reads only the first one of a text. */
+  /** The lists, each as one PEM text, because Node.js reads only the first list of a text. */
   readonly pems: readonly string[]
   readonly #lists: readonly RevocationList[]
-  /** Authorities that are revoked themselves, or whose issuer is. */
+  /** Authorities that are revoked, and those below them. */
   readonly #revokedIssuers: readonly X509Certificate[]
 
-  /** `clientCa`: PEM of the authorities. Throws ERR_USAGE for everything that could not work. */
+  /**
+   * Reads the lists in `pem`; `clientCa` is the PEM text of the authorities. Throws ERR_USAGE for a list that
+   * cannot be used, and for an authority without a list.
+   */
   constructor(pem: string, clientCa: string) {
     const authorities = blocksOf(clientCa, 'CERTIFICATE').map((one) => new X509Certificate(one))
     this.pems = blocksOf(pem, 'X509 CRL')
@@ -96,7 +103,9 @@ export class Revocations {
     if (expired !== undefined) throw wrong(`${expired}: get a new one from the authority`)
   }
 
-  /** Which list is out of date, in words; undefined when none is. */
+  /**
+   * Returns a sentence about the first list that has expired at this time (milliseconds since 1970), or undefined.
+   */
   expiredAt(nowMs: number): string | undefined {
     const expired = this.#lists.find(({ nextUpdateMs }) => nextUpdateMs < nowMs)
     return (
@@ -113,7 +122,7 @@ export class Revocations {
   }
 }
 
-/** Warns once an hour while a list is out of date. `current` gives the lists that are in use. */
+/** Warns once an hour while a list is out of date. `current` returns the lists in use. Cancel the timer to stop. */
 export function warnWhenExpired(
   current: () => Revocations | undefined,
   clock: Clock,
@@ -137,7 +146,7 @@ function readList(pem: string, number: number, authorities: readonly X509Certifi
   try {
     return parseList(derOf(pem), authorities)
   } catch (error) {
-    // What the reader of ASN.1 says is about sessions.
+    // The messages of the ASN.1 reader are about sessions, so they are replaced.
     const isOurs = error instanceof TlscachedError && error.code === 'ERR_USAGE'
     const reason = isOurs ? messageOf(error).replace(/^--client-crl: /, '') : 'it is not a CRL'
     throw wrong(`list ${number}: ${reason}`)
@@ -148,7 +157,7 @@ function parseList(der: Buffer, authorities: readonly X509Certificate[]): Revoca
   const [signed, algorithm, signature] = elementsOf(need(elementsOf(der)[0], SEQUENCE).content)
   const oid = need(elementsOf(need(algorithm, SEQUENCE).content)[0], OBJECT_IDENTIFIER).content
   const { whole, content } = need(signed, SEQUENCE)
-  // A bit string begins with the number of bits that are left out at its end.
+  // The first byte of a bit string is the number of unused bits at its end.
   const signatureBytes = need(signature, BIT_STRING).content.subarray(1)
   const issuer = findSigner(whole, signatureBytes, oid.toString('hex'), authorities)
   const fields = elementsOf(content)
@@ -179,7 +188,7 @@ function findSigner(
     try {
       return verify(hash, signed, publicKey, signature)
     } catch {
-      // A key of another kind.
+      // The key is of another type than the signature.
       return false
     }
   })
@@ -187,7 +196,7 @@ function findSigner(
   return signer
 }
 
-/** A critical extension changes what a list means: it may be a part of one, or name other issuers. */
+/** Throws for a critical extension, which changes what a list means: it may be partial, or name other issuers. */
 function refuseExtensions(rest: readonly Element[]): void {
   const [extensions] = rest.filter(({ tag }) => tag === EXTENSIONS)
   if (extensions === undefined) return
@@ -201,7 +210,7 @@ function refuseExtensions(rest: readonly Element[]): void {
 }
 
 interface Element {
-  /** Identifier, one byte. */
+  /** Identifier byte. */
   readonly tag: number
   readonly content: Buffer
   /** The element with its identifier and length. */
@@ -223,7 +232,7 @@ function need(element: Element | undefined, tag: number): Element {
   return element
 }
 
-/** Milliseconds since 1970. A year of two digits is one of 1950..2049 (RFC 5280, section 4.1.2.5.1). */
+/** Returns milliseconds since 1970. Two digits of a year mean 1950..2049 (RFC 5280, section 4.1.2.5.1). */
 function readTime(element: Element | undefined): number {
   const text = element?.content.toString('latin1') ?? ''
   const isShort = element?.tag === UTC_TIME

@@ -1,4 +1,4 @@
-// What a process of the terminator counts: plain numbers, which it tells the primary and that adds up.
+// Counters of one terminator process: plain numbers, which it sends to the primary and the primary adds up.
 
 import { z } from 'zod'
 
@@ -7,18 +7,18 @@ export type TlsVersion = (typeof TLS_VERSIONS)[number]
 
 /** Why a connection did not get through its handshake. */
 export const FAILURE_REASONS = [
-  /** Slower than the handshake timeout. */
+  /** The handshake took longer than the handshake timeout. */
   'timeout',
-  /** The client went away before the end. */
+  /** The client closed the connection before the handshake was complete. */
   'closed',
-  /** No version, cipher or application protocol in common. */
+  /** Client and terminator have no version, cipher or application protocol in common. */
   'negotiation',
-  /** The client showed no certificate, or not one that is trusted. */
+  /** The client presented no certificate, or one that is untrusted or revoked. */
   'client_certificate',
-  /** The client broke off with an alert. */
+  /** The client ended the handshake with an alert. */
   'client_alert',
   'bad_record_mac',
-  /** The bytes were not TLS, or not as they should be. */
+  /** The client sent bytes that are not TLS or not valid. */
   'malformed',
   /** A listed balancer sent no PROXY header, or a wrong one. */
   'proxy_header',
@@ -30,7 +30,10 @@ export type FailureReason = (typeof FAILURE_REASONS)[number]
 export const BACKEND_RESULTS = ['connected', 'refused', 'timeout', 'failed'] as const
 export type BackendResult = (typeof BACKEND_RESULTS)[number]
 
-/** How calls of the cache ended: with an answer, too late, without a node, and so on. */
+/**
+ * How lookups in the cache ended. `late`: no answer within the deadline. `unreachable`: no connection to a node.
+ * `overloaded`: too many calls were waiting. `failed`: the node or its answer was at fault.
+ */
 export const GET_RESULTS = ['hit', 'miss', 'late', 'unreachable', 'overloaded', 'failed'] as const
 export const PUT_RESULTS = [
   'stored',
@@ -56,14 +59,14 @@ const cacheCounts = z.object({
 export const terminatorStatsSchema = z.object({
   handshakes: z.record(z.enum(TLS_VERSIONS), handshakeCounts),
   failures: z.record(z.enum(FAILURE_REASONS), count),
-  /** Open now, those in the handshake included. */
+  /** Client connections open now, including those in the handshake. */
   connections: count,
-  /** Turned away at the limit. */
+  /** Client connections closed at once because as many as allowed were open. */
   refused: count,
-  /** Log lines dropped, because nobody took them in time. */
+  /** Log lines dropped because the log was not read fast enough. */
   droppedLogLines: count,
   cache: cacheCounts,
-  /** By address. */
+  /** Counters of each backend, by its address. */
   backends: z.record(z.string(), backendCounts),
 })
 export type TerminatorStats = z.output<typeof terminatorStatsSchema>
@@ -86,7 +89,7 @@ export function createBackendStats(): BackendStats {
   return { results: zeros(BACKEND_RESULTS), isUp: true }
 }
 
-/** Both together. A backend is up when both say so. */
+/** Returns the sum of both. A backend is up when it is up for both. */
 export function addStats(a: TerminatorStats, b: TerminatorStats): TerminatorStats {
   const backends = { ...a.backends }
   for (const [address, more] of Object.entries(b.backends)) {
@@ -113,7 +116,10 @@ export function addStats(a: TerminatorStats, b: TerminatorStats): TerminatorStat
   }
 }
 
-/** What stays of a process that has ended: what it counted, and nothing of how it stood. */
+/**
+ * Returns what remains of a process that has ended: its counters, but no open connections and no backend that is
+ * down.
+ */
 export function withoutState(stats: TerminatorStats): TerminatorStats {
   const backends = Object.entries(stats.backends).map(
     ([address, { results }]) => [address, { results, isUp: true }] as const,
@@ -121,7 +127,10 @@ export function withoutState(stats: TerminatorStats): TerminatorStats {
   return { ...stats, connections: 0, backends: Object.fromEntries(backends) }
 }
 
-/** From the code that Node gives a failed handshake, and whether it found the client's certificate wrong. */
+/**
+ * Returns the reason for an error code of Node for a failed handshake. `isClientUntrusted`: Node rejected the
+ * client's certificate.
+ */
 export function failureReason(code: string, isClientUntrusted: boolean): FailureReason {
   if (/BAD_RECORD_MAC/.test(code)) return 'bad_record_mac'
   if (/_ALERT_/.test(code)) return 'client_alert'

@@ -18,12 +18,12 @@ export interface TerminatorConfig {
   readonly hosts: VirtualHosts
   readonly minVersion: TlsVersion
   readonly alpn?: readonly string[]
-  /** PEM; clients must show a certificate that one of these signed. */
+  /** PEM text of authorities; clients must present a certificate that one of them signed. */
   readonly clientCa?: string
   /** Revocation lists of the authorities in `clientCa`. */
   readonly revocations?: Revocations
   readonly sessionTimeoutSec: number
-  /** Where the sessions are kept: address and cache as connectHooks takes them. */
+  /** The node and its cache that hold the sessions, in the form that connectHooks takes. */
   readonly node: {
     readonly address: string
     readonly cache: string
@@ -39,7 +39,7 @@ export interface TerminatorConfig {
   readonly connectTimeoutMs: number
   readonly checkPeriodMs: number
   readonly idleTimeoutMs: number
-  /** Of this process. */
+  /** Most client connections open at once in this process; more are closed at once. */
   readonly maxConnections: number
 }
 
@@ -50,14 +50,17 @@ export interface TerminatorContext {
   readonly droppedLogLines?: () => number
 }
 
-/** The hooks, with what was counted of their calls. */
+/** Session hooks that count the results of their calls. */
 export interface CountedHooks extends SessionHooks {
   readonly stats: CacheCallStats
   open(): Promise<boolean>
   close(): Promise<void>
 }
 
-/** Throws ERR_USAGE, ERR_ADDRESS or ERR_INSECURE, and what Node says of certificates it cannot use. */
+/**
+ * Creates a process that reaches its node over rpc. Throws ERR_USAGE, ERR_ADDRESS or ERR_INSECURE, and Node's own
+ * error for a certificate that it cannot use.
+ */
 export function createTerminatorProcess(
   config: TerminatorConfig,
   context: TerminatorContext,
@@ -75,7 +78,7 @@ export class TerminatorProcess {
   readonly #hooks: CountedHooks
   readonly #droppedLogLines: () => number
 
-  /** Throws what Node says of certificates and options that it cannot use. */
+  /** Throws Node's own error for certificates and options that it cannot use. */
   constructor(config: TerminatorConfig, hooks: CountedHooks, context: TerminatorContext) {
     const { clock, logger } = context
     const { backends: addresses, connectTimeoutMs, checkPeriodMs, proxyProtocol } = config
@@ -89,23 +92,26 @@ export class TerminatorProcess {
     this.#front = new TlsFront({ ...config, maxVersion: '1.3', hooks, serve, clock, logger })
   }
 
-  /** Where it listens. Rejects with ERR_LISTEN. */
+  /** Starts to listen and resolves with the addresses. Rejects with ERR_LISTEN. */
   async start(): Promise<readonly HostAddress[]> {
-    // Before it listens: the first handshake need not wait for the node.
+    // The connection to the node is opened first, so that the first handshake need not wait for it.
     await this.#hooks.open()
     const addresses = await this.#front.start()
     this.#backends.start()
     return addresses
   }
 
-  /** Accepts nothing more; resolves when the last connection has ended, broken off after `drainMs`. */
+  /** Stops accepting and resolves when the last connection has ended; those left after `drainMs` are cut off. */
   async stop(drainMs = 0): Promise<void> {
     await this.#front.stop(drainMs)
     this.#backends.stop()
     await this.#hooks.close()
   }
 
-  /** See TlsFront. */
+  /**
+   * Uses another identity for handshakes from now on. Throws Node's own error for a certificate that it cannot use,
+   * and then nothing changes.
+   */
   reload(identity: FrontIdentity): void {
     this.#front.reload(identity)
   }

@@ -11,7 +11,7 @@ import type { TerminatorStats } from './stats.ts'
 import { TlsFront } from './tls-front.ts'
 import { VirtualHosts } from './virtual-hosts.ts'
 
-/** Request and answer together. */
+/** Longest life of a connection after its handshake. */
 const CONNECTION_MS = 10_000
 const HANDSHAKE_MS = 10_000
 /** Longest first line of a request. */
@@ -21,14 +21,14 @@ const NEWLINE = 0x0a
 
 export interface TerminatorOptions {
   readonly listen: HostAddress
-  /** Name of the node, in the answers. */
+  /** Name of the node, which the answers contain. */
   readonly node: string
   readonly hooks: SessionHooks
   /** Session ID context, 1..32 bytes in UTF-8. */
   readonly context: string
-  /** PEM. */
+  /** Key and certificate of the server, as PEM texts. */
   readonly certificate: { readonly key: string; readonly cert: string }
-  /** Lifetime that the sessions made here have. */
+  /** Lifetime of the sessions that are created here. */
   readonly sessionTimeoutSec: number
   readonly deadlineMs?: number
   readonly clock?: Clock
@@ -36,14 +36,14 @@ export interface TerminatorOptions {
 }
 
 export interface Terminator {
-  /** Where it listens, with the port the kernel chose. */
+  /** Address where it listens, with the port that the kernel chose. */
   readonly address: HostAddress
   readStats(): TerminatorStats
-  /** Breaks off all connections and frees the port. Idempotent. */
+  /** Cuts all connections off and frees the port. Idempotent. */
   stop(): Promise<void>
 }
 
-/** Rejects with ERR_LISTEN when the address cannot be had. */
+/** Starts a terminator. Rejects with ERR_LISTEN when it cannot listen on the address. */
 export async function startTerminator(options: TerminatorOptions): Promise<Terminator> {
   const { listen, node, certificate, clock = systemClock, ...rest } = options
   const { cert, key } = certificate
@@ -63,7 +63,10 @@ export async function startTerminator(options: TerminatorOptions): Promise<Termi
   return { address, readStats: () => front.readStats(), stop: () => front.stop() }
 }
 
-/** Waits until a line has ended or the client has nothing more to say, answers and closes. */
+/**
+ * Waits for the end of the first line or of the client's data, then answers and closes. A line above MAX_LINE_BYTES
+ * gets no answer.
+ */
 function answerFirstLine(socket: TLSSocket, node: string, clock: Clock): void {
   const timer = clock.after(CONNECTION_MS, () => socket.destroy())
   socket.once('close', () => timer.cancel())
@@ -85,6 +88,6 @@ function answerFirstLine(socket: TLSSocket, node: string, clock: Clock): void {
     else if (lineBytes > MAX_LINE_BYTES) socket.destroy()
   })
   socket.on('end', answer)
-  // A client that goes away in the middle is no event here.
+  // A client that disconnects is nothing to report, but an 'error' event without a listener would end the process.
   socket.on('error', () => socket.destroy())
 }

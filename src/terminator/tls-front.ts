@@ -1,8 +1,8 @@
-// The side of a terminator that clients see: listens, sends each connection to the TLS server of the virtual
-// host it asks for, resumes sessions out of the cache, and counts.
+// The side of a terminator that clients see: listens, passes each connection to the TLS server of the virtual host
+// that it asks for, resumes sessions from the cache, and counts.
 //
-// Each virtual host is a TLS server of its own that never listens. So OpenSSL itself binds a session to the
-// context of its host: within one server a session is chosen before the certificate is.
+// Each virtual host has its own TLS server, which does not listen. So OpenSSL itself binds a session to the context
+// of its host: within one server a session is chosen before the certificate is.
 
 import { constants } from 'node:crypto'
 import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net'
@@ -32,16 +32,16 @@ export interface TlsFrontOptions {
   readonly maxVersion: TlsVersion
   /** Application protocols, best first. */
   readonly alpn?: readonly string[]
-  /** PEM; clients must show a certificate that one of these signed. */
+  /** PEM text of authorities; clients must present a certificate that one of them signed. */
   readonly clientCa?: string
   /** Revocation lists of the authorities in `clientCa`. */
   readonly revocations?: Revocations
-  /** Lifetime that the sessions made here have. */
+  /** Lifetime of the sessions that are created here. */
   readonly sessionTimeoutSec: number
   readonly handshakeTimeoutMs: number
   /** Balancers, whose connections must begin with a PROXY header; those of others must not. */
   readonly balancers?: readonly Subnet[]
-  /** Connections open at once; more are turned away. */
+  /** Most client connections open at once; more are closed at once. */
   readonly maxConnections: number
   /** Takes over a client whose handshake is done. */
   readonly serve: (client: TLSSocket, origin: ClientOrigin) => void
@@ -51,13 +51,15 @@ export interface TlsFrontOptions {
 
 /** What is known of a client besides its TLS socket. */
 export interface ClientOrigin {
-  /** Addresses of both ends of the client's connection, which a balancer may have told. */
+  /**
+   * Addresses of both ends of the client's connection, taken from the PROXY header of a balancer if there is one.
+   */
   endpoints: Endpoints
   /** Server name (SNI) that the client sent, '' when there is none. */
   serverName: string
 }
 
-/** What a terminator proves itself with, and whom it believes: the part of its options that can be read again. */
+/** Certificates, and the authorities and revocation lists for clients: the options that can be reloaded. */
 export type FrontIdentity = Pick<TlsFrontOptions, 'hosts' | 'clientCa' | 'revocations'>
 
 interface Connection {
@@ -65,7 +67,7 @@ interface Connection {
   readonly handshakeTimer: Timer
   readonly origin: ClientOrigin
   isSecure: boolean
-  /** Whether a balancer looks whether this process is alive: its end before a ClientHello is no failure. */
+  /** Whether the connection is a health check of a balancer: its end before a ClientHello is no failure. */
   isHealthCheck: boolean
   failure: FailureReason
 }
@@ -79,16 +81,16 @@ export class TlsFront {
   #identity: FrontIdentity
   #servers = new Map<VirtualHost, Server>()
   #bindings: SessionCacheBinding[] = []
-  /** Bindings of before a reload, by what detaches them. */
+  /** Bindings of the servers before a reload, by the timer that detaches them. */
   readonly #retired = new Map<Timer, readonly SessionCacheBinding[]>()
-  /** Open connections by the addresses of both ends, which no two have at the same time. */
+  /** Open connections by the addresses and ports of both ends, which identify a connection while it is open. */
   readonly #connections = new Map<string, Connection>()
   /** Connections that ended a moment ago without a handshake and are not counted yet. */
   readonly #ended = new Set<Connection>()
-  /** Each waits until no connection is open. */
+  /** Callbacks to run when no connection is open. */
   readonly #onEmpty: (() => void)[] = []
 
-  /** Throws what Node says of certificates and options that it cannot use. */
+  /** Throws Node's own error for certificates and options that it cannot use. */
   constructor(options: TlsFrontOptions) {
     this.#options = options
     this.#identity = options
@@ -98,8 +100,8 @@ export class TlsFront {
   }
 
   /**
-   * Uses other certificates, authorities and revocation lists for handshakes that begin from now on; connections stay.
-   * Throws what Node says of certificates that it cannot use, and then everything stays as it was.
+   * Uses other certificates, authorities and revocation lists for handshakes that begin from now on; connections
+   * stay. Throws Node's own error for certificates that it cannot use, and then nothing changes.
    */
   reload(identity: FrontIdentity): void {
     const [before, servers, bindings] = [this.#identity, this.#servers, this.#bindings]
@@ -112,7 +114,7 @@ export class TlsFront {
       this.#bindings = bindings
       throw error
     }
-    // Handshakes that have begun end with the servers that they began with.
+    // A handshake ends with the server that it began with, so the old bindings stay for that long.
     const timer = this.#options.clock.after(this.#options.handshakeTimeoutMs, () => {
       detachAll(bindings)
       this.#retired.delete(timer)
@@ -126,7 +128,9 @@ export class TlsFront {
     for (const host of this.#identity.hosts.all) this.#servers.set(host, this.#createServer(host))
   }
 
-  /** Where it listens, with the ports that the kernel chose. Rejects with ERR_LISTEN. */
+  /**
+   * Starts to listen and resolves with the addresses and the ports that the kernel chose. Rejects with ERR_LISTEN.
+   */
   async start(): Promise<readonly HostAddress[]> {
     try {
       return await this.#listen()
@@ -136,7 +140,7 @@ export class TlsFront {
     }
   }
 
-  /** Accepts nothing more; resolves when the last connection has ended, broken off after `drainMs`. */
+  /** Stops accepting and resolves when the last connection has ended; those left after `drainMs` are cut off. */
   async stop(drainMs = 0): Promise<void> {
     for (const server of this.#listeners.splice(0)) server.close()
     if (drainMs === 0) this.#breakOff()
@@ -153,7 +157,10 @@ export class TlsFront {
     this.#retired.clear()
   }
 
-  /** A copy, without what it cannot know: of cache and backends. */
+  /**
+   * Returns a copy of the counters; those of the cache, the backends and the log are counted elsewhere and empty
+   * here.
+   */
   readStats(): TerminatorStats {
     return { ...structuredClone(this.#stats), connections: this.#connections.size }
   }
@@ -183,7 +190,7 @@ export class TlsFront {
       key: host.key,
       minVersion: `TLSv${this.#options.minVersion}`,
       maxVersion: `TLSv${this.#options.maxVersion}`,
-      // With tickets the client keeps its session itself, and no cache is asked.
+      // With a ticket the client would store the session itself, and the cache would get no lookup.
       secureOptions: constants.SSL_OP_NO_TICKET,
       sessionIdContext: host.context,
       sessionTimeout: this.#options.sessionTimeoutSec,
@@ -201,7 +208,7 @@ export class TlsFront {
 
   #accept(socket: Socket): void {
     const endpoints = endpointsOf(socket)
-    // A connection that was reset before it was accepted has no other end.
+    // A connection that was reset before it was accepted has no addresses.
     if (endpoints === undefined || this.#connections.size >= this.#options.maxConnections) {
       if (endpoints !== undefined) this.#stats.refused += 1
       socket.destroy()
@@ -315,15 +322,16 @@ export class TlsFront {
   }
 
   /**
-   * Node reports a client certificate that it does not trust only after the end of the connection, whose addresses are
-   * unknown by then: the reason is given to any connection that ended just now, which makes the same sum.
+   * Returns a connection that ended just now without a reason. Node reports an untrusted client certificate only
+   * after the connection has closed and its addresses are unknown; giving the reason to any of these connections
+   * keeps the sums right.
    */
   #firstUnexplained(): Connection | undefined {
     for (const connection of this.#ended) if (connection.failure === 'closed') return connection
     return undefined
   }
 
-  /** Counts it one turn later, when Node has reported what was wrong. */
+  /** Counts the failure one turn later, when Node has reported its reason. */
   #countFailure(connection: Connection): void {
     this.#ended.add(connection)
     this.#options.clock.soon(() => {
@@ -341,7 +349,7 @@ function detachAll(bindings: readonly SessionCacheBinding[]): void {
   for (const binding of bindings) binding.detach()
 }
 
-/** Looks at the bytes that were read and put back, and leaves them there. */
+/** Whether the bytes in the read buffer begin with a PROXY header. They stay in the buffer. */
 function beginsWithProxyHeader(socket: Socket): boolean {
   const bytes: unknown = socket.read()
   if (!Buffer.isBuffer(bytes)) return false

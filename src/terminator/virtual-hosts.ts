@@ -12,24 +12,24 @@ export interface CertificatePair {
 }
 
 export interface VirtualHost {
-  /** Server names in lower case, `*.` in front of those that stand for a whole level. */
+  /** Server names in lower case; a leading `*.` stands for exactly one label. */
   readonly names: readonly string[]
   /** Session ID context, 1..32 bytes in UTF-8. */
   readonly context: string
-  /** As tls.createServer takes them: more than one for certificates of different kinds. */
+  /** PEM texts for tls.createServer, one certificate for each type of key. */
   readonly cert: string[]
   readonly key: string[]
 }
 
 export interface VirtualHostsOptions {
-  /** PEM of those whose certificates clients must show; part of the derived contexts. */
+  /** PEM text of the authorities for client certificates; it is part of the derived contexts. */
   readonly clientCa?: string
-  /** One for each virtual host in place of the derived ones. */
+  /** Session ID contexts in place of the derived ones: none, or one for each virtual host. */
   readonly contexts?: readonly string[]
 }
 
 const MAX_CONTEXT_BYTES = 32
-/** Hexadecimal digits, each a byte of a session ID context. */
+/** Length of a derived session ID context: hexadecimal digits, one byte each. */
 const DERIVED_CONTEXT_DIGITS = 32
 
 /** Finds the host for a server name: by the whole name, by a wildcard, or else the first one. */
@@ -49,7 +49,7 @@ export class VirtualHosts {
     }
   }
 
-  /** `serverName` is what the client sent, '' for nothing. */
+  /** Returns the host for the server name that a client sent, '' when it sent none. */
   find(serverName: string): VirtualHost {
     const name = serverName.toLowerCase().replace(/\.$/, '')
     const wildcard = name.replace(/^[^.]+/, '*')
@@ -58,8 +58,9 @@ export class VirtualHosts {
 }
 
 /**
- * Certificates for the same names, each with another kind of key, make one virtual host. Throws ERR_USAGE for
- * everything that could not work: a key of another certificate, names that are all taken, wrong contexts.
+ * Creates the virtual hosts; certificates for the same names with different types of key share one. Throws
+ * ERR_USAGE for a key that does not belong to its certificate, a certificate that would never be used, and wrong
+ * contexts.
  */
 export function createVirtualHosts(
   pairs: readonly CertificatePair[],
@@ -89,7 +90,9 @@ export function createVirtualHosts(
 
 interface Certificate extends CertificatePair {
   readonly names: readonly string[]
-  /** The same for certificates that stand for the same; survives their renewal. */
+  /**
+   * Equal for certificates with the same names (or, without names, the same subject); it survives their renewal.
+   */
   readonly identity: string
   readonly keyType: string
 }
@@ -117,7 +120,10 @@ function read<T>(what: string, parse: () => T): T {
   }
 }
 
-/** The first host answers for everything unknown; any other one must have a name of its own. */
+/**
+ * Throws ERR_USAGE for a host that would never be chosen: the first one answers every unknown name, and any other
+ * one needs a name that no earlier one has.
+ */
 function checkNames(groups: readonly (readonly Certificate[])[]): void {
   const taken = new Set<string>()
   for (const [index, [first]] of groups.entries()) {
@@ -149,7 +155,7 @@ function checkContexts(contexts: readonly string[], hosts: number): void {
   }
 }
 
-/** The same on every terminator with such a certificate; another one where client certificates are asked for. */
+/** Returns a context that is equal on all terminators with the same names and the same authorities for clients. */
 function deriveContext(identity: string, clientCa: string): string {
   const hash = createHash('sha256').update(JSON.stringify([identity, clientCa]))
   return hash.digest('hex').slice(0, DERIVED_CONTEXT_DIGITS)

@@ -1,5 +1,5 @@
-// The workers of a terminator as its primary sees them: one in each place. Puts another one where one ended,
-// gathers what they counted, and has them read their files again, or drain.
+// The workers of a terminator from the view of its primary: one worker in each place. Restarts a worker that ended,
+// collects the counters, and makes the workers reload their files or drain.
 
 import { type Clock, systemClock, type Timer } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
@@ -7,47 +7,47 @@ import type { Logger } from '../base/logger.ts'
 import { addStats, createTerminatorStats, type TerminatorStats, withoutState } from './stats.ts'
 import { type FromWorker, fromWorkerSchema, type ToWorker } from './worker-messages.ts'
 
-/** A child process with a channel, as node:cluster makes them. */
+/** A child process with a message channel, such as node:cluster makes. */
 export interface WorkerHandle {
   send(message: ToWorker): void
   kill(): void
   onMessage(listener: (message: unknown) => void): void
-  /** `how` it ended, for people. */
+  /** Calls `listener` when the process has ended; `how` describes the end for the log. */
   onExit(listener: (how: string) => void): void
 }
 
 export interface WorkerPoolOptions {
   readonly processes: number
   readonly fork: () => WorkerHandle
-  /** What connections are given to end, once asked to. */
+  /** Time that open connections have to end while a worker drains. */
   readonly drainMs: number
   readonly clock?: Clock
   readonly logger: Logger
 }
 
 export interface PoolStats {
-  /** Running now, those that drain included. */
+  /** Workers running now, including those that drain. */
   readonly workers: number
   readonly restarts: number
-  /** By process, from 1. */
+  /** Counters of each process; process 1 comes first. */
   readonly processes: readonly TerminatorStats[]
 }
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
-/** A worker that ran this long did not end because of how it was started. */
+/** A worker that ran at least this long is restarted after the shortest pause: its start was not the problem. */
 const STEADY_MS = 30_000
-/** For a worker to say what it counted. */
+/** Longest wait for the counters of a worker. */
 const ASK_TIMEOUT_MS = 500
-/** Beyond the time for draining, for a worker to end by itself. */
+/** Time beyond `drainMs` that a worker has to exit by itself before it is killed. */
 const END_TIMEOUT_MS = 2000
 
 interface Place {
-  /** From 1. */
+  /** Number of the process, from 1. */
   readonly process: number
   pauseMs: number
   restart: Timer | undefined
-  /** What workers counted that have ended. */
+  /** Sum of the counters of earlier workers in this place. */
   past: TerminatorStats
 }
 
@@ -55,7 +55,7 @@ interface Running {
   readonly place: Place
   readonly handle: WorkerHandle
   readonly startedMs: number
-  /** As last heard. */
+  /** Counters that the worker sent last. */
   stats: TerminatorStats
 }
 
@@ -66,7 +66,7 @@ export class WorkerPool {
   readonly #clock: Clock
   readonly #places: readonly Place[]
   readonly #running = new Set<Running>()
-  /** Who waits for something that a worker will say or do. */
+  /** Callbacks for each message and each exit of a worker. */
   readonly #listeners = new Set<(running: Running, heard: Heard) => void>()
   #restarts = 0
   #isStopping = false
@@ -82,7 +82,10 @@ export class WorkerPool {
     }))
   }
 
-  /** Where all of them listen. Rejects when one cannot, and ends the others. */
+  /**
+   * Starts all workers and resolves with the addresses where they listen. When one cannot start, ends the others
+   * and rejects.
+   */
   async start(): Promise<readonly string[]> {
     try {
       const started = this.#places.map((place) => this.#untilListening(this.#fork(place)))
@@ -96,7 +99,7 @@ export class WorkerPool {
     }
   }
 
-  /** Asks all workers; one that does not answer in time counts as it was last heard. */
+  /** Asks all workers for their counters; for one that does not answer in time, those it sent last count. */
   async stats(): Promise<PoolStats> {
     await Promise.all([...this.#running].map((running) => this.#ask(running)))
     return {
@@ -108,12 +111,12 @@ export class WorkerPool {
     }
   }
 
-  /** Has all workers read their files again. One that starts now reads them anyway. */
+  /** Makes all workers reload their files. A worker that is just starting reads the new ones anyway. */
   reload(): void {
     for (const { handle } of this.#running) handle.send({ kind: 'reload' })
   }
 
-  /** Has all workers drain, and ends those that take too long. Whether all ended by themselves. */
+  /** Makes all workers drain and kills those that take too long. Resolves with whether all exited by themselves. */
   async stop(): Promise<boolean> {
     this.#startNoMore()
     for (const { handle } of this.#running) handle.send({ kind: 'drain' })

@@ -1,27 +1,27 @@
-// A worker of the reference terminator: one process of several, which does as its primary says.
+// A worker of the reference terminator: one of several processes, which follows the messages of its primary.
 
 import { type Address, formatAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
 import type { TerminatorStats } from './stats.ts'
 import { type FromWorker, toWorkerSchema } from './worker-messages.ts'
 
-/** What runs in a worker. */
+/** The terminator that runs in a worker. */
 export interface WorkerProcess {
   start(): Promise<readonly Address[]>
   stop(drainMs: number): Promise<void>
-  /** Reads files again and logs how that went. */
+  /** Reloads the files and logs the result. */
   reload(): void
   readStats(): TerminatorStats
 }
 
-/** The ends of the channel to the primary, and what ends the process. */
+/** The message channel to the primary, and the way to end this process. */
 export interface WorkerChannel {
   send(message: FromWorker, sent: () => void): void
   onMessage(listener: (message: unknown) => void): void
   exit(code: number): void
 }
 
-/** Creates the process when told which one it is; drains when told to, and then exits. */
+/** Creates the terminator when the primary sends its number; drains when the primary says so, and then exits. */
 export class Worker {
   readonly #channel: WorkerChannel
   readonly #create: (process: number) => WorkerProcess
@@ -43,12 +43,14 @@ export class Worker {
     channel.send({ kind: 'ready' }, () => {})
   }
 
-  /** Resolves when the last connection has ended and the process is about to. Idempotent. */
+  /**
+   * Drains: resolves when the last connection has ended and the process is about to exit. Later calls do nothing.
+   */
   async drain(): Promise<void> {
     if (this.#isDraining) return
     this.#isDraining = true
     await this.#process?.stop(this.#drainMs)
-    // What was counted since the last question would be lost.
+    // The primary would not get what was counted since it last asked.
     this.#tellStats(() => this.#channel.exit(0))
   }
 

@@ -1,9 +1,9 @@
-// Reads the ClientHello of each connection before a Node.js TLS server does, and knows in the server's
-// events which connection they are about. Node tells neither the server name nor, in TLS 1.3, the session.
+// Reads the ClientHello of each connection before a Node.js TLS server does, and knows during the server's events which
+// connection they are about. Node.js passes neither the server name nor, in TLS 1.3, the session that a client offers.
 //
-// The server's own listener for connections is put behind ours: we read until the ClientHello is there, put
-// the bytes back and hand the connection over. What Node then calls for that connection runs in an
-// asynchronous context of its own, in which the connection is kept.
+// Our connection listener replaces the server's own: it reads until the ClientHello is complete, puts the bytes back
+// and calls the server's listener. Everything that Node.js then calls for that connection runs in an asynchronous
+// context of its own (AsyncLocalStorage), which holds the connection.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Socket } from 'node:net'
@@ -17,16 +17,16 @@ import {
   MAX_CLIENT_HELLO_BYTES,
 } from '../session/client-hello.ts'
 
-/** A client slower than this gets a full handshake, if it gets through at all. */
+/** Longest wait for a ClientHello. After that Node.js gets the connection without it, and no session is looked up. */
 const PEEK_TIMEOUT_MS = 10_000
-/** The function of Node.js that makes a TLS connection of each TCP connection; tls.js has called it so since Node.js 10. */
+/** Name, since Node.js 10, of the function of Node.js that makes a TLS connection out of each TCP connection. */
 const OWN_LISTENER_NAME = 'tlsConnectionListener'
 
 type ConnectionListener = (this: Server, socket: Duplex) => void
 
-/** One connection that a TLS server was given; the same object in all events of its handshake. */
+/** A connection of a TLS server. All events of its handshake see the same object. */
 export interface PeekedConnection {
-  /** undefined: what the client sent is no ClientHello, or came too slowly to be read. */
+  /** The ClientHello; undefined when the client sent something else, or was too slow. */
   readonly hello: ClientHello | undefined
 }
 
@@ -38,7 +38,7 @@ export class HelloPeek {
   readonly #onConnection = (socket: Duplex) => this.#peek(socket)
   #isAttached = false
 
-  /** Throws ERR_SERVER when it is not plain which listener makes the TLS connections. */
+  /** Throws ERR_SERVER when it cannot be determined which listener makes the TLS connections. */
   constructor(server: Server, clock: Clock) {
     this.#server = server
     this.#clock = clock
@@ -52,7 +52,7 @@ export class HelloPeek {
     this.#server.prependListener('connection', this.#onConnection)
   }
 
-  /** Connections that are being read are handed over all the same. */
+  /** Gives the server its own listener back. Connections that are being read are still handed over. */
   detach(): void {
     if (!this.#isAttached) return
     this.#isAttached = false
@@ -60,7 +60,7 @@ export class HelloPeek {
     this.#server.prependListener('connection', this.#ownListener)
   }
 
-  /** The connection that the event now handled is about; undefined outside such an event. */
+  /** The connection that the current event is about; undefined outside such an event. */
   get current(): PeekedConnection | undefined {
     return this.#connections.getStore()
   }
@@ -69,15 +69,15 @@ export class HelloPeek {
     const handOver = (hello: ClientHello | undefined) => {
       this.#connections.run({ hello }, () => this.#ownListener.call(this.#server, socket))
     }
-    // Node itself reports clients that leave in the middle of a handshake by this event, ECONNRESET.
+    // Node.js reports a client that leaves in the middle of a handshake by the same event, with code ECONNRESET.
     const onGone = (error: Error) => this.#server.emit('tlsClientError', error, socket)
     readHello(socket, this.#clock, handOver, onGone)
   }
 }
 
 /**
- * Node's own listener, by its name, so that no other listener of the program is taken for it. A release that names it
- * differently is understood as long as nobody else listens.
+ * Finds the listener of Node.js by its name, so that no listener of the program is taken for it. If a release names it
+ * differently, it is still found when it is the only listener.
  */
 function findOwnListener(server: Server): ConnectionListener {
   const listeners = server.listeners('connection') as ConnectionListener[]
@@ -94,11 +94,13 @@ function findOwnListener(server: Server): ConnectionListener {
 }
 
 /**
- * Reads until the ClientHello is there, puts the bytes back and calls `done` once: with undefined when they are none or come
- * too slowly. A client that ends or breaks off before its ClientHello is complete is destroyed and reported to `onGone`.
+ * Reads until the ClientHello is complete, puts the bytes back and calls `done` once: with undefined when the bytes are
+ * no ClientHello or it is not complete after PEEK_TIMEOUT_MS. When the client ends or resets the connection before
+ * that, the socket is destroyed and `onGone` is called instead.
  *
- * Bytes that were read already (`unshift`) are looked at within this call. So a complete ClientHello is handed over
- * before the caller's next statement, and a caller that resumes the socket in the next tick finds it in TLS.
+ * Bytes that the stream has buffered (`unshift`) are read within this call. So a ClientHello that is complete by then
+ * is handed over before the caller's next statement, and a caller that resumes the socket in the next tick finds TLS
+ * on it.
  */
 export function readHello(
   socket: Duplex,
@@ -110,14 +112,14 @@ export function readHello(
   let isOver = false
   const reader = new ClientHelloReader()
   const handOver = (hello: ClientHello | undefined) => {
-    // Its 'close' follows, which ends the wait.
+    // A destroyed socket emits 'close', which ends the wait.
     if (socket.destroyed) return
     stopWaiting()
     if (bytes.length > 0) socket.unshift(bytes)
     endWithClient(socket)
     done(hello)
-    // While somebody listens for 'readable' the stream does not flow, whoever resumes it. TLS takes what was put back
-    // in its next tick, which is queued already.
+    // A stream with a 'readable' listener does not flow, even after resume(). TLS reads the bytes that were put back in
+    // a tick that is queued already, so the listener is removed in the tick after it.
     process.nextTick(() => socket.off('readable', onReadable))
   }
   const onReadable = () => {
@@ -153,14 +155,14 @@ export function readHello(
 }
 
 /**
- * Ends a handshake whose client sent the end of its stream right behind its ClientHello. The socket has read that end before
- * TLS takes over, so TLS would wait for it in vain. Other streams than sockets pass their end on by themselves.
+ * Destroys the socket when its client sent the end of the stream right after the ClientHello. The socket reads that end
+ * before TLS takes over, so TLS would never see it. Streams that are no sockets pass their end on by themselves.
  */
 function endWithClient(socket: Duplex): void {
   if (socket instanceof Socket) socket.once('end', () => socket.destroy())
 }
 
-/** A client that ended its stream before it had sent its ClientHello, with the code that Node has for that. */
+/** The error for a client that left before its ClientHello was complete, with the code and text of Node.js. */
 class ClientGone extends Error {
   readonly code = 'ECONNRESET'
 

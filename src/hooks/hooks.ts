@@ -1,4 +1,4 @@
-// The three calls a TLS terminator makes, in process or to a node elsewhere.
+// The three calls that a TLS terminator makes on a cache, in its own process or on a node in another one.
 
 import type { PutResult } from '../store/stats.ts'
 
@@ -9,24 +9,24 @@ export interface FoundSession {
   /** Lifetime left in milliseconds, > 0. */
   readonly ttlMs: number
   /**
-   * Whether sessions that a resumed TLS 1.3 handshake makes may live longer than this one: the setting `renew` of the cache.
-   * Absent means false.
+   * Whether sessions made by a resumed TLS 1.3 handshake may live longer than this one, which is the setting `renew` of
+   * the cache. Absent means false.
    */
   readonly isRenewable?: boolean
 }
 
-/** A result that is there at once or later: `await` takes both. Hooks in the same process answer at once. */
+/** A result that comes at once or as a promise; `await` takes both. Hooks in the same process return it at once. */
 export type Awaitable<T> = T | Promise<T>
 
 /**
- * The three calls upon one named cache. `createNode(...).hooks(name)` has them in this process, `connectHooks` those of a node
- * in another one, and an object of your own may implement them for `attachSessionCache`.
+ * The three calls on one named cache. `createNode(...).hooks(name)` returns them for a node in this process,
+ * `connectHooks` for a node in another process, and an object of your own may implement them for `attachSessionCache`.
  *
- * - `context` is the session ID context, 0..32 bytes (OpenSSL: SSL_CTX_set_session_id_context(3)). A longer one is the error
- *   ERR_CONTEXT, and never cut off.
+ * - `context` is the session ID context, 0..32 bytes (OpenSSL: SSL_CTX_set_session_id_context(3)). A longer one is
+ *   never truncated, but the error ERR_CONTEXT.
  * - `id` is the session ID: 1 byte up to the `keysize` of the cache. IDs made by OpenSSL have 32 bytes.
- * - `serverName` is the name that the client sent as SNI (RFC 6066, section 3): '' when it sent none, undefined when the caller
- *   cannot know it.
+ * - `serverName` is the name that the client sent as SNI (RFC 6066, section 3): '' when it sent none, undefined when
+ *   the caller cannot know it.
  *
  * ```ts
  * const context = Buffer.from('shop.example')
@@ -37,15 +37,17 @@ export type Awaitable<T> = T | Promise<T>
  */
 export interface SessionHooks {
   /**
-   * Looks a session up. Resolves with undefined, a miss, when there is none, when its lifetime is over, and when it was made
-   * under another context or server name. Without `serverName` the name is not compared. Throws or rejects with ERR_CONTEXT.
+   * Looks a session up. Resolves with undefined, a miss, when there is none, when it has expired, and when it was made
+   * under another context or server name. Without `serverName` the name is not compared. Throws or rejects with
+   * ERR_CONTEXT.
    */
   get(context: Uint8Array, id: Uint8Array, serverName?: string): Awaitable<FoundSession | undefined>
   /**
-   * Stores an encoded session on this node, which sends it to its peers without waiting for them. A refusal is a result: see
-   * PutResult; what was stored under this ID before then stays. `ttlMs` asks for a lifetime in milliseconds; the `timeout`
-   * of the cache, which also counts when it is left out, and the session itself may shorten it. Throws or rejects with
-   * ERR_CONTEXT; hooks of another process also reject with ERR_UNREACHABLE, ERR_DEADLINE, ERR_CACHE and ERR_INTERNAL.
+   * Stores an encoded session on the node, which sends it to its peers without waiting for them. A refusal is not an
+   * error but a result (PutResult); what was stored under this ID before stays, except after `version`, which removes
+   * it. `ttlMs` asks for a lifetime in milliseconds; without it the `timeout` of the cache applies. The `timeout` and
+   * the session itself may shorten it. Throws or rejects with ERR_CONTEXT; hooks on a node in another process also
+   * reject with ERR_UNREACHABLE, ERR_DEADLINE, ERR_CACHE and ERR_INTERNAL.
    */
   put(
     context: Uint8Array,
@@ -55,8 +57,8 @@ export interface SessionHooks {
     serverName?: string,
   ): Awaitable<PutResult>
   /**
-   * Takes a session out, here and on all peers. Resolves with whether this node held it under this context. Throws or rejects
-   * like `put`.
+   * Removes a session from the node and from all of its peers. Resolves with whether the node held it under this
+   * context. Throws or rejects with the errors of `put`.
    */
   remove(context: Uint8Array, id: Uint8Array): Awaitable<boolean>
 }

@@ -1,12 +1,12 @@
 // Joins a Node.js TLS server (tls, https, http2, fastify's) to a session cache.
 //
-// Node asks with 'resumeSession' and holds the handshake until its callback is called: so that is called exactly
-// once, at the deadline at the latest, whatever the cache does. It tells with 'newSession', whose callback is called at
-// once: a put never holds a handshake.
+// Node.js emits 'resumeSession' for a lookup and holds the handshake until the callback is called. So the callback is
+// called exactly once, at the deadline at the latest, whatever the cache does. Node.js emits 'newSession' for a session
+// to store; that callback is called at once, so that a put never holds a handshake.
 //
-// For TLS 1.3 Node asks for a random number, and in no version it tells the server name. Both are in the
-// ClientHello, which hello-peek.ts reads. OpenSSL takes what Node answers for the first pre-shared key that
-// the client names, whichever that is: so that one and no other is looked up.
+// In TLS 1.3 the ID that 'resumeSession' passes is a random number, and no version passes the server name. The session
+// and the name are in the ClientHello, which hello-peek.ts reads. OpenSSL uses the answer of 'resumeSession' for the
+// first pre-shared key of the client, so that key and no other is looked up.
 
 import { executionAsyncResource } from 'node:async_hooks'
 import type { Server, TLSSocket } from 'node:tls'
@@ -33,8 +33,8 @@ const DEFAULT_DEADLINE_MS = 50
 /** How a TLS server is joined to a cache. */
 export interface AttachOptions {
   /**
-   * The session ID context, text in UTF-8 or bytes, 1..32 bytes: the same as the server's own `sessionIdContext`, and the same
-   * on all servers that share sessions.
+   * The session ID context, text in UTF-8 or bytes, 1..32 bytes. It must equal the server's own `sessionIdContext`, and
+   * be the same on all servers that share sessions.
    */
   readonly context: string | Uint8Array
   /**
@@ -43,16 +43,16 @@ export interface AttachOptions {
    */
   readonly deadlineMs?: number
   /**
-   * Whether the ClientHello of each connection is read before Node.js has it; default true. Without it TLS 1.3 sessions are
-   * not stored, because they could never be found again, and server names are not compared. It must be the same on all
-   * servers that share sessions.
+   * Whether the ClientHello of each connection is read before Node.js gets it; default true. If false, TLS 1.3 sessions
+   * are not stored, because they could never be found again, and server names are not compared. It must be the same on
+   * all servers that share sessions.
    */
   readonly readsClientHello?: boolean
   /** Time, injected by tests; default: the system's. */
   readonly clock?: Clock
   /**
-   * Receives failures of the cache, at most one line a second, and what ends resumption. Without a logger the latter is a
-   * warning of the process, named TlscachedWarning.
+   * Receives failures of the cache, at most one line a second, and problems that end resumption. Without a logger such
+   * a problem is a warning of the process, named TlscachedWarning.
    */
   readonly logger?: Logger
 }
@@ -61,26 +61,27 @@ export interface AttachOptions {
 export interface SessionCacheBinding {
   /** Counters since the server was joined, and `diagnosis`: one sentence about what resumes, or why nothing does. */
   readonly stats: SessionCacheStats
-  /** Leaves the server; handshakes that wait for the cache go on without. Idempotent. */
+  /** Leaves the server. Handshakes that wait for the cache go on as full ones. Idempotent. */
   detach(): void
 }
 
 /**
- * Joins a TLS server (`tls`, `https`, secure `http2`, fastify's) to a cache: stores the sessions that it makes, and resumes what
- * any server stored under the same context. The worst that a cache can do is a full handshake.
+ * Joins a TLS server (`tls`, `https`, secure `http2`, fastify's) to a cache: stores the sessions that it makes, and
+ * resumes those that any server stored under the same context. The worst that a cache can do is a full handshake.
  *
- * The server needs `secureOptions: constants.SSL_OP_NO_TICKET` and a `sessionIdContext` equal to `options.context`. TLS 1.2 and
- * 1.3 both resume (RFC 5246 section 7.3, RFC 8446 section 2.2).
+ * The server needs `secureOptions: constants.SSL_OP_NO_TICKET` and a `sessionIdContext` equal to `options.context`. TLS
+ * 1.2 and 1.3 both resume (RFC 5246 section 7.3, RFC 8446 section 2.2).
  *
- * A server that demands client certificates resumes no session that was made without one; such servers need a context of
- * their own.
+ * A server that demands client certificates resumes no session that was made without one; such servers need a context
+ * of their own.
  *
- * Throws ERR_SERVER when the server hands out tickets, has another context, speaks TLS 1.3 only while `readsClientHello` is
- * false, has a `resumeSession` listener already, or takes connections in a way that cannot be joined; and ERR_CONTEXT when
- * the context has more than 32 bytes.
+ * Throws ERR_SERVER when the server hands out tickets, has another context, speaks TLS 1.3 only while
+ * `readsClientHello` is false, has a `resumeSession` listener already, or accepts connections in a way that cannot be
+ * joined; and ERR_CONTEXT when the context has more than 32 bytes.
  *
  * ```ts
- * const server = createServer({ key, cert, secureOptions: constants.SSL_OP_NO_TICKET, sessionIdContext: 'shop.example' }, onRequest)
+ * const secureOptions = constants.SSL_OP_NO_TICKET
+ * const server = createServer({ key, cert, secureOptions, sessionIdContext: 'shop.example' }, onRequest)
  * const binding = attachSessionCache(server, node.hooks('ssl'), { context: 'shop.example' })
  * setInterval(() => console.log(binding.stats.diagnosis), 60_000)
  * ```
@@ -97,21 +98,21 @@ export function attachSessionCache(
   return binding
 }
 
-/** The session that a client names. */
+/** The session that a client offers to resume. */
 interface Offer {
   readonly id: Buffer
   readonly isTls13: boolean
-  /** undefined: not known. */
+  /** Name that the client sent as SNI, '' for none; undefined when no ClientHello is read. */
   readonly serverName: string | undefined
 }
 
-/** The session that a connection was given, and when on the monotonic clock its lifetime ends. */
+/** What is kept of the session that a connection was given; its lifetime ends at `endsAtMs` of the monotonic clock. */
 interface Given {
   readonly endsAtMs: number
   readonly isRenewable: boolean
 }
 
-/** What Node.js keeps of a TLS connection (TLSWrap): internal, so everything of it may be missing. */
+/** The object that Node.js keeps for a TLS connection (TLSWrap). It is internal, so every method may be missing. */
 interface TlsHandle {
   readonly loadSession?: (session: Uint8Array) => void
   readonly isSessionReused?: () => boolean
@@ -127,12 +128,12 @@ class Binding implements SessionCacheBinding {
   readonly #logger: Logger | undefined
   readonly #failures: LogLimiter
   readonly #peek: HelloPeek | undefined
-  /** Ends each wait for the cache that goes on now. */
+  /** Functions that end the waits for the cache that are going on now. */
   readonly #waits = new Set<() => void>()
   readonly #given = new WeakMap<PeekedConnection, Given>()
-  /** Ends what was begun at the server beside its events. */
+  /** Functions that undo what `attach` did besides adding listeners of events. */
   readonly #undo: (() => void)[] = []
-  /** Whether this release of Node.js binds contexts to server names; undefined before it made a session. */
+  /** Whether this release of Node.js binds contexts to server names; undefined until the server has made a session. */
   #isNameBound: boolean | undefined
 
   constructor(server: Server, hooks: SessionHooks, context: Buffer, options: AttachOptions) {
@@ -195,12 +196,12 @@ class Binding implements SessionCacheBinding {
   }
 
   readonly #onNewSession = (id: Buffer, session: Buffer, callback: () => void) => {
-    // Node.js 20 loses what the application writes in 'secureConnection' when this is called later.
+    // This comes first: if it is called later, Node.js 20 loses what the application writes in 'secureConnection'.
     callback()
     const connection = this.#peek?.current
     const encoded = tryReadEncodedSession(session)
     const isTls13 = encoded?.protocolVersion === TLS_1_3
-    // Under a server name that nobody knows it could be resumed under another one.
+    // Without the ClientHello the server name is not known, and the session could be resumed under another name.
     const isFindable = this.#peek === undefined ? !isTls13 : connection?.hello !== undefined
     if (!isFindable) {
       this.stats.skipped += 1
@@ -225,7 +226,7 @@ class Binding implements SessionCacheBinding {
     if (socket.isSessionReused()) this.stats.accepted += 1
   }
 
-  /** Calls `proceed` once: with the answer, or with undefined when there is none or not in time. */
+  /** Calls the cache, then `proceed` once: with the answer, or with undefined when it failed or was late. */
   #call<T>(ask: () => Awaitable<T>, id: Buffer, proceed: (answer: T | undefined) => void): void {
     let answer: Awaitable<T>
     try {
@@ -255,7 +256,7 @@ class Binding implements SessionCacheBinding {
       end()
     }
     timer = this.#clock.after(this.#deadlineMs, () => {
-      // When this process was busy itself, the answer may be here already: what has come is read first.
+      // If this process was busy, the answer may have arrived already: one more turn lets it be read first.
       timer = this.#clock.soon(giveUp)
     })
     Promise.resolve(answer).then(end, (error: unknown) => {
@@ -264,7 +265,7 @@ class Binding implements SessionCacheBinding {
     })
   }
 
-  /** What to look up for the connection that Node asks about; undefined when there is nothing to find. */
+  /** Returns what to look up for a 'resumeSession' event; undefined when there is nothing to find. */
   #offerOf(connection: PeekedConnection | undefined, sessionId: Buffer): Offer | undefined {
     if (this.#peek === undefined) return { id: sessionId, isTls13: false, serverName: undefined }
     const hello = connection?.hello
@@ -277,8 +278,9 @@ class Binding implements SessionCacheBinding {
   }
 
   /**
-   * Whether TLS may have what was found: OpenSSL would break off a handshake over another session, where a miss costs nothing.
-   * A session of a release that writes contexts the other way is such a miss. A hook written in JavaScript may answer anything.
+   * Whether the answer of the cache can be given to TLS. OpenSSL aborts the handshake over a session that does not fit,
+   * so such a session is a miss, and so is one whose context has the form of another release of Node.js. Everything is
+   * checked, because hooks written in JavaScript may answer anything.
    */
   #isUsable(offer: Offer, found: unknown): found is FoundSession {
     const { session, ttlMs } = (found ?? {}) as Partial<Record<keyof FoundSession, unknown>>
@@ -291,7 +293,7 @@ class Binding implements SessionCacheBinding {
       this.#fail(offer.id, 'the cache gave back a session without ttlMs, the lifetime it has left')
       return false
     }
-    // Over TLS 1.3, Node.js 20 and 22 would call a client authorized that never showed a certificate.
+    // Over TLS 1.3, Node.js 20 and 22 would report a client as authorized that never showed a certificate.
     if (!encoded.hasPeerCertificate && demandsCertificate(this.#server)) {
       this.#fail(offer.id, WITHOUT_CERTIFICATE)
       return false
@@ -313,9 +315,9 @@ class Binding implements SessionCacheBinding {
   }
 
   /**
-   * Gives TLS the session once more. When the client's first key share is none that the server takes, OpenSSL answers with a
-   * HelloRetryRequest and asks again after the second ClientHello, but Node.js answers once. Without a retry TLS does not
-   * ask again, and lets it go with the connection.
+   * Gives TLS the session once more. When the server does not accept the client's first key share, OpenSSL answers with
+   * a HelloRetryRequest and needs the session again after the second ClientHello, but Node.js gives it only once.
+   * Without such a retry the second copy is not used and is freed with the connection.
    */
   #giveAgain(handle: TlsHandle, session: Buffer): void {
     if (typeof handle.loadSession === 'function') handle.loadSession(session)
@@ -327,9 +329,9 @@ class Binding implements SessionCacheBinding {
   }
 
   /**
-   * Longest lifetime in milliseconds for a session that this handshake makes; undefined where the cache decides. A session
-   * made by a resumed handshake lives no longer than the one it came from, so that the cache's `timeout` bounds the time
-   * since the last full handshake and the last look at a client's certificate.
+   * Returns the longest lifetime in milliseconds for a session that this handshake makes; undefined where the cache
+   * decides. A session made by a resumed handshake lives no longer than the one it came from, so that the cache's
+   * `timeout` bounds the time since the last full handshake and the last check of a client's certificate.
    */
   #lifetimeOf(connection: PeekedConnection | undefined): number | undefined {
     const given = connection && this.#given.get(connection)
@@ -348,7 +350,7 @@ class Binding implements SessionCacheBinding {
     })
   }
 
-  /** Tells once about what keeps sessions from resuming, at the moment it happens; without a logger, as a warning of Node. */
+  /** Reports a problem that ends resumption to the logger, or as a warning of Node.js, unless it was the last one. */
   #reportProblem(problem: string): void {
     if (this.stats.problem === problem) return
     this.stats.problem = problem

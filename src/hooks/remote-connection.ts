@@ -1,5 +1,5 @@
-// One connection to the rpc frontend of a node: calls out, answers in, matched by number. It is ready when
-// the node answered a ping, and ends by itself when the node does not go on answering.
+// One connection to the rpc frontend of a node, which sends calls and matches the answers to them by number. It is
+// ready when the node has answered a ping, and it ends itself when the node stops answering.
 
 import type { Duplex } from 'node:stream'
 import { type Clock, every, type Timer } from '../base/clock.ts'
@@ -13,32 +13,33 @@ import {
   MAX_HOOKS_FRAME_BYTES,
 } from '../wire/hooks-message.ts'
 
-/** Calls that may wait for their answers at once. */
+/** Most calls that may be in flight; a further one is `overloaded`. */
 export const MAX_CALLS = 4096
-/** Calls that may wait in the stream. */
+/** Bytes waiting in the stream from which on a further call is `overloaded`. */
 export const MAX_UNSENT_BYTES = 4_194_304
-/** A node that owes answers and is silent for so long is away. */
+/** Longest silence of a node that owes answers; after it the connection is ended. */
 export const STALL_TIMEOUT_MS = 1000
-/** Keeps the connection open at the other end, and finds out when that has gone. */
+/** Silence after which a ping is sent: it keeps the connection open at the node, and detects a node that has gone. */
 export const PING_INTERVAL_MS = 15_000
 
+/** Period at which the connection is checked for silence. */
 const WATCH_MS = 250
 const MAX_NUMBER = 2 ** 32 - 1
 
-/** `late`: not within the deadline. */
+/** The node's answer to a call, or why there is none; `late` means none within the deadline. */
 export type Outcome = HooksResponse['result'] | 'late' | 'unreachable' | 'overloaded'
 
 export interface RemoteConnectionEvents {
   /** The node answered for the first time. */
   onReady(): void
   onLateAnswer(): void
-  /** It is over, by itself; every call has been settled. */
+  /** The connection ended other than by `close`. Every call has been settled by then. */
   onEnd(reason: string): void
 }
 
 interface Pending {
   timer: Timer
-  /** Absent when the deadline has passed. */
+  /** What takes the outcome; undefined once the deadline has passed. */
   settle: ((outcome: Outcome) => void) | undefined
 }
 
@@ -49,15 +50,15 @@ export class RemoteConnection {
   readonly #frames = new FrameReader(MAX_HOOKS_FRAME_BYTES)
   readonly #pending = new Map<number, Pending>()
   readonly #watch: Timer
-  /** Before a verdict, as for calls that are late. */
+  /** The last check before a silent node is given up: it lets an answer that has arrived be read first. */
   #lastLook: Timer | undefined
   #lastNumber = 0
-  /** When something came last, or the first of the calls that wait now was sent. */
+  /** When bytes last came in, or when a call was sent while none was in flight. */
   #progressMs: number
   #isReady = false
   #isOver = false
 
-  /** Takes the stream over, connected or about to be. */
+  /** Takes over a stream that is connected or still connecting, and sends the first ping. */
   constructor(stream: Duplex, clock: Clock, events: RemoteConnectionEvents) {
     this.#stream = stream
     this.#clock = clock
@@ -75,7 +76,7 @@ export class RemoteConnection {
     return this.#isReady
   }
 
-  /** Calls `settle` once: with the answer, or with why there is none, after `deadlineMs` at the latest. */
+  /** Sends a call. `settle` is called once, after `deadlineMs` at the latest, with the answer or why there is none. */
   send(call: HooksCall, deadlineMs: number, settle: (outcome: Outcome) => void): void {
     if (this.#isOver) {
       settle('unreachable')
@@ -95,7 +96,7 @@ export class RemoteConnection {
     this.#stream.write(encodeHooksRequest(number, call))
   }
 
-  /** Ends it without telling, apart from the calls that wait. Idempotent. */
+  /** Ends the connection without `onEnd`. Calls in flight are settled as `unreachable`. Idempotent. */
   close(): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -136,7 +137,7 @@ export class RemoteConnection {
     }
   }
 
-  /** When this process was busy itself, the answer may be here already: what has come is read first. */
+  /** Waits one more turn of the event loop: if this process was busy, the answer may have arrived and is read first. */
   #expireSoon(number: number): void {
     const pending = this.#pending.get(number)
     if (pending !== undefined) pending.timer = this.#clock.soon(() => this.#expire(number))
@@ -146,7 +147,7 @@ export class RemoteConnection {
     const pending = this.#pending.get(number)
     const settle = pending?.settle
     if (pending === undefined || settle === undefined) return
-    // Kept until the answer comes, so that it is known as such.
+    // The entry stays until the answer comes, which would be malformed for an unknown call.
     pending.settle = undefined
     settle('late')
   }
@@ -169,7 +170,7 @@ export class RemoteConnection {
   }
 
   #ping(): void {
-    // Nobody waits for this one: without an answer the connection ends.
+    // A ping needs no deadline of its own: without an answer the connection is ended as stalled before this one.
     this.send({ kind: 'ping' }, 2 * STALL_TIMEOUT_MS, (outcome) => {
       if (typeof outcome === 'string' || this.#isReady) return
       this.#isReady = true

@@ -1,5 +1,5 @@
-// The hooks on one cache of a node in another process, over its rpc frontend. A terminator never waits for
-// a node that is away: its handshakes are full ones until that is back.
+// The hooks on one cache of a node in another process, over its rpc frontend. A terminator never waits for a node that
+// is away: until the node is back, handshakes are full ones.
 
 import { connect as connectSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -27,11 +27,14 @@ const DEFAULT_DEADLINE_MS = 50
 const MAX_DEADLINE_MS = 60_000
 const OPEN_TIMEOUT_MS = 1000
 
-/** How hooks reach the cache of a node in another process. An option that is unknown is the error ERR_USAGE. */
+/** How hooks reach the cache of a node in another process. An unknown option is the error ERR_USAGE. */
 export interface ConnectOptions {
   /** Name of a cache on the node. */
   readonly cache: string
-  /** Longest wait for an answer in milliseconds, above 0 and at most 60,000; default 50. A get without an answer is a miss. */
+  /**
+   * Longest wait for an answer in milliseconds, above 0 and at most 60,000; default 50. A get without an answer is a
+   * miss.
+   */
   readonly deadlineMs?: number
   /** Lets sessions cross the network in clear to an address that is not loopback; default false. */
   readonly insecure?: boolean
@@ -43,7 +46,7 @@ export interface ConnectOptions {
   readonly random?: RandomSource
   /** Makes the connection, for tests; default: over TCP or a unix socket. */
   readonly connect?: (address: Address) => Duplex
-  /** ID of the running process, for tests: a process that was forked makes a connection of its own. */
+  /** ID of the running process, replaced by tests; a forked process makes a connection of its own. */
   readonly pid?: () => number
 }
 
@@ -59,12 +62,13 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectOptions>([
 ])
 
 /**
- * Hooks on a cache of a node in another process, whose `frontends.rpc` listens at `address`: `unix:/path`, `host:port` or
- * `[v6]:port`. Returns at once. The connection is made by `open` or the first call, in the process that makes it, and made again
- * whenever it is lost. The protocol is in proto/PROTOCOL.md, section 8; it has no encryption.
+ * Returns hooks on a cache of a node in another process, whose `frontends.rpc` listens at `address`: `unix:/path`,
+ * `host:port` or `[v6]:port`. It returns at once: `open` or the first call makes the connection, in the process that
+ * calls it, and it is made again whenever it is lost. The protocol is in proto/PROTOCOL.md, section 8; it has no
+ * encryption.
  *
- * Throws ERR_ADDRESS when `address` is none or has no port, ERR_INSECURE when it is beyond loopback without `insecure`, and
- * ERR_USAGE when an option is unknown or out of its bounds.
+ * Throws ERR_ADDRESS when `address` is not an address or has port 0, ERR_INSECURE when it is not on loopback and
+ * `insecure` is not set, and ERR_USAGE when an option is unknown or out of its bounds.
  *
  * ```ts
  * const hooks = connectHooks('unix:/run/tlscached/rpc.sock', { cache: 'ssl', logger: console })
@@ -77,10 +81,11 @@ export function connectHooks(address: string, options: ConnectOptions): RemoteHo
 }
 
 /**
- * Hooks on a cache of a node in another process, as `connectHooks` makes them. A get without an answer is a miss and does not
- * reject. A put or remove without one rejects: ERR_UNREACHABLE when the node is away or 4,096 calls wait already, ERR_DEADLINE
- * when the answer is late, ERR_CACHE when the node has no such cache, ERR_INTERNAL when it failed. `attachSessionCache` counts
- * these, and the handshake goes on. A context of more than 32 bytes rejects with ERR_CONTEXT.
+ * Hooks on a cache of a node in another process, made by `connectHooks`. A get without an answer is a miss and does not
+ * reject. A put or remove without one rejects: ERR_UNREACHABLE when the node is away or 4,096 calls or 4 MiB of them
+ * wait already, ERR_DEADLINE when the answer is late, ERR_CACHE when the node has no such cache, ERR_INTERNAL when it
+ * failed. `attachSessionCache` counts these, and the handshake goes on. A context of more than 32 bytes rejects with
+ * ERR_CONTEXT.
  */
 export class RemoteHooks implements SessionHooks {
   /** Calls by result, and connections, since these hooks were made. */
@@ -109,14 +114,15 @@ export class RemoteHooks implements SessionHooks {
     })
   }
 
-  /** Whether the node answers; false before the first call, or `open`. */
+  /** Whether there is a connection on which the node answered; false before the first call or `open`. */
   get isConnected(): boolean {
     return this.#link.isConnected
   }
 
   /**
-   * Makes the connection now, so that the first handshake of this process need not wait for it. Resolves with whether the
-   * node answered within `timeoutMs` milliseconds; when nobody listens there, with false at once. Never rejects.
+   * Makes the connection now, so that the first handshake of this process need not wait for it. Resolves with whether
+   * the node answered within `timeoutMs` milliseconds; when nothing listens at the address, with false at once. Never
+   * rejects.
    */
   async open(timeoutMs = OPEN_TIMEOUT_MS): Promise<boolean> {
     const outcome = await this.#call({ kind: 'ping' }, timeoutMs)
@@ -196,7 +202,7 @@ export class RemoteHooks implements SessionHooks {
     throw toError(outcome)
   }
 
-  /** Ends the connection for good; calls that wait, and later ones, have no answer. Idempotent. */
+  /** Ends the connection for good. Calls in flight and later ones fail as ERR_UNREACHABLE. Idempotent. */
   async close(): Promise<void> {
     this.#link.close()
   }
@@ -233,7 +239,7 @@ function toError(outcome: Outcome): TlscachedError {
   return new TlscachedError(code, REASONS[outcome.code] ?? ERROR_CODES[code])
 }
 
-/** The refusal that the store of the node would give, for what no request can hold. */
+/** Returns the refusal that the node's store would give for a put that no request can hold; undefined when one can. */
 function whyUnsendable(
   id: Uint8Array,
   session: Uint8Array,
@@ -244,7 +250,7 @@ function whyUnsendable(
   return isServerName(serverName) ? undefined : 'context'
 }
 
-/** A lifetime in whole milliseconds, within the bounds of the protocol; one that is over becomes 0. */
+/** Whole milliseconds within 0..MAX_TIMEOUT_MS; a negative lifetime becomes 0, which the node refuses as expired. */
 function toWholeMs(ttlMs: number): number {
   return Math.max(0, Math.min(Math.floor(ttlMs), MAX_TIMEOUT_MS))
 }

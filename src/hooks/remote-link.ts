@@ -1,5 +1,5 @@
-// The way to a node in another process: one connection at a time, made when it is first needed and then
-// again and again, further and further apart, while the node is away.
+// The link to a node in another process: one connection at a time, made when it is first needed. While the node is
+// away, new attempts are made with growing pauses (back-off).
 
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../base/clock.ts'
@@ -9,7 +9,7 @@ import type { HooksCall } from '../wire/hooks-message.ts'
 import { type Outcome, RemoteConnection } from './remote-connection.ts'
 import type { RemoteStats } from './remote-stats.ts'
 
-/** Between a loss and the first attempt; each one that fails doubles it. Half of it is left to chance. */
+/** Longest pause after the loss of a working connection. Each failed attempt doubles it; half of it is random. */
 export const MIN_BACKOFF_MS = 50
 export const MAX_BACKOFF_MS = 1000
 
@@ -17,9 +17,9 @@ export interface RemoteLinkOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly random: RandomSource
-  /** A stream that is connected or about to be. */
+  /** Opens a stream to the node, which may still be connecting when this returns. */
   readonly connect: () => Duplex
-  /** ID of the process that runs now. */
+  /** Returns the ID of the running process. */
   readonly pid: () => number
   readonly stats: RemoteStats
 }
@@ -28,9 +28,9 @@ export class RemoteLink {
   readonly #options: RemoteLinkOptions
   #connection: RemoteConnection | undefined
   #retry: Timer | undefined
-  /** Of which the connection is; undefined before the first one. */
+  /** Process that opened the connection, since a fork must open its own; undefined before the first one. */
   #pid: number | undefined
-  /** The last connection was lost, or could not be made: nobody waits for the next one. */
+  /** Whether the last connection was lost or could not be made. Calls then fail at once until the next one is ready. */
   #isAway = false
   #failures = 0
   #readySinceMs: number | undefined
@@ -40,14 +40,14 @@ export class RemoteLink {
     this.#options = options
   }
 
-  /** Whether the node answers. */
+  /** Whether there is a connection on which the node answered. */
   get isConnected(): boolean {
     return this.#connection?.isReady ?? false
   }
 
   /**
-   * Calls `settle` once. While the node is known to be away that is at once; the first connection of a
-   * process is waited for, as far as the deadline allows.
+   * Sends a call and calls `settle` once: at once while the node is known to be away. The first connection of a process
+   * is waited for, within the deadline.
    */
   send(call: HooksCall, deadlineMs: number, settle: (outcome: Outcome) => void): void {
     if (this.#isClosed) {
@@ -62,13 +62,13 @@ export class RemoteLink {
     else connection.send(call, deadlineMs, settle)
   }
 
-  /** Ends the connection; calls that wait have no answer. Idempotent. */
+  /** Ends the connection for good. Calls in flight and later ones are `unreachable`. Idempotent. */
   close(): void {
     this.#isClosed = true
     this.#drop()
   }
 
-  /** A connection is never shared: whoever is a copy of the process that made it makes one of its own. */
+  /** Drops a connection that another process made: a fork must not share the connection of its parent. */
   #leaveOtherProcess(): void {
     const pid = this.#options.pid()
     if (this.#pid === pid) return
@@ -103,7 +103,7 @@ export class RemoteLink {
     this.#readySinceMs = clock.monotonicMs()
     if (stats.connects > 0) stats.reconnects += 1
     stats.connects += 1
-    // The first time it is as expected.
+    // The first connection is no news, unless an attempt failed before.
     const level = stats.reconnects > 0 || this.#failures > 0 ? 'info' : 'debug'
     logger[level]({ reconnects: stats.reconnects }, 'connected to the session cache')
   }
@@ -115,7 +115,7 @@ export class RemoteLink {
       logger.warn({ reason }, 'the session cache is away: every handshake is a full one')
     }
     const readyMs = this.#readySinceMs === undefined ? 0 : clock.monotonicMs() - this.#readySinceMs
-    // Who was there for a moment only may go on doing that.
+    // A connection that lasted less than MAX_BACKOFF_MS counts as failed, since the next ones may be as short.
     this.#failures = readyMs >= MAX_BACKOFF_MS ? 0 : this.#failures + 1
     this.#isAway = true
     this.#connection = undefined
@@ -127,7 +127,7 @@ export class RemoteLink {
   }
 
   #backoffMs(): number {
-    // 2^10 is beyond the longest already.
+    // Ten doublings are above MAX_BACKOFF_MS already.
     const doublings = Math.min(this.#failures, 10)
     const longestMs = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** doublings)
     const chance = this.#options.random(4).readUInt32LE() / 2 ** 32

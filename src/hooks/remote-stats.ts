@@ -1,8 +1,8 @@
 // What the hooks on a node in another process count. Plain numbers, exported elsewhere.
 
 /**
- * Why a call had no answer. `late`: none within the deadline. `unreachable`: there was no node. `overloaded`: too many calls
- * waited already. `failed`: the node could not carry the call out.
+ * Why a call had no answer. `late`: none came within the deadline. `unreachable`: there was no connection to the node.
+ * `overloaded`: too many calls were in flight. `failed`: the node could not carry the call out.
  */
 export const CALL_FAILURES = ['late', 'unreachable', 'overloaded', 'failed'] as const
 /** One of the reasons why a call had no answer. */
@@ -14,13 +14,13 @@ export interface RemoteStats {
   readonly gets: Record<'hit' | 'miss' | CallFailure, number>
   /** Puts by result; the node has the reasons for `refused`. */
   readonly puts: Record<'stored' | 'refused' | CallFailure, number>
-  /** Removes by result; `miss`: the node held no such session. */
+  /** Removes by result; `miss` means that the node held no such session. */
   readonly removes: Record<'removed' | 'miss' | CallFailure, number>
   /** Connections on which the node answered. */
   connects: number
   /** Connections on which the node answered, without the first one. */
   reconnects: number
-  /** Connections that ended, whoever ended them, or could not be made. */
+  /** Connections that were lost or could not be made; those that `close` ends are not counted. */
   disconnects: number
   /** Answers that came after their deadline. */
   lateAnswers: number

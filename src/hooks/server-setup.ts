@@ -1,5 +1,5 @@
-// How a Node.js TLS server has to be set up so that a cache can resume its sessions: checked when it is joined,
-// kept when its certificate is renewed, and looked for in other servers of the process.
+// How a Node.js TLS server has to be set up so that its sessions can be resumed from a cache. The setup is checked when
+// the server is joined, kept when its certificate is renewed, and recognised in other servers of the process.
 
 import { constants } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
@@ -17,7 +17,7 @@ const OTHER_CONTEXT =
   'the TLS server has another session ID context: ' +
   'set its sessionIdContext to the context given here, on every server that shares sessions'
 
-/** Throws ERR_SERVER for a server with which nothing would be stored or found, or whose handshakes would break. */
+/** Throws ERR_SERVER for a server whose sessions would never be stored or found, or whose handshakes would break. */
 export function checkServer(server: Server, context: Buffer, readsClientHello: boolean): void {
   const problem = findProblem(server, context)
   if (problem !== undefined) throw new TlscachedError('ERR_SERVER', problem)
@@ -36,7 +36,7 @@ export function checkServer(server: Server, context: Buffer, readsClientHello: b
   }
 }
 
-/** Why sessions of this server cannot resume out of a cache under this context; undefined when they can. */
+/** Returns why sessions of this server cannot be resumed from a cache under this context; undefined when they can. */
 function findProblem(server: Server, context: Buffer): string | undefined {
   const secureOptions = readOption(server, 'secureOptions')
   const hasNoTicket =
@@ -47,7 +47,7 @@ function findProblem(server: Server, context: Buffer): string | undefined {
   return isSame ? undefined : OTHER_CONTEXT
 }
 
-/** Whether a client that speaks TLS 1.3 gets it. */
+/** Whether the server speaks TLS 1.3 with a client that offers it. */
 export function speaksTls13(server: Server): boolean {
   const secureOptions = readOption(server, 'secureOptions')
   const isSwitchedOff =
@@ -58,22 +58,23 @@ export function speaksTls13(server: Server): boolean {
   return !isSwitchedOff && !isOneVersion && maxVersion === 'TLSv1.3'
 }
 
-/** Whether a client without a certificate is turned away. */
+/** Whether the server turns away a client that shows no certificate. */
 export function demandsCertificate(server: Server): boolean {
   return (
     readOption(server, 'requestCert') === true && readOption(server, 'rejectUnauthorized') !== false
   )
 }
 
-/** Node keeps the options it was created with on the server, under their own names. */
+/** Reads an option that the server was created with; Node.js keeps each as a property of the same name. */
 function readOption(server: Server, name: string): unknown {
   return Reflect.get(server, name)
 }
 
 /**
- * Lets `server.setSecureContext({ key, cert })`, the documented way to renew a certificate, keep `secureOptions` and
- * `sessionIdContext` when they are not given again: Node.js would put both back to their defaults, and nothing would resume
- * any more. Values that are given apply; when they end resumption, `report` is told why. Returns what undoes it.
+ * Makes `server.setSecureContext({ key, cert })`, the documented way to renew a certificate, keep `secureOptions` and
+ * `sessionIdContext` when they are not given again: Node.js would reset both to their defaults, and nothing would
+ * resume any more. Values that are given apply; when they end resumption, `report` is called with the reason. Returns
+ * a function that undoes it.
  */
 export function keepSetup(
   server: Server,
@@ -100,9 +101,9 @@ export function keepSetup(
 }
 
 /**
- * Tells `report` when another TLS server of this process accepts a connection with the setup of `server`, but was not joined
- * to a cache: a framework that listens on `localhost` makes one server for 127.0.0.1 and one for ::1. It looks only while
- * `server` itself listens. Returns what ends it.
+ * Calls `report` when another TLS server of this process accepts a connection with the setup of `server`, but was not
+ * joined to a cache: a framework that listens on `localhost` makes one server for 127.0.0.1 and one for ::1. It looks
+ * only while `server` itself listens. Returns a function that ends it.
  */
 export function watchSiblings(server: Server, context: Buffer, report: () => void): () => void {
   const onAccepted = (message: unknown) => {
@@ -123,7 +124,7 @@ export function watchSiblings(server: Server, context: Buffer, report: () => voi
   }
 }
 
-/** The TLS server that accepted the connection of this message; undefined for every other server. */
+/** Returns the TLS server that accepted the connection of this message; undefined when the server is not one of TLS. */
 function siblingOf(message: unknown): Server | undefined {
   if (typeof message !== 'object' || message === null) return undefined
   const socket: unknown = Reflect.get(message, 'socket')

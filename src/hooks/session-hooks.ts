@@ -1,4 +1,5 @@
-// The hooks on one cache of this process: what a session may be stored under, and who may have it back.
+// The hooks on one cache of this process. They decide under which ID, context and server name a session may be stored,
+// and under which it is returned.
 
 import { idPrefix } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
@@ -16,9 +17,9 @@ import type { CacheStats, PutResult, RefusalReason } from '../store/stats.ts'
 import type { FoundSession, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
 
-/** RFC 5246 F.1.4 */
+/** Longest lifetime of a session of TLS 1.2 or older: RFC 5246, F.1.4. */
 const MAX_LIFETIME_MS = 86_400_000
-/** RFC 8446 4.6.1 */
+/** Longest lifetime of a TLS 1.3 session: RFC 8446, section 4.6.1. */
 const MAX_TLS_1_3_LIFETIME_MS = 604_800_000
 
 const NO_CONTEXT = Buffer.alloc(0)
@@ -26,16 +27,19 @@ const NO_CONTEXT = Buffer.alloc(0)
 export interface LocalHooksOptions {
   readonly clock: Clock
   readonly logger: Logger
-  /** Whether a get takes a TLS 1.3 session out, here at once and on peers as soon as they hear of it (RFC 8446, section 8.1). */
+  /**
+   * Whether a get removes the TLS 1.3 session that it finds: here at once, on peers as soon as the removal reaches them
+   * (RFC 8446, section 8.1).
+   */
   readonly singleUse?: boolean
-  /** Whether sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
+  /** Whether sessions made by resumed TLS 1.3 handshakes get a full lifetime again. */
   readonly renew?: boolean
 }
 
 /**
- * Hooks on one cache of this process, as `node.hooks(name)` returns them. `get`, `put` and `remove` answer at once, from memory,
- * and throw nothing but ERR_CONTEXT, when a context has more than 32 bytes. The other calls are for frontends whose protocols
- * know no context; do not use them where a context is known, as they do not compare it.
+ * Hooks on one cache of this process, which `node.hooks(name)` returns. `get`, `put` and `remove` answer at once, from
+ * memory, and throw only ERR_CONTEXT, when a context has more than 32 bytes. The other calls are for frontends whose
+ * protocols know no context; do not use them where a context is known, because they do not compare it.
  */
 export class LocalHooks implements SessionHooks {
   readonly stats: HookStats = createHookStats()
@@ -46,7 +50,7 @@ export class LocalHooks implements SessionHooks {
   readonly #isSingleUse: boolean
   readonly #isRenewing: boolean
   #isTogether = false
-  /** When the gets that go on together began, and how many they are. */
+  /** Start of the current `together` on the monotonic clock, and the number of its gets. */
   #togetherMs = 0
   #togetherCount = 0
 
@@ -91,8 +95,8 @@ export class LocalHooks implements SessionHooks {
   }
 
   /**
-   * For protocols that know no session ID context: the session, whatever it was made under. Not copied, it
-   * holds until the store changes or is asked again.
+   * Looks a session up whatever its context, for protocols that know none. The result is a shared view, valid until the
+   * store changes or is asked again.
    */
   getAny(id: Uint8Array): SessionView | undefined {
     if (this.#isTogether) {
@@ -106,8 +110,8 @@ export class LocalHooks implements SessionHooks {
   }
 
   /**
-   * Runs `work`, whose getAny calls are answered when it has ended: each takes as long as all of it. The clock is read for
-   * all of them at once (measured over TCP: with two readings for each get, three in a hundred fewer a second).
+   * Runs `work`, whose gets are answered when it has ended, so that the duration of each is that of all. The clock is
+   * read only before and after it (measured over TCP: two readings for each get cost 3 % of the gets a second).
    */
   together(work: (nowMs: number) => void): void {
     const startMs = this.#clock.monotonicMs()
@@ -123,12 +127,12 @@ export class LocalHooks implements SessionHooks {
     }
   }
 
-  /** For gets that are carried out within `together`, whose IDs lie in these bytes. */
+  /** Returns lookups for gets that are carried out within `together` and whose IDs are parts of `bytes`. */
   lookupsIn(bytes: Uint8Array): Lookups {
     return this.#store.lookupsIn(bytes)
   }
 
-  /** Looks up an ID that was announced to `lookups`, whatever context it has. Only within `together`. */
+  /** Looks up an ID that was added to `lookups`, whatever its context. It may only be called within `together`. */
   getFound(lookups: Lookups, lookup: Lookup): SessionView | undefined {
     this.#togetherCount += 1
     const found = this.#store.getFound(lookups, lookup, this.#togetherMs)
@@ -136,17 +140,17 @@ export class LocalHooks implements SessionHooks {
     return this.#isSingleUse ? this.#consume(lookups.idOf(lookup), found) : found
   }
 
-  /** The session with this ID for a caller that is going to change it: not counted, not consumed, recency as it was. */
+  /** Returns the session with this ID to a caller that will change it: nothing is counted, recency stays as it is. */
   peekAny(id: Uint8Array): PeekedSession | undefined {
     return this.#store.peek(id)
   }
 
-  /** Version of what is stored under this ID; it tells whether that changed. */
+  /** Returns the version of what is stored under this ID, by which a change can be seen; undefined when nothing is. */
   versionOf(id: Uint8Array): Version | undefined {
     return this.#store.versionOf(id)
   }
 
-  /** Takes the context from the session itself; bytes that are no encoded session get the empty one. */
+  /** Stores a session under the context in its own bytes; bytes that are no encoded session get the empty context. */
   putOwn(id: Uint8Array, session: Uint8Array, ttlMs?: number): PutResult {
     const encoded = this.#read(id, session)
     return encoded === undefined
@@ -155,8 +159,9 @@ export class LocalHooks implements SessionHooks {
   }
 
   /**
-   * Stores a value that is or contains this session under a key of the caller's own, where nobody finds it by the session's ID. A
-   * cache with `contexts` takes it under the session's own context, if that is listed, and any other cache under the empty one.
+   * Stores a value that is or contains this session under a key of the caller's own, so that it cannot be found by the
+   * session's ID. A cache with `contexts` stores it under the session's own context and refuses it when that is not
+   * listed; any other cache stores it under the empty context.
    */
   putValue(
     key: Uint8Array,
@@ -172,7 +177,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id: key, context, serverName: '', session: value, ttlMs: lifetimeMs })
   }
 
-  /** Gives what is stored a new lifetime; undefined when there is nothing. */
+  /** Gives what is stored under this ID a new lifetime; undefined when nothing is stored. */
   touchAny(id: Uint8Array, ttlMs = this.#store.limits.timeoutMs): PutResult | undefined {
     const old = this.#store.peek(id)
     if (old === undefined) return undefined
@@ -182,22 +187,22 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id, context, serverName, session, ttlMs: Math.min(ttlMs, longestMs) })
   }
 
-  /** Takes out the session with this ID, whatever its context, here and on all peers; false when there is none. */
+  /** Removes the session with this ID, whatever its context, here and on all peers; false when there is none. */
   removeAny(id: Uint8Array): boolean {
     return this.remove(this.#contextOf(id), id)
   }
 
-  /** Counts and logs a put that a frontend refused by itself. */
+  /** Counts and logs a put that a frontend refused before the store saw it. Returns the reason. */
   refuse(reason: RefusalReason, refused: RefusedSession): RefusalReason {
     return this.#store.refuse(reason, refused)
   }
 
-  /** Removes a session used least recently, whatever its context; false when none is held. */
+  /** Removes the least recently used session of a shard, whatever its context; false when none is held. */
   removeOldest(): boolean {
     return this.#store.removeOldest()
   }
 
-  /** What the cache counts; read it, do not change it. */
+  /** Counters of the cache; the caller must not change them. */
   get storeStats(): CacheStats {
     return this.#store.stats
   }
@@ -234,7 +239,7 @@ export class LocalHooks implements SessionHooks {
     return whole
   }
 
-  /** What the session says about itself; undefined when the store is going to refuse it for its size. */
+  /** Decodes the session; undefined when it is not an encoded one, or when the store will refuse it for its size. */
   #read(id: Uint8Array, session: Uint8Array): EncodedSession | undefined {
     const { keysize, blocksize } = this.#store.limits
     const isFitting = id.length <= keysize && session.length <= blocksize
@@ -251,7 +256,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id, context, serverName, session, ttlMs })
   }
 
-  /** `context` is the operator's, whichever way the session's own bytes have it. */
+  /** `context` is the one that the operator set; the session's bytes may hold it hashed with the server name. */
   #putEncoded(
     encoded: EncodedSession,
     context: Uint8Array,
@@ -262,7 +267,7 @@ export class LocalHooks implements SessionHooks {
   ): PutResult {
     const refused = { id, context, session }
     if (!isSameBytes(encoded.id, id)) return this.#store.refuse('key_mismatch', refused)
-    // A server that does not acknowledge the name leaves it out of the session: the caller knows it still.
+    // A server that does not acknowledge the name leaves it out of the session; then only the caller knows it.
     if (encoded.serverName !== '' && encoded.serverName !== serverName) {
       return this.#store.refuse('context', refused)
     }
@@ -271,7 +276,7 @@ export class LocalHooks implements SessionHooks {
     return this.#store.put({ id, context, serverName, session, ttlMs: lifetimeMs })
   }
 
-  /** The configured context that the session was made under; without such a list, the one in its bytes. */
+  /** Returns the configured context that the session was made under; when there is none, the one in its bytes. */
   #operatorContextOf({ context, serverName }: EncodedSession): Uint8Array {
     const configured = this.#store.limits.contexts
     return configured?.find((one) => isContextOf(context, one, serverName)) ?? context

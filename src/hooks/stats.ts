@@ -5,7 +5,7 @@ import { PUT_RESULTS, type PutResult } from '../store/stats.ts'
 
 /** Counters of the local hooks on one cache. */
 export interface HookStats {
-  /** How long gets took, whatever they found. */
+  /** Durations of all gets, hits and misses alike. */
   readonly getDurations: DurationHistogram
 }
 
@@ -17,25 +17,25 @@ export function createHookStats(): HookStats {
 export interface SessionCacheStats {
   /** Handshakes that were completed, full and resumed. */
   handshakes: number
-  /** Handshakes in which the client named a session that only the cache can know. */
+  /** Handshakes in which the client offered a session, so that the cache was asked for it. */
   offered: number
   /** Offers that the cache answered with a session that TLS can use. */
   found: number
-  /** Handshakes that did resume: TLS took the session. */
+  /** Handshakes that resumed, because TLS accepted the session. */
   accepted: number
-  /** Answers of the cache that did not come within the deadline; the handshake went on without. */
+  /** Gets and puts that the cache did not answer within the deadline. A handshake goes on without the answer. */
   late: number
-  /** Calls of the cache that threw or rejected, and sessions from it that TLS could not have used. */
+  /** Calls of the cache that threw, rejected or gave no valid result, and sessions from it that TLS cannot use. */
   failed: number
-  /** Sessions that the cache took. */
+  /** Sessions that the cache stored. */
   stored: number
   /** Sessions that the cache refused, by reason. */
   readonly refused: Record<RefusedResult, number>
-  /** Sessions left out, since no handshake could ever ask for them: TLS 1.3, or no ClientHello was read. */
+  /** Sessions not stored, since no handshake could find them: no ClientHello was read, which TLS 1.3 at least needs. */
   skipped: number
-  /** Sessions found that a release of Node.js with another form of contexts made; each is a miss. */
+  /** Sessions found that were made by a release of Node.js with another form of contexts; each is a miss. */
   otherRelease: number
-  /** What was noticed last about the server that keeps sessions from resuming; undefined when nothing was. */
+  /** The latest problem of the server's setup that keeps sessions from resuming; undefined when none was noticed. */
   problem: string | undefined
   /** One sentence that says how much resumes or, when nothing does, the first cause that explains it. */
   readonly diagnosis: string
@@ -68,7 +68,7 @@ export function createSessionCacheStats(): SessionCacheStats {
   return stats
 }
 
-/** The first cause that explains why nothing resumes; what comes later in a handshake cannot go right before it. */
+/** Causes are tried in the order of a handshake: no step can succeed while one before it fails. */
 function diagnose(stats: SessionCacheStats): string {
   const { handshakes, offered, found, accepted, stored, failed, late, skipped } = stats
   if (stats.problem !== undefined) return stats.problem

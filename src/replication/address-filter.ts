@@ -1,15 +1,17 @@
-// Which addresses there is no use in sending to: this node's own, and those of the wrong IP version.
+// Addresses that this node does not send to: its own, and those of an IP version that its socket does not have.
 
 import { isIP, isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type HostAddress, isLoopback } from '../base/address.ts'
 
-/** The literal addresses of this machine. */
+/** Returns the literal addresses of all network interfaces of this machine. */
 export type InterfaceAddresses = () => readonly string[]
 
 let lastKnown: readonly string[] = []
 
-/** As last told, while the system tells nothing: it needs a file descriptor for that, and may have none left. */
+/**
+ * Returns the last known addresses when the system call fails: it needs a file descriptor and there may be none left.
+ */
 export const systemInterfaceAddresses: InterfaceAddresses = () => {
   try {
     const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
@@ -20,7 +22,10 @@ export const systemInterfaceAddresses: InterfaceAddresses = () => {
   return lastKnown
 }
 
-/** `bound` is where this node receives; a wildcard address stands for all of the machine's. */
+/**
+ * Whether an address leads to this node, which receives at `bound`; a wildcard there stands for all addresses of the
+ * machine.
+ */
 export function isOwnAddress(
   address: HostAddress,
   bound: HostAddress,
@@ -32,7 +37,10 @@ export function isOwnAddress(
   return isLoopback(address) || interfaceAddresses().includes(address.host)
 }
 
-/** Whether a socket bound there can send to the address: one on `::` reaches both IP versions. */
+/**
+ * Whether a socket bound to `bound` can send to the address: on `::` it reaches both IP versions. A name in `bound` is
+ * not judged.
+ */
 export function isReachable(address: HostAddress, bound: HostAddress): boolean {
   return (
     bound.host === '::' || isIPv4(address.host) === isIPv4(bound.host) || isIP(bound.host) === 0

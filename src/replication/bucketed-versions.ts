@@ -1,18 +1,18 @@
-// The versions of what a store holds, by the buckets of its digest: one walk over everything finds out what lies
-// in each, so that comparing many buckets, some at a time, does not cost a walk each time.
+// The versions of a store's entries by bucket of its digest. One walk over the store finds the entries of every bucket,
+// so that comparing many buckets, a few at a time, does not cost a walk each time.
 
 import { DIGEST_BUCKETS } from '../store/digest.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { EntryVersion, StoredEntries } from '../store/stored-entries.ts'
 import type { Pacer } from './pacer.ts'
 
-/** Slots looked at between two looks at the clock. */
+/** Slots walked between two looks at the clock. */
 const SLOTS_PER_LOOK = 64
 
 export class BucketedVersions {
   readonly #entries: StoredEntries
   readonly #pacer: Pacer
-  /** Slots by bucket: those of bucket b from #starts[b] to #starts[b + 1]. 4 bytes an entry. */
+  /** Slots ordered by bucket: those of bucket b are at #starts[b] to #starts[b + 1] - 1. 4 bytes per entry. */
   readonly #slots: Uint32Array
   readonly #starts: Uint32Array
 
@@ -28,7 +28,7 @@ export class BucketedVersions {
     this.#starts = starts
   }
 
-  /** Walks over the store in turns of the pacer; what is added meanwhile may be left out. */
+  /** Walks over the store in turns of the pacer; entries added during the walk may be left out. */
   static async of({ entries, stats }: SessionStore, pacer: Pacer): Promise<BucketedVersions> {
     const most = stats.items + stats.tombstones
     const slots = new Uint32Array(most)
@@ -48,7 +48,7 @@ export class BucketedVersions {
     for (let bucket = 0; bucket < DIGEST_BUCKETS; bucket += 1) {
       ends[bucket + 1] = (ends[bucket + 1] ?? 0) + (ends[bucket] ?? 0)
     }
-    // From the last to the first, each end moves down to its start.
+    // A counting sort: from the last slot to the first, the end of each bucket moves down to its start.
     const starts = ends.slice()
     const sorted = new Uint32Array(count)
     for (let index = count - 1; index >= 0; index -= 1) {
@@ -61,12 +61,12 @@ export class BucketedVersions {
     return new BucketedVersions(entries, pacer, sorted, starts)
   }
 
-  /** How many there were in a bucket at the walk. */
+  /** Entries in a bucket at the time of the walk. */
   countIn(bucket: number): number {
     return (this.#starts[bucket + 1] ?? 0) - (this.#starts[bucket] ?? 0)
   }
 
-  /** What is in these buckets now, without what was added since the walk; in turns as well. */
+  /** Yields the present entries of these buckets, without those added since the walk; in turns of the pacer. */
   async *in(buckets: Iterable<number>): AsyncGenerator<EntryVersion> {
     const pacer = this.#pacer
     for (const bucket of buckets) {

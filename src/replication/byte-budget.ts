@@ -1,4 +1,4 @@
-// A token bucket in bytes: how much may be sent now, refilled with time.
+// A token bucket: how much may be spent now, refilled with time. Its unit is bytes, or datagrams in `StrangerBudget`.
 
 import type { Clock } from '../base/clock.ts'
 
@@ -17,7 +17,7 @@ export class ByteBudget {
     this.#refilledMs = clock.monotonicMs()
   }
 
-  /** Whether there is room for so many bytes now. */
+  /** Whether the budget holds `bytes` now; takes nothing. */
   has(bytes: number): boolean {
     const nowMs = this.#clock.monotonicMs()
     const refill = ((nowMs - this.#refilledMs) * this.#bytesPerSec) / 1000
@@ -26,7 +26,7 @@ export class ByteBudget {
     return bytes <= this.#bytes
   }
 
-  /** Takes so many bytes from the budget, if there is room for them. */
+  /** Takes `bytes` from the budget; false, and nothing is taken, when it holds fewer. */
   take(bytes: number): boolean {
     if (!this.has(bytes)) return false
     this.#bytes -= bytes

@@ -1,27 +1,30 @@
-// The random challenges now in the air: whoever gives one back was alive after it was sent.
+// The random challenges in flight: a node that returns one was alive after it was sent.
 
 import type { HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
 import { CHALLENGE_BYTES } from '../wire/message.ts'
 
-/** An answer later than this counts for nothing. */
+/** An answer that comes later than this is ignored. */
 const CHALLENGE_LIFETIME_MS = 5000
-/** A node greets every address about once a second: enough for hundreds of them. */
+/**
+ * Challenges remembered; the oldest is forgotten. A node greets an address once a second at most, so this is enough for
+ * hundreds of them.
+ */
 const MAX_CHALLENGES = 4096
 
 export interface Challenge<Target> {
   readonly sentMs: number
-  /** What it was sent to. */
+  /** Object that the caller sent the challenge to. */
   readonly target: Target
-  /** Where it was sent to. */
+  /** Address that the challenge was sent to. */
   readonly to: HostAddress
 }
 
 export class Challenges<Target> {
   readonly #clock: Clock
   readonly #random: RandomSource
-  /** By their bytes, oldest first. */
+  /** Challenges in flight by their bytes in latin1, oldest first. */
   readonly #pending = new Map<string, Challenge<Target>>()
 
   constructor(clock: Clock, random: RandomSource) {
@@ -40,7 +43,10 @@ export class Challenges<Target> {
     return bytes
   }
 
-  /** The challenge that this answers, if it is not too old. A group may answer one many times. */
+  /**
+   * The challenge that this answers; undefined when it is unknown or too old. It stays, because each member of a group
+   * may answer it.
+   */
   find(answer: Buffer): Challenge<Target> | undefined {
     this.#expire()
     return this.#pending.get(answer.toString('latin1'))

@@ -1,4 +1,4 @@
-// Entries over a connection: gathered into frames of Changes, in short turns of the event loop.
+// Entries over a connection: gathered into frames of changes and sent in short turns of the event loop.
 
 import type { Clock } from '../base/clock.ts'
 import { Admission } from '../store/admission.ts'
@@ -13,10 +13,10 @@ import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import type { SyncStats } from './sync-stats.ts'
 
-/** Encoding and applying as many takes a millisecond or two. */
+/** Changes per frame: to encode or apply them takes a millisecond or two. */
 const CHANGES_PER_FRAME = 128
 
-/** What a peer with these limits takes; everything where it told none. */
+/** Decides whether a peer takes a change, by the limits that it sent; without limits it takes everything. */
 export class PeerAdmission {
   readonly #limits: ToldLimits | undefined
   readonly #admission: Admission | undefined
@@ -48,7 +48,7 @@ export class ChangeSender {
     this.#pacer = new Pacer(clock)
   }
 
-  /** True when `flush` is due before more is added. */
+  /** True when the frame is full, so that the next `add` sends it first. */
   get isFull(): boolean {
     return this.#batch.count >= CHANGES_PER_FRAME
   }
@@ -69,7 +69,10 @@ export class ChangeSender {
   }
 }
 
-/** Puts entries of a peer into the stores they belong to; nothing held gives way for them. */
+/**
+ * Applies entries of a peer to the stores they belong to. Nothing is evicted for them; those of unknown caches are
+ * ignored.
+ */
 export function applyEntries(
   message: ChangesMessage,
   stores: ReadonlyMap<string, SessionStore>,

@@ -1,5 +1,5 @@
-// Where the peers are: literal addresses as they stand, names resolved again and again to all their
-// addresses, services to all their names. What cannot be resolved keeps what it had.
+// Finds the addresses of the peers: literal ones are taken as they are, names are resolved periodically to all their
+// addresses, services to all their names. A name that cannot be resolved keeps its last addresses.
 
 import { lookup, resolveSrv } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -10,11 +10,11 @@ import { type Logger, LogLimiter } from '../base/logger.ts'
 import type { PeerSource } from './peer-source.ts'
 
 export const RESOLVE_PERIOD_MS = 30_000
-/** What one name or service may resolve to; the rest is left out. */
+/** Answers used of one name or service; further ones are ignored. */
 const MAX_ANSWERS = 256
 const FAILURE_LOG_PERIOD_MS = 300_000
 
-/** All IPv4 and IPv6 addresses of a name. */
+/** Resolves a name to all its IPv4 and IPv6 addresses. */
 export type Resolver = (name: string) => Promise<readonly string[]>
 
 export const systemResolver: Resolver = async (name) => {
@@ -22,16 +22,16 @@ export const systemResolver: Resolver = async (name) => {
   return answers.map((answer) => answer.address)
 }
 
-/** Names and ports of a service, whatever their priority and weight: all of them are peers. */
+/** Resolves a service to all its names and ports. Priority and weight are ignored: all of them are peers. */
 export type ServiceResolver = (service: string) => Promise<readonly HostAddress[]>
 
-/** Over a resolver of Node's, which leaves the dot at the end of a name out. */
+/** Makes a ServiceResolver of Node's `resolveSrv`, which returns names without the final dot. */
 export function serviceResolverOf(dns: {
   resolveSrv(service: string): Promise<readonly { name: string; port: number }[]>
 }): ServiceResolver {
   return async (service) => {
     const records = await dns.resolveSrv(service)
-    // The root as the only target says that the service is not there (RFC 2782).
+    // A service whose only target is the root does not exist (RFC 2782).
     return records
       .filter(({ name, port }) => name !== '' && name !== '.' && port > 0)
       .map(({ name, port }) => ({ host: name, port }))
@@ -44,11 +44,11 @@ export interface DiscoveryOptions {
   readonly peers: readonly PeerSource[]
   readonly resolver: Resolver
   readonly serviceResolver: ServiceResolver
-  /** Whether to leave an address out: this node's own, or one it has no way to send to. */
+  /** Whether to leave out an address: it is this node's own, or the socket cannot send to it. */
   readonly isExcluded: (address: HostAddress) => boolean
   readonly clock: Clock
   readonly logger: Logger
-  /** Called when the addresses may have changed. */
+  /** Called with all addresses when they may have changed. */
   readonly onChange: (addresses: readonly HostAddress[]) => void
 }
 
@@ -59,8 +59,8 @@ export class Discovery {
   /** Last known names and ports by service. */
   readonly #services = new Map<string, readonly HostAddress[]>()
   /**
-   * Questions without an answer yet, at most one for each name: a name server that is silent for longer than the period
-   * gathers no questions in libuv's pool, which answers two of them at a time.
+   * Lookups in flight, at most one per name: a name server that is silent for longer than RESOLVE_PERIOD_MS would
+   * otherwise fill libuv's thread pool, which runs two lookups at a time.
    */
   readonly #asked = new Map<string, Promise<void>>()
   readonly #failureLogs = new Map<string, LogLimiter>()
@@ -73,7 +73,7 @@ export class Discovery {
     this.#peers = options.peers
   }
 
-  /** Tells the literal addresses at once; resolves when every name was tried. */
+  /** Announces the literal addresses at once; resolves when every name was looked up, with or without success. */
   async start(): Promise<void> {
     if (this.#timer !== undefined) return
     this.#timer = every(this.#options.clock, RESOLVE_PERIOD_MS, () => void this.refresh())
@@ -82,7 +82,7 @@ export class Discovery {
     await this.refresh()
   }
 
-  /** Whether there are names that were not all tried since the start. */
+  /** Whether there are names that have not been looked up since the start. */
   get isWaiting(): boolean {
     return !this.#wasTried && this.#serviceNames().size + this.#hostNames().size > 0
   }
@@ -104,7 +104,7 @@ export class Discovery {
     await this.#resolveAll(this.#serviceNames(), this.#services, serviceResolver)
     await this.#resolveAll(this.#hostNames(), this.#resolved, resolver)
     this.#wasTried = true
-    // Other peers may have been set since: theirs are the names that count.
+    // `setPeers` may have been called meanwhile: only the names of the present peers stay.
     const services = this.#serviceNames()
     keepOnly(this.#services, services)
     const names = this.#hostNames()
@@ -112,7 +112,7 @@ export class Discovery {
     if (services.size + names.size > 0 && this.#timer !== undefined) this.#announce()
   }
 
-  /** Notes in `known` the last answer that there was. */
+  /** Looks up all names and stores each answer in `known`; a failure keeps the earlier answer. */
   async #resolveAll<Answer>(
     names: ReadonlySet<string>,
     known: Map<string, readonly Answer[]>,
@@ -136,7 +136,7 @@ export class Discovery {
   ): Promise<void> {
     try {
       const answers = await resolve(name)
-      // An empty answer is a name server's failure more often than the end of every peer.
+      // An empty answer is more often a failure of the name server than the end of every peer.
       if (answers.length === 0) throw new Error('no address')
       known.set(name, answers.slice(0, MAX_ANSWERS))
     } catch (error) {
@@ -153,7 +153,7 @@ export class Discovery {
     return new Set(hosts.filter((host) => isIP(host) === 0))
   }
 
-  /** Names and literal addresses, those of services among them. */
+  /** Hosts and ports of all peers, names and literal addresses, with those of the services. */
   #targets(): HostAddress[] {
     return this.#peers.flatMap((peer) =>
       'service' in peer ? (this.#services.get(peer.service) ?? []) : [peer],

@@ -1,5 +1,5 @@
-// Frames over a byte stream: four bytes of length, big endian, and that many bytes. Reads only what was
-// asked for, so that TCP holds the other side back; a side that stalls is cut off.
+// Frames over a byte stream: a length of four bytes, big endian, and that many bytes. It reads no more than the caller
+// asks for, so that TCP slows the other side down; a stream on which nothing moves is given up.
 
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
@@ -7,23 +7,26 @@ import { decodeSyncFrame, MAX_FRAME_BYTES, type SyncFrame } from '../wire/sync-m
 import { SyncError } from './sync-stats.ts'
 
 const LENGTH_BYTES = 4
-/** A frame that takes longer to arrive or to be taken than this is not worth waiting for. */
+/** A frame must arrive, or be taken by the other side, within this time. */
 export const STALL_TIMEOUT_MS = 10_000
 
 export class FrameStream {
   readonly #stream: Duplex
   readonly #clock: Clock
-  /** TLS tells that a record was tampered with as an event only, and then ends like any other stream. */
+  /**
+   * First error of the stream. TLS reports a forged record by the error event only, and then the stream ends like any
+   * other.
+   */
   #error: Error | undefined
-  /** Ends the wait of the one call that is on its way. */
+  /** Wakes the call that waits for the stream, if there is one. */
   #wake: () => void = () => {}
 
-  /** Takes the stream over; `close` ends it. */
+  /** Takes over the stream; `end` and `close` close it. */
   constructor(stream: Duplex, clock: Clock) {
     this.#stream = stream
     this.#clock = clock
-    // Kept for good: a stream whose last listener for `readable` goes may begin to flow. What happened
-    // is told by the next call.
+    // These listeners stay, because a stream whose last `readable` listener is removed may begin to flow. The next call
+    // finds out what happened.
     for (const event of ['readable', 'drain', 'end', 'close']) {
       stream.on(event, () => this.#wake())
     }
@@ -33,7 +36,10 @@ export class FrameStream {
     })
   }
 
-  /** The next frame, or undefined when the other side ended between two. Rejects with a SyncError. */
+  /**
+   * Resolves with the next frame, or with undefined when the other side ended after a whole frame. Rejects with a
+   * SyncError.
+   */
   async receive(): Promise<SyncFrame | undefined> {
     const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
     const head = await this.#read(LENGTH_BYTES, deadlineMs)
@@ -49,7 +55,7 @@ export class FrameStream {
     return frame
   }
 
-  /** Copies the frame and resolves when there is room for another. Rejects with a SyncError. */
+  /** Writes a copy of the frame and resolves when there is room for another one. Rejects with a SyncError. */
   async send(frame: Buffer): Promise<void> {
     this.assertOpen()
     const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)
@@ -63,7 +69,7 @@ export class FrameStream {
     }
   }
 
-  /** Closes when what was written is on its way, so that the other side sees an orderly end. */
+  /** Ends the stream and closes it after the written bytes were sent, so that the other side sees an orderly end. */
   end(): void {
     if (!this.#stream.destroyed) this.#stream.end(() => this.#stream.destroy())
   }
@@ -72,7 +78,7 @@ export class FrameStream {
     this.#stream.destroy()
   }
 
-  /** Exactly so many bytes; undefined at the end of the stream. */
+  /** Resolves with exactly `length` bytes, or with undefined at the end of the stream. */
   async #read(length: number, deadlineMs: number): Promise<Buffer | undefined> {
     while (true) {
       const bytes: unknown = this.#stream.read(length)
@@ -87,7 +93,7 @@ export class FrameStream {
     }
   }
 
-  /** Resolves when anything happens to the stream. */
+  /** Resolves at the next event of the stream; rejects with a SyncError at the deadline. */
   #wait(deadlineMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = this.#clock.after(deadlineMs - this.#clock.monotonicMs(), () => {
@@ -100,7 +106,7 @@ export class FrameStream {
     })
   }
 
-  /** Throws a SyncError when nothing can be sent any more. */
+  /** Throws a SyncError when the stream can no longer be written to. */
   assertOpen(): void {
     const isOpen = !this.#stream.destroyed && this.#stream.writable
     if (isOpen && this.#error === undefined) return

@@ -1,45 +1,45 @@
-// The gaps in the changes of one sender: when each was noticed and when to ask for it (again). What of
-// a gap has arrived meanwhile is known to the replay window only, and looked up when the gap is due.
+// The gaps in the changes of one sender: when each was noticed and when to ask for it. Only the replay window knows
+// what has arrived of a gap meanwhile; it is consulted when the gap is due.
 
 import { MAX_NACK_RANGES, MAX_NACK_SEQUENCES } from '../wire/message.ts'
 import type { ReplayWindow, SequenceRange } from '../wire/replay-window.ts'
 
-/** Gaps told apart; more become part of the newest one. */
+/** Gaps in the list; further ones extend the newest. */
 export const MAX_GAPS = 256
-/** As long as senders keep what they sent: later there is nobody to ask. */
+/** A gap is given up after this time. Senders keep their datagrams no longer. */
 export const MAX_GAP_AGE_MS = 30_000
 
 interface Gap {
   from: number
   to: number
   readonly noticedMs: number
-  /** How often it was asked for. */
+  /** NACKs sent for it. */
   attempts: number
-  /** When to ask for it. */
+  /** Monotonic time of the next NACK for it. */
   dueMs: number
 }
 
-/** What to ask for now. */
+/** Ranges for one NACK. */
 export interface DueGaps {
   readonly ranges: readonly SequenceRange[]
-  /** Some of it was asked for before, in vain. */
+  /** True when some of it was asked for before. */
   readonly isRepeated: boolean
 }
 
 export class GapList {
-  /** In the order of their sequence numbers, which is that of their age. */
+  /** Ordered by sequence number, which is also the order of age. */
   #gaps: Gap[] = []
 
   get count(): number {
     return this.#gaps.length
   }
 
-  /** When the next gap is to be asked for; infinite when there is none. */
+  /** Monotonic time when the next gap is due; infinite when there is none. */
   get dueMs(): number {
     return this.#gaps.reduce((due, gap) => Math.min(due, gap.dueMs), Number.POSITIVE_INFINITY)
   }
 
-  /** Numbers above all that are in the list did not arrive. */
+  /** Adds a gap, above all that are in the list. */
   add(range: SequenceRange, nowMs: number, dueMs: number): void {
     const newest = this.#gaps.at(-1)
     if (newest === undefined || this.#gaps.length < MAX_GAPS) {
@@ -50,15 +50,15 @@ export class GapList {
     }
   }
 
-  /** Whether a number that was missing was asked for. */
+  /** Whether a missing number was asked for at least once. */
   wasAsked(sequence: number): boolean {
     const isIn = (gap: Gap) => gap.from <= sequence && sequence <= gap.to
     return this.#gaps.some((gap) => isIn(gap) && gap.attempts > 0)
   }
 
   /**
-   * What is missing and to be asked for now, as much as one NACK holds. `delayMs` says how long to wait
-   * for the answer to so many attempts. Gaps that closed are forgotten; the window gives up old ones.
+   * Takes the missing ranges that are due, as many as one NACK holds. `delayMs` returns the wait after that many
+   * attempts. Gaps that were filled are removed, and those older than MAX_GAP_AGE_MS are given up in the window.
    */
   takeDue(window: ReplayWindow, nowMs: number, delayMs: (attempts: number) => number): DueGaps {
     const ranges: SequenceRange[] = []
@@ -94,13 +94,13 @@ export class GapList {
     return { ranges, isRepeated }
   }
 
-  /** Forgets gaps up to this number, which the window gave up. */
+  /** Removes gaps up to this number, which the window gave up. */
   dropUntil(sequence: number): void {
     this.#gaps = this.#gaps.filter((gap) => gap.to > sequence)
   }
 }
 
-/** What one NACK could not hold stays due, so that it is asked for next and not the same again. */
+/** Cuts a gap behind the number asked for last; the returned rest stays due, so that the next NACK asks for it. */
 function splitAfter(gap: Gap, askedTo: number): Gap[] {
   if (askedTo >= gap.to) return []
   const rest = { ...gap, from: askedTo + 1 }

@@ -1,5 +1,5 @@
-// Greetings: finding out which nodes are alive now, and telling them that we are. A node that answers
-// a fresh challenge is verified: its changes count from the sequence number it answered with.
+// Greetings: how a node finds out which others are alive, and proves to them that it is. A node that answers a fresh
+// challenge is verified: changes are taken from it after the sequence number in its answer.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import { type Clock, every, type Timer } from '../base/clock.ts'
@@ -20,22 +20,30 @@ import type { Sender } from './sender.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** Only a datagram at least this long may provoke a greeting: nobody gets back more than was sent. */
+/**
+ * Bytes of every greeting datagram. Only a datagram of at least this length may be answered with one, so that nobody
+ * gets back more than was sent.
+ */
 export const GREETING_DATAGRAM_BYTES = GREETING_BYTES + SEAL_OVERHEAD_BYTES
-/** What a greeting has for its node name and caches: all but the other fields, the nonce and the shortest padding. */
+/**
+ * Bytes in a greeting for its node name and caches: all but the other fields, the nonce of form 2 and the shortest
+ * padding.
+ */
 const CACHES_BYTES = GREETING_BYTES - 84 - 131
-/** How often an address is greeted where nobody answers, and an unverified sender challenged. */
+/**
+ * Period of greetings to addresses where nobody answers and to repeaters, and of challenges to an unverified sender.
+ */
 export const GREETING_PERIOD_MS = 1000
-/** How often an address is greeted where somebody answered the last greeting. */
+/** Period of greetings to an address where a node answered the last one, and to an own address. */
 const LIVENESS_PERIOD_MS = 3000
-/** Timers run a little early or late: a greeting due within this counts as due. */
+/** A greeting that is due within this time is sent now, because timers run a little early or late. */
 const PERIOD_SLACK_MS = 100
-/** Answers to one sender within a period; it needs one or two. */
+/** Answers to one sender per GREETING_PERIOD_MS; it needs one or two. */
 const MAX_ANSWERS_PER_ROUND = 10
 
 export interface GreeterOptions {
   readonly nodeName: string
-  /** 0 where this node does not synchronize. */
+  /** TCP port for copies and comparisons; 0 where this node does not listen for them. */
   readonly syncPort: () => number
   readonly sealer: Sealer
   readonly transport: Transport
@@ -43,22 +51,25 @@ export interface GreeterOptions {
   readonly clock: Clock
   readonly random: RandomSource
   readonly stats: GreeterStats
-  /** The caches of this node; absent where it stores nothing. */
+  /** Limits of this node's caches; absent where it stores nothing. */
   readonly limits?: PeerLimits
-  /** Greetings of nodes that know no version as high as this are dropped. */
+  /** Greetings of nodes whose highest protocol version is lower are dropped; default 1. */
   readonly minimumVersion?: number
-  /** What this node is to the one at an address. */
+  /** Role to send in a greeting to this address. */
   readonly roleTo: (address: HostAddress) => Role | undefined
   /**
-   * Whether every challenge is answered with one, and an answer from another address than its challenge was sent to
-   * counts for nothing: a repeater wants a fresh proof of the address each time.
+   * Whether every answer carries a challenge, and an answer from another address than its challenge was sent to is
+   * ignored: a repeater wants a fresh proof of the address each time.
    */
   readonly mustProveAddress?: boolean
-  /** A verified sender answered a challenge from where it was sent to, its `provenAddress`; `isFirst` after no other. */
+  /**
+   * Called when a sender answered a challenge from the address it was sent to, now its `provenAddress`. `isFirst`: it
+   * had no proven address before.
+   */
   readonly onProven: (sender: Sender, isFirst: boolean) => void
-  /** A sender proved to be alive for the first time; what it sent up to here is stale. */
+  /** Called when a sender proved for the first time that it is alive; changes up to this sequence number are stale. */
   readonly onVerified: (sender: Sender, changesSequence: number) => void
-  /** Runs after each round of greetings, every GREETING_PERIOD_MS. */
+  /** Called after each round of greetings, every GREETING_PERIOD_MS. */
   readonly onRound: () => void
 }
 
@@ -66,13 +77,13 @@ export interface GreeterStats extends Pick<ReplicationStats, 'datagramsSent'> {
   readonly dropped: Pick<ReplicationStats['dropped'], 'queue_full'>
 }
 
-/** What a challenge was sent to: a sender heard from, or an address where one may be. */
+/** Target of a challenge: a sender that was heard, or an address where one may be. */
 type Target = Sender | PeerAddress
 
 export class Greeter {
   readonly #options: GreeterOptions
   readonly #challenges: Challenges<Target>
-  /** Answers given since the last round. */
+  /** Answers sent since the last round. */
   readonly #answers = new Map<Sender, number>()
   #timer: Timer | undefined
 
@@ -92,13 +103,13 @@ export class Greeter {
     this.#timer = undefined
   }
 
-  /** Greets every address where it is time to; nobody unless started. */
+  /** Greets every address whose period is over; does nothing unless started. */
   greetAddresses(): void {
     if (this.#timer === undefined) return
     const nowMs = this.#options.clock.monotonicMs()
     for (const peer of this.#options.addresses.all) {
       const isAnswered = peer.sender !== undefined && peer.lastAnsweredMs >= peer.lastGreetedMs
-      // A repeater passes things on to those who ask for it again and again.
+      // A subscription to a repeater has to be renewed all the time.
       const isSteady = (isAnswered && peer.kind !== 'repeater') || peer.isOwn(nowMs)
       const periodMs = isSteady ? LIVENESS_PERIOD_MS : GREETING_PERIOD_MS
       if (nowMs - peer.lastGreetedMs < periodMs - PERIOD_SLACK_MS) continue
@@ -108,7 +119,7 @@ export class Greeter {
     }
   }
 
-  /** Asks a sender for a proof that it is alive and at this address, unless there is one; at most once per period. */
+  /** Sends a challenge to a sender that is not yet verified at this address; at most once per period. */
   challenge(sender: Sender, from: HostAddress): void {
     const nowMs = this.#options.clock.monotonicMs()
     const isDue = nowMs - sender.lastChallengedMs >= GREETING_PERIOD_MS - PERIOD_SLACK_MS
@@ -117,7 +128,7 @@ export class Greeter {
     this.#send(from, this.#challenges.issue(sender, from), undefined)
   }
 
-  /** Takes a greeting that authenticated and was no replay; returns what was wrong with it. */
+  /** Handles a greeting that authenticated and was no replay; returns the reason when it is dropped. */
   receive(greeting: GreetingMessage, sender: Sender, from: HostAddress): DropReason | undefined {
     const { challenge, answer, nodeName, version = 1, caches = [], cacheCount = 0 } = greeting
     const { minimumVersion = 1, limits } = this.#options
@@ -128,7 +139,7 @@ export class Greeter {
     sender.role = greeting.role
     const isAnswerWrong =
       answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
-    // Anybody may send a recorded greeting of an earlier boot, with the limits of that time.
+    // Only of a verified sender: a recorded greeting of an earlier boot has the limits of that time.
     if (sender.isVerified) limits?.receive(sender, { caches, cacheCount })
     if (challenge !== undefined && !this.#answer(challenge, sender, from)) return 'queue_full'
     if (isAnswerWrong) return 'stale'
@@ -136,7 +147,10 @@ export class Greeter {
     return undefined
   }
 
-  /** False when it answers no challenge of the last seconds. */
+  /**
+   * Handles an answer; false when its challenge is unknown or too old, or came from elsewhere where the address must be
+   * proven.
+   */
   #receiveAnswer(
     greeting: GreetingMessage,
     answer: Buffer,
@@ -161,9 +175,9 @@ export class Greeter {
   }
 
   /**
-   * Whether an answer from there may count as a proof. Somebody who hands challenges on to the sender, and its answers
-   * back faster than they come, makes it seem to be where it is not: so a sender that is heard at its proven address is at
-   * no other one, but for those that a person listed.
+   * Whether an answer from this address may prove it. An attacker that relays challenges to the sender, and its answers
+   * back faster than they come directly, makes it seem to be elsewhere. So a sender that is heard at its proven address
+   * cannot prove another one, unless a person configured it.
    */
   #mayBeAt(sender: Sender, from: HostAddress, nowMs: number): boolean {
     if (sender.provenAddress === undefined || sender.isProvenAt(from)) return true
@@ -172,7 +186,7 @@ export class Greeter {
     return isListed || nowMs - sender.lastHeardThereMs > SILENCE_MS
   }
 
-  /** An address that no person configured counts as answered only by itself. */
+  /** Notes the answer at the address that was challenged; a contact only if the answer came from there. */
   #noteAnswerAt(target: Target, sender: Sender, from: HostAddress, isThere: boolean): void {
     const { addresses, clock } = this.#options
     if (!(target instanceof PeerAddress) || (target.kind === 'contact' && !isThere)) return
@@ -181,14 +195,14 @@ export class Greeter {
     addresses.refresh(nowMs)
   }
 
-  /** False when the sender got enough answers for now. */
+  /** Answers a challenge; false when the sender got enough answers in this round. */
   #answer(challenge: Buffer, sender: Sender, from: HostAddress): boolean {
     const given = this.#answers.get(sender) ?? 0
     if (given >= MAX_ANSWERS_PER_ROUND) return false
     this.#answers.set(sender, given + 1)
     const { clock, mustProveAddress } = this.#options
     sender.lastAnsweredMs = clock.monotonicMs()
-    // A challenge on an answer costs no datagram of its own.
+    // A challenge within an answer costs no extra datagram.
     const isKnown = sender.isVerified && sender.isProvenAt(from) && mustProveAddress !== true
     this.#send(from, isKnown ? undefined : this.#challenges.issue(sender, from), challenge)
     return true
@@ -209,7 +223,7 @@ export class Greeter {
       version: PROTOCOL_VERSION,
       ...limits?.tell(Math.max(0, CACHES_BYTES - Buffer.byteLength(nodeName))),
     }
-    // In whatever form, a greeting is a datagram of one size.
+    // A greeting datagram has one size in both forms.
     const message = encodeGreeting(greeting, GREETING_DATAGRAM_BYTES - sealer.overheadBytes)
     if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
     else stats.dropped.queue_full += 1

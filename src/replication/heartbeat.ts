@@ -1,5 +1,6 @@
-// Heartbeats: after the last datagram with changes its number is shown soon and then more and more
-// rarely, so that a lost last one is noticed within milliseconds. In a busy stream the next one shows it.
+// Heartbeats repeat the last sequence number of the changes, soon after the last datagram and then more and more
+// rarely, so that peers notice within milliseconds when that datagram was lost. In a busy stream the next datagram
+// shows it.
 
 import type { Clock, Timer } from '../base/clock.ts'
 import { encodeHeartbeat } from '../wire/message.ts'
@@ -9,10 +10,16 @@ import type { PeerAddresses } from './peer-addresses.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** From the last datagram to the first heartbeat; doubles until greetings come as often. */
+/**
+ * Time from the last datagram with changes to the first heartbeat. It doubles up to GREETING_PERIOD_MS; from then on
+ * greetings carry the number.
+ */
 const FIRST_HEARTBEAT_MS = 4
 
-/** From this interval on it goes past the repeaters, too: shows what they lost, or that they are gone. */
+/**
+ * From this interval on heartbeats also go directly to the nodes behind repeaters: they show what a repeater lost, or
+ * that it is gone.
+ */
 const DIRECT_INTERVAL_MS = 64
 
 export interface HeartbeatOptions {
@@ -34,11 +41,11 @@ export class Heartbeat {
     this.#options = options
   }
 
-  /** A datagram with changes was sent: cheap, as every one of them calls it. */
+  /** Starts over after a datagram with changes was sent; cheap, because every such datagram calls it. */
   restart(): void {
     this.#intervalMs = FIRST_HEARTBEAT_MS
     this.#dueMs = this.#options.clock.monotonicMs() + FIRST_HEARTBEAT_MS
-    // A timer that fires too early waits on; only one that fires too late must be set anew.
+    // A timer that fires too early is set again then; only one that would fire too late is set again now.
     if (this.#timerMs > this.#dueMs) this.#arm()
   }
 

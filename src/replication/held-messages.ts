@@ -1,5 +1,5 @@
-// Messages with changes that wait until their sender proved that it is alive. One bound for all
-// senders: when it is reached the oldest go.
+// Messages with changes that wait until their sender proves that it is alive. The bounds hold for all senders together;
+// when one is exceeded, the oldest messages are dropped.
 
 import type { Sender } from './sender.ts'
 
@@ -24,7 +24,7 @@ export class HeldMessages {
     return this.#bytes
   }
 
-  /** Keeps a message; returns how many older ones had to go. */
+  /** Keeps a message; returns how many older ones were dropped to make room. */
   hold(held: HeldMessage): number {
     this.#held.push(held)
     this.#bytes += held.message.length
@@ -37,7 +37,7 @@ export class HeldMessages {
     return dropped
   }
 
-  /** Takes out the messages of one sender in the order they came. */
+  /** Removes and returns the messages of one sender in the order of arrival. */
   take(sender: Sender): HeldMessage[] {
     const taken = this.#held.filter((held) => held.sender === sender)
     if (taken.length === 0) return taken

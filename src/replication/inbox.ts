@@ -1,5 +1,5 @@
-// The road of a datagram that arrived: header, key, replay window, message, and then the store or the
-// greeter. Whatever is wrong with it is counted under its reason, and it goes no further.
+// The way of an incoming datagram: header, decryption, replay window, message, and then the store, the greeter or the
+// repairs. A datagram that fails at any step is counted by reason and dropped.
 
 import type { HostAddress } from '../base/address.ts'
 import { formatAddress } from '../base/address.ts'
@@ -29,7 +29,7 @@ import type { SenderTable } from './sender-table.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
 import { StrangerBudget } from './stranger-budget.ts'
 
-/** Foreign traffic comes by the thousand; a line a minute says as much. */
+/** Foreign datagrams come by the thousand; one log line a minute is enough. */
 const FOREIGN_LOG_PERIOD_MS = 60_000
 
 type ControlMessage = Exclude<Message, { kind: 'changes' | 'fragment' }>
@@ -42,10 +42,10 @@ export interface InboxOptions {
   readonly asker: RepairAsker
   readonly answerer: RepairAnswerer
   readonly addresses: PeerAddresses
-  /** A repeater that was asked for it told where its other subscribers are. */
+  /** Called with a roster: the other subscribers of a repeater that this node subscribed to. */
   readonly onRoster: (subscribers: readonly HostAddress[]) => void
   readonly apply: (change: Change) => ApplyResult
-  /** This node receives from a multicast group. */
+  /** Whether this node receives from a multicast group. */
   readonly isInGroup: boolean
   readonly clock: Clock
   readonly logger: Logger
@@ -76,7 +76,7 @@ export class Inbox {
     this.#versionLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
   }
 
-  /** Bytes kept of what cannot be applied yet. */
+  /** Bytes of messages, fragments and pieces that cannot be applied yet; bounded. */
   get pendingBytes(): number {
     return this.#held.bytes + this.#reassembly.bytes + this.#pieces.bytes
   }
@@ -86,12 +86,12 @@ export class Inbox {
     for (const sender of this.#options.senders.values()) sender.forgetKeys()
   }
 
-  /** Takes one datagram; never throws for what is in it. */
+  /** Takes one datagram; never throws, whatever it contains. */
   receive(datagram: Buffer, from: HostAddress): void {
     const { addresses, stats } = this.#options
     const header = readHeader(datagram)
     if (header !== undefined && header.bootKey === this.#ownKey) {
-      // A group gives a node its own datagrams.
+      // A multicast group returns a node's own datagrams to it: that is normal and not counted.
       if (!this.#options.isInGroup) this.#noteOwn(header)
       return
     }
@@ -102,18 +102,18 @@ export class Inbox {
     else if (reason !== undefined) this.#drop(reason)
   }
 
-  /** Applies what was held back of a sender that is verified now. */
+  /** Applies the held messages of a sender that has just been verified. */
   release(sender: Sender): void {
     const { addresses, stats } = this.#options
     for (const held of this.#held.take(sender)) {
       const reason = this.#admit(sender, held.sequence, held.message)
-      // Each repeater passed it on before anybody could tell that it is the same.
+      // Each repeater passed a copy on, and held messages have not been compared with each other yet.
       if (reason === 'replay' && addresses.hasRepeaters) stats.duplicates += 1
       else if (reason !== undefined) this.#drop(reason)
     }
   }
 
-  /** Drops what was held back of a sender that did not prove to be alive. */
+  /** Drops everything that is kept of a forgotten sender: held messages, which count as stale, fragments and pieces. */
   forget(sender: Sender): void {
     this.#drop('stale', this.#held.take(sender).length)
     this.#reassembly.forget(sender)
@@ -138,7 +138,7 @@ export class Inbox {
       return reason
     }
     this.#drop('queue_full', this.#held.hold({ sender, sequence, message }))
-    // Through a repeater: its sender is elsewhere, and will be told of.
+    // A datagram that came through a repeater says nothing about the sender's address; a roster of the repeater does.
     const isDirect = !addresses.isRepeater(from)
     if (isDirect && datagram.length >= GREETING_DATAGRAM_BYTES) greeter.challenge(sender, from)
     return undefined
@@ -190,7 +190,7 @@ export class Inbox {
     }
   }
 
-  /** Puts a datagram with changes together, and takes it as if it had arrived whole. */
+  /** Adds a piece of a datagram with changes, and takes the datagram as if it had arrived whole when it is complete. */
   #join(piece: PieceMessage, sender: Sender, from: HostAddress): DropReason | undefined {
     const datagram = this.#pieces.add(sender, piece.sequence, piece)
     if (datagram === 'incomplete') return undefined
@@ -199,11 +199,11 @@ export class Inbox {
     const isOfSender = header?.bootKey === sender.key && header.sequence === piece.sequence
     if (header?.channel !== 'changes' || !isOfSender) return 'malformed'
     const reason = this.#authenticate(datagram, header, from)
-    // It came whole, or in other pieces, meanwhile.
+    // A replay is normal here: the datagram may have arrived whole or in other pieces meanwhile.
     return reason === 'replay' ? undefined : reason
   }
 
-  /** Whether it proves to be alive now where a repeater was configured. */
+  /** Whether the sender is a verified repeater that is heard now at an address configured for a repeater. */
   #isOurRepeater(sender: Sender): boolean {
     const { addresses, clock } = this.#options
     const nowMs = clock.monotonicMs()
@@ -213,7 +213,10 @@ export class Inbox {
     return isHeard && sender.isVerified && sender.isRepeater
   }
 
-  /** Learns how far a verified sender's changes go; says nothing about another. */
+  /**
+   * Notes up to which sequence number a verified sender has sent changes, and asks for those missing; ignores other
+   * senders.
+   */
   #expect(sender: Sender, sequence: number): void {
     const { changes } = sender
     if (changes === undefined || sequence <= changes.highest) return
@@ -222,7 +225,10 @@ export class Inbox {
     this.#options.asker.notice(sender, range)
   }
 
-  /** False when it arrived before. What it jumped over is missing from now on. */
+  /**
+   * Notes that a datagram with changes arrived; false when it had arrived before. Numbers that it skipped are missing
+   * from now on.
+   */
   #arrive(sender: Sender, changes: ReplayWindow, sequence: number): boolean {
     const { asker, stats } = this.#options
     const { highest } = changes
@@ -235,7 +241,10 @@ export class Inbox {
     return true
   }
 
-  /** Lets a message of a verified sender through once. `from` is undefined for one that was held back. */
+  /**
+   * Applies a message of a verified sender, once; returns the reason when it is dropped. `from` is undefined for a held
+   * message.
+   */
   #admit(
     sender: Sender,
     sequence: number,
@@ -260,7 +269,7 @@ export class Inbox {
     return decoded?.kind === 'changes' ? this.#apply(sender, decoded, false) : 'malformed'
   }
 
-  /** `isNewest`: no later one arrived before it. */
+  /** Applies changes and measures their lag. `isNewest`: no datagram with a higher sequence number arrived before. */
   #apply(sender: Sender, message: ChangesMessage, isNewest: boolean): undefined {
     const { apply, clock, stats } = this.#options
     for (const change of message.changes) apply(change)
@@ -272,7 +281,10 @@ export class Inbox {
     if (isNewest) sender.noteLag(lagMs, clock.monotonicMs())
   }
 
-  /** A datagram of this very boot came back: from a NAT that the address leads through, or from a recording. */
+  /**
+   * Counts a datagram that this boot sent and now received: an address leads back here through a NAT, or somebody
+   * replays a recording.
+   */
   #noteOwn({ channel, sequence }: Header): void {
     const { addresses, clock } = this.#options
     this.#drop('own')

@@ -1,4 +1,5 @@
-// Whether replication may run without keys: only where nothing can leave the machine, or on demand.
+// Whether replication may run without keys: only where nothing leaves the machine, or where the operator set `insecure:
+// true`.
 
 import { type HostAddress, isLoopback } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'

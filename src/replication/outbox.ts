@@ -1,5 +1,5 @@
-// Changes on their way out: gathered while there are many, sealed once, sent to everybody.
-// Nothing waits for the network: what it does not take is dropped and counted.
+// Outgoing changes: gathered while there are many, sealed once, sent to every destination. Nothing waits for the
+// network: a datagram that it does not take is dropped and counted.
 
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Change } from '../store/change.ts'
@@ -13,7 +13,10 @@ import type { ResendLog } from './resend-log.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** From one datagram of a busy node to the next that is not full: few large ones cost all nodes less than many small ones. */
+/**
+ * On a busy node, a datagram that is not full waits this long for more changes: few large datagrams cost all nodes less
+ * than many small ones.
+ */
 const GATHER_MS = 1
 
 export interface OutboxOptions {
@@ -41,7 +44,10 @@ export class Outbox {
     this.#batch = new ChangeBatch(this.#maxMessageBytes, options.origin)
   }
 
-  /** Takes a change; its bytes are the caller's again when this returns. */
+  /**
+   * Sends a change now or within about GATHER_MS; its byte arrays are copied before this returns. Nothing happens
+   * without peers.
+   */
   publish(change: Change): void {
     if (this.#options.addresses.all.length === 0) return
     if (!this.#batch.add(change)) {
@@ -51,14 +57,14 @@ export class Outbox {
         return
       }
     }
-    // The first goes at once and what follows until the end of this turn of the event loop then, where few changes
-    // come. While each look finds more of them, they gather for GATHER_MS.
+    // The first change is sent at once, and those that follow in this turn of the event loop at its end. As long as
+    // each further look finds new changes, they gather for GATHER_MS.
     if (this.#timer !== undefined) return
     this.#sendBatch()
     this.#timer = this.#options.clock.soon(() => this.#endTurn())
   }
 
-  /** Sends what was gathered. */
+  /** Sends the gathered changes now. */
   flush(): void {
     this.#timer?.cancel()
     this.#timer = undefined
@@ -89,7 +95,7 @@ export class Outbox {
     const count = Math.ceil(message.length / chunkBytes)
     for (let index = 0; index < count; index += 1) {
       const chunk = message.subarray(index * chunkBytes, (index + 1) * chunkBytes)
-      // The entry counts with the fragment that makes it whole.
+      // The entry is counted with its last fragment.
       this.#send(encodeFragment({ index, count, chunk }), index === count - 1 ? 1 : 0)
     }
   }
@@ -100,7 +106,7 @@ export class Outbox {
     const sequence = sealer.lastSequence('changes')
     stats.entriesSent += entries
     for (const peer of addresses.destinations) {
-      // A group has many members: what the path to one of them carries, and whether it knows pieces, says nothing of all.
+      // A group has many members: the path to one of them and its protocol version say nothing about the others.
       const sender = peer.kind === 'group' ? undefined : peer.sender
       if (sendWholeOrInPieces(this.#options, datagram, sequence, peer.address, sender)) {
         stats.datagramsSent += 1
@@ -109,7 +115,8 @@ export class Outbox {
         stats.dropped.queue_full += 1
       }
     }
-    // After sending, which must not wait. What the network did not take can be asked for.
+    // Logged after sending, because sending must not wait. A datagram that the network did not take can be asked for,
+    // too.
     log.add(datagram)
     heartbeat.restart()
   }

@@ -1,8 +1,8 @@
-// Long work in short turns: whoever copies a whole store steps aside for what waits on the sockets.
+// Divides long work into short turns, so that copying a whole store does not keep the sockets waiting.
 
 import type { Clock } from '../base/clock.ts'
 
-/** Longest time that copying holds the event loop at once. */
+/** Length of a turn: how long the work may hold the event loop at once. */
 const TURN_MS = 2
 
 export class Pacer {
@@ -10,19 +10,22 @@ export class Pacer {
   readonly #assertWanted: () => void
   #turnEndMs: number
 
-  /** `assertWanted` throws when nobody wants the work any more. */
+  /** `assertWanted` throws when the result of the work is no longer needed. */
   constructor(clock: Clock, assertWanted = () => {}) {
     this.#clock = clock
     this.#assertWanted = assertWanted
     this.#turnEndMs = clock.monotonicMs() + TURN_MS
   }
 
-  /** Whether it is time for `pause`. */
+  /** True when the turn is over and `pause` is due. */
   get isOver(): boolean {
     return this.#clock.monotonicMs() >= this.#turnEndMs
   }
 
-  /** Resolves when the I/O that is already waiting was handled; a new turn begins. Rejects as `assertWanted` throws. */
+  /**
+   * Resolves after the I/O that is already waiting was handled, and begins a new turn. Rejects with what `assertWanted`
+   * throws.
+   */
   async pause(): Promise<void> {
     await new Promise<void>((resolve) => this.#clock.soon(resolve))
     this.#assertWanted()

@@ -1,5 +1,5 @@
-// What the path to one peer carries, learned from what the peer asks for again: a datagram that was resent twice in
-// vain while no other one of its size arrives is too large for the path.
+// Learns how large a datagram the path to one peer carries, from what the peer asks for again: a datagram that was
+// retransmitted twice in vain, while no other one of its size arrives, is too large.
 
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
@@ -8,20 +8,20 @@ import { pieceBytesBelow } from './pieces.ts'
 import type { Sender } from './sender.ts'
 
 const RESENDS_IN_VAIN = 2
-/** Datagrams whose resends are counted; the oldest are forgotten. */
+/** Datagrams whose retransmissions are counted; the oldest are forgotten. */
 const MAX_COUNTED = 1024
-/** What arrived this long ago says nothing about the path now. */
+/** A datagram that arrived longer ago than this proves nothing about the path now. */
 const EVIDENCE_LIFETIME_MS = 10_000
-/** After this the whole datagram is tried again: paths change. */
+/** Whole datagrams are tried again after this time, because paths change. */
 const PATH_LIFETIME_MS = 600_000
-/** Numbers between those asked for that are looked at, in one NACK. */
+/** Most numbers between the ranges of one NACK that are taken as arrived. */
 const MAX_LOOKED_AT = 512
 
 export class PathProbe {
   readonly #sender: Sender
   readonly #clock: Clock
   readonly #logger: Logger
-  /** How often each datagram was resent, by sequence, oldest first. */
+  /** Number of retransmissions by sequence number, the datagram retransmitted last at the end. */
   readonly #resends = new Map<number, number>()
   #arrivedBytes = 0
   #arrivedMs = Number.NEGATIVE_INFINITY
@@ -34,7 +34,7 @@ export class PathProbe {
     this.#logger = logger
   }
 
-  /** A peer asked for these ranges: what lies between them arrived. */
+  /** Takes the ranges of a NACK: the datagrams between them arrived. */
   noteArrived(ranges: readonly SequenceRange[], lengthOf: (sequence: number) => number): void {
     let left = MAX_LOOKED_AT
     for (const [index, { to }] of ranges.entries()) {
@@ -46,7 +46,9 @@ export class PathProbe {
     }
   }
 
-  /** A datagram is about to be resent: perhaps the path does not carry it. */
+  /**
+   * Counts a retransmission, before it is sent, and reduces the size of the path when two earlier ones were in vain.
+   */
   noteResend(sequence: number, bytes: number): void {
     const nowMs = this.#clock.monotonicMs()
     const count = this.#resends.get(sequence) ?? 0
@@ -61,13 +63,13 @@ export class PathProbe {
     this.#reduce(sentBytes, nowMs)
   }
 
-  /** Lets whole datagrams be tried again after a while. */
+  /** Forgets the reduced size after PATH_LIFETIME_MS. */
   expire(nowMs: number): void {
     if (nowMs - this.#reducedMs > PATH_LIFETIME_MS) this.#sender.pathBytes = undefined
   }
 
   #noteBytes(bytes: number): void {
-    // What came in pieces says nothing about a whole one.
+    // A datagram sent in pieces proves nothing about a whole one.
     if (bytes > (this.#sender.pathBytes ?? bytes)) return
     const nowMs = this.#clock.monotonicMs()
     const isOld = nowMs - this.#arrivedMs > EVIDENCE_LIFETIME_MS
@@ -81,7 +83,7 @@ export class PathProbe {
     if (pathBytes === undefined) return
     this.#sender.pathBytes = pathBytes
     this.#reducedMs = nowMs
-    // Each gets its chance in the new size.
+    // Counted from zero again: every datagram is now sent in the new size.
     this.#resends.clear()
     if (this.#isLogged) return
     this.#isLogged = true

@@ -1,48 +1,54 @@
-// Where this node sends: the addresses of its peers, one multicast group, or repeaters; who answers there,
-// and which peers get what they need through a repeater.
+// Where this node sends: addresses of peers, one multicast group, or repeaters; which sender answers at each address,
+// and which peers get changes through a repeater.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Sender } from './sender.ts'
 
 /**
- * Where nobody answered for this long nor was heard, nothing but greetings is sent: once the kernel no longer
- * believes in a host's link address (Linux: 8 s after its last datagram) it keeps what goes there for seconds,
- * in the send buffer that datagrams to all others need. Whoever comes back asks for what it missed.
+ * An address that was silent for this long gets nothing but greetings. Once the kernel no longer believes in a host's
+ * link address (Linux: 8 s after its last datagram), it keeps datagrams to that host for seconds in the send buffer,
+ * which those to all others need. A peer that comes back asks for what it missed.
  */
 export const SILENCE_MS = 7000
 /**
- * A repeater tells its subscribers about once a second. Who was not told of for this long may not get what
- * it passes on, and is sent to directly: at worst it has something twice.
+ * A repeater sends rosters about once a second. A peer that no roster has named for this long may not get what the
+ * repeater passes on, so changes are sent to it directly: at worst they arrive twice.
  */
 export const LISTED_LIFETIME_MS = 3500
-/** An address that no list has is forgotten when neither it nor a repeater was heard for this long. */
+/** A contact is forgotten when it has neither answered nor been in a roster for this long. */
 const CONTACT_LIFETIME_MS = 300_000
-/** An own address is greeted every three seconds, so it may miss two greetings. */
+/**
+ * An address counts as this node's own for this long after a greeting came back. It is greeted every three seconds, so
+ * two greetings may be lost.
+ */
 const CAME_BACK_LIFETIME_MS = 10_000
-/** More are left out. */
+/** Contacts remembered; further ones are ignored. */
 export const MAX_CONTACTS = 1024
 
-/** `contact`: a peer that a repeater told of, or that came by itself. */
+/**
+ * `peer` and `repeater`: a person configured it. `group`: the multicast group. `contact`: a peer that a roster named,
+ * or that greeted this node by itself.
+ */
 export type AddressKind = 'peer' | 'group' | 'repeater' | 'contact'
 
 export class PeerAddress {
   readonly address: HostAddress
   readonly kind: AddressKind
-  /** Who answered the last challenge sent there; in a group the last of many. */
+  /** Sender that answered the last challenge sent there; in a group the last of many. */
   sender: Sender | undefined
-  /** Sender ID of the one that answered last, also when that sender was forgotten since. */
+  /** Sender ID of the last answer; stays when the sender is forgotten. */
   lastSenderId: Buffer | undefined
   lastAnsweredMs = Number.NEGATIVE_INFINITY
-  /** From where it did. */
+  /** Source address of the last answer. */
   #answeredFrom: HostAddress | undefined
   lastGreetedMs = Number.NEGATIVE_INFINITY
-  /** Control sequence number of the last greeting that was sent there. */
+  /** Control sequence number of the last greeting sent there. */
   lastGreetedSequence = 0
-  /** When that greeting last came back to this node itself. */
+  /** When the last greeting sent there came back to this node itself. */
   #cameBackMs = Number.NEGATIVE_INFINITY
-  /** undefined until the destinations are first chosen with it. */
+  /** When the destinations were first chosen with this address; undefined before. */
   knownSinceMs: number | undefined
-  /** When a repeater last said that it passes everything on to this address. */
+  /** When a roster last named this address: the repeater passes everything on to it. */
   lastListedMs = Number.NEGATIVE_INFINITY
   entriesSent = 0
 
@@ -51,7 +57,7 @@ export class PeerAddress {
     this.kind = kind
   }
 
-  /** A sender answered a challenge sent there. */
+  /** Notes that a sender answered a challenge sent there, from `from`. */
   answer(sender: Sender, from: HostAddress, nowMs: number): void {
     this.sender = sender
     this.lastSenderId = sender.senderId
@@ -59,14 +65,14 @@ export class PeerAddress {
     this.lastAnsweredMs = nowMs
   }
 
-  /** Notes that what was sent there came back to this node. */
+  /** Notes that the last greeting sent there came back to this node. */
   noteCameBack(nowMs: number): void {
     this.#cameBackMs = nowMs
   }
 
   /**
-   * Whether it leads to this node itself, as its public address behind a NAT does: greetings come back, and nobody
-   * answers. Greetings go on, so that an answer ends this, whoever made one come back.
+   * Whether the address leads to this node itself, like its public address behind a NAT: greetings come back and nobody
+   * answers. It is still greeted, so that an answer corrects this when somebody else sent a greeting back.
    */
   isOwn(nowMs: number): boolean {
     const isFresh = nowMs - this.#cameBackMs <= CAME_BACK_LIFETIME_MS
@@ -75,17 +81,20 @@ export class PeerAddress {
     )
   }
 
-  /** The sender that is there now: it answered lately, or is heard from where it answered. */
+  /** The sender that is there now: it answered within SILENCE_MS, or was heard from where it answered. */
   activeSender(nowMs: number): Sender | undefined {
     return nowMs - this.#lastSignMs <= SILENCE_MS ? this.sender : undefined
   }
 
-  /** Nobody is there, and there was time to answer. */
+  /** True when nobody is there and there was time to answer. */
   isSilent(nowMs: number): boolean {
     return nowMs - Math.max(this.knownSinceMs ?? nowMs, this.#lastSignMs) > SILENCE_MS
   }
 
-  /** Where much is lost answers are rare, as each takes two datagrams to arrive, but something is heard. */
+  /**
+   * Time of the last answer or, if later, of the last datagram from where it came: on a lossy path answers are rare,
+   * because each needs two datagrams to arrive.
+   */
   get #lastSignMs(): number {
     const { sender, lastAnsweredMs } = this
     const answeredFrom = this.#answeredFrom
@@ -100,22 +109,22 @@ export class PeerAddress {
 }
 
 export class PeerAddresses {
-  /** By address as text. */
+  /** All addresses, by their text. */
   #byText = new Map<string, PeerAddress>()
   #all: readonly PeerAddress[] = []
   #destinations: readonly PeerAddress[] = []
   #behindRepeaters: readonly PeerAddress[] = []
-  /** Where repeaters are and answer from. */
+  /** Texts of the configured and the proven addresses of repeaters. */
   #repeaters = new Set<string>()
 
-  /** Every address, also those that lead to the same node. */
+  /** All addresses; several may lead to the same node. */
   get all(): readonly PeerAddress[] {
     return this.#all
   }
 
   /**
-   * Where changes go: one address per node, new addresses that nobody answered at yet, and repeaters instead
-   * of the nodes behind them.
+   * Destinations of changes: the group, one address per node, configured addresses where nobody has answered yet, and
+   * repeaters instead of the nodes behind them.
    */
   get destinations(): readonly PeerAddress[] {
     return this.#destinations
@@ -130,23 +139,26 @@ export class PeerAddresses {
     return this.#repeaters.size > 0
   }
 
-  /** What is at the address; undefined when this node does not send there. */
+  /** The kind of an address; undefined when this node does not send there. */
   kindOf(address: HostAddress): AddressKind | undefined {
     if (this.isRepeater(address)) return 'repeater'
     return this.#byText.get(formatAddress(address))?.kind
   }
 
-  /** Whether a copy from there is no wonder: of several repeaters, or of one and the sender itself. */
+  /**
+   * Whether a second copy from there is normal: several repeaters pass it on, or a repeater and the sender itself send
+   * it.
+   */
   mayComeTwice(from: HostAddress): boolean {
     return this.hasRepeaters && this.kindOf(from) !== undefined
   }
 
-  /** Whether what comes from there was passed on by a repeater, or is of the repeater itself. */
+  /** Whether it is an address of a repeater: a datagram from there was passed on, or is the repeater's own. */
   isRepeater(address: HostAddress): boolean {
     return this.#repeaters.size > 0 && this.#repeaters.has(formatAddress(address))
   }
 
-  /** Replaces the peers; those that stay keep what is known of them. */
+  /** Replaces the peers and the group; addresses that stay keep their state. */
   set(addresses: readonly HostAddress[], group: HostAddress | undefined, nowMs: number): void {
     this.#replace(
       ['peer', 'group'],
@@ -166,7 +178,10 @@ export class PeerAddresses {
     this.refresh(nowMs)
   }
 
-  /** A repeater passes everything on to these addresses; unknown ones are added while there is room. */
+  /**
+   * Takes a roster: a repeater passes everything on to these addresses. Unknown ones are added while there are fewer
+   * than MAX_CONTACTS.
+   */
   list(addresses: readonly HostAddress[], nowMs: number): void {
     for (const address of addresses) {
       const peer = this.#contact(address)
@@ -175,13 +190,13 @@ export class PeerAddresses {
     this.refresh(nowMs)
   }
 
-  /** A node proved to be there: it knows of us what nobody told us of it. */
+  /** Adds the address where a node proved to be, although no list or roster names it. */
   meet(sender: Sender, address: HostAddress, nowMs: number): void {
     this.#contact(address)?.answer(sender, address, nowMs)
     this.refresh(nowMs)
   }
 
-  /** A repeater ends: what this node sends goes to everybody directly, until another one tells of them. */
+  /** Notes that a repeater ends: changes go to all peers directly, until a roster of another one names them. */
   unlist(nowMs: number): void {
     for (const peer of this.#all) {
       if (peer.isListed(nowMs)) peer.lastListedMs = nowMs - LISTED_LIFETIME_MS - 1
@@ -189,7 +204,10 @@ export class PeerAddresses {
     this.refresh(nowMs)
   }
 
-  /** Chooses the destinations anew: after an answer, and as answers and lists grow old. */
+  /**
+   * Chooses the destinations anew and forgets old contacts; called after each answer and roster, and about once a
+   * second.
+   */
   refresh(nowMs: number): void {
     for (const [text, peer] of this.#byText) {
       peer.knownSinceMs ??= nowMs
@@ -203,7 +221,7 @@ export class PeerAddresses {
     const reached = new Set<Sender>()
     const isNew = (peer: PeerAddress) => {
       const sender = peer.activeSender(nowMs)
-      // Others told of a contact: it gets nothing until it answered itself.
+      // Only somebody else named a contact so far, so it gets no changes until it answers.
       if (sender === undefined) {
         return peer.kind !== 'contact' && !peer.isSilent(nowMs) && !peer.isOwn(nowMs)
       }
@@ -219,14 +237,14 @@ export class PeerAddresses {
     })
   }
 
-  /** Lets go of a sender that was forgotten. */
+  /** Removes a forgotten sender from its addresses. */
   forget(sender: Sender): void {
     for (const peer of this.#all) {
       if (peer.sender === sender) peer.sender = undefined
     }
   }
 
-  /** What is known of an address; undefined when it is new and there is no room. */
+  /** The entry of an address, added as a contact when it is new; undefined when there is no room for it. */
   #contact(address: HostAddress): PeerAddress | undefined {
     const text = formatAddress(address)
     const known = this.#byText.get(text)
@@ -239,8 +257,8 @@ export class PeerAddresses {
   }
 
   /**
-   * Of these kinds only `next` remain, in front; others of the same address give way to them, but no
-   * repeater to a peer.
+   * Replaces all addresses of these kinds by `next`, which come first. An entry of the same address and kind keeps its
+   * state; one of another kind is replaced, but a repeater is never replaced by a peer.
    */
   #replace(kinds: readonly AddressKind[], next: readonly PeerAddress[]): void {
     const known = this.#byText
@@ -258,7 +276,7 @@ export class PeerAddresses {
   }
 }
 
-/** A repeater of several addresses may answer from another one than it was asked at. */
+/** Texts of the address and of the proven one: a repeater with several addresses may answer from another one. */
 function textsOf({ address, sender }: PeerAddress): string[] {
   const { provenAddress } = sender ?? {}
   const own = formatAddress(address)

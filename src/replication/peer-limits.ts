@@ -1,5 +1,5 @@
-// The limits of this node's caches next to those of its peers: told in greetings, some at a time, and each
-// difference is logged once for each boot of a peer.
+// Compares the limits of this node's caches with those of its peers. Greetings carry them, a few caches at a time, and
+// each difference is logged once per boot of a peer.
 
 import type { Logger } from '../base/logger.ts'
 import type { RandomSource } from '../base/random.ts'
@@ -13,14 +13,14 @@ import {
 } from '../wire/greeted-caches.ts'
 import type { Sender } from './sender.ts'
 
-/** Caches of one peer that are remembered; with more of them nothing is said about absent ones. */
+/** Caches of one peer that are remembered; for a peer with more, missing caches are not reported. */
 const MAX_REMEMBERED = 256
 
 export class PeerLimits {
   readonly #own: ReadonlyMap<string, GreetedCache>
   readonly #random: RandomSource
   readonly #logger: Logger
-  /** Names of the caches that a peer told of. */
+  /** Names of the caches that a peer has sent. */
   readonly #told = new WeakMap<Sender, Set<string>>()
 
   constructor(caches: Iterable<CacheLimits>, random: RandomSource, logger: Logger) {
@@ -30,8 +30,8 @@ export class PeerLimits {
   }
 
   /**
-   * What a greeting tells: as many caches as these bytes hold, from a random one on. In turn, greetings to several peers
-   * would tell each of them the same caches again and again, and never the others.
+   * Caches for a greeting: as many as fit into `maxBytes`, from a random one on. If they were taken in turn, each of
+   * several peers could get the same few caches every time.
    */
   tell(maxBytes: number): GreetedCaches {
     const all = [...this.#own.values()]
@@ -46,7 +46,7 @@ export class PeerLimits {
     return { caches, cacheCount: all.length }
   }
 
-  /** Takes note of what a peer told, and logs what is new of it and differs. */
+  /** Takes the caches in a greeting, and logs how those not seen before differ from this node's. */
   receive(sender: Sender, { caches, cacheCount }: GreetedCaches): void {
     const told = this.#told.get(sender) ?? new Set()
     this.#told.set(sender, told)

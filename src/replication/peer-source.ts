@@ -1,10 +1,10 @@
-// How a person says where peers are: an address, a name and a port, or a service, whose records in the
-// domain name system hold names and ports.
+// Where peers are, as a person writes it: an address, a name with a port, or a service, whose records in the domain
+// name system hold names and ports.
 
 import { formatAddress, type HostAddress, parseHostAddress } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'
 
-/** A name with SRV records (RFC 2782). */
+/** A service: a name that has SRV records (RFC 2782). */
 export interface ServiceName {
   readonly service: string
 }
@@ -14,7 +14,7 @@ export type PeerSource = HostAddress | ServiceName
 export const SERVICE_SCHEME = 'dns+srv://'
 export const MAX_SERVICE_NAME_BYTES = 253
 const LABEL = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
-/** Matches the name of a service, as a part of an expression. */
+/** Source of a regular expression that matches the name of a service; not anchored. */
 export const SERVICE_NAME_PATTERN = `${LABEL}(?:\\.${LABEL})*\\.?`
 const WHOLE_SERVICE_NAME = new RegExp(`^${SERVICE_NAME_PATTERN}$`)
 

@@ -1,4 +1,4 @@
-// What an operator sees of each peer.
+// The status of each peer, as an operator sees it.
 
 import { formatAddress } from '../base/address.ts'
 import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
@@ -8,42 +8,45 @@ import type { SenderTable } from './sender-table.ts'
 
 export const PEER_SYNC_STATES = ['none', 'copying', 'comparing', 'synced', 'failed'] as const
 /**
- * What became of the last copy of a peer or comparison with it that this node began. `none`: there was
- * none. `failed`: it broke off.
+ * State of the last copy of a peer or comparison with it that this node began. `none`: there was none. `failed`: it
+ * ended early.
  */
 export type PeerSyncState = (typeof PEER_SYNC_STATES)[number]
 
 export interface PeerSync {
   readonly state: PeerSyncState
-  /** Since the last one that ended well. */
+  /** Milliseconds since the last one that succeeded; undefined before the first. */
   readonly lastSyncedMs: number | undefined
 }
 
 export interface PeerStatus {
   readonly role: 'node' | 'repeater'
-  /** Empty as long as nobody answered at the address; a peer that went keeps its name. */
+  /** Node name; empty as long as nobody answered at the address. A peer that is gone keeps its name. */
   readonly name: string
   readonly address: string
-  /** Boot ID in hex, new at every start of the peer. */
+  /** Boot ID in hex, new at every start of the peer; undefined while it is not verified. */
   readonly boot: string | undefined
-  /** It proved to be alive after this node started: its changes are taken. */
+  /** Whether it proved to be alive after this node started, so that its changes are taken. */
   readonly isVerified: boolean
-  /** Verified and heard within the last ten seconds. */
+  /** Whether it is verified and was heard within PEER_TIMEOUT_MS. */
   readonly isUp: boolean
-  /** How long ago it was last heard. */
+  /** Milliseconds since it was last heard; undefined when it never was. */
   readonly lastSeenMs: number | undefined
-  /** From sealing to arrival of its last changes, the difference of the clocks taken out. */
+  /**
+   * Milliseconds from sealing to arrival of its newest changes, corrected by the difference of the clocks; undefined
+   * before the first.
+   */
   readonly lagMs: number | undefined
-  /** Its wall clock minus ours. */
+  /** Its wall clock minus ours in milliseconds; undefined until measured. */
   readonly clockDifferenceMs: number | undefined
-  /** Its datagrams with changes that never arrived. */
+  /** Datagrams with changes of it that never arrived. */
   readonly lost: number
-  /** Its datagrams with changes that arrived after they were asked for again. */
+  /** Datagrams with changes of it that arrived after they were asked for again. */
   readonly repaired: number
-  /** Changes sent to its address; 0 where they go to a group. */
+  /** Changes sent to its addresses directly, so without those sent to a group or through a repeater. */
   readonly entriesSent: number
   readonly entriesReceived: number
-  /** undefined for who does not take part: repeaters, and who is not verified. */
+  /** State of copies and comparisons; undefined for repeaters and for peers that are not verified. */
   readonly sync: PeerSync | undefined
 }
 
@@ -54,7 +57,7 @@ export interface PeerSources {
   readonly syncOf: (sender: Sender) => PeerSync | undefined
 }
 
-/** Every verified sender, peers that went a while ago, and every address of others where nobody answered yet. */
+/** Lists every verified sender, the peers in view that are gone, and the addresses where nobody has answered. */
 export function listPeers(sources: PeerSources, nowMs: number): PeerStatus[] {
   const { addresses, senders, presence, syncOf } = sources
   const addressesOf = new Map<Sender, PeerAddress[]>()

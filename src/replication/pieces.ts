@@ -1,5 +1,5 @@
-// Sealed datagrams with changes in pieces, for a path that does not carry them whole and does not say so: a tunnel with
-// a small MTU behind a filter that drops the ICMP messages about it.
+// Sends sealed datagrams with changes in pieces where the path does not carry them whole and does not report it: a
+// tunnel with a small MTU behind a filter that drops the ICMP messages about it.
 
 import { encodePiece, PIECE_OVERHEAD_BYTES } from '../wire/message.ts'
 import type { Sealer } from '../wire/seal.ts'
@@ -7,9 +7,12 @@ import type { Sender } from './sender.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** Nodes of a lower version do not know pieces. */
+/** First protocol version with pieces. */
 export const PIECES_VERSION = 2
-/** What an IPv6 path carries at least with room for a tunnel, and what every IPv4 host takes: 576 less its headers. */
+/**
+ * Sizes of a datagram with a piece, largest first: what every IPv6 path carries with room for a tunnel, and what every
+ * IPv4 host takes, 576 bytes less the headers.
+ */
 const PIECE_BYTES = [1200, 548] as const
 
 export interface PieceOptions {
@@ -18,12 +21,15 @@ export interface PieceOptions {
   readonly stats: Pick<ReplicationStats, 'datagramsSent' | 'dropped'>
 }
 
-/** The largest size of pieces that is smaller than a datagram of so many bytes; undefined when there is none. */
+/** The largest piece size below `bytes`; undefined when there is none. */
 export function pieceBytesBelow(bytes: number): number | undefined {
   return PIECE_BYTES.find((size) => size < bytes)
 }
 
-/** Sends a datagram with changes to a peer: in pieces when its path is known not to carry as much. */
+/**
+ * Sends a datagram with changes to a peer, in pieces when its path carries less; false when it, or any piece, was
+ * dropped.
+ */
 export function sendWholeOrInPieces(
   options: PieceOptions,
   datagram: Buffer,
@@ -43,7 +49,7 @@ export function sendWholeOrInPieces(
     const piece = encodePiece({ sequence, index, count, chunk })
     isSent = options.transport.send(options.sealer.seal('control', piece), to) && isSent
   }
-  // The caller counts one.
+  // The caller counts one datagram itself.
   options.stats.datagramsSent += count - 1
   return isSent
 }

@@ -1,5 +1,5 @@
-// Which peers are heard now: says in the log when one falls silent and when it is back, warns when nobody is heard at
-// all, and keeps those that went under their names for a while.
+// Which peers are heard now. Logs when a peer falls silent and when it is heard again, warns when no peer is heard, and
+// keeps peers that are gone in view for a while.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -7,28 +7,34 @@ import type { Logger } from '../base/logger.ts'
 import type { PeerAddress, PeerAddresses } from './peer-addresses.ts'
 import type { Sender } from './sender.ts'
 
-/** A node greets every three seconds at least: three greetings lost in a row, and it is silent. */
+/**
+ * A peer that is silent for longer counts as down. It greets every three seconds at least, so three greetings must be
+ * lost.
+ */
 export const PEER_TIMEOUT_MS = 10_000
-/** A node that lists others and hears none of them says so after this time, and again after each period. */
+/** A node that has peers configured and hears none warns after this time, and again after each period. */
 export const ALONE_WARNING_MS = 30_000
 export const ALONE_WARNING_PERIOD_MS = 300_000
-/** A peer that no list names stays in view this long after it was last heard; one that a list names stays. */
+/**
+ * How long a peer that is not configured stays in view after it was last heard; a configured one stays as long as the
+ * process runs.
+ */
 export const GONE_LIFETIME_MS = 3_600_000
-/** Peers in view; of more, those that were heard the longest ago are forgotten. */
+/** Peers in view; beyond that, those silent for longest are forgotten. */
 const MAX_KNOWN = 2048
-/** Peers that go in the same second by a line of their own; a line for all others together follows. */
+/** Peers that fall silent in the same second get this many log lines; one more line counts the rest. */
 const MAX_LINES = 8
 
-/** One node or repeater, over all its boots. */
+/** One node or repeater, whatever its boot. */
 export interface KnownPeer {
   readonly name: string
   readonly isRepeater: boolean
-  /** Where it was last. */
+  /** Its last known address. */
   readonly address: HostAddress
   readonly syncPort: number | undefined
-  /** When the last datagram of any of its boots came. */
+  /** When the last datagram of any of its boots arrived. */
   readonly lastHeardMs: number
-  /** Whether that was within PEER_TIMEOUT_MS at the last look. */
+  /** Whether a datagram had arrived within PEER_TIMEOUT_MS before the last look. */
   readonly isHeard: boolean
 }
 
@@ -36,17 +42,17 @@ export interface PresenceOptions {
   readonly addresses: PeerAddresses
   readonly clock: Clock
   readonly logger: Logger
-  /** A sender of a peer that was silent is heard again. */
+  /** Called with the sender when a peer that was silent is heard again; not for repeaters. */
   readonly onReturn: (sender: Sender) => void
-  /** No other node is heard; called at every look. */
+  /** Called at every look as long as no other node is heard. */
   readonly onAlone: () => void
 }
 
 export class Presence {
   readonly #options: PresenceOptions
-  /** By sender ID as `senderKeyOf` writes it. */
+  /** Peers in view, by the text that `senderKeyOf` makes of the sender ID. */
   readonly #known = new Map<string, KnownPeer>()
-  /** When a node was last heard, or when this began. */
+  /** When any node was last heard; the start before that. */
   #heardMs: number
   #nextWarningMs: number
 
@@ -56,7 +62,7 @@ export class Presence {
     this.#nextWarningMs = this.#heardMs + ALONE_WARNING_MS
   }
 
-  /** Looks who is heard now; to be called about once a second. */
+  /** Updates which peers are heard, and logs the changes; to be called about once a second. */
   look(senders: Iterable<Sender>): void {
     const nowMs = this.#options.clock.monotonicMs()
     const wentSilent: KnownPeer[] = []
@@ -75,12 +81,12 @@ export class Presence {
     this.#checkAlone(nowMs)
   }
 
-  /** The peer that this sender ID belongs to, whether or not it is heard. */
+  /** The peer with this sender ID, heard or silent; undefined when it is not in view. */
   peerOf(senderId: Buffer): KnownPeer | undefined {
     return this.#known.get(senderKeyOf(senderId))
   }
 
-  /** Peers none of whose boots are among these. */
+  /** Peers in view that have no verified boot among `senders`. */
   gone(senders: Iterable<Sender>): KnownPeer[] {
     const present = latestByPeer(senders)
     return [...this.#known].filter(([key]) => !present.has(key)).map(([, peer]) => peer)
@@ -160,7 +166,7 @@ function senderKeyOf(senderId: Buffer): string {
   return senderId.toString('latin1')
 }
 
-/** The verified boot of each peer that was heard last. */
+/** The verified boot heard last of each peer, by the text that `senderKeyOf` makes. */
 function latestByPeer(senders: Iterable<Sender>): Map<string, Sender> {
   const latest = new Map<string, Sender>()
   for (const sender of senders) {
@@ -182,7 +188,7 @@ function peerAfter(
   return { name, isRepeater, address, syncPort, lastHeardMs, isHeard: isHeardAt(sender, nowMs) }
 }
 
-/** Whether a datagram came lately. */
+/** Whether the last datagram came within PEER_TIMEOUT_MS. */
 export function isHeardAt(
   { lastHeardMs }: { readonly lastHeardMs: number },
   nowMs: number,

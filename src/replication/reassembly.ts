@@ -1,5 +1,5 @@
-// Puts messages together that came in fragments, or datagrams that came in pieces, in any order. What never becomes whole goes, oldest
-// first, when a sender or all of them together hold too much.
+// Puts messages together that came in fragments, or datagrams that came in pieces, in any order. When one sender, or
+// all of them together, hold too much, the oldest incomplete ones are dropped.
 
 import { MAX_LONE_CHANGE_BYTES } from '../wire/message.ts'
 import type { Sender } from './sender.ts'
@@ -16,18 +16,21 @@ interface Partial {
   bytes: number
 }
 
-/** One of `count` chunks of a whole. */
+/** One of the `count` chunks of a message or datagram. */
 export interface Fragment {
   readonly index: number
   readonly count: number
   readonly chunk: Buffer
 }
 
-/** The whole message, or why there is none. `malformed`: disagrees with its other fragments. */
+/**
+ * The whole message or datagram, or why there is none yet. `malformed`: the fragment repeats or contradicts an earlier
+ * one. `too_large`: the whole would exceed MAX_LONE_CHANGE_BYTES.
+ */
 export type Reassembled = Buffer | 'incomplete' | 'malformed' | 'too_large'
 
 export class Reassembly {
-  /** By sender and name of the whole, oldest first. */
+  /** Incomplete messages by sender and number, oldest first. */
   readonly #partials = new Map<string, Partial>()
   readonly #bytesOfSender = new Map<Sender, number>()
   readonly #onDrop: (fragments: number) => void
@@ -35,8 +38,9 @@ export class Reassembly {
   #bytes = 0
 
   /**
-   * `onDrop` is told how many fragments went for want of room. `mayRepeat`: the same whole may come again, also cut
-   * into other fragments, when one of them was lost; otherwise that is malformed.
+   * `onDrop` is called with the number of fragments that were dropped to make room. `mayRepeat`: a fragment may come
+   * again, and the whole may come cut into other fragments, as it does for pieces after a loss; otherwise both are
+   * malformed.
    */
   constructor(onDrop: (fragments: number) => void, mayRepeat = false) {
     this.#onDrop = onDrop
@@ -51,7 +55,9 @@ export class Reassembly {
     return this.#bytes
   }
 
-  /** Takes a fragment; `whole` names what it belongs to among the sender's. */
+  /**
+   * Adds a fragment; `whole` numbers the message or datagram among those of the sender. Returns it when it is complete.
+   */
   add(sender: Sender, whole: number, fragment: Fragment): Reassembled {
     const key = `${sender.key} ${whole}`
     const known = this.#partials.get(key)
@@ -79,7 +85,7 @@ export class Reassembly {
     return Buffer.concat(partial.chunks.filter(isPresent))
   }
 
-  /** Forgets the fragments of a sender. */
+  /** Forgets all fragments of a sender. */
   forget(sender: Sender): void {
     for (const partial of this.#partials.values()) {
       if (partial.sender === sender) this.#remove(partial)

@@ -1,13 +1,16 @@
-// Which datagrams were sent again a moment ago, to one peer or to the group.
+// Which datagrams were retransmitted a moment ago, to one peer or to the group.
 
 import type { Clock } from '../base/clock.ts'
 
-/** With so many on their way everything counts as recent, until the oldest no longer is. */
+/**
+ * Retransmissions remembered. When this many are remembered and the oldest of them is recent, every datagram counts as
+ * recent.
+ */
 const MAX_RESENDS = 4096
 
 export class RecentResends {
   readonly #clock: Clock
-  /** When, by sequence; oldest first. */
+  /** Time of the last retransmission by sequence number, oldest first. */
   readonly #sentMs = new Map<number, number>()
 
   constructor(clock: Clock) {
@@ -23,7 +26,7 @@ export class RecentResends {
     return oldestMs > sinceMs
   }
 
-  /** Notes that it is sent again now; the oldest makes room. */
+  /** Notes a retransmission now; forgets the oldest when MAX_RESENDS are exceeded. */
   note(sequence: number): void {
     this.#sentMs.delete(sequence)
     this.#sentMs.set(sequence, this.#clock.monotonicMs())

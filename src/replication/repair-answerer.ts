@@ -1,5 +1,5 @@
-// Answers NACKs with the very datagrams that were lost, as they were sealed. Only a verified peer gets an
-// answer, at the address where it proved to be alive; how much and how often is bounded.
+// Answers NACKs with retransmissions of the sealed datagrams as they are in the log. Only a verified peer gets an
+// answer, and only at its proven address; bytes per second and repetitions are bounded.
 
 import type { HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -17,10 +17,16 @@ import type { Sender } from './sender.ts'
 import type { DropReason, ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** Leaves a fast network to live traffic; what does not go now is asked for again. */
+/**
+ * Rate and burst of retransmissions: most of a fast network is left to new changes. The peer asks again for what was
+ * not sent.
+ */
 export const RESEND_BYTES_PER_SEC = 16 * 1024 * 1024
 export const RESEND_BURST_BYTES = 512 * 1024
-/** Nothing is sent twice within a round trip, nor within what a timer may be early. */
+/**
+ * A datagram is retransmitted no sooner than this, nor within a round trip, after the last time; a timer may fire a
+ * little early.
+ */
 const MIN_RESEND_INTERVAL_MS = 3
 
 export interface RepairAnswererOptions {
@@ -47,11 +53,11 @@ export class RepairAnswerer {
     this.#toGroup = new RecentResends(options.clock)
   }
 
-  /** Takes a NACK that authenticated and was no replay; returns why it gets no answer. */
+  /** Answers a NACK that authenticated and was no replay; returns the reason when it is dropped. */
   receive(nack: NackMessage, sender: Sender): DropReason | undefined {
     const { identity, log } = this.#options
     const { provenAddress } = sender
-    // One to another boot or node says nothing here, whoever passed it on.
+    // A NACK to another boot or node is ignored, whatever way it came here.
     if (provenAddress === undefined || !nack.bootId.equals(identity.bootId)) return 'stale'
     const group = this.#groupOf(sender)
     const recent = group === undefined ? this.#recentTo(sender) : this.#toGroup
@@ -75,7 +81,7 @@ export class RepairAnswerer {
     return undefined
   }
 
-  /** To be called about every second. */
+  /** Forgets old findings about the paths; to be called about once a second. */
   sweep(nowMs: number): void {
     for (const path of this.#paths.values()) path.expire(nowMs)
   }
@@ -85,7 +91,10 @@ export class RepairAnswerer {
     this.#paths.delete(sender)
   }
 
-  /** Shorter than any NACK. */
+  /**
+   * Sends the last sequence number that the log no longer has, if the NACK asks for any such. The message is shorter
+   * than every NACK, so it amplifies nothing.
+   */
   #sayWhatIsGone(nack: NackMessage, to: HostAddress): void {
     const { log, sealer, transport } = this.#options
     const lastGone = Math.min(log.first - 1, sealer.lastSequence('changes'))
@@ -93,7 +102,7 @@ export class RepairAnswerer {
     this.#count(transport.send(sealer.seal('control', encodeGone(lastGone)), to))
   }
 
-  /** The group, when that is where the peer gets our changes from. */
+  /** The multicast group when the peer receives our changes through it; undefined when it has an address of its own. */
   #groupOf(sender: Sender): HostAddress | undefined {
     const { transport, addresses } = this.#options
     const isUnicast = addresses.all.some((peer) => peer.kind !== 'group' && peer.sender === sender)
@@ -106,7 +115,7 @@ export class RepairAnswerer {
     return recent
   }
 
-  /** What is known of the path to a peer that understands pieces. */
+  /** The path probe of a peer; undefined when its protocol version has no pieces. */
   #pathTo(sender: Sender): PathProbe | undefined {
     if (sender.version < PIECES_VERSION) return undefined
     const { clock, logger } = this.#options

@@ -1,5 +1,5 @@
-// Asks senders for what did not arrive: a NACK of ranges after a short wait for what is only late, again
-// and again until it came, is gone from the sender's log, or is too old.
+// Asks senders for the datagrams that did not arrive: sends a NACK for a gap after a short wait for datagrams that are
+// only late, and repeats it until they arrive, the sender no longer has them, or the gap is too old.
 
 import type { Clock, Timer } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
@@ -11,19 +11,25 @@ import type { Sender } from './sender.ts'
 import type { ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** What arrives this little out of order is not asked for; a quarter of the round trip when that is more. */
+/**
+ * Wait before a gap is asked for, because reordered datagrams may fill it: a quarter of the round trip within these
+ * bounds.
+ */
 const MIN_REORDER_WAIT_MS = 2
 const MAX_REORDER_WAIT_MS = 20
-/** From one NACK to the next, as timers and busy event loops allow. */
+/** Bounds of the time from one NACK for a gap to the next; timers and a busy event loop make it longer. */
 const MIN_INTERVAL_MS = 5
 const MAX_INTERVAL_MS = 1000
-/** Of what an answer takes now: a repair that takes longer is taken for lost. */
+/** Factor on the time that an answer takes now (`Sender.answerMs`): after that long the repair counts as lost. */
 const ROUND_TRIPS_PER_INTERVAL = 1.5
-/** Attempts before the interval begins to double: with a third of all datagrams lost one of them succeeds. */
+/** Attempts before the interval begins to double: even where a third of all datagrams is lost, one of them succeeds. */
 const STEADY_ATTEMPTS = 8
-/** Of a NACK that repeats another: where much is lost, one of the two arrives. */
+/** Copies sent of a NACK that repeats an earlier one: on a lossy path one of the two arrives. */
 const REPEATED_COPIES = 2
-/** In a group, the time over which receivers of one loss spread their NACKs, in round trips (NORM: 4). */
+/**
+ * In a multicast group, receivers spread their NACKs for one loss over this many round trips, but at least
+ * MIN_SPREAD_MS (NORM, RFC 5740: 4).
+ */
 const SPREAD_ROUND_TRIPS = 4
 const MIN_SPREAD_MS = 8
 
@@ -35,13 +41,13 @@ export interface RepairAskerOptions {
   readonly stats: ReplicationStats
   /** Members of the multicast group, this node included. */
   readonly groupSize: () => number
-  /** Runs after gaps were given up or filled, when something may have been lost for good. */
+  /** Called after gaps were given up or filled, when something may have been lost for good. */
   readonly onChecked: (sender: Sender) => void
 }
 
 export class RepairAsker {
   readonly #options: RepairAskerOptions
-  /** Those with gaps. */
+  /** Senders with gaps, to look at when the timer fires. */
   readonly #waiting = new Set<Sender>()
   #timer: Timer | undefined
   #timerMs = Number.POSITIVE_INFINITY
@@ -50,7 +56,7 @@ export class RepairAsker {
     this.#options = options
   }
 
-  /** Numbers above all known of this verified sender did not arrive yet. */
+  /** Notes a gap: the sender is verified, and `range` lies above all sequence numbers known of it until now. */
   notice(sender: Sender, range: SequenceRange): void {
     const nowMs = this.#options.clock.monotonicMs()
     const quarterMs = sender.roundTripMs / 4
@@ -61,7 +67,7 @@ export class RepairAsker {
     this.#arm(dueMs)
   }
 
-  /** The sender no longer has what it sent up to this number. */
+  /** Gives up what is missing up to `sequence`: the sender said that it no longer has it. */
   receiveGone(sender: Sender, sequence: number): void {
     sender.changes?.giveUp(sequence)
     sender.gaps.dropUntil(sequence)
@@ -83,7 +89,8 @@ export class RepairAsker {
     this.stop()
     const { clock } = this.#options
     this.#timerMs = dueMs
-    // After a stall timers come first, but what they would ask for may wait in the socket.
+    // After a stall of the event loop, timers run before sockets are read, and the missing datagrams may be in the
+    // socket: read it first.
     this.#timer = clock.after(Math.max(0, dueMs - clock.monotonicMs()), () => {
       this.#timer = clock.soon(() => this.#run())
     })
@@ -98,7 +105,8 @@ export class RepairAsker {
       if (sender.gaps.count === 0) this.#waiting.delete(sender)
       else dueMs = Math.min(dueMs, sender.gaps.dueMs)
     }
-    // What one NACK could not hold is due already: paced, as its answer must be.
+    // Ranges that did not fit into one NACK are due at once. They wait for a moment, so that their repairs do not come
+    // in one burst.
     if (dueMs !== Number.POSITIVE_INFINITY) this.#arm(Math.max(dueMs, nowMs + MIN_REORDER_WAIT_MS))
   }
 
@@ -110,7 +118,7 @@ export class RepairAsker {
       this.#intervalMs(sender, attempts),
     )
     this.#options.onChecked(sender)
-    // Where it did not prove to be, its repairs could not be asked for, and somebody else would be.
+    // Without a proven address a NACK could go to a host that the sender is not at.
     if (ranges.length === 0 || provenAddress === undefined) return
     const message = encodeNack({ bootId, ranges })
     for (let copy = 0; copy < (isRepeated ? REPEATED_COPIES : 1); copy += 1) {
@@ -119,7 +127,7 @@ export class RepairAsker {
     }
   }
 
-  /** How long to wait for the answer to the last of so many attempts. */
+  /** Milliseconds to wait for the repair after this many attempts, before the next one. */
   #intervalMs(sender: Sender, attempts: number): number {
     const steadyMs = Math.max(MIN_INTERVAL_MS, ROUND_TRIPS_PER_INTERVAL * sender.answerMs)
     const doublings = Math.max(0, attempts - STEADY_ATTEMPTS)

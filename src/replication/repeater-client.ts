@@ -1,5 +1,5 @@
-// What a node does about its repeaters: finds them, takes the peers behind them for its own, and leaves
-// them at the end. Subscribing itself is greeting them, again and again.
+// A node's side of its repeaters: resolves their addresses, takes the peers in their rosters, and leaves them at the
+// end. The greeter's repeated greetings are the subscription.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import { encodeLeave } from '../wire/message.ts'
@@ -24,7 +24,7 @@ export class RepeaterClient {
   readonly #discovery: Discovery
   #hasRoster = false
 
-  /** `peers` of the options are where the repeaters are. */
+  /** `options.peers` says where the repeaters are. */
   constructor(options: RepeaterClientOptions) {
     this.#options = options
     this.#discovery = new Discovery({
@@ -33,12 +33,12 @@ export class RepeaterClient {
     })
   }
 
-  /** Whether a repeater told who else is there since the start. */
+  /** Whether a roster has arrived since the start. */
   get hasRoster(): boolean {
     return this.#hasRoster
   }
 
-  /** Whether the names of repeaters were not all tried since the start. */
+  /** Whether there are names of repeaters that have not been looked up since the start. */
   get isWaiting(): boolean {
     return this.#discovery.isWaiting
   }
@@ -48,7 +48,7 @@ export class RepeaterClient {
     return this.#discovery.start()
   }
 
-  /** Leaves the repeaters; they would find out by themselves, but later. */
+  /** Leaves the repeaters. Without this message they notice only when the subscription ends. */
   stop(): void {
     this.#discovery.stop()
     for (const peer of this.#options.addresses.all) {
@@ -60,7 +60,7 @@ export class RepeaterClient {
     return this.#discovery.setPeers(repeaters)
   }
 
-  /** A repeater told where its other subscribers are. */
+  /** Takes a roster: the addresses of the other subscribers of a repeater. */
   meet(subscribers: readonly HostAddress[]): void {
     const { addresses, greeter, clock, isExcluded } = this.#options
     this.#hasRoster = true
@@ -69,7 +69,7 @@ export class RepeaterClient {
     greeter.greetAddresses()
   }
 
-  /** Warns of a repeater that is none, and of a peer that is one. */
+  /** Warns when a node is configured as a repeater, or a repeater as a peer. */
   checkRole({ nodeName, provenAddress, isRepeater }: Sender): void {
     if (provenAddress === undefined) return
     const { addresses, logger } = this.#options

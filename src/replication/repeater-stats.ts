@@ -1,12 +1,13 @@
-// What a repeater counts. Plain numbers, exported elsewhere.
+// The counters of a repeater: plain numbers, which metrics read.
 
 /**
- * Why a datagram went no further. `malformed`: no datagram or message of this protocol.
- * `unauthenticated`: no key of the ring opens it. `replay`: was here before. `stale`: older than the proof
- * that its sender is alive, or answers no challenge. `unsubscribed`: its sender proved nothing, or not
- * lately. `unexpected`: of a kind that nobody sends to a repeater. `full`: one subscriber too many.
- * `queue_full`: no room to send, or to answer. `throttled`: of an unknown sender, after too much came from its host that
- * no key opens; it was not tried.
+ * Reasons for which a repeater drops a datagram. `malformed`: it is no datagram or message of this protocol.
+ * `unauthenticated`: no key of the ring opens it. `replay`: it arrived before. `stale`: it is older than the proof that
+ * its sender is alive, answers no challenge that is still valid, or is meant for another boot. `unsubscribed`: its
+ * sender has no subscription. `unexpected`: its kind is never sent to a repeater. `full`: there are MAX_SUBSCRIBERS
+ * already. `queue_full`: there was no room to send, or the sender got enough answers in this second. `throttled`: it
+ * did not come from the proven address of its sender, and was not decrypted, because too many datagrams of its host had
+ * failed to open.
  */
 export const REPEATER_DROP_REASONS = [
   'malformed',
@@ -23,9 +24,9 @@ export type RepeaterDropReason = (typeof REPEATER_DROP_REASONS)[number]
 
 export interface RepeaterStats {
   datagramsReceived: number
-  /** Handed to the network, once per destination. */
+  /** Datagrams handed to the network, counted once per destination. */
   datagramsSent: number
-  /** Received from a subscriber and passed on, once however many others there are. */
+  /** Datagrams of a subscriber that were passed on, counted once however many other subscribers there are. */
   datagramsPassed: number
   readonly dropped: Record<RepeaterDropReason, number>
 }

@@ -1,6 +1,5 @@
-// The repeater: passes what one subscriber sends on to all others, as it was sealed. It opens each datagram,
-// because there is no other way to know that a subscriber sealed it, and does not look at the changes in it.
-// It stores nothing.
+// The repeater: passes on what one subscriber sends to all others, as it was sealed. It decrypts each datagram, because
+// nothing else proves that a subscriber sealed it, but does not read the changes in it. It stores nothing.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -24,7 +23,7 @@ import { StrangerBudget } from './stranger-budget.ts'
 import { Subscribers, type Subscription } from './subscribers.ts'
 import type { Transport } from './transport.ts'
 
-/** Foreign traffic comes by the thousand; a line a minute says as much. */
+/** Foreign datagrams come by the thousand; one log line a minute is enough. */
 const FAULT_LOG_PERIOD_MS = 60_000
 
 export interface RepeaterOptions {
@@ -61,7 +60,7 @@ export class Repeater {
       syncPort: () => 0,
       sealer: this.#sealer,
       transport,
-      // It looks for nobody: nodes come to it.
+      // A repeater greets nobody by itself: nodes come to it.
       addresses: new PeerAddresses(),
       clock,
       random,
@@ -74,7 +73,7 @@ export class Repeater {
     })
   }
 
-  /** Rejects with ERR_LISTEN when the address cannot be had. Idempotent. */
+  /** Starts receiving; rejects with ERR_LISTEN when it cannot bind the address. Idempotent. */
   async start(): Promise<void> {
     if (this.#isStarted) return
     this.#isStarted = true
@@ -87,7 +86,10 @@ export class Repeater {
     this.#greeter.start()
   }
 
-  /** Tells its subscribers, who send to each other without it from then on. Idempotent. */
+  /**
+   * Sends a leave message to each subscriber, which from then on sends directly to the others, and closes the socket.
+   * Idempotent.
+   */
   async stop(): Promise<void> {
     this.#isStarted = false
     this.#greeter.stop()
@@ -98,7 +100,7 @@ export class Repeater {
     await this.#options.transport.stop()
   }
 
-  /** Seals with the first of these keys and opens with all of them from now on. */
+  /** Seals with the primary key of this ring and opens with all its keys from now on. */
   setKeyring(keyring: Keyring): void {
     this.#keyring = keyring
     this.#sealer.setKeyring(keyring)
@@ -109,12 +111,12 @@ export class Repeater {
     return [...this.#subscribers.all()]
   }
 
-  /** Boots of nodes that are remembered; bounded. */
+  /** Boots of nodes in the sender table; at most MAX_SENDERS. */
   get senderCount(): number {
     return this.#senders.size
   }
 
-  /** Takes one datagram; never throws for what is in it. */
+  /** Takes one datagram; never throws, whatever it contains. */
   #receive(datagram: Buffer, from: HostAddress): void {
     this.stats.datagramsReceived += 1
     const header = readHeader(datagram)
@@ -130,7 +132,7 @@ export class Repeater {
     const { clock } = this.#options
     const known = this.#senders.get(header)
     const arrived = { datagram, header, from, sender: known }
-    // It looks for nobody: nodes come to it.
+    // A repeater has no destinations by configuration, so only proven addresses are exempt from throttling.
     const message = this.#strangers.open(arrived, this.#keyring, () => false)
     if (typeof message === 'string') {
       if (message === 'unauthenticated') {
@@ -187,7 +189,7 @@ export class Repeater {
     }
   }
 
-  /** A node proved to be at an address now: what it gets from here on goes there. */
+  /** Begins or renews the subscription of a node that proved its address, and sends it the rosters. */
   #renew(sender: Sender): void {
     const { provenAddress } = sender
     if (sender.role !== 'subscriber' || provenAddress === undefined) return

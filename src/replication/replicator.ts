@@ -1,5 +1,5 @@
-// Replication of one node: joins the road out (outbox), the road in (inbox), the greetings and the
-// addresses of the peers. It knows the store only as a function that applies a change.
+// Replication of one node: connects the outbox, the inbox, the greetings and the addresses of the peers. It knows the
+// store only as a function that applies a change.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -43,12 +43,12 @@ import { SenderTable } from './sender-table.ts'
 import { createReplicationStats, type ReplicationStats } from './stats.ts'
 import type { Transport } from './transport.ts'
 
-/** A node that found nobody in this time stops looking at the start and begins alone. */
+/** A starting node waits this long for all its peers to answer, and then goes on with those that did, or alone. */
 const JOIN_TIMEOUT_MS = 1000
 
 /**
- * `joining`: peers are still being looked for. `joined`: this node and its peers know each other, and one of them at
- * least is heard now. `alone`: nobody is heard, or there is nobody to look for.
+ * `joining`: the node was started a moment ago and waits for its peers, or it is not started. `joined`: this wait is
+ * over and at least one peer is heard now. `alone`: the wait is over and no peer is heard.
  */
 export type JoinState = 'joining' | 'joined' | 'alone'
 
@@ -57,32 +57,37 @@ export interface ReplicatorOptions {
   readonly identity: Identity
   readonly keyring: Keyring
   readonly peers: readonly PeerSource[]
-  /** Where repeaters pass on what this node sends; they tell where its peers are. */
+  /** Repeaters to subscribe to: they pass on what this node sends, and their rosters say where its peers are. */
   readonly repeaters?: readonly PeerSource[] | undefined
-  /** MIN_DATAGRAM_BYTES..MAX_DATAGRAM_BYTES; default DEFAULT_DATAGRAM_BYTES. */
+  /** Largest datagram to send, MIN_DATAGRAM_BYTES..MAX_DATAGRAM_BYTES; default DEFAULT_DATAGRAM_BYTES. */
   readonly maxDatagramBytes?: number | undefined
-  /** Of the caches of this node, to be told to its peers. */
+  /** Limits of this node's caches, which its greetings carry to the peers. */
   readonly caches?: readonly CacheLimits[] | undefined
-  /** Nothing is taken from nodes that know no version of the protocol as high as this; default 1. */
+  /**
+   * Lowest protocol version of a peer: greetings of older nodes are dropped, and nothing is taken from them; default 1.
+   */
   readonly minimumVersion?: number | undefined
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
-  /** Takes over a change of another node; its bytes alias the datagram. */
+  /** Applies a change of another node to the store; its byte arrays alias the datagram. */
   readonly apply: (change: Change) => ApplyResult
-  /** A peer proved for the first time to be alive and where it is. */
+  /** Called when a peer that is no repeater proved for the first time that it is alive and where it is. */
   readonly onVerified?: ((sender: Sender) => void) | undefined
-  /** A peer that was silent for a while is heard again. */
+  /** Called when a peer that was silent for more than PEER_TIMEOUT_MS is heard again. */
   readonly onReturn?: ((sender: Sender) => void) | undefined
-  /** No other node is heard now; called about once a second as long as that lasts. */
+  /** Called about once a second as long as no other node is heard. */
   readonly onAlone?: (() => void) | undefined
-  /** Listens for TCP beside the transport, before any greeting; resolves with the port to tell the peers. */
+  /**
+   * Listens for TCP on the transport's address, before any greeting is sent; resolves with the port that greetings
+   * carry.
+   */
   readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
-  /** How this node and a peer came to hold the same, for display. */
+  /** State of the last copy of a peer or comparison with it, for display; undefined when there is none. */
   readonly syncOf?: ((sender: Sender) => PeerSync | undefined) | undefined
-  /** Changes of this sender were lost and cannot be had from it by asking again. */
+  /** Called when changes of this sender were lost for good: NACKs can no longer repair them, only a comparison can. */
   readonly onUnrepairable?: ((sender: Sender) => void) | undefined
-  /** How much of what was sent is kept to be sent again; default DEFAULT_RESEND_LOG_BYTES. */
+  /** Bytes of sent datagrams that are kept for retransmission; default DEFAULT_RESEND_LOG_BYTES. */
   readonly resendLogBytes?: number | undefined
   readonly resolver?: Resolver | undefined
   readonly serviceResolver?: ServiceResolver | undefined
@@ -195,7 +200,7 @@ export class Replicator {
     })
   }
 
-  /** Resolves when datagrams are received, while names are still being resolved; rejects with ERR_LISTEN. */
+  /** Resolves as soon as datagrams are received; names may still be unresolved. Rejects with ERR_LISTEN. */
   async start(): Promise<void> {
     if (this.#startedMs !== undefined) return
     const { transport, clock } = this.#options
@@ -213,7 +218,7 @@ export class Replicator {
     void this.#repeaters.start()
   }
 
-  /** Sends what is gathered and closes everything; idempotent. */
+  /** Sends the gathered changes and closes everything; idempotent. */
   async stop(): Promise<void> {
     if (this.#startedMs === undefined) return
     this.#startedMs = undefined
@@ -223,24 +228,26 @@ export class Replicator {
     this.#heartbeat.stop()
     this.#repeaters.stop()
     await this.#options.transport.stop()
-    // Last: what still arrives may make it wait for more.
+    // The asker stops last, because a datagram that arrives before the transport has stopped may set its timer again.
     this.#asker.stop()
   }
 
-  /** Sends a change of this node to all peers, without waiting; copies what it needs. */
+  /**
+   * Sends a change of this node to all peers without waiting, and copies what it keeps; does nothing unless started.
+   */
   publish(change: Change): void {
     if (this.#startedMs !== undefined) this.#outbox.publish(change)
   }
 
-  /** Seals with the first of these keys and opens with all of them from now on. */
+  /** Seals with the primary key of this ring and opens with all its keys from now on. */
   setKeyring(keyring: Keyring): void {
-    // What was gathered was published under the old keyring.
+    // The gathered changes were published under the old keyring, so they are sealed with it.
     this.#outbox.flush()
     this.#sealer.setKeyring(keyring)
     this.#inbox.setKeyring(keyring)
   }
 
-  /** Replaces the peers; resolves when every name was tried. */
+  /** Replaces the peers; resolves when all names have been looked up, whether or not they have addresses. */
   setPeers(peers: readonly PeerSource[]): Promise<void> {
     return this.#discovery.setPeers(peers)
   }
@@ -255,7 +262,7 @@ export class Replicator {
     return listPeers({ ...sources, syncOf }, clock.monotonicMs())
   }
 
-  /** The boots of other nodes that proved to be alive and where they are. */
+  /** Boots of other nodes that proved that they are alive and where they are; no repeaters. */
   verifiedSenders(): Sender[] {
     return [...this.#senders.values()].filter((sender) => sender.isReachable && !sender.isRepeater)
   }
@@ -269,7 +276,7 @@ export class Replicator {
         return false
       if (peer.isOwn(nowMs)) return true
       const sender = peer.activeSender(nowMs)
-      // Mutual: the peer takes our changes only after we answered it.
+      // The peer must have had an answer of ours, too: it takes our changes only after that.
       return sender?.isReachable === true && Number.isFinite(sender.lastAnsweredMs)
     })
     const isOver = nowMs - this.#startedMs >= JOIN_TIMEOUT_MS
@@ -279,12 +286,12 @@ export class Replicator {
     return isHeard ? 'joined' : 'alone'
   }
 
-  /** Bytes kept of what arrived and cannot be applied yet; bounded. */
+  /** Bytes of messages, fragments and pieces that cannot be applied yet; bounded. */
   get pendingBytes(): number {
     return this.#inbox.pendingBytes
   }
 
-  /** Boots of other nodes that are remembered; bounded. */
+  /** Boots of other nodes in the sender table; at most MAX_SENDERS. */
   get senderCount(): number {
     return this.#senders.size
   }
@@ -295,7 +302,7 @@ export class Replicator {
     if (this.#startedMs !== undefined) this.#greeter.greetAddresses()
   }
 
-  /** Own addresses, and those there is no way to. */
+  /** True for an address of this node itself, and for one that the socket cannot send to. */
   #isExcluded(address: HostAddress): boolean {
     const { transport, interfaceAddresses = systemInterfaceAddresses } = this.#options
     return (
@@ -304,7 +311,7 @@ export class Replicator {
     )
   }
 
-  /** A sender proved where it is. */
+  /** Handles a proof of where a sender is; `isFirst` when it had proved no address before. */
   #reach(sender: Sender, isFirst: boolean): void {
     this.#meet(sender)
     if (!isFirst) return
@@ -312,11 +319,14 @@ export class Replicator {
     if (!sender.isRepeater) this.#options.onVerified?.(sender)
   }
 
-  /** A node proved to be where nobody told of it: it knows of us, and wants what we have. */
+  /**
+   * Adds an address that is on no list: its node greeted this one by itself, so it has this node for a peer and gets
+   * our changes.
+   */
   #meet(sender: Sender): void {
     const { transport, clock } = this.#options
     const { provenAddress, isRepeater } = sender
-    // Who is in a group gets what goes to the group.
+    // A member of the multicast group receives what is sent to the group.
     if (provenAddress === undefined || isRepeater || transport.group !== undefined) return
     if (this.#addresses.kindOf(provenAddress) !== undefined) return
     this.#addresses.meet(sender, provenAddress, clock.monotonicMs())

@@ -1,12 +1,12 @@
-// Datagrams with changes as they were sent, to be sent again when somebody missed them. A ring of bytes:
-// a log of Buffers would keep alive whatever else Node carved from the same slabs.
+// Sealed datagrams with changes, kept for retransmission in a ring of bytes: a log of Buffers would keep alive
+// everything else that Node carved from the same slabs.
 
 import type { Clock } from '../base/clock.ts'
 import { WINDOW_SIZE } from '../wire/replay-window.ts'
 import { MAX_GAP_AGE_MS } from './gap-list.ts'
 
 export const DEFAULT_RESEND_LOG_BYTES = 16 * 1024 * 1024
-/** Receivers tell no more numbers apart. */
+/** Datagrams in the log; a receiver's replay window tells no more numbers apart. */
 const MAX_DATAGRAMS = WINDOW_SIZE
 
 export class ResendLog {
@@ -15,25 +15,28 @@ export class ResendLog {
   readonly #offsets = new Float64Array(MAX_DATAGRAMS)
   readonly #lengths = new Uint32Array(MAX_DATAGRAMS)
   readonly #sentMs = new Float64Array(MAX_DATAGRAMS)
-  /** Bytes written since the start, those skipped at the end of the ring included. */
+  /** Bytes written since the start, with those skipped at the end of the ring. */
   #written = 0
-  /** The log holds #first to #next - 1. */
+  /** Lowest sequence number in the log; it holds those below #next. */
   #first = 1
   #next = 1
 
   constructor(clock: Clock, maxBytes = DEFAULT_RESEND_LOG_BYTES) {
     this.#clock = clock
-    // Pages that were never written to take no memory.
+    // Not filled: pages that were never written take no memory.
     this.#ring = Buffer.allocUnsafeSlow(maxBytes)
   }
 
-  /** The lowest sequence number held; one above the last added when there is none. */
+  /**
+   * Lowest sequence number in the log; one above the last added when it is empty. Datagrams older than MAX_GAP_AGE_MS
+   * are no longer in it.
+   */
   get first(): number {
     this.#expire()
     return this.#first
   }
 
-  /** Keeps a copy of the datagram with the next sequence number, counted from 1. */
+  /** Adds a copy of the datagram that has the next sequence number; the first one is 1. The oldest are overwritten. */
   add(datagram: Buffer): void {
     const sizeBytes = this.#ring.length
     const sequence = this.#next
@@ -57,7 +60,7 @@ export class ResendLog {
     datagram.copy(this.#ring, start % sizeBytes)
   }
 
-  /** A copy of the datagram, or undefined when it is not held. */
+  /** A copy of the datagram; undefined when it is not in the log. */
   get(sequence: number): Buffer | undefined {
     if (sequence < this.first || sequence >= this.#next) return undefined
     const slot = sequence % MAX_DATAGRAMS
@@ -65,7 +68,7 @@ export class ResendLog {
     return Buffer.from(this.#ring.subarray(start, start + (this.#lengths[slot] ?? 0)))
   }
 
-  /** The length of the datagram, or 0 when it is not held. */
+  /** Length of the datagram in bytes; 0 when it is not in the log. */
   lengthOf(sequence: number): number {
     const isHeld = sequence >= this.first && sequence < this.#next
     return isHeld ? (this.#lengths[sequence % MAX_DATAGRAMS] ?? 0) : 0

@@ -1,23 +1,26 @@
-// The senders that authenticated, bounded: recorded traffic of many boots must not fill memory, nor
-// push out those that proved to be alive.
+// The senders whose datagrams authenticated. The table is bounded: recorded traffic of many boots must neither fill the
+// memory nor push out senders that proved to be alive.
 
 import type { HostAddress } from '../base/address.ts'
 import type { Header } from '../wire/datagram.ts'
 import { Sender } from './sender.ts'
 
 export const MAX_SENDERS = 1024
-/** A living boot greets more often than this. */
+/**
+ * A boot that is silent for longer than this is forgotten when a newer boot of its node is verified; a running node
+ * greets more often.
+ */
 const REPLACED_AFTER_MS = 5000
-/** A boot that does not answer challenges this long is not alive. */
+/** A boot that has not answered a challenge after this time is forgotten. */
 const UNVERIFIED_LIFETIME_MS = 5000
-/** A boot not heard this long is forgotten; when it comes back it proves again to be alive. */
+/** A boot that was silent for this long is forgotten; when it comes back, it has to prove again that it is alive. */
 const SILENT_LIFETIME_MS = 300_000
 
 export class SenderTable {
   readonly #senders = new Map<string, Sender>()
   readonly #onForget: (sender: Sender) => void
 
-  /** `onForget` is told of every sender that goes. */
+  /** `onForget` is called with every sender that is removed. */
   constructor(onForget: (sender: Sender) => void) {
     this.#onForget = onForget
   }
@@ -30,7 +33,7 @@ export class SenderTable {
     return this.#senders.get(header.bootKey)
   }
 
-  /** A sender for a datagram that authenticated. */
+  /** Adds the sender of a datagram that authenticated. A full table first forgets the least valuable sender. */
   add(header: Header, from: HostAddress, nowMs: number): Sender {
     if (this.#senders.size >= MAX_SENDERS) this.#forgetOne()
     const sender = new Sender(header, from, nowMs)
@@ -38,7 +41,10 @@ export class SenderTable {
     return sender
   }
 
-  /** Forgets who never answered, and who fell silent: sooner when its node was started again. */
+  /**
+   * Forgets senders that never answered a challenge and senders that are silent, the latter sooner when their node was
+   * restarted.
+   */
   sweep(nowMs: number): void {
     for (const sender of this.#senders.values()) {
       const isDead = !sender.isVerified && nowMs - sender.firstHeardMs > UNVERIFIED_LIFETIME_MS
@@ -51,7 +57,7 @@ export class SenderTable {
     return this.#senders.values()
   }
 
-  /** Whether it is silent and another boot of the same node is not. */
+  /** Whether the sender is silent and a verified boot of the same node was heard later. */
   #isReplaced(sender: Sender, nowMs: number): boolean {
     if (nowMs - sender.lastHeardMs <= REPLACED_AFTER_MS) return false
     for (const other of this.#senders.values()) {

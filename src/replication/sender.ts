@@ -1,4 +1,4 @@
-// One boot of another node, as far as we know it: keys, what arrived from it, whether it is alive.
+// What is known of one boot of another node: its keys, what arrived from it, where it is, and whether it is alive.
 
 import { type HostAddress, isSameAddress } from '../base/address.ts'
 import type { Form, Header } from '../wire/datagram.ts'
@@ -9,15 +9,18 @@ import { ReplayWindow } from '../wire/replay-window.ts'
 import { Opener } from '../wire/seal.ts'
 import { GapList } from './gap-list.ts'
 
-/** The best round trip of the running period and of the one before counts: a single bad one never does. */
+/** The shortest round trip of the running period and of the one before counts, so a single slow one never does. */
 const CLOCK_PERIOD_MS = 30_000
 
-/** Changes wait for us when they take so much longer than the way of the shortest round trip. */
+/** Changes wait to be taken when they take this much longer than half the shortest round trip. */
 const PRESSING_WAIT_MS = 20
-/** After so long without any, nothing waits. */
+/** Nothing waits when no changes arrived for this long. */
 const PRESSING_PAUSE_MS = 200
 
-/** Control datagrams whose first copy came from an unknown address; more than come in the seconds a proof takes. */
+/**
+ * Control datagrams remembered whose first copy came from an unknown address; more than arrive in the seconds that a
+ * proof takes.
+ */
 const MAX_STRAYS = 64
 
 interface ClockSample {
@@ -26,30 +29,36 @@ interface ClockSample {
 }
 
 export class Sender {
-  /** See `bootKeyOf`. */
+  /** Key of the boot in maps, from `bootKeyOf`. */
   readonly key: string
   readonly senderId: Buffer
   readonly bootId: Buffer
   /** Origin of the changes that this boot made itself. */
   readonly origin: number
   readonly control = new ReplayWindow()
-  /** Undefined until the sender is verified. Starts where it was then: what was sent before is stale. */
+  /**
+   * Window of the changes; undefined until the sender is verified. It starts at the sequence number of that moment:
+   * earlier ones are stale.
+   */
   changes: ReplayWindow | undefined
-  /** What of its changes did not arrive yet. */
+  /** Gaps in its changes that are still to be repaired. */
   readonly gaps = new GapList()
-  /** Where the datagram came from that made it known; anybody may have sent it from there. */
+  /** Source of the first datagram; not proven, as anybody may have sent a recording from there. */
   readonly #firstAddress: HostAddress
   #provenAddress: HostAddress | undefined
-  /** First sources of control datagrams that came from an address where the sender is not known to be, by sequence. */
+  /**
+   * Source of the first copy of control datagrams that came from an address where the sender is not known to be, by
+   * sequence number.
+   */
   readonly #strays = new Map<number, HostAddress>()
   nodeName = ''
-  /** TCP port where it synchronizes; undefined where it does not. */
+  /** TCP port where it accepts connections for copies and comparisons; undefined where it does not. */
   syncPort: number | undefined
-  /** As its last greeting said. */
+  /** Role in its last greeting; undefined for a plain node. */
   role: Role | undefined
-  /** The highest version of the protocol that it knows, as its last greeting said. */
+  /** Highest protocol version that it knows, from its last greeting. */
   version = 1
-  /** The largest datagram that the path to it carries, where larger ones were lost again and again. */
+  /** Largest datagram in bytes that the path to it carries; undefined unless larger ones were lost again and again. */
   pathBytes: number | undefined
   readonly firstHeardMs: number
   lastHeardMs: number
@@ -62,14 +71,14 @@ export class Sender {
   /** Datagrams with changes that arrived after they were asked for again. */
   repairedCount = 0
   #lagMs: number | undefined
-  /** When the newest changes arrived. */
+  /** Time of the last `noteLag`. */
   #newestMs = Number.NEGATIVE_INFINITY
   #floor = 0
-  /** The best of the running period and of the last one. */
+  /** Shortest round trips: of the running period, then of the period before. */
   #clockSamples: ClockSample[] = []
   #clockPeriodMs = Number.NEGATIVE_INFINITY
   #reportedLost = 0
-  /** By key ID. */
+  /** Openers by form and key ID. */
   readonly #openers: Record<Form, Map<number, Opener>> = { 1: new Map(), 2: new Map() }
 
   constructor(boot: Boot, from: HostAddress, nowMs: number) {
@@ -82,12 +91,12 @@ export class Sender {
     this.lastHeardMs = nowMs
   }
 
-  /** An address from which it answered a challenge that was sent to that very address; undefined until it did. */
+  /** Last address from which it answered a challenge that was sent to that very address; undefined before. */
   get provenAddress(): HostAddress | undefined {
     return this.#provenAddress
   }
 
-  /** For display: the proven address, or the first one as long as none is proven. */
+  /** Address for display: the proven one, or that of the first datagram as long as none is proven. */
   get address(): HostAddress {
     return this.#provenAddress ?? this.#firstAddress
   }
@@ -96,23 +105,22 @@ export class Sender {
     return this.#provenAddress !== undefined && isSameAddress(this.#provenAddress, address)
   }
 
-  /** Notes that it answered from `address` a challenge that was sent there. */
+  /** Notes that it answered from `address` a challenge that was sent to `address`. */
   prove(address: HostAddress, nowMs: number): void {
     this.#provenAddress = address
     this.lastHeardThereMs = nowMs
   }
 
-  /** Notes a datagram of it that was no replay. */
+  /** Notes the arrival of a datagram of the sender that was no replay. */
   hear(from: HostAddress, nowMs: number): void {
     this.lastHeardMs = nowMs
     if (this.isProvenAt(from)) this.lastHeardThereMs = nowMs
   }
 
   /**
-   * Whether a control datagram is to be taken: when it arrives for the first time, and once more when its first
-   * copy came from an address where the sender is not known to be. So somebody who is faster with copies from
-   * another address cannot make the sender's own datagram a replay. `isKnown`: `from` is an address that this node
-   * would send to.
+   * Whether to take a control datagram: at its first arrival, and once more when its first copy came from an address
+   * where the sender is not known to be. So an attacker who is faster with copies from another address cannot make the
+   * sender's own datagram a replay. `isKnown`: this node sends to `from`.
    */
   acceptControl(sequence: number, from: HostAddress, isKnown: boolean): boolean {
     const isBelieved = isKnown || this.isProvenAt(from)
@@ -132,7 +140,7 @@ export class Sender {
     if (this.#strays.size > MAX_STRAYS && oldest !== undefined) this.#strays.delete(oldest)
   }
 
-  /** Opens what it seals under this key of the ring; undefined when there is no such key. */
+  /** The opener for the key and form in the header; undefined when the ring has no such key. */
   openerFor({ keyId, form }: Header, keyring: Keyring): Opener | undefined {
     const openers = this.#openers[form]
     const known = openers.get(keyId)
@@ -144,19 +152,19 @@ export class Sender {
     return opener
   }
 
-  /** Makes ready to open the changes that come next, if they are sealed in form 1 and under the same key as these. */
+  /** Prepares to open the next changes, as if they were sealed under the same key as this datagram; form 1 only. */
   prepareFor({ keyId, form }: Header): void {
     if (this.changes === undefined || form !== 1) return
     this.#openers[form].get(keyId)?.prepare(this.changes.highest + 1)
   }
 
-  /** After a change of the keyring. */
+  /** Forgets the derived keys; to be called after a change of the keyring. */
   forgetKeys(): void {
     this.#openers[1].clear()
     this.#openers[2].clear()
   }
 
-  /** Passes on what others send, and has nothing of its own. */
+  /** Whether it is a repeater: it passes on what others send and makes no changes of its own. */
   get isRepeater(): boolean {
     return this.role === 'repeater'
   }
@@ -165,23 +173,23 @@ export class Sender {
     return this.changes !== undefined
   }
 
-  /** Verified, and at a known address: it can be asked, called and sent repairs. */
+  /** Whether it is verified and at a proven address, so that NACKs, connections and repairs can go there. */
   get isReachable(): boolean {
     return this.isVerified && this.#provenAddress !== undefined
   }
 
-  /** It answered a challenge when its last datagram with changes had the sequence `floor`. */
+  /** Notes that it answered a challenge, when its last datagram with changes had the sequence number `floor`. */
   verify(floor: number): void {
     this.#floor = floor
     this.changes = new ReplayWindow(floor)
   }
 
-  /** Whether a datagram with changes was sent before the sender proved to be alive. */
+  /** Whether the datagram with changes was sent before the sender proved that it is alive. */
   isStale(sequence: number): boolean {
     return sequence <= this.#floor
   }
 
-  /** Takes the difference of the clocks from a round trip, unless a shorter one is still valid. */
+  /** Takes the difference of the clocks from a round trip, unless a shorter one of this period is known. */
   measureClock(wallMs: number, ownWallMs: number, roundTripMs: number, nowMs: number): void {
     const differenceMs = Math.round(wallMs + roundTripMs / 2 - ownWallMs)
     const [running, last] = this.#clockSamples
@@ -194,38 +202,38 @@ export class Sender {
     }
   }
 
-  /** Its newest changes so far arrived now and took that long. */
+  /** Notes that its newest changes arrived now, `lagMs` after they were sealed. */
   noteLag(lagMs: number, nowMs: number): void {
     this.#lagMs = lagMs
     this.#newestMs = nowMs
   }
 
-  /** Of the newest changes that arrived, so of none that were asked for again; undefined until some did. */
+  /** Lag in milliseconds of the newest changes, so of no retransmitted ones; undefined before the first. */
   get lagMs(): number | undefined {
     return this.#lagMs
   }
 
-  /** Its wall clock minus ours; undefined until measured. */
+  /** Its wall clock minus ours in milliseconds; undefined until measured. */
   get clockDifferenceMs(): number | undefined {
     return this.#bestSample?.differenceMs
   }
 
-  /** The shortest of the last half minute or longer; 0 before the first. */
+  /** Shortest round trip in milliseconds of this period of 30 s and the one before; 0 before the first. */
   get roundTripMs(): number {
     return this.#bestSample?.roundTripMs ?? 0
   }
 
   /**
-   * How long an answer of it takes now: there by half a round trip, back behind all that is on its way here, as what
-   * came last was. In an overloaded receiver most of that is spent in its own socket.
+   * Milliseconds that an answer takes now: half a round trip there, and back as long as the newest changes took. In an
+   * overloaded receiver most of that is spent in its own socket.
    */
   get answerMs(): number {
     return Math.max(this.roundTripMs, this.roundTripMs / 2 + (this.lagMs ?? 0))
   }
 
   /**
-   * Whether its changes come so fast now that they wait: a comparison would take time that they need, and miss what is
-   * lost while it lasts.
+   * Whether its changes now come so fast that they wait here: a comparison would take time from them, and miss what is
+   * lost while it runs.
    */
   isPressing(nowMs: number): boolean {
     const waitedMs = (this.lagMs ?? 0) - this.roundTripMs / 2
@@ -250,7 +258,10 @@ export class Sender {
   }
 }
 
-/** The message in a datagram with this header; undefined when it was not sealed under a key of the ring. */
+/**
+ * The message in a datagram, opened with the keys that `known` has derived, or with a key derived for this datagram
+ * only; undefined when no key of the ring opens it.
+ */
 export function openFrom(
   known: Sender | undefined,
   datagram: Buffer,

@@ -1,15 +1,17 @@
-// What replication counts. Plain numbers, exported elsewhere.
+// The counters of replication: plain numbers, which metrics read.
 
 import { DurationHistogram } from '../base/histogram.ts'
 
 /**
- * Why a datagram went no further. `malformed`: no datagram or message of this protocol.
- * `unauthenticated`: no key of the ring opens it. `replay`: arrived before. `stale`: older than the
- * proof that its sender is alive. `queue_full`: a bounded queue had no room, here or in the kernel.
- * `too_large`: does not fit what a datagram or a fragmented message may be. `version`: a greeting of a node whose
- * version of the protocol is below `replication.minimum_version`. `own`: this boot sent it; it comes back where a
- * listed address leads to this node itself, and when somebody recorded it. `throttled`: of an unknown sender, after too
- * much came from its host that no key opens; it was not tried.
+ * Reasons for which a node drops a datagram. `malformed`: it is no datagram or message of this protocol.
+ * `unauthenticated`: no key of the ring opens it. `replay`: it arrived before. `stale`: it is older than the proof that
+ * its sender is alive, answers no challenge that is still valid, is meant for another boot, or comes from a repeater
+ * that this node does not use. `queue_full`: a bounded queue had no room, here or in the kernel, or the sender got
+ * enough answers in this second. `too_large`: it does not fit what a datagram or a fragmented message may be.
+ * `version`: it is a greeting of a node whose version of the protocol is below `replication.minimum_version`. `own`:
+ * this boot sent it; it comes back where a listed address leads to this node itself, and when somebody recorded it.
+ * `throttled`: it came neither from the proven address of its sender nor from a known sender at an address that this
+ * node sends to, and was not decrypted, because too many datagrams of its host had failed to open.
  */
 export const DROP_REASONS = [
   'malformed',
@@ -25,22 +27,22 @@ export const DROP_REASONS = [
 export type DropReason = (typeof DROP_REASONS)[number]
 
 export interface ReplicationStats {
-  /** Handed to the network, once per destination. */
+  /** Datagrams handed to the network, counted once per destination. */
   datagramsSent: number
-  /** Taken from the network, own ones that a multicast group gave back left out. */
+  /** Datagrams received, without those that this boot sent itself. */
   datagramsReceived: number
-  /** Changes of this node sent, counted once however many destinations there are. */
+  /** Changes of this node that were sent, counted once however many destinations there are. */
   entriesSent: number
-  /** Changes of other nodes that arrived intact, whatever the store made of them. */
+  /** Changes of other nodes that were decoded, whether or not the store took them. */
   entriesReceived: number
   readonly dropped: Record<DropReason, number>
-  /** Came once more because of repeaters, each of which passes everything on. */
+  /** Datagrams that arrived again because a repeater passed them on, too. */
   duplicates: number
   /** Datagrams with changes that never arrived. */
   lost: number
-  /** Datagrams with changes that arrived because they were asked for again. */
+  /** Datagrams with changes that arrived after they were asked for. */
   repaired: number
-  /** From sealing to arrival, the difference of the clocks taken out; whole milliseconds. */
+  /** Time from sealing to arrival, corrected by the difference of the clocks; whole milliseconds. */
   readonly lag: DurationHistogram
 }
 

@@ -1,6 +1,6 @@
-// Opens datagrams, and bounds what forged ones cost: for an unknown boot a key of its own has to be derived, some 40 us.
-// So what does not open is charged to the host that it came from, and a host that was charged too much is not served for
-// a moment. Hosts share a fixed number of accounts. A datagram that opens costs nothing.
+// Opens datagrams and bounds the cost of forged ones: for an unknown boot a key must be derived, which takes some 40
+// us. A datagram that does not open is charged to the host that it came from, and a host with an empty account is
+// throttled for a moment. Hosts share a fixed number of accounts. A datagram that opens is not charged.
 
 import type { HostAddress } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -11,7 +11,7 @@ import { openFrom, type Sender } from './sender.ts'
 
 /** Accounts for addresses that this node sends to, and as many for all others. */
 const ACCOUNTS = 64
-/** Datagrams that do not open, per account: all accounts together cost 4 % of one processor core. */
+/** Datagrams per account that may fail to open; all accounts together cost at most 4 % of one processor core. */
 const FAILURES_PER_SEC = 8
 const FAILURE_BURST = 32
 
@@ -19,7 +19,7 @@ export interface Arrived {
   readonly datagram: Buffer
   readonly header: Header
   readonly from: HostAddress
-  /** The boot that the header names, if it is known. */
+  /** Sender for the boot in the header; undefined when it is unknown. */
   readonly sender: Sender | undefined
 }
 
@@ -34,16 +34,16 @@ export class StrangerBudget {
   }
 
   /**
-   * The message in a datagram. `unauthenticated`: no key of the ring opens it. `throttled`: it was not tried. What comes
-   * from where its sender proved to be is always tried, and so is what a known sender sends from a place that this node
-   * sends to, as `isDestination` says.
+   * Opens a datagram and returns the message in it. `unauthenticated`: no key of the ring opens it. `throttled`: it was
+   * not tried. Always tried are datagrams from the proven address of their sender, and those of a known sender from an
+   * address that this node sends to, as `isDestination` says.
    */
   open(
     { datagram, header, from, sender }: Arrived,
     keyring: Keyring,
     isDestination: (from: HostAddress) => boolean,
   ): Buffer | 'unauthenticated' | 'throttled' {
-    // Costs next to nothing, and a node with other keys is to be seen as that.
+    // Not charged: this check is cheap, and a node with other keys should be counted as unauthenticated.
     if (!keyring.has(header.keyId)) return 'unauthenticated'
     if (sender?.isProvenAt(from) === true) {
       return openFrom(sender, datagram, header, keyring) ?? 'unauthenticated'

@@ -1,17 +1,20 @@
-// Who gets what a repeater passes on: the nodes that proved again and again to be where they are. Bounded,
-// and one to an address.
+// The subscribers of a repeater: nodes that prove again and again where they are. At most MAX_SUBSCRIBERS, and at most
+// one per address.
 
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress } from '../base/address.ts'
 import { MAX_ROSTER_ADDRESSES } from '../wire/message.ts'
 import type { Sender } from './sender.ts'
 
-/** Nodes prove it every second: many of these proofs in a row may be lost. */
+/**
+ * A subscription ends this long after the last proof. Nodes prove their address about once a second, so many proofs in
+ * a row may be lost.
+ */
 export const SUBSCRIPTION_LIFETIME_MS = 10_000
 export const MAX_SUBSCRIBERS = 256
-/** Text of the addresses in one roster: with them it fits the smallest datagrams. */
+/** Bytes of the addresses in one roster: it then fits into the smallest datagram. */
 const MAX_ROSTER_BYTES = 480
-/** Tag and length of each address in a roster. */
+/** Bytes that the tag and the length of an address take in a roster. */
 const ADDRESS_OVERHEAD_BYTES = 2
 
 export interface Subscription {
@@ -35,10 +38,10 @@ export class Subscribers {
     return this.#subscriptions.has(sender)
   }
 
-  /** Begins or renews a subscription; false when there is no room for another one. */
+  /** Begins or renews a subscription; false when MAX_SUBSCRIBERS are there already. */
   renew(sender: Sender, address: HostAddress, nowMs: number): boolean {
     if (!this.has(sender)) {
-      // Its node was started again, and the boot before had no time to leave.
+      // Another subscriber at the same address is an earlier boot of the node, which ended without leaving.
       for (const other of this.all()) {
         if (formatAddress(other.address) === formatAddress(address)) this.remove(other.sender)
       }
@@ -48,25 +51,25 @@ export class Subscribers {
     return true
   }
 
-  /** Whether it was there. */
+  /** Ends a subscription; true if there was one. */
   remove(sender: Sender): boolean {
     return this.#subscriptions.delete(sender)
   }
 
-  /** Those that did not prove lately where they are. */
+  /** Senders whose last proof is older than SUBSCRIPTION_LIFETIME_MS. */
   expired(nowMs: number): Sender[] {
     return [...this.all()]
       .filter(({ provenMs }) => nowMs - provenMs > SUBSCRIPTION_LIFETIME_MS)
       .map(({ sender }) => sender)
   }
 
-  /** Where the others are, in as many lists as rosters are needed; an empty one when there are none. */
+  /** Addresses of all other subscribers, split into rosters; one empty roster when there are none. */
   rostersFor(sender: Sender): HostAddress[][] {
     const rosters: HostAddress[][] = []
     let roster: HostAddress[] = []
     let bytes = 0
     for (const { sender: other, address } of this.all()) {
-      // An address with a zone means something on this machine only.
+      // An address with a zone is valid on this machine only.
       if (other === sender || isIP(address.host) === 0 || address.host.includes('%')) continue
       const addressBytes = formatAddress(address).length + ADDRESS_OVERHEAD_BYTES
       if (bytes + addressBytes > MAX_ROSTER_BYTES || roster.length === MAX_ROSTER_ADDRESSES) {

@@ -1,5 +1,5 @@
-// The side of a connection that called: copies a peer's caches, or compares them with its own and moves
-// only what differs, in both directions.
+// The calling side of a connection: copies a peer's caches, or compares them with its own and transfers only what
+// differs, in both directions.
 
 import type { Clock } from '../base/clock.ts'
 import type { RandomSource } from '../base/random.ts'
@@ -20,11 +20,14 @@ import type { FrameStream } from './frame-stream.ts'
 import { Pacer } from './pacer.ts'
 import { SyncError, type SyncStats } from './sync-stats.ts'
 
-/** Versions of a peer that are kept at once: so many buckets are compared together as give about this. */
+/** Versions of a peer that are in memory at once: buckets are compared in groups of about this many versions. */
 const VERSIONS_PER_GROUP = 65_536
-/** A peer that sends more than it announced is cut off here. */
+/** A peer that sends more versions than this for one group is disconnected. */
 const MAX_VERSIONS_PER_GROUP = 4 * VERSIONS_PER_GROUP
-/** Two full caches may differ for ever, as neither takes what it lacks: so many buckets are looked at each time. */
+/**
+ * Buckets compared per run where both caches are full: they may differ for ever, because neither has room for what it
+ * lacks.
+ */
 const BUCKETS_OF_FULL_CACHES = 64
 
 export interface SyncCallerOptions {
@@ -34,13 +37,13 @@ export interface SyncCallerOptions {
   readonly stats: SyncStats
 }
 
-/** What a peer that is compared with takes. */
+/** What the compared peer still takes. */
 interface ComparedPeer {
   readonly room: Room
   readonly admission: PeerAdmission
 }
 
-/** What still finds room. */
+/** Entries for which a store still has room. */
 interface Room {
   sessions: number
   removals: number
@@ -57,7 +60,7 @@ export class SyncCaller {
     this.#pacer = new Pacer(options.clock, () => stream.assertOpen())
   }
 
-  /** Copies everything; whether the peer has a full copy itself. Rejects with a SyncError. */
+  /** Copies all caches; resolves with whether the peer's own join was over. Rejects with a SyncError. */
   async takeSnapshot(): Promise<boolean> {
     let isComplete = true
     for (const [cache, { limits }] of this.#options.stores) {
@@ -68,7 +71,7 @@ export class SyncCaller {
     return isComplete
   }
 
-  /** Makes both sides hold the same, as far as there is room. Rejects with a SyncError. */
+  /** Compares all caches and makes both sides hold the same, as far as there is room. Rejects with a SyncError. */
   async compare(): Promise<void> {
     for (const store of this.#options.stores.values()) await this.#compareCache(store)
     this.#options.stats.comparisons += 1
@@ -163,7 +166,7 @@ export class SyncCaller {
     await sender.flush()
   }
 
-  /** Applies Changes until End. */
+  /** Sends a request, applies the changes that answer it, and resolves with the End frame. */
   async #takeEntries(request: SyncFrame & { kind: 'snapshot_request' | 'entries_request' }) {
     const { stores, stats } = this.#options
     await this.#send(request)
@@ -180,7 +183,7 @@ export class SyncCaller {
     return room.sessions === 0 && digest.sessionRoom === 0
   }
 
-  /** So many buckets in a row, from any of them on. */
+  /** BUCKETS_OF_FULL_CACHES of these buckets in a row, from a random one on. */
   #choose(buckets: readonly number[]): number[] {
     const start = this.#options.random(4).readUInt32LE() % Math.max(1, buckets.length)
     return [...buckets.slice(start), ...buckets.slice(0, start)].slice(0, BUCKETS_OF_FULL_CACHES)
@@ -197,7 +200,10 @@ export class SyncCaller {
   }
 }
 
-/** Buckets of about VERSIONS_PER_GROUP versions together; the peer tells no more than how many there are on average. */
+/**
+ * Divides the buckets into groups of about VERSIONS_PER_GROUP versions. Of the peer only the average number per bucket
+ * is known.
+ */
 function* groupsOf(
   buckets: readonly number[],
   own: BucketedVersions,
@@ -222,14 +228,14 @@ function hasRoom(room: Room, isTombstone: boolean): boolean {
   return (isTombstone ? room.removals : room.sessions) > 0
 }
 
-/** Whether there is room for one more; takes it if so. */
+/** Takes room for one more entry; false when there is none. */
 function takesRoom(room: Room, isTombstone: boolean): boolean {
   if (!hasRoom(room, isTombstone)) return false
   room[isTombstone ? 'removals' : 'sessions'] -= 1
   return true
 }
 
-/** One character a byte. */
+/** The ID as a map key, one character per byte. */
 function keyOf(id: Buffer): string {
   return id.toString('latin1')
 }

@@ -1,4 +1,4 @@
-// Calls a peer over TCP and proves to have a key of its keyring.
+// Connects to a peer over TCP and proves to have the primary key of the keyring.
 
 import { connect } from 'node:tls'
 import type { HostAddress } from '../base/address.ts'
@@ -8,7 +8,10 @@ import { FrameStream } from './frame-stream.ts'
 import { SyncError } from './sync-stats.ts'
 import { clientOptions, HANDSHAKE_TIMEOUT_MS, handshakeReason } from './sync-tls.ts'
 
-/** Resolves when both sides have proved it; rejects with a SyncError, at once when `signal` aborts. */
+/**
+ * Connects to a peer; resolves when both sides have proved the key. Rejects with a SyncError, at once when `signal`
+ * aborts.
+ */
 export function connectSync(
   address: HostAddress,
   keyring: Keyring,

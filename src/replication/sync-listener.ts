@@ -1,6 +1,7 @@
-// Takes TCP connections of peers. A connection that did not prove yet to have a key costs a socket at most, for a short
-// time, and gives way to newcomers. Addresses from which a peer proved itself over UDP have slots of their own, and no
-// address takes all of the others: so a flood from strangers locks no peer out, before its handshake or after it.
+// Accepts TCP connections of peers. A connection that has not yet proved a key costs one socket for a short time at
+// most, and is closed for newer ones. Addresses from which a peer proved itself over UDP have slots of their own, and
+// no single other address can take all the slots for handshakes that the rest share: a flood from strangers locks no
+// peer out, neither before its handshake nor after it.
 
 import { once } from 'node:events'
 import { isIP, type Socket } from 'node:net'
@@ -13,19 +14,26 @@ import { FrameStream } from './frame-stream.ts'
 import { failureOf, type SyncStats } from './sync-stats.ts'
 import { HANDSHAKE_TIMEOUT_MS, handshakeReason, serverOptions } from './sync-tls.ts'
 
-/** Handshakes at once from addresses of peers, and as many from all others; the oldest of its kind gives way. */
+/**
+ * Concurrent handshakes from addresses of peers, and as many from all others; a further one closes the oldest of its
+ * kind.
+ */
 export const MAX_HANDSHAKES = 256
-/** Handshakes at once from one address that is no peer's; its own oldest gives way. */
+/** Concurrent handshakes from one address that is no peer's; a further one closes the oldest from this address. */
 export const MAX_HANDSHAKES_PER_ADDRESS = 64
-/** Connections served at once to addresses of peers: far more would only slow each other down. */
+/**
+ * Concurrent connections from addresses of peers; far more would only slow each other down. A further one is closed.
+ */
 export const MAX_CONNECTIONS = 64
-/** Connections served at once to other addresses, such as that of a peer behind a NAT or one that is just greeting. */
+/**
+ * Concurrent connections from other addresses, like that of a peer behind a NAT or of one that is only just greeting.
+ */
 export const MAX_STRANGER_CONNECTIONS = 16
 const BACKLOG = 511
 
 export interface SyncListenerOptions {
   readonly keyring: () => Keyring
-  /** Resolves when the peer ended, rejects when it is of no more use. */
+  /** Serves one connection: resolves when the peer ended it, rejects when it is of no more use. */
   readonly serve: (stream: FrameStream) => Promise<void>
   /** Whether a peer proved over UDP that it is at this IP address. */
   readonly isPeer: (host: string) => boolean
@@ -44,9 +52,9 @@ interface Handshake {
 export class SyncListener {
   readonly #options: SyncListenerOptions
   readonly #log: LogLimiter
-  /** By the peer's address and port, oldest first. */
+  /** Running handshakes by the text that `keyOf` makes, oldest first. */
   readonly #handshakes = new Map<string, Handshake>()
-  /** Whether each is that of an address of a peer. */
+  /** Served connections; the value says whether the address is a peer's. */
   readonly #connections = new Map<TLSSocket, boolean>()
   #server: Server | undefined
 
@@ -55,18 +63,18 @@ export class SyncListener {
     this.#log = new LogLimiter(options.clock)
   }
 
-  /** Where it listens; 0 when it does not. */
+  /** TCP port that it listens on; 0 when it does not listen. */
   get port(): number {
     const address = this.#server?.address()
     return typeof address === 'object' && address !== null ? address.port : 0
   }
 
-  /** Connections now open, whatever their state. */
+  /** Open connections, those in their handshake included. */
   get connectionCount(): number {
     return this.#handshakes.size + this.#connections.size
   }
 
-  /** Rejects with the error of the system when the address cannot be had. */
+  /** Listens; rejects with the system's error when it cannot bind the address. */
   async start({ host, port }: HostAddress): Promise<void> {
     const server = createServer(serverOptions(this.#options.keyring))
     server.on('connection', (socket) => this.#begin(socket))
@@ -77,12 +85,12 @@ export class SyncListener {
     })
     server.listen({ host, port, backlog: BACKLOG })
     await once(server, 'listening')
-    // Running out of file descriptors, for one: the next connection may be luckier.
+    // The server goes on after an error, such as running out of file descriptors: the next connection may succeed.
     server.on('error', (error) => this.#failHandshake(error))
     this.#server = server
   }
 
-  /** Ends every connection; idempotent. */
+  /** Stops listening and closes every connection; idempotent. */
   async stop(): Promise<void> {
     const server = this.#server
     if (server === undefined) return
@@ -115,7 +123,7 @@ export class SyncListener {
     this.#handshakes.set(key, { socket, timer, host, isPeer })
     socket.on('error', () => {})
     socket.on('close', () => {
-      // Still there: neither accepted nor cut off by us.
+      // The handshake is still in the map: it was neither accepted nor closed by this node, so the other side ended it.
       if (this.#handshakes.get(key)?.socket !== socket) return
       this.#take(key)
       this.#failHandshake('ended')
@@ -144,7 +152,7 @@ export class SyncListener {
       })
   }
 
-  /** The handshake that gives way to a new one from this address; undefined while there is room. */
+  /** The handshake to close for a new one from this address; undefined while there is room. */
   #oldestOfTooMany(host: string, isPeer: boolean): string | undefined {
     const own: string[] = []
     const kind: string[] = []
@@ -156,7 +164,7 @@ export class SyncListener {
     return kind.length >= MAX_HANDSHAKES ? kind[0] : undefined
   }
 
-  /** Takes a handshake off the list. */
+  /** Removes a handshake, cancels its timer and returns its socket; undefined when it is not there. */
   #take(key: string): Socket | undefined {
     const handshake = this.#handshakes.get(key)
     this.#handshakes.delete(key)
@@ -176,7 +184,7 @@ export class SyncListener {
   }
 }
 
-/** The caller's IP address; one of IPv4 is written as such on a socket of IPv6 as well. */
+/** The caller's IP address; an IPv4 address in its own form also on an IPv6 socket. */
 function hostOf(socket: Socket): string {
   const host = socket.remoteAddress ?? ''
   const mapped = host.replace(/^::ffff:/i, '')

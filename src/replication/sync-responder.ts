@@ -1,4 +1,4 @@
-// The side of a connection that was called: answers one request after the other until the caller ends.
+// The called side of a connection: answers one request after the other until the caller ends it.
 
 import type { Clock } from '../base/clock.ts'
 import type { SessionStore } from '../store/session-store.ts'
@@ -18,7 +18,7 @@ import { SyncError, type SyncStats } from './sync-stats.ts'
 
 export interface SyncResponderOptions {
   readonly stores: ReadonlyMap<string, SessionStore>
-  /** False while this node is joining itself, and what it has is no full copy. */
+  /** Whether this node's own join is over; as long as it is not, its stores are no full copy. */
   readonly isComplete: () => boolean
   readonly clock: Clock
   readonly stats: SyncStats
@@ -35,18 +35,18 @@ export class SyncResponder {
     this.#options = options
   }
 
-  /** Resolves when the caller ended; rejects with a SyncError when the connection is of no more use. */
+  /** Serves one connection; resolves when the caller ended it, rejects with a SyncError when it is of no more use. */
   async serve(stream: FrameStream): Promise<void> {
     const pacer = new Pacer(this.#options.clock)
     const versions = new Map<string, BucketedVersions>()
     for (let frame = await stream.receive(); frame !== undefined; frame = await stream.receive()) {
       await this.#answer(stream, frame, versions)
-      // The next frame may be there already, and would be taken without anybody else's turn.
+      // The next frame may have arrived already, and would be served before anything else gets a turn.
       if (pacer.isOver) await pacer.pause()
     }
   }
 
-  /** `versions`: of the caches that this caller compares, by name. */
+  /** Answers one frame. `versions` has the walks of this connection by name of the cache. */
   async #answer(
     stream: FrameStream,
     frame: SyncFrame,
@@ -66,7 +66,7 @@ export class SyncResponder {
         )
         break
       case 'digest_request':
-        // What was found of the last comparison is old.
+        // A new comparison begins: the walk of the last one is out of date.
         versions.delete(frame.cache)
         return stream.send(encodeSyncFrame(digestOf(stores.get(frame.cache))))
       case 'versions_request':
@@ -91,7 +91,7 @@ export class SyncResponder {
     if (store === undefined) return
     const admission = new PeerAdmission(limits)
     for (const slot of store.entries.slots()) {
-      // Waited for before the entry is read: it may go in the meantime.
+      // Flushed before the entry is read, because the entry may be removed while this waits.
       if (sender.isFull) await sender.flush()
       const change = store.entries.changeAt(slot)
       if (change !== undefined && admission.takes(change)) await sender.add(change)

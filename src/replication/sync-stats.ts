@@ -1,9 +1,10 @@
-// What copying and comparing stores over TCP counts. Plain numbers, exported elsewhere.
+// The counters of copies and comparisons over TCP: plain numbers, which metrics read.
 
 /**
- * Why a connection ended before its work was done. `handshake`: not of this cluster, cut off or too slow.
- * `flood`: too many handshakes at once. `busy`: too many connections at once. `stalled`: fell silent or
- * stopped reading. `malformed`: sent what is no frame of the protocol. `broken`: the network or the peer
+ * Reasons for which a connection ended before its work was done. `handshake`: the TLS handshake failed, was ended by
+ * the other side, or took too long. `flood`: it was closed for a newer handshake, because too many were open. `busy`:
+ * too many connections were served. `stalled`: the other side fell silent or stopped reading. `malformed`: it sent
+ * something that is no frame of the protocol, or no answer to what was asked. `broken`: the network or the other side
  * ended it.
  */
 export const SYNC_FAILURES = [
@@ -17,12 +18,13 @@ export const SYNC_FAILURES = [
 export type SyncFailure = (typeof SYNC_FAILURES)[number]
 
 export interface SyncStats {
-  /** Stores of peers copied at the start. */
+  /** Peers copied completely, all caches of one counted once. */
   snapshots: number
   /** Comparisons that this node began and finished. */
   comparisons: number
-  /** Entries sent over TCP and received, whatever the store made of them. */
+  /** Entries sent over TCP. */
   entriesSent: number
+  /** Entries received over TCP, whether or not the store took them. */
   entriesReceived: number
   readonly failures: Record<SyncFailure, number>
 }
@@ -37,7 +39,7 @@ export function createSyncStats(): SyncStats {
   }
 }
 
-/** What ends a connection, on either side. */
+/** Ends a connection, on either side, with the reason that is counted. */
 export class SyncError extends Error {
   override readonly name = 'SyncError'
   readonly failure: SyncFailure
@@ -48,7 +50,7 @@ export class SyncError extends Error {
   }
 }
 
-/** The failure behind anything thrown while a connection was used. */
+/** The reason to count for anything thrown while a connection was used; `broken` unless it is a SyncError. */
 export function failureOf(thrown: unknown): SyncFailure {
   return thrown instanceof SyncError ? thrown.failure : 'broken'
 }

@@ -1,12 +1,12 @@
-// TLS between nodes: version 1.3 with a pre-shared key from the keyring, which both sides prove to have.
-// There are no certificates; the identity is the key ID in hex.
+// TLS between nodes: version 1.3 with a pre-shared key from the keyring, which each side proves to have. There are no
+// certificates; the PSK identity is the key ID in hex.
 
 import { constants } from 'node:crypto'
 import type { ConnectionOptions, TlsOptions } from 'node:tls'
 import { codeOf, messageOf } from '../base/errors.ts'
 import type { Keyring } from '../wire/keyring.ts'
 
-/** A handshake takes milliseconds on any network where replication makes sense. */
+/** Longest time for a handshake; it takes milliseconds on any network where replication makes sense. */
 export const HANDSHAKE_TIMEOUT_MS = 3000
 
 const KEY_ID_PATTERN = /^[0-9a-f]{8}$/
@@ -14,13 +14,13 @@ const KEY_ID_PATTERN = /^[0-9a-f]{8}$/
 const PROTOCOL = {
   minVersion: 'TLSv1.3',
   maxVersion: 'TLSv1.3',
-  // Pre-shared keys from outside go with SHA-256 (RFC 8446 4.2.11).
+  // An external pre-shared key is used with SHA-256 unless it names another hash (RFC 8446 4.2.11).
   ciphers: 'TLS_AES_128_GCM_SHA256',
-  // Nothing is resumed: a key that left the ring opens nothing any more.
+  // Without tickets no connection is resumed, so a key that was removed from the ring opens no connection any more.
   secureOptions: constants.SSL_OP_NO_TICKET,
 } as const
 
-/** `keyring` is asked at every handshake. */
+/** Options of the listening side; `keyring` is called at every handshake and returns the current ring. */
 export function serverOptions(keyring: () => Keyring): TlsOptions {
   return {
     ...PROTOCOL,
@@ -35,7 +35,7 @@ export function serverOptions(keyring: () => Keyring): TlsOptions {
 export function clientOptions(keyring: Keyring): ConnectionOptions {
   return {
     ...PROTOCOL,
-    // None: what shows a certificate does not have the key.
+    // No certificate is trusted: a server that sends one does not have the key.
     ca: [],
     checkServerIdentity: () => new Error('the peer does not have the key'),
     pskCallback: () => {
@@ -46,7 +46,7 @@ export function clientOptions(keyring: Keyring): ConnectionOptions {
   }
 }
 
-/** What stands at the other end when OpenSSL gives one of these codes; its own text names source lines and no cause. */
+/** Causes by OpenSSL's error code; OpenSSL's own text names lines of its source and no cause. */
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [
     /ALERT_HANDSHAKE_FAILURE|NO_SUITABLE_SIGNATURE_ALGORITHM|DECRYPT|BINDER|BAD_PSK|BAD_RECORD_MAC/,

@@ -1,5 +1,5 @@
-// Keeps this node's stores equal to those of its peers: a full copy when it joins, comparisons by digest
-// afterwards, with one peer at a time in turn, and at once with whom something was lost.
+// Keeps this node's stores equal to those of its peers: copies a peer when the node joins, then compares digests with
+// one peer after the other, and at once with a peer whose changes were lost.
 
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
@@ -11,45 +11,48 @@ import { SyncCaller, type SyncCallerOptions } from './sync-caller.ts'
 import { failureOf } from './sync-stats.ts'
 
 export const DEFAULT_DIGEST_INTERVAL_MS = 30_000
-/** How often a joining node looks whether anybody is there. */
+/** Time between two looks of a joining node for a peer. */
 const LOOK_PERIOD_MS = 20
-/** With the same peer no more often than this, whatever is lost. */
+/** Shortest time between two comparisons in a row with the same peer. */
 const MIN_REPEAT_MS = 1000
-/** How often a peer that is to be compared is looked at while its changes come too fast for it, and how often at most. */
+/**
+ * A comparison waits while the changes of any peer come faster than they are taken: looks this often, MAX_PRESSED_LOOKS
+ * times at most, and then compares anyway.
+ */
 const PRESSED_LOOK_MS = 100
 const MAX_PRESSED_LOOKS = 100
-/** As many boots of peers as are remembered elsewhere. */
+/** Boots of peers that are remembered as met; the oldest is forgotten. As many as the sender table holds. */
 const MAX_MET = 1024
 
-/** Somebody to synchronize with; the same object as long as it is the same boot. */
+/** A peer to synchronize with: one object and one key per boot. */
 export interface SyncPeer {
-  /** Sender ID and boot ID. */
+  /** Identifies the boot: sender ID and boot ID. */
   readonly key: string
   readonly nodeName: string
-  /** Whether its changes come faster than they are taken now. */
+  /** Whether its changes now come faster than this node takes them. */
   isPressing(nowMs: number): boolean
 }
 
 export const SYNC_STATES = ['joining', 'syncing', 'synced', 'alone', 'failed'] as const
 /**
- * `joining`: peers are being looked for. `syncing`: the copy of one is on its way. `synced`: it is there,
- * or a comparison ended. `alone`: nobody was there, or nobody is heard any more. `failed`: every peer that was there broke off.
+ * `joining`: the node looks for a peer to copy. `syncing`: it copies one. `synced`: a peer was copied, or a comparison
+ * ended. `alone`: there was no peer, or none is heard any more. `failed`: no peer could be copied.
  */
 export type SyncState = (typeof SYNC_STATES)[number]
 
 export interface SyncStatus {
   readonly state: SyncState
-  /** Name of the peer that is or was copied or compared with; empty before the first. */
+  /** Node name of the peer that is or was last copied or compared; empty before the first. */
   readonly peer: string
-  /** Since the last copy or comparison that ended well. */
+  /** Milliseconds since the last copy or comparison that succeeded; undefined before the first. */
   readonly lastSyncedMs: number | undefined
 }
 
 export interface SynchronizerOptions<Peer extends SyncPeer> extends SyncCallerOptions {
-  /** Peers that proved to be alive. */
+  /** Returns the peers that proved to be alive. */
   readonly peers: () => readonly Peer[]
   readonly joinState: () => JoinState
-  /** Rejects at once when the signal aborts. */
+  /** Opens a connection to a peer; rejects at once when the signal aborts. */
   readonly connect: (peer: Peer, signal: AbortSignal) => Promise<FrameStream>
   readonly digestIntervalMs: number
   readonly clock: Clock
@@ -60,24 +63,24 @@ export class Synchronizer<Peer extends SyncPeer> {
   readonly #options: SynchronizerOptions<Peer>
   /** Peers to compare with soon, by key. */
   readonly #asked = new Map<string, Peer>()
-  /** Keys of peers that were there, oldest first, also of those that were forgotten since. */
+  /** Keys of the boots that were met, oldest first; also of those that the sender table has forgotten. */
   readonly #met = new Set<string>()
   #state: SyncState = 'joining'
   #peerName = ''
   #lastSyncedAtMs: number | undefined
-  /** Of the last comparison, to take turns. */
+  /** Key of the peer compared last: the next one in turn follows it. */
   #lastPeerKey = ''
   #lastComparedMs = Number.NEGATIVE_INFINITY
   #abort = new AbortController()
   #stream: FrameStream | undefined
-  /** The last copy or comparison; never rejects. */
+  /** Settles when the last copy or comparison has ended; never rejects. */
   #running: Promise<void> = Promise.resolve()
   #isBusy = false
   #isStarted = false
   #periodic: Timer | undefined
   #soon: Timer | undefined
   #wake: (() => void) | undefined
-  /** By key, of peers that are there. */
+  /** State per key of the peers that are present. */
   readonly #peerSyncs = new Map<string, { state: PeerSyncState; lastSyncedAtMs?: number }>()
 
   constructor(options: SynchronizerOptions<Peer>) {
@@ -94,7 +97,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     }
   }
 
-  /** What became of the last copy of this peer or comparison with it. */
+  /** State of the last copy of this peer or comparison with it. */
   peerSync(key: string): PeerSync {
     const { state, lastSyncedAtMs } = this.#peerSyncs.get(key) ?? { state: 'none' }
     const nowMs = this.#options.clock.monotonicMs()
@@ -102,7 +105,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     return { state, lastSyncedMs }
   }
 
-  /** Whether what is here is a full copy, or all there is to have. */
+  /** Whether the join is over: this node copied a peer, found none, or failed with all of them. */
   get isComplete(): boolean {
     return this.#state !== 'joining' && this.#state !== 'syncing'
   }
@@ -116,7 +119,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     this.#running = this.#join()
   }
 
-  /** Breaks off what is on its way, and resolves when it has ended; idempotent. */
+  /** Cancels the running copy or comparison and resolves when it has ended; idempotent. */
   async stop(): Promise<void> {
     this.#isStarted = false
     this.#periodic?.cancel()
@@ -130,8 +133,9 @@ export class Synchronizer<Peer extends SyncPeer> {
   }
 
   /**
-   * A peer proved to be alive: a joining node copies it, one that found nobody compares. So does one that
-   * met it before: it was away for so long that nobody knows any more what it missed.
+   * Notes that a peer proved to be alive. A joining node copies it. A node that found nobody, or failed, compares with
+   * it, and so does one that met this boot before: the peer was away for so long that NACKs cannot repair what it
+   * missed.
    */
   greet(peer: Peer): void {
     this.#wake?.()
@@ -140,12 +144,14 @@ export class Synchronizer<Peer extends SyncPeer> {
     if (isBack || this.#state === 'alone' || this.#state === 'failed') this.requestSync(peer)
   }
 
-  /** No peer is heard any more: what was compared says nothing about what they hold now. */
+  /** Notes that no peer is heard any more: an earlier comparison no longer says what they hold. */
   lose(): void {
     if (this.#state === 'synced' || this.#state === 'failed') this.#state = 'alone'
   }
 
-  /** Compares with this peer as soon as can be: it has sent what did not arrive. */
+  /**
+   * Compares with this peer as soon as possible, because changes of it were lost; once, however often it is asked for.
+   */
   requestSync(peer: Peer): void {
     if (!this.#isStarted || this.#asked.has(peer.key)) return
     this.#asked.set(peer.key, peer)
@@ -175,7 +181,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     }
     this.#isBusy = false
     if (!this.#isStarted) return
-    // Peers that are joining themselves have given what they have, and that is all there is.
+    // Peers that are joining themselves gave what they have: there is no more to get.
     if (isCopied) this.#endJoin('synced', `joined, the sessions of ${this.#peerName} are here`)
     else if (tried.size === 0) this.#endJoin('alone', 'no peer is there, this node serves alone')
     else this.#endJoin('failed', 'every peer broke off, its sessions may be missing here')
@@ -214,7 +220,9 @@ export class Synchronizer<Peer extends SyncPeer> {
     )
   }
 
-  /** Not while changes wait to be taken: what is lost of them during a comparison needs another one. */
+  /**
+   * Postpones the comparison while changes wait to be taken: each that is lost during it would need another comparison.
+   */
   #compareWhenCalm(peer: Peer, looks: number): void {
     const { clock, peers } = this.#options
     const nowMs = clock.monotonicMs()
@@ -224,7 +232,7 @@ export class Synchronizer<Peer extends SyncPeer> {
   }
 
   async #compare(peer: Peer): Promise<void> {
-    // What is lost from now on asks again.
+    // Changes lost from now on request another comparison.
     this.#asked.delete(peer.key)
     this.#lastPeerKey = peer.key
     const isEqual = await this.#call(peer, 'comparing', (caller) =>
@@ -237,7 +245,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     this.#compareAsked()
   }
 
-  /** What `work` came to, or undefined when the peer broke off. Never rejects. */
+  /** Connects to a peer and runs `work`; resolves with its result, or with undefined when it failed. Never rejects. */
   async #call<Result>(
     peer: Peer,
     state: PeerSyncState,
@@ -267,7 +275,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     }
   }
 
-  /** Forgets those who are no longer there. */
+  /** Notes the state of a peer, and forgets the states of peers that are gone. */
   #notePeer({ key }: Peer, state: PeerSyncState, syncedAtMs?: number): void {
     const lastSyncedAtMs = syncedAtMs ?? this.#peerSyncs.get(key)?.lastSyncedAtMs
     this.#peerSyncs.set(key, { state, ...(lastSyncedAtMs === undefined ? {} : { lastSyncedAtMs }) })
@@ -277,7 +285,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     }
   }
 
-  /** Resolves after a moment, or when somebody was found. */
+  /** Resolves after LOOK_PERIOD_MS, or earlier when a peer is found. */
   #look(): Promise<void> {
     return new Promise((resolve) => {
       const proceed = () => {

@@ -2,20 +2,20 @@
 
 import type { HostAddress } from '../base/address.ts'
 
-/** Called for each datagram; the bytes are the receiver's to keep. Never throws. */
+/** Called for each datagram; the receiver may keep the bytes and never throws. */
 export type DatagramReceiver = (datagram: Buffer, from: HostAddress) => void
 
 export interface Transport {
-  /** Starts receiving. Rejects with ERR_LISTEN when the address cannot be had. */
+  /** Starts receiving. Rejects with ERR_LISTEN when it cannot bind the address. */
   start(receive: DatagramReceiver): Promise<void>
-  /** Hands one datagram to the network without waiting; false when it was dropped because too much waits already. */
+  /** Hands one datagram to the network without waiting; false when it was dropped because the send queue is full. */
   send(datagram: Buffer, to: HostAddress): boolean
-  /** Where datagrams to this node go: the address bound, with the port the kernel chose. */
+  /** The bound unicast address, with the port that the kernel chose; before `start`, the configured one. */
   readonly address: HostAddress
   /** The multicast group this transport sends to and receives from, if any. */
   readonly group: HostAddress | undefined
-  /** Bytes handed to `send` and not yet taken by the kernel. */
+  /** Bytes handed to `send` that the kernel has not taken yet. */
   readonly queuedBytes: number
-  /** Closes sockets; idempotent. */
+  /** Closes the sockets; idempotent. */
   stop(): Promise<void>
 }

@@ -1,5 +1,5 @@
-// Datagrams over UDP: unicast from and to one socket, or a multicast group with a socket of its own to
-// receive from, while everything is sent from the unicast socket and answers come back there.
+// UDP transport: one socket for unicast and, for a multicast group, another one that receives from the group.
+// Everything is sent from the unicast socket, and answers come back there.
 
 import type { Socket, SocketType } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
@@ -12,34 +12,39 @@ import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { type Logger, LogLimiter } from '../base/logger.ts'
 import type { DatagramReceiver, Transport } from './transport.ts'
 
-/** Holds about 3,600 full datagrams while the event loop is busy; the kernel's default not 100. */
+/**
+ * Asked of the kernel: holds about 3,600 full datagrams while the event loop is busy. Its default holds fewer than 100.
+ */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
-/** The kernel keeps datagrams to hosts whose link address it looks for in there, before those to others. */
+/**
+ * Asked of the kernel: datagrams to a host whose link address it still looks for wait in the send buffer, in the way of
+ * all others.
+ */
 const SEND_BUFFER_BYTES = 4 * 1024 * 1024
-/** What may wait for the kernel before `send` drops. */
+/** Bytes that may wait for the kernel before `send` drops datagrams. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024
-/** Multicast does not leave the local network unless asked to. */
+/** Multicast stays in the local network unless configured otherwise. */
 export const DEFAULT_MULTICAST_HOPS = 1
 
-/** Linux reports twice what it grants, the other half being its own bookkeeping: socket(7). */
+/** Linux reports twice the granted size, because it includes its own bookkeeping: socket(7). */
 const REPORTED_PER_GRANTED = process.platform === 'linux' ? 2 : 1
 const MAPPED_PREFIX = '::ffff:'
 
 export interface UdpTransportOptions {
-  /** A unicast address or name; or a multicast group to join. Port 0 asks the kernel for one. */
+  /** A unicast address or name, or a multicast group to join. For port 0 the kernel chooses one. */
   readonly listen: HostAddress
   /** Interface for multicast: its name, or for IPv4 its address. Default: the kernel's choice. */
   readonly networkInterface?: string | undefined
-  /** Routers that a multicast datagram passes, plus one. */
+  /** Hop limit of multicast datagrams: 1 stays in the local network, and each router takes one. */
   readonly multicastHops?: number | undefined
   readonly clock: Clock
   readonly logger: Logger
 }
 
 export interface UdpTransportStats {
-  /** What the kernel granted for each socket; 0 before the start. */
+  /** Receive buffer that the kernel granted to the socket opened last; 0 before the start. */
   receiveBufferBytes: number
-  /** Datagrams the kernel refused: no route, port unreachable, too large for the interface. */
+  /** Datagrams that the kernel refused to send: no route, port unreachable, too large for the interface. */
   sendErrors: number
 }
 
@@ -54,7 +59,7 @@ export class UdpTransport implements Transport {
   #address: HostAddress
   #isIPv6 = false
   #sockets: SocketAsPromised[] = []
-  /** The one that sends; undefined when not started. */
+  /** Socket that sends; undefined when not started. */
   #unicast: Socket | undefined
 
   constructor(options: UdpTransportOptions) {
@@ -122,7 +127,7 @@ export class UdpTransport implements Transport {
   async #startMulticast(group: HostAddress, receive: DatagramReceiver): Promise<void> {
     const { networkInterface, multicastHops = DEFAULT_MULTICAST_HOPS } = this.#options
     const joined = multicastInterface(group, networkInterface)
-    // Bound to the group's own address: other traffic to the port does not arrive here.
+    // Bound to the group's own address, so that other traffic to the port does not arrive here.
     const receiver = await this.#open(withZone(group, networkInterface), true, receive)
     receiver.addMembership(group.host, joined)
     const anywhere = isIPv6(group.host) ? '::' : '0.0.0.0'
@@ -130,7 +135,7 @@ export class UdpTransport implements Transport {
     const unicast = await this.#open({ host: unicastHost, port: 0 }, false, receive)
     if (joined !== undefined) unicast.setMulticastInterface(joined)
     unicast.setMulticastTTL(multicastHops)
-    // Several nodes on one machine hear each other; each recognises its own datagrams.
+    // Loopback lets several nodes on one machine hear each other; a node recognises its own datagrams.
     unicast.setMulticastLoopback(true)
     this.#unicast = unicast.socket
     this.#setAddress({ host: unicastHost, port: unicast.address().port })
@@ -143,7 +148,8 @@ export class UdpTransport implements Transport {
   ): Promise<SocketAsPromised> {
     const family = isIPv6(address.host) ? 6 : 4
     const type: SocketType = family === 6 ? 'udp6' : 'udp4'
-    // An answer at once, as all addresses are literal: else every datagram waits for the next tick.
+    // All addresses are literal, so this answers at once: Node's own lookup would delay every datagram to the next
+    // tick.
     const options = {
       type,
       reuseAddr: isShared,
@@ -196,14 +202,20 @@ async function resolveListen(listen: HostAddress): Promise<HostAddress> {
   return { host: answer.address, port: listen.port }
 }
 
-/** IPv6 groups of link-local scope can only be bound on an interface: RFC 4007. */
+/**
+ * Adds the interface as the zone of an IPv6 group: one of link-local scope can only be bound on an interface (RFC
+ * 4007).
+ */
 function withZone(group: HostAddress, networkInterface: string | undefined): HostAddress {
   const isZoned = group.host.includes('%')
   if (networkInterface === undefined || isZoned || !isIPv6(group.host)) return group
   return { host: `${group.host}%${networkInterface}`, port: group.port }
 }
 
-/** What the socket calls want: for IPv4 the interface's address, for IPv6 `::%name`. */
+/**
+ * The interface in the form that the socket calls take: for IPv4 its address, for IPv6 `::%name`. Throws when it has
+ * none.
+ */
 function multicastInterface(group: HostAddress, given: string | undefined): string | undefined {
   if (given === undefined || isIPv4(given)) return given
   if (isIPv6(group.host)) return `::%${given}`
@@ -213,7 +225,7 @@ function multicastInterface(group: HostAddress, given: string | undefined): stri
   return address.address
 }
 
-/** An IPv4 address as itself, also when a socket for both versions shows it as IPv6. */
+/** An IPv4 address in its own form, also when a socket for both versions reports it as IPv6. */
 function unmapped(host: string): string {
   const inner = host.startsWith(MAPPED_PREFIX) ? host.slice(MAPPED_PREFIX.length) : ''
   return isIPv4(inner) ? inner : host

@@ -1,4 +1,4 @@
-// The metrics of the listeners in uWSGI's own datagrams; those on the same cache are one.
+// The metrics of the cache-udp listeners, which speak uWSGI's own datagrams. Listeners of one cache are added up.
 
 import type { Registry } from 'prom-client'
 import type { CacheUdpStats } from '../uwsgi/stats.ts'
@@ -43,7 +43,7 @@ export function collectCacheUdp(registry: Registry, sources: readonly CacheUdpSo
   })
 }
 
-/** The counter adds up what has the same labels. */
+/** Readings per cache and key of the record; the counter adds up those with equal labels. */
 function readings(
   sources: readonly CacheUdpSource[],
   label: string,

@@ -1,4 +1,4 @@
-// Which metrics there are: the caches, the sweeper and replication, read from their stats.
+// The metrics of a node: caches, sweeper and replication, read from their counters when scraped.
 
 import type { Registry } from 'prom-client'
 import type { DurationHistogram } from '../base/histogram.ts'
@@ -23,10 +23,11 @@ export interface ReplicationSource {
   readonly sync: SyncStats
   syncState(): SyncState
   peers(): readonly PeerStatus[]
-  /** Changes of other nodes for a cache that this one does not have. */
+  /** Datagrams that the network refused to send. */
   sendErrors(): number
+  /** Changes of other nodes for a cache that this node does not have. */
   unknownCaches(): number
-  /** Age of the keyring file; undefined when there is none. */
+  /** Seconds since the keyring file was written; undefined without a file. */
   keyAgeSec(): number | undefined
 }
 
@@ -191,7 +192,7 @@ function collectSync(registry: Registry, { sync, syncState }: ReplicationSource)
   })
 }
 
-/** A peer that started again is there twice for a while: up when one of the two is. */
+/** One reading per name: a restarted peer is listed twice for a while and is up when one of the two is. */
 function readPeers(peers: readonly PeerStatus[]): Reading[] {
   const isUp = new Map<string, boolean>()
   for (const peer of peers) {

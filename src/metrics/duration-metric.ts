@@ -1,7 +1,8 @@
-// Our own histograms as prom-client exports them: read when scraped, never observed into.
+// Exports the project's own histograms through prom-client: they are read when scraped, and nothing is observed into
+// prom-client.
 //
-// A registry of prom-client asks each metric for its name and, when scraped, for its values by `get`: so an object with
-// these two is enough, and nothing of prom-client's own Histogram, whose buckets cannot be set, is needed.
+// A registry of prom-client asks each metric for its name and, when scraped, for its values by `get`. An object with
+// these two is enough; prom-client's own Histogram is not used, because its buckets cannot be set.
 
 import type { Metric, Registry } from 'prom-client'
 import { DURATION_BOUNDS_SEC, type DurationHistogram } from '../base/histogram.ts'
@@ -15,7 +16,7 @@ export interface DurationMetricOptions {
   readonly name: string
   readonly help: string
   readonly registry: Registry
-  /** Called at each scrape. */
+  /** Returns the current histograms; called at each scrape. */
   readonly read: () => readonly DurationSeries[]
 }
 
@@ -36,7 +37,7 @@ export function addDurations({ name, help, registry, read }: DurationMetricOptio
       values: read().flatMap((series) => samplesOf(name, series)),
     }),
   }
-  // The declarations name prom-client's own classes only.
+  // The type declarations accept prom-client's own classes only.
   registry.registerMetric(metric as unknown as Metric)
 }
 

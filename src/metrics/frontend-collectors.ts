@@ -1,14 +1,14 @@
-// The metrics of frontends whose protocols count for themselves: one counter for all events, by name.
+// The metrics of frontends that keep their own counters: one metric for all events, with the event as a label.
 
 import type { Registry } from 'prom-client'
 import { addCounter, addGauge } from './stats-metrics.ts'
 
 export interface FrontendSource {
-  /** Its key in the configuration. */
+  /** Name of the frontend in the configuration. */
   readonly name: string
-  /** Each counter with its name in camel case, always the same ones. */
+  /** Returns each counter with its name in camel case; the names never change. */
   events(): readonly (readonly [string, number])[]
-  /** Open now; absent where there are none. */
+  /** Returns the number of open connections; absent for a frontend without connections. */
   connections?(): number
 }
 

@@ -1,12 +1,12 @@
-// The metrics of one node in the Prometheus text format; nothing in it is shared between nodes.
+// The registry of one node's metrics; nothing in it is shared between nodes.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 
 export const PREFIX = 'tlscached_'
 
 /**
- * prom-client's default metrics whose names break Prometheus' own rules (a gauge is no `_total`), each
- * beside one without that fault.
+ * Default metrics of prom-client whose names break Prometheus' rules (a gauge must not end in `_total`). Each has a
+ * twin with a correct name.
  */
 const MISNAMED = [
   'nodejs_active_handles_total',
@@ -26,15 +26,15 @@ export function createRegistry(version: string): Registry {
 }
 
 /**
- * Adds the metrics of the process: CPU, memory, event loop, garbage collection. Once per process,
- * because prom-client never takes its observers down again.
+ * Adds the metrics of the process: CPU, memory, event loop, garbage collection. To be called once per process, because
+ * prom-client never removes its observers.
  */
 export function collectProcess(registry: Registry): void {
   collectDefaultMetrics({ register: registry })
   for (const name of MISNAMED) registry.removeSingleMetric(name)
 }
 
-/** Adds the counter of log lines that were dropped, because nobody took them in time. */
+/** Adds the counter of log lines that were dropped because the reader of the log did not keep up. */
 export function collectLog(registry: Registry, droppedLines: () => number): void {
   new Counter({
     name: `${PREFIX}log_lines_dropped_total`,

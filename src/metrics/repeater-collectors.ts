@@ -1,4 +1,4 @@
-// Which metrics a repeater has, read from its stats.
+// The metrics of a repeater, read from its counters when scraped.
 
 import type { Registry } from 'prom-client'
 import type { RepeaterStats } from '../replication/repeater-stats.ts'
@@ -8,7 +8,7 @@ export interface RepeaterSource {
   readonly stats: RepeaterStats
   readonly subscribersLimit: number
   subscribers(): number
-  /** Age of the keyring file; undefined when there is none. */
+  /** Seconds since the keyring file was written; undefined without a file. */
   keyAgeSec(): number | undefined
 }
 

@@ -1,4 +1,4 @@
-// Counters and gauges over plain numbers that somebody else keeps: read when scraped.
+// Counters and gauges of prom-client that read plain numbers when scraped.
 
 import { Counter, Gauge, type Registry } from 'prom-client'
 import { PREFIX } from './registry.ts'
@@ -9,7 +9,7 @@ export interface Reading {
 }
 
 export interface StatsMetricOptions {
-  /** Without the prefix. */
+  /** Name without the prefix `tlscached_`. */
   readonly name: string
   readonly help: string
   readonly labelNames?: string[]
@@ -33,7 +33,7 @@ export function addGauge(registry: Registry, options: StatsMetricOptions): void 
     registers: [registry],
     collect() {
       this.reset()
-      // Without labels, a reset leaves a 0 that nobody measured.
+      // A reset sets a gauge without labels to 0, which nobody measured.
       if (options.labelNames === undefined) this.remove()
       for (const { labels = {}, value } of options.read()) this.set({ ...labels }, value)
     },

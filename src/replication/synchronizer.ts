@@ -105,9 +105,12 @@ export class Synchronizer<Peer extends SyncPeer> {
     return { state, lastSyncedMs }
   }
 
-  /** Whether the join is over: this node copied a peer, found none, or failed with all of them. */
+  /**
+   * Whether a copy of this node has all that the cluster holds: this node copied a peer or found none. After a join that
+   * failed with every peer it is not complete, and a node that copies this one goes on to the next.
+   */
   get isComplete(): boolean {
-    return this.#state !== 'joining' && this.#state !== 'syncing'
+    return this.#state === 'synced' || this.#state === 'alone'
   }
 
   start(): void {

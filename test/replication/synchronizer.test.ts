@@ -172,7 +172,8 @@ test('when every peer breaks off it says so, and a comparison later mends it', a
   synchronizer.start()
   await settle(clock)
   assert.equal(synchronizer.status.state, 'failed')
-  assert.equal(synchronizer.isComplete, true)
+  // Its sessions may be missing here: a node that copies this one has to go on to another.
+  assert.equal(synchronizer.isComplete, false)
   state.peers = [peerOf('a', a)]
   clock.advance(INTERVAL_MS)
   await settle(clock)

@@ -1,5 +1,5 @@
-// The public API: a node in this process or the way to one in another, and session caching for a Node.js
-// TLS server.
+// The public API: a node in this process, hooks on a node in another process, and session caching for a Node.js TLS
+// server.
 
 export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
 export type { Awaitable, FoundSession, SessionHooks } from './hooks/hooks.ts'

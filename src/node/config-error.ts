@@ -1,10 +1,10 @@
-// What is wrong with a configuration: every problem at once, each with its place and its key.
+// Reports everything that is wrong with a configuration at once, each problem with its place and its key.
 
 import { TlscachedError } from '../base/errors.ts'
 
 /** One mistake in a configuration. */
 export interface ConfigProblem {
-  /** Where it stands: `file:line:column`, the environment variable, the flag, or `config` for an object. */
+  /** Where the mistake is: `file:line:column`, the environment variable, the flag, or `config` for an object. */
   readonly where: string
   /** The setting, dotted, as in `caches[0].items`; empty when the mistake is about the whole. */
   readonly key: string

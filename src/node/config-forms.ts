@@ -20,19 +20,22 @@ import {
 import { MAX_CONTEXT_BYTES, toContext } from '../session/context.ts'
 import { Keyring, parseKey } from '../wire/keyring.ts'
 
-/** Written in place of an address, where a frontend that is on by default shall be off. */
+/** Value in place of an address that turns a frontend off. */
 export const NONE = 'none'
 const HEX_PREFIX = 'hex:'
 
 type JsonSchema = z.core.JSONSchema.BaseSchema
 
 /**
- * What a JSON Schema can say of the forms that a function reads here. It refuses nothing that the function takes, and what
- * it cannot see, as whether 8d is within the bounds of a duration, it takes.
+ * JSON Schemas of the forms that a function reads here. A schema accepts everything that its function accepts, and
+ * also what it cannot check, such as whether 8d is within the bounds of a duration.
  */
 export const writtenForms = z.registry<JsonSchema>()
 
-/** `pattern` alone would be what an editor shows; this is a keyword that editors have beside the standard. */
+/**
+ * Returns a schema of text that matches a pattern. Editors show `patternErrorMessage`, a keyword of their own, instead
+ * of the pattern.
+ */
 function matching(pattern: string, patternErrorMessage: string): JsonSchema {
   return { pattern: `^${pattern}$`, patternErrorMessage }
 }
@@ -62,7 +65,7 @@ const SERVICE: JsonSchema = {
   maxLength: SERVICE_SCHEME.length + MAX_SERVICE_NAME_BYTES,
 }
 const KEY_ERROR = 'must be a key of 32 bytes in base64, as tlscached keygen prints it'
-/** The last digit carries four bits of the 32 bytes and two zeros. */
+/** Schema of a key: 32 bytes in base64, whose last digit has four bits of the key and two zero bits. */
 const KEY: JsonSchema = {
   type: 'string',
   ...matching('[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=', KEY_ERROR),
@@ -72,7 +75,7 @@ export function text() {
   return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
 }
 
-/** A name as a Host header has it: without a port. */
+/** Returns the form of a host name without a port. */
 export function hostName() {
   return text().regex(
     /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/,
@@ -100,7 +103,7 @@ export function integer(min: number, max: number) {
   return z.int({ error }).min(min, error).max(max, error)
 }
 
-/** A number of bytes, or text such as `4KiB`. */
+/** Returns the form of a size in bytes: a number, or text such as `4KiB`. */
 export function size(min: number, max: number) {
   const error = `must be a size, ${min}..${max} bytes (as in 4096 or 4KiB)`
   const read = (value: number | string) => {
@@ -141,7 +144,7 @@ export function duration(maxMs: number) {
     })
 }
 
-/** A duration within these bounds, or 0 for off. */
+/** Returns the form of a duration within these bounds, or 0 for off. */
 export function durationOrOff(minMs: number, maxMs: number) {
   const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
   const error = `must be 0 (off) or a duration, ${bounds} (as in 2s)`
@@ -163,7 +166,9 @@ export function durationOrOff(minMs: number, maxMs: number) {
     })
 }
 
-/** Text that `parse` accepts; the message of what it throws is the problem that is reported. */
+/**
+ * Returns the form of text that `parse` accepts; the message of an error that it throws is reported as the problem.
+ */
 function parsed<Value>(form: JsonSchema, parse: (value: string) => Value) {
   return text()
     .transform((value, context): Value => {
@@ -198,7 +203,7 @@ export function address() {
   )
 }
 
-/** One address with a port; other programs cannot be looked up by the name of a service. */
+/** Returns the form of one address with a port. Nodes of other programs are not looked up by the name of a service. */
 export function peerAddress() {
   return parsed({ ...PEER_ADDRESS, examples: ['127.0.0.1:7272'] }, (value) => {
     const peer = parseHostAddress(value)
@@ -222,7 +227,7 @@ export function frontendAddress() {
   )
 }
 
-/** A list of keys in base64; a problem never repeats what was written. */
+/** Returns the form of a list of keys in base64; a problem never repeats what was written. */
 export function keyring() {
   return list(z.string({ error: 'must be a key in base64' }), 1, 64)
     .transform((lines, context) => {

@@ -1,4 +1,4 @@
-// The JSON Schema of the configuration file, for editors and other programs that know nothing of this one.
+// The JSON Schema of the configuration file, for editors and other programs.
 
 import { z } from 'zod'
 import { writtenForms } from './config-forms.ts'
@@ -6,12 +6,13 @@ import { configSchema, notes } from './config-schema.ts'
 
 type JsonSchema = z.core.JSONSchema.BaseSchema
 
-/** The release that the language servers of editors know best. */
+/** The version of JSON Schema that the language servers of editors support best. */
 const TARGET = 'draft-07'
 
 /**
- * What a configuration may be written as, from the schema that reads it. It takes everything that the program takes; rules
- * between two settings, the bounds of sizes and durations given as text, and what YAML itself forbids are not in it.
+ * Returns the JSON Schema of a written configuration, made from the schema that reads it. It accepts everything that
+ * the program accepts; rules between two settings, the bounds of sizes and durations given as text, and what YAML
+ * itself forbids are not in it.
  */
 export function configJsonSchema(): JsonSchema {
   const schema = z.toJSONSchema(configSchema, {
@@ -30,7 +31,7 @@ function describe(schema: z.core.$ZodType, json: JsonSchema): void {
   if (form === undefined && schema instanceof z.ZodPipe) {
     throw new Error('a form of the configuration schema says nothing of what is written')
   }
-  // Each of its alternatives has a type of its own.
+  // The alternatives have different types, so a common one would be wrong.
   if (form?.anyOf?.some((one) => typeof one === 'object' && 'type' in one)) delete json.type
   Object.assign(json, form)
   const note = notes.get(schema)
@@ -40,7 +41,7 @@ function describe(schema: z.core.$ZodType, json: JsonSchema): void {
   json.description = `${description} (${spelling}${otherwise})`
 }
 
-/** An empty file, and a section with nothing in it, are there and say nothing: that is null in YAML. */
+/** Allows null, which is what YAML has for an empty file and for an empty section. */
 function allowEmpty(section: unknown): void {
   if (!isJsonSchema(section)) return
   if (section.type !== undefined) section.type = [section.type, 'null'].flat()

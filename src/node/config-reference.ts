@@ -6,8 +6,8 @@ export const REFERENCE_BEGIN = '<!-- begin of the generated configuration refere
 export const REFERENCE_END = '<!-- end of the generated configuration reference -->'
 
 /**
- * One row for each setting. The environment's and the flag's spelling follow from the key, so they have no column. Cells
- * are padded to the width of their column, as formatters of Markdown do it.
+ * Returns a Markdown table with one row for each setting. The names of the variable and the flag follow from the key,
+ * so they have no column. Cells are padded to the width of their column, as Markdown formatters do.
  */
 export function formatReference(): string {
   const head = ['Key', 'Default', 'Form', 'Meaning']
@@ -20,7 +20,7 @@ export function formatReference(): string {
   return padded.map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
 
-/** The text with everything between the two markers replaced. Throws when they are not there. */
+/** Returns the text with everything between the two markers replaced. Throws when they are not there. */
 export function replaceReference(text: string): string {
   const begin = text.indexOf(REFERENCE_BEGIN)
   const end = text.indexOf(REFERENCE_END)

@@ -1,4 +1,4 @@
-// What two settings say about each other; each setting by itself is the schema's business.
+// Checks the rules between settings; the schema checks each setting by itself.
 
 import { isLoopback, parseAddress } from '../base/address.ts'
 import { NONE } from './config-forms.ts'
@@ -6,7 +6,10 @@ import { DEFAULT_CACHE_NAME, isMulticastListen } from './config-schema.ts'
 import type { ConfigPath } from './config-settings.ts'
 import { type ConfigTree, isSection } from './config-tree.ts'
 
-/** Works on what was written, so that these problems are found beside those of the schema. */
+/**
+ * Reports settings that contradict each other. It reads the written values, so that these problems are found together
+ * with those of the schema.
+ */
 export function checkRules(tree: ConfigTree): void {
   checkCacheNames(tree)
   checkReplication(tree)
@@ -38,7 +41,7 @@ function checkReplication(tree: ConfigTree): void {
     tree.report(['replication', 'keys'], 'excludes keys_file: give one of the two')
   }
   if (has('listen')) checkMulticast(tree, replication, ['replication'])
-  // Only listeners for other programs, and nothing that would be said of our own nodes.
+  // A section with nothing but `listeners` needs no `listen`: every other setting is about our own nodes.
   else if (!has('listeners') || Object.keys(replication).some((name) => name !== 'listeners')) {
     tree.report(['replication', 'listen'], 'is required')
   }
@@ -106,7 +109,7 @@ function checkCacheName(tree: ConfigTree, name: string, path: ConfigPath): void 
   if (!names.includes(name)) tree.report(path, `there is no cache "${name}"`)
 }
 
-/** What is no address at all is the schema's business. */
+/** Whether the text is an address beyond loopback; false for text that is no address, which the schema reports. */
 function isBeyondLoopback(text: string): boolean {
   try {
     return text !== NONE && !isLoopback(parseAddress(text))

@@ -40,25 +40,25 @@ import {
   writtenForms,
 } from './config-forms.ts'
 
-/** What the reference and the command line need to know of a setting beside its schema. */
+/** What the reference and the command line need to know about a setting besides its schema. */
 export interface SettingNote {
   readonly description: string
-  /** What a value looks like. */
+  /** What a value looks like, in a few words. */
   readonly form: string
-  /** Where the default is not part of the schema. */
+  /** Text in place of the default, when the schema has none. */
   readonly fallback?: string
-  /** Whether the command line is no place for it, as every user of the machine can read that. */
+  /** Whether the setting must not be a flag, because every user of the machine can read the command line. */
   readonly isSecret?: boolean
 }
 
 export const notes = z.registry<SettingNote>()
 
-/** Of the cache of a node that configures none. */
+/** Name of the cache of a node that configures none. */
 export const DEFAULT_CACHE_NAME = 'ssl'
 
 const MAX_CACHES = 256
 const MAX_PEERS = 1024
-/** Each of them sends everything once more. */
+/** Most repeaters of a node; each of them sends every change once more. */
 const MAX_REPEATERS = 8
 const MAX_LISTENERS = 64
 const MAX_HTTP_HOSTS = 64
@@ -121,7 +121,7 @@ const cache = z.strictObject({
   }),
 })
 
-/** The wires of other programs; ours is that of `replication.listen`. */
+/** Protocols of other programs that a listener can have; `replication.listen` has our own. */
 const WIRES = ['uwsgi'] as const
 
 const listener = z.strictObject({
@@ -319,11 +319,13 @@ export const configSchema = z.strictObject({
     .prefault({}),
 })
 
-/** A configuration as it may be written, before defaults: the keys and forms of the YAML file, such as `timeout: '5m'`. */
+/**
+ * A configuration as it may be written, before defaults: the keys and forms of the YAML file, such as `timeout: '5m'`.
+ */
 export type ConfigInput = z.input<typeof configSchema>
 export type ParsedConfig = z.output<typeof configSchema>
 
-/** The group a replication section listens on makes a list of peers meaningless, and the reverse. */
+/** Whether the value of a `listen` setting is a multicast group; false for text that is no address. */
 export function isMulticastListen(listen: unknown): boolean {
   try {
     return typeof listen === 'string' && isMulticast(parseHostAddress(listen).host)

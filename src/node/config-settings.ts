@@ -1,26 +1,26 @@
-// Every setting with its one spelling in a file, in the environment and as a flag, from one walk of the schema.
+// Every setting with its name in a file, in the environment and as a flag, collected in one walk of the schema.
 
 import { z } from 'zod'
 import { configSchema, notes, type SettingNote } from './config-schema.ts'
 
 export const ENVIRONMENT_PREFIX = 'TLSCACHED_'
-/** The variable that names the file itself. */
+/** Environment variable with the path of the configuration file. */
 export const CONFIG_VARIABLE = `${ENVIRONMENT_PREFIX}CONFIG`
 
-/** Keys and positions in lists, from the root of the configuration. */
+/** Path of a setting: keys and positions in lists, from the root of the configuration. */
 export type ConfigPath = readonly PropertyKey[]
 
 export interface Setting extends SettingNote {
   readonly path: readonly string[]
-  /** `replication.listen`; in a list of sections `caches[].items`. */
+  /** Dotted key such as `replication.listen`, or `caches[].items` in a list of sections. */
   readonly key: string
-  /** `TLSCACHED_REPLICATION_LISTEN`; undefined for what only exists as part of a list. */
+  /** Variable such as `TLSCACHED_REPLICATION_LISTEN`; undefined for a setting inside a list. */
   readonly variable: string | undefined
-  /** `--replication-listen`, likewise. */
+  /** Flag such as `--replication-listen`; undefined for a setting inside a list. */
   readonly flag: string | undefined
-  /** As a person would write it; undefined when there is none. */
+  /** Default as a person would write it; undefined when there is none. */
   readonly defaultText: string | undefined
-  /** Whether a value given as text is one already, instead of YAML. */
+  /** Whether text from a variable or flag is the value itself; otherwise it is read as YAML. */
   readonly isText: boolean
 }
 
@@ -36,7 +36,7 @@ export const standaloneSettings: readonly StandaloneSetting[] = settings.filter(
   (setting): setting is StandaloneSetting => setting.variable !== undefined,
 )
 
-/** `['caches', 0, 'items']` as `caches[0].items`. */
+/** Returns a path as text: `['caches', 0, 'items']` is `caches[0].items`. */
 export function formatPath(path: ConfigPath): string {
   let text = ''
   for (const part of path) {
@@ -46,7 +46,7 @@ export function formatPath(path: ConfigPath): string {
   return text
 }
 
-/** The keys that the section at this path knows. */
+/** Returns the keys that the section at this path may have. */
 export function knownKeys(path: ConfigPath): readonly string[] {
   let schema: z.core.$ZodType = unwrap(configSchema)
   for (const part of path) {
@@ -98,7 +98,7 @@ function defaultOf(schema: unknown): string | undefined {
   return JSON.stringify(value).replaceAll('"', '').replaceAll(':', ': ')
 }
 
-/** What a schema reads, without defaults and what is made of the value afterwards. */
+/** Returns the schema of the written value, without its default and its transformation. */
 function unwrap(schema: unknown): z.core.$ZodType {
   if (schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional) {
     return unwrap(schema.unwrap())

@@ -1,4 +1,4 @@
-// The three sources of a configuration, later ones stronger: a YAML file, the environment, flags.
+// The three sources of a configuration: a YAML file, the environment and flags; each overrides those before it.
 
 import { messageOf } from '../base/errors.ts'
 import { readRegularFile } from '../base/regular-file.ts'
@@ -13,23 +13,23 @@ import {
 import { type ConfigTree, isSection, readYaml } from './config-tree.ts'
 import { nearest } from './nearest.ts'
 
-/** A configuration of a whole cluster has a few kilobytes. */
+/** Largest file that is read; the configuration of a whole cluster has a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024
 
 /**
- * What Kubernetes sets in every container of a namespace that has a Service called tlscached: where it is, for programs
- * that look there. The older form has a port for each protocol of its own.
+ * Names of the variables that Kubernetes sets in every container of a namespace with a Service called tlscached: the
+ * address of that Service. The older form has variables for each port.
  */
 const KUBERNETES_SERVICE = new RegExp(
   `^${ENVIRONMENT_PREFIX}(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|` +
     'PORT(?:_\\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)?)$',
 )
 
-/** A configuration that was made of another program's file. */
+/** A configuration that was made from another program's file. */
 export interface ConvertedConfig {
-  /** As in our own file. */
+  /** The configuration with the keys of our own file. */
   readonly root: Readonly<Record<string, unknown>>
-  /** Where in that file its settings come from. */
+  /** Positions in the other program's file that the settings come from. */
   readonly places: readonly { readonly path: ConfigPath; readonly where: string }[]
   readonly problems: readonly ConfigProblem[]
 }
@@ -50,13 +50,13 @@ export function addFile(tree: ConfigTree, path: string): void {
   }
   tree.mark([], path)
   const value = readYaml(text, tree, path, [], true)
-  // An empty file, or one of comments only, says nothing, and that is allowed.
+  // An empty file, or one of comments only, is allowed.
   if (value === null || value === undefined) return
   if (isSection(value)) addObject(tree, value)
   else tree.report([], 'must be a mapping of sections, as in "log: { level: info }"', `${path}:1:1`)
 }
 
-/** Takes over plain values; a section that is there but empty counts as not there. */
+/** Adds the sections of an object; a section that is null or undefined counts as missing. */
 export function addObject(tree: ConfigTree, value: Readonly<Record<string, unknown>>): void {
   for (const [name, section] of Object.entries(value)) {
     if (section !== null && section !== undefined) tree.root[name] = withoutUndefined(section)
@@ -64,8 +64,8 @@ export function addObject(tree: ConfigTree, value: Readonly<Record<string, unkno
 }
 
 /**
- * Takes over the variables that start with TLSCACHED_; one that names no setting is a problem, unless Kubernetes set it,
- * as nobody has a say in that.
+ * Adds the variables that start with TLSCACHED_. One that names no setting is a problem, unless Kubernetes set it,
+ * which the operator cannot prevent.
  */
 export function addEnvironment(
   tree: ConfigTree,
@@ -84,7 +84,7 @@ export function addEnvironment(
   }
 }
 
-/** Takes over flags by their key (`replication.listen`), each given as text. */
+/** Adds flags, given as text by the key of their setting (`replication.listen`). */
 export function addFlags(tree: ConfigTree, flags: ReadonlyMap<string, string>): void {
   for (const setting of standaloneSettings) {
     const value = flags.get(setting.key)

@@ -1,11 +1,11 @@
-// A configuration as it was written, before it is checked: plain values, and where each of them stands.
+// A configuration as it was written, before it is checked: plain values, and the position of each.
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { hideKeys } from '../base/hidden-keys.ts'
 import type { ConfigProblem } from './config-error.ts'
 import { type ConfigPath, formatPath } from './config-settings.ts'
 
-/** Deeper than any setting; an alias that contains itself ends here. */
+/** Deepest nesting that is read, more than any setting has; it also ends an alias that contains itself. */
 const MAX_DEPTH = 16
 
 export class ConfigTree {
@@ -13,7 +13,7 @@ export class ConfigTree {
   readonly problems: ConfigProblem[] = []
   readonly #places = new Map<string, string>()
 
-  /** Puts a value where `path` points, in place of what a weaker source said there. */
+  /** Sets the value at `path` in place of one from a weaker source. */
   set(path: readonly string[], value: unknown, where: string): void {
     let section = this.root
     for (const name of path.slice(0, -1)) {
@@ -23,7 +23,7 @@ export class ConfigTree {
     }
     const last = path.at(-1)
     if (last !== undefined) section[last] = value
-    // What a weaker source wrote below this place is gone, and so are its positions.
+    // Values of a weaker source below this path are replaced, so their positions are removed.
     const replaced = formatPath(path)
     for (const key of this.#places.keys()) {
       const isBelow = key.startsWith(`${replaced}[`) || key.startsWith(`${replaced}.`)
@@ -36,7 +36,9 @@ export class ConfigTree {
     this.#places.set(formatPath(path), where)
   }
 
-  /** Where the setting at `path` was written, or else the closest section around it that was. */
+  /**
+   * Returns where the setting at `path` was written, or else the closest section around it; `config` when neither was.
+   */
   placeOf(path: ConfigPath): string {
     for (let length = path.length; length >= 0; length -= 1) {
       const place = this.#places.get(formatPath(path.slice(0, length)))
@@ -46,7 +48,7 @@ export class ConfigTree {
   }
 
   report(path: ConfigPath, message: string, where = this.placeOf(path)): void {
-    // A key may stand where a name, a path or a whole line was meant to.
+    // A secret key may have been written by mistake in place of a name, a path or a whole line.
     this.problems.push({
       where: hideKeys(where),
       key: hideKeys(formatPath(path)),
@@ -55,7 +57,10 @@ export class ConfigTree {
   }
 }
 
-/** Reads YAML text to a plain value. `where` names the source; with `hasLines` positions are added to it. */
+/**
+ * Reads YAML text to a plain value; reports what is not valid and then returns undefined. `where` names the source;
+ * with `hasLines` positions are added to it.
+ */
 export function readYaml(
   text: string,
   tree: ConfigTree,
@@ -111,7 +116,7 @@ function addSection(section: Record<string, unknown>, name: string): Record<stri
   return inner
 }
 
-/** Also for `__proto__`, which an assignment would not store. */
+/** Sets a property of any name, also `__proto__`, which an assignment would not store. */
 function define(section: Record<string, unknown>, name: string, value: unknown): void {
   Object.defineProperty(section, name, {
     value,

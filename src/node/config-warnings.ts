@@ -1,5 +1,5 @@
-// What a valid configuration says that will hardly work as meant: for `tlscached check`, which looks at files and folders
-// as they are on this machine now.
+// Warns of settings that are valid but will hardly work as meant. It is for `tlscached check`, and examines files and
+// folders as they are on this machine now.
 
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
@@ -8,18 +8,18 @@ import type { Address } from '../base/address.ts'
 import type { CacheConfig, NodeConfig } from './config.ts'
 
 export interface ConfigWarning {
-  /** Dotted, as in `caches[0].contexts`. */
+  /** Dotted key of the setting, as in `caches[0].contexts`. */
   readonly key: string
   readonly message: string
 }
 
-/** Apache's: an MD5 in lower-case hexadecimal digits. */
+/** A session ID context of Apache: an MD5 in lower-case hexadecimal digits. */
 const APACHE_CONTEXT = /^[0-9a-f]{32}$/
 const PRINTABLE = /^[\x20-\x7e]+$/
 const GROUP_AND_OTHERS = 0o077
 const DEFAULT_TLS_PORT = 443
 
-/** `uid`: the user that checks, undefined where there are none. */
+/** Returns all warnings. `uid` is the user that runs the check, undefined on systems without user IDs. */
 export function findWarnings(config: NodeConfig, uid = process.getuid?.()): ConfigWarning[] {
   const caches = config.caches.flatMap((cache, index) => [
     ...contextWarnings(config, cache, `caches[${index}].contexts`),
@@ -28,7 +28,10 @@ export function findWarnings(config: NodeConfig, uid = process.getuid?.()): Conf
   return [...caches, ...folderWarnings(config), ...keysWarnings(config, uid)]
 }
 
-/** Over memcached and sessiond the context is the one in the session's own bytes, as the terminator has put it there. */
+/**
+ * Warns of contexts that sessions of Apache or stunnel do not have. Over memcached and sessiond the context is the one
+ * in the session's own bytes, where the TLS server has put it.
+ */
 function contextWarnings({ frontends }: NodeConfig, cache: CacheConfig, key: string) {
   const { name, contexts = [] } = cache.limits
   const isBehind = frontends.cache === name
@@ -50,7 +53,10 @@ function contextWarnings({ frontends }: NodeConfig, cache: CacheConfig, key: str
   return warnings
 }
 
-/** HTTP, rpc and uwsgi reach every cache, memcached and sessiond the one of `frontends.cache`. */
+/**
+ * Warns of a cache that nothing reaches. HTTP, rpc and uwsgi reach every cache, memcached and sessiond the one of
+ * `frontends.cache`, and a listener for uWSGI nodes its own.
+ */
 function reachWarnings(
   { frontends, uwsgiListeners }: NodeConfig,
   { limits }: CacheConfig,
@@ -81,7 +87,7 @@ function folderWarnings({ frontends }: NodeConfig): ConfigWarning[] {
   return warnings
 }
 
-/** Whoever checks as root can read files that the user of the service cannot. */
+/** Warns, when root runs the check, of a file of keys that the user of the service could not read. */
 function keysWarnings({ replication }: NodeConfig, uid: number | undefined): ConfigWarning[] {
   const file = replication?.keysFile
   if (file === undefined || uid !== 0) return []

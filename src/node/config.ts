@@ -25,19 +25,19 @@ import { nearest } from './nearest.ts'
 
 export interface CacheConfig {
   readonly limits: CacheLimits
-  /** A get of a TLS 1.3 session takes it out. */
+  /** Whether a get of a TLS 1.3 session removes it. */
   readonly singleUse: boolean
-  /** Sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
+  /** Whether sessions made by resumed TLS 1.3 handshakes get a whole lifetime again. */
   readonly renew: boolean
-  /** Whether its changes go to our own nodes. */
+  /** Whether changes of this cache are sent to our own nodes. */
   readonly isReplicated: boolean
 }
 
 export interface ReplicationConfig {
-  /** A multicast address is a group to join. */
+  /** Address of the UDP socket; a multicast address is a group to join. */
   readonly listen: HostAddress
   readonly peers: readonly PeerSource[]
-  /** Pass on what this node sends, and tell where its peers are. */
+  /** Repeaters: they pass on what this node sends, and let it know where its peers are. */
   readonly repeaters: readonly PeerSource[]
   readonly keysFile: string | undefined
   readonly keysFileMode: KeysFileMode
@@ -46,18 +46,18 @@ export interface ReplicationConfig {
   readonly interface: string | undefined
   readonly multicastTtl: number | undefined
   readonly maxDatagramBytes: number
-  /** Between two comparisons with a peer. */
+  /** Time between two comparisons with a peer. */
   readonly digestIntervalMs: number
-  /** Nothing is taken from nodes that know no version of the protocol as high as this. */
+  /** Nothing is accepted from a node whose highest protocol version is below this one. */
   readonly minimumVersion: number
 }
 
-/** A listener in uWSGI's own datagrams. */
+/** A listener for uWSGI's own datagrams. */
 export interface UwsgiListenerConfig {
-  /** A multicast address is a group to join. */
+  /** Address of the UDP socket; a multicast address is a group to join. */
   readonly listen: HostAddress
   readonly peers: readonly HostAddress[]
-  /** Name of the cache that is shared there. */
+  /** Name of the cache that is shared with the nodes of uWSGI. */
   readonly cache: string
   readonly interface: string | undefined
   readonly multicastTtl: number | undefined
@@ -65,7 +65,7 @@ export interface UwsgiListenerConfig {
 
 export interface FrontendsConfig {
   readonly http: Address | undefined
-  /** Names that a request may come to beside localhost and IP addresses. */
+  /** Host names that a request may have besides localhost and IP addresses. */
   readonly httpHosts: readonly string[]
   readonly memcached: Address | undefined
   readonly sessiond: HostAddress | undefined
@@ -73,19 +73,22 @@ export interface FrontendsConfig {
   readonly rpc: Address | undefined
   readonly stats: Address | undefined
   readonly uwsgi: Address | undefined
-  /** Name of the cache behind protocols that name none. */
+  /** Name of the cache for protocols and commands that name none. */
   readonly cache: string
-  /** Sessions may cross the network in clear. */
+  /** Whether sessions may cross the network in clear. */
   readonly isInsecure: boolean
 }
 
-/** The configuration of a node, complete and checked: times in milliseconds, addresses parsed, defaults filled in, frozen. */
+/**
+ * The configuration of a node, complete and checked: times in milliseconds, addresses parsed, defaults filled in,
+ * frozen.
+ */
 export interface NodeConfig {
   /** Name of this node, different on every node. */
   readonly nodeName: string
   /** The caches, at least one; the first one is the default of frontends that name none. */
   readonly caches: readonly CacheConfig[]
-  /** undefined: this node does not replicate with nodes of this program. */
+  /** Replication with nodes of this program; undefined for none. */
   readonly replication: ReplicationConfig | undefined
   /** Listeners for nodes of uWSGI, in its own datagrams. */
   readonly uwsgiListeners: readonly UwsgiListenerConfig[]
@@ -100,16 +103,16 @@ export interface NodeConfig {
 export interface ConfigSources {
   /** Path of a YAML file. */
   readonly file?: string | undefined
-  /** In place of a file: one of another program. */
+  /** A converted file of another program, in place of `file`. */
   readonly converted?: ConvertedConfig | undefined
   readonly environment?: Readonly<Record<string, string | undefined>>
-  /** By key, as in `replication.listen`. */
+  /** Values by the key of their setting, as in `replication.listen`. */
   readonly flags?: ReadonlyMap<string, string>
-  /** Name of the node when nothing else is said. */
+  /** Name of the node when no source names it. */
   readonly hostName: string
 }
 
-/** Reads file, environment and flags. Throws a ConfigError with everything that is wrong. */
+/** Reads and checks a configuration. Throws a ConfigError with every mistake. */
 export function readConfig(sources: ConfigSources): NodeConfig {
   const tree = new ConfigTree()
   if (sources.file !== undefined) addFile(tree, sources.file)
@@ -119,14 +122,17 @@ export function readConfig(sources: ConfigSources): NodeConfig {
   return checkTree(tree, sources.hostName)
 }
 
-/** Checks a configuration given as an object. Throws a ConfigError with everything that is wrong. */
+/** Checks a configuration given as an object. Throws a ConfigError with every mistake. */
 export function checkConfig(input: ConfigInput, hostName: string): NodeConfig {
   const tree = new ConfigTree()
   addObject(tree, { ...input })
   return checkTree(tree, hostName)
 }
 
-/** Checks what another program's file comes to by itself. Throws a ConfigError likewise. */
+/**
+ * Checks the converted file of another program, without environment and flags. Throws a ConfigError with every
+ * mistake.
+ */
 export function checkConverted(converted: ConvertedConfig): NodeConfig {
   return readConfig({ converted, hostName: 'localhost' })
 }
@@ -149,7 +155,7 @@ function checkTree(tree: ConfigTree, hostName: string): NodeConfig {
 function reportUnknown(tree: ConfigTree, path: ConfigPath): void {
   const section = path.slice(0, -1)
   const name = String(path.at(-1))
-  // `http: ...` at the top was meant to be `frontends.http`.
+  // For example, `http: ...` at the top was meant to be `frontends.http`.
   const elsewhere = settings.find((setting) => setting.key.endsWith(`.${name}`))
   const near = nearest(name, knownKeys(section))
   const known = elsewhere?.key ?? (near && formatPath([...section, near]))
@@ -165,7 +171,7 @@ function isMissing(tree: ConfigTree, path: ConfigPath): boolean {
   return value === undefined || value === null
 }
 
-/** In the order in which an editor would visit them. */
+/** Sorts problems in the order in which an editor would visit them. */
 function byPlace(a: { where: string }, b: { where: string }): number {
   return a.where.localeCompare(b.where, 'en', { numeric: true })
 }
@@ -238,7 +244,7 @@ function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationCo
   }
 }
 
-/** Plain objects and lists only: bytes cannot be frozen, a keyring has nothing to change. */
+/** Freezes plain objects and lists, at every depth. Bytes cannot be frozen, and a keyring has nothing to change. */
 function deepFreeze<Value>(value: Value): Value {
   const isPlain =
     Array.isArray(value) ||

@@ -1,5 +1,5 @@
-// Notices that the file of keys was changed or exchanged: Kubernetes swaps a link, an operator edits in place, and
-// neither sends a signal. Asks every two seconds, as notices of the file system do not come from every file system.
+// Reads the file of keys again when it was changed or replaced: Kubernetes swaps a link, an operator edits in place,
+// and neither sends a signal. It polls every two seconds, because not every file system reports changes.
 
 import { stat } from 'node:fs/promises'
 import { type Clock, every, type Timer } from '../base/clock.ts'
@@ -8,7 +8,10 @@ import type { Logger } from '../base/logger.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { type KeysFileMode, loadKeyring } from '../wire/keyring-file.ts'
 
-/** A changed file is read when two looks, this far apart, found it the same: then nobody is writing it. */
+/**
+ * Time between two polls. A changed file is read when two polls in a row found the same state: then nobody is writing
+ * it.
+ */
 export const LOOK_PERIOD_MS = 2000
 
 export interface KeysFile {
@@ -19,7 +22,7 @@ export interface KeysFile {
 export interface KeysFileWatchOptions {
   readonly clock: Clock
   readonly logger: Logger
-  /** Called with what is in the file now, whether or not the keys are others than before. */
+  /** Called with the keys of the file each time it was read, also when they are the same as before. */
   readonly onKeyring: (keyring: Keyring) => void
 }
 
@@ -27,17 +30,18 @@ export class KeysFileWatch {
   readonly #options: KeysFileWatchOptions
   #file: KeysFile | undefined
   #timer: Timer | undefined
-  /** What the last look found, and what was read or refused last; each names one state of one file. */
+  /** State of the file at the last poll, as `stateOf` returns it. */
   #lastSeen = ''
+  /** State of the file that was last read, with or without success. */
   #lastTried = ''
-  /** The look under way; never rejects. A file system that hangs holds this one up and nothing else. */
+  /** The poll in progress; it never rejects. A file system that hangs delays this one and nothing else. */
   #looking: Promise<void> | undefined
 
   constructor(options: KeysFileWatchOptions) {
     this.#options = options
   }
 
-  /** Watches this file from now on, or none. It is read once more, as it may have changed since it was. */
+  /** Watches this file from now on, or none. It is read once more, because it may have changed since it was loaded. */
   watch(file: KeysFile | undefined): void {
     this.stop()
     this.#file = file
@@ -57,7 +61,7 @@ export class KeysFileWatch {
     this.#file = undefined
   }
 
-  /** Resolves when no look is under way. */
+  /** Resolves when no poll is in progress. */
   async settled(): Promise<void> {
     await this.#looking
   }
@@ -85,7 +89,9 @@ export class KeysFileWatch {
   }
 }
 
-/** Which file is there and when it was last written; why none can be asked for when there is none. */
+/**
+ * Returns a text that differs when another file is at this path or it was written; the reason when there is no file.
+ */
 async function stateOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true })

@@ -1,4 +1,4 @@
-// The keyring that a replication section asks for, and whether it may do without.
+// Loads the keyring of a replication section, and checks whether it may do without keys.
 
 import { requireKeys } from '../replication/key-requirement.ts'
 import { type Keyring, publicKeyring } from '../wire/keyring.ts'
@@ -6,8 +6,9 @@ import { loadKeyring } from '../wire/keyring-file.ts'
 import type { ReplicationConfig } from './config.ts'
 
 /**
- * Throws ERR_KEYRING when the keys are not usable, ERR_INSECURE when there must be some: for what is configured, and for
- * where this node is `bound` already.
+ * Returns the configured keyring, or the public one when there are no keys. Throws ERR_NO_KEYS or ERR_KEYRING when the
+ * keys cannot be used, and ERR_INSECURE when the configured address, or `bound`, where this node listens already,
+ * requires keys.
  */
 export function keyringOf(config: ReplicationConfig, bound = config.listen): Keyring {
   const { keysFile, keysFileMode } = config

@@ -5,25 +5,25 @@ import { INDEX_BYTES, INDEX_HEAP_BYTES } from '../store/limits.ts'
 import { maxRecordBytes } from '../store/record.ts'
 import type { CacheConfig } from './config.ts'
 
-/** Of V8's heap for the index; the program itself and new garbage need the rest. */
+/** Share of V8's heap that the index may take; the program itself and new garbage need the rest. */
 const HEAP_SHARE = 0.75
-/** A node without a session: program, libraries, sockets and their buffers. */
+/** Memory of a node without a session: program, libraries, sockets and their buffers. */
 const PROCESS_BYTES = 150 * 1024 ** 2
 const MIB = 1024 ** 2
 
 export interface MemoryLimits {
-  /** Of V8's heap: `heap_size_limit`. */
+  /** Largest size of V8's heap: its `heap_size_limit`. */
   readonly heapBytes: number
-  /** Of the cgroup or the like; 0 when there is none. */
+  /** Memory limit of the cgroup or the machine; 0 when there is none. */
   readonly systemBytes: number
 }
 
 export interface MemoryPlan {
-  /** With as many items as there is room for. */
+  /** The caches, with no more items than there is room for. */
   readonly caches: readonly CacheConfig[]
-  /** Most bytes of the whole process. */
+  /** Most bytes that the whole process takes. */
   readonly maxBytes: number
-  /** For the log. */
+  /** Sentences for the log. */
   readonly warnings: readonly string[]
 }
 
@@ -39,7 +39,10 @@ export function planMemory(caches: readonly CacheConfig[], limits: MemoryLimits)
   return { caches: fitted, maxBytes, warnings }
 }
 
-/** Without this, V8 would end the process when about so many items are held, however much memory the machine has. */
+/**
+ * Lowers the items of the caches when their index does not fit into V8's heap. Otherwise V8 would end the process when
+ * about so many items are held, however much memory the machine has.
+ */
 function fitIntoHeap(
   caches: readonly CacheConfig[],
   heapBytes: number,

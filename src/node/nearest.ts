@@ -1,13 +1,13 @@
-// The known word that an unknown one was most likely meant to be.
+// Finds the known word that an unknown one was most likely meant to be.
 
 import { distance } from 'fastest-levenshtein'
 
-/** Most edits between a word and what it was meant to be: two letters that changed places are two of them. */
+/** Returns the most edits between a word and what it was meant to be; two swapped letters are two edits. */
 function mostEdits(word: string): number {
   return word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 3))
 }
 
-/** The candidate with the fewest edits between, the first of equals; empty when none is near. */
+/** Returns the candidate with the fewest edits, the first of equals; '' when none is near. */
 export function nearest(word: string, candidates: readonly string[]): string {
   let best = ''
   let fewest = Number.POSITIVE_INFINITY

@@ -1,4 +1,4 @@
-// The frontends as the configuration asks for them.
+// Creates the frontends that the configuration has.
 
 import type { Registry } from 'prom-client'
 import type { Clock } from '../base/clock.ts'
@@ -27,7 +27,7 @@ export interface NodeFrontendsOptions {
   readonly logger: Logger
 }
 
-/** Not started yet. Throws ERR_CACHE. */
+/** Creates the frontends without starting them. Throws ERR_CACHE when there is no cache `frontends.cache`. */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
   const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
@@ -70,7 +70,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(frontend)
     sources.push(sourceOf(frontend))
   }
-  // Last, so that who asks it whether the node is ready finds the others listening.
+  // HTTP comes last, so that the other frontends listen already when it answers that the node is ready.
   if (http !== undefined) {
     const { httpHosts: hosts } = config
     const frontend = new HttpFrontend({ listen: http, hosts, isInsecure, backend, clock, logger })
@@ -81,7 +81,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   return frontends
 }
 
-/** What a frontend over streams counts, with the connections open now as a figure of their own. */
+/** Returns the source of a stream frontend's metrics: its counters, and the open connections apart from them. */
 export function sourceOf({
   name,
   stats,

@@ -1,4 +1,4 @@
-// Replication as the configuration asks for it: transport, keys, and changes handed to the right store.
+// Sets up replication by the configuration: the transport, the keys, and the store for each received change.
 
 import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
@@ -30,7 +30,7 @@ export class NodeReplication {
   readonly transport: UdpTransport
   readonly replicator: Replicator
   readonly sync: NodeSync
-  /** Changes of other nodes for a cache that is not here. */
+  /** Number of received changes for a cache that is not configured here. */
   unknownCaches = 0
   readonly #options: NodeReplicationOptions
   readonly #unknownCacheLog: LogLimiter
@@ -38,7 +38,7 @@ export class NodeReplication {
   #config: ReplicationConfig
   #keyring: Keyring
 
-  /** Throws ERR_KEYRING or ERR_INSECURE. */
+  /** Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(options: NodeReplicationOptions) {
     const { config, identity, stores, clock, random, logger } = options
     this.#options = options
@@ -114,15 +114,18 @@ export class NodeReplication {
     return this.#config.keysFile !== undefined || this.#config.keys !== undefined
   }
 
-  /** Takes over keys and peers. Throws like the constructor, and then nothing has changed. */
+  /**
+   * Uses the keys, peers and repeaters of another configuration. Rejects with ERR_NO_KEYS, ERR_KEYRING or
+   * ERR_INSECURE, and then nothing has changed.
+   */
   async reload(config: ReplicationConfig): Promise<void> {
-    // The sockets stay where they are until a restart, whatever the new configuration says.
+    // The sockets stay bound as they are until a restart, whatever the new configuration says.
     const keyring = keyringOf(config, this.#options.config.listen)
     this.#config = config
     this.#keyring = keyring
     this.replicator.setKeyring(keyring)
     this.#watchKeysFile()
-    // Repeaters first: what still is one is not taken for a peer.
+    // Repeaters are set first, so that none of them is taken for a peer.
     await Promise.all([
       this.replicator.setRepeaters(config.repeaters),
       this.replicator.setPeers(config.peers),
@@ -140,7 +143,7 @@ export class NodeReplication {
     this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
   }
 
-  /** What the file of keys holds now. */
+  /** Uses the keys that are in the file now. */
   #takeKeyring(keyring: Keyring): void {
     const isSame = keyring.hasSameKeys(this.#keyring)
     this.#keyring = keyring

@@ -1,5 +1,4 @@
-// Copying and comparing stores with peers over TCP: the listener beside the replication socket, and who
-// calls whom.
+// Copies and compares stores with peers over TCP: the listener beside the replication socket, and the calls to peers.
 
 import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import type { Clock } from '../base/clock.ts'
@@ -17,12 +16,12 @@ import type { SessionStore } from '../store/session-store.ts'
 import type { Keyring } from '../wire/keyring.ts'
 
 export interface NodeSyncOptions {
-  /** As configured: tells whether the port was chosen by a person. */
+  /** Address as configured: its port is 0 when the kernel chooses one. */
   readonly listen: HostAddress
   readonly digestIntervalMs: number
   readonly stores: ReadonlyMap<string, SessionStore>
   readonly keyring: () => Keyring
-  /** Peers that proved to be alive. */
+  /** Returns the peers that have proved to be alive. */
   readonly senders: () => readonly Sender[]
   readonly joinState: () => JoinState
   readonly clock: Clock
@@ -54,12 +53,16 @@ export class NodeSync {
     })
   }
 
-  /** Listens at the host and port that datagrams come to; resolves with the port. */
+  /**
+   * Listens at the address of the replication socket, or at another port when that one is taken and may differ.
+   * Resolves with the port. Rejects with ERR_LISTEN.
+   */
   async listen(address: HostAddress): Promise<number> {
     try {
       await this.#listener.start(address)
     } catch (error) {
-      // Chosen by the kernel for UDP, it may be somebody else's for TCP: greetings tell another one.
+      // A UDP port that the kernel chose or that belongs to a multicast group may be taken for TCP. Then the kernel
+      // chooses another one, which greetings announce.
       const isChosen = this.#listen.port !== 0 && !isMulticast(this.#listen.host)
       if (isChosen || codeOf(error) !== 'EADDRINUSE') {
         const where = formatAddress(address)
@@ -75,7 +78,10 @@ export class NodeSync {
   }
 }
 
-/** Where a sender proved to be, so that nobody else is called in its name. */
+/**
+ * Returns the address that the sender has proved, so that nobody else is called in its name. Throws a SyncError when
+ * the sender does not synchronize.
+ */
 function syncAddressOf(sender: Sender): HostAddress {
   const { provenAddress, syncPort } = sender
   if (provenAddress === undefined || syncPort === undefined) {

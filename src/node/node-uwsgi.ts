@@ -1,4 +1,4 @@
-// The listeners in uWSGI's own datagrams, as the configuration asks for them.
+// Creates the listeners for uWSGI's own datagrams that the configuration has.
 
 import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
@@ -28,7 +28,7 @@ export class NodeUwsgi {
   readonly listeners: readonly Listener[]
   readonly #logger: Logger
 
-  /** Throws ERR_CACHE. */
+  /** Throws ERR_CACHE when there is no cache of a listener's name. */
   constructor({ listeners, hooks, clock, logger }: NodeUwsgiOptions) {
     this.#logger = logger
     this.listeners = listeners.map((config) => {

@@ -1,4 +1,4 @@
-// One node, put together: stores and hooks, replication, frontends, metrics. The only place where they meet.
+// Builds one node out of stores and hooks, replication, frontends and metrics, which meet only here.
 
 import { hostname } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
@@ -34,7 +34,7 @@ import { NodeReplication } from './node-replication.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
 import { readinessOf } from './readiness.ts'
 
-/** What a node gets from the program around it, beside its configuration. */
+/** What a node gets from the program around it, besides its configuration. */
 export interface NodeOptions {
   /** Time, injected by tests; default: the system's. */
   readonly clock?: Clock
@@ -63,12 +63,12 @@ interface NodeCache extends HttpCache {
 }
 
 /**
- * Makes a node inside this process; `start` opens it. `config` has the keys and forms of the YAML file, but no frontend listens
- * unless it is asked for. The node logs to `options.logger`; without one it logs nothing, unless `config.log` is there: then a
- * thread writes its lines to standard error.
+ * Makes a node inside this process; `start` opens it. `config` has the keys and forms of the YAML file, but a frontend
+ * listens only when its address is set. The node logs to `options.logger`; without one it logs nothing, unless
+ * `config.log` is set: then a thread writes its lines to standard error.
  *
- * Throws a ConfigError (ERR_CONFIG) with every mistake, ERR_NO_KEYS when there is no file of keys, ERR_KEYRING when its keys are
- * not usable, and ERR_INSECURE when nodes would replicate without keys beyond loopback.
+ * Throws a ConfigError (ERR_CONFIG) with every mistake, ERR_NO_KEYS when there is no file of keys, ERR_KEYRING when its
+ * keys are not usable, and ERR_INSECURE when nodes would replicate without keys beyond loopback.
  *
  * ```ts
  * const node = createNode({
@@ -94,8 +94,8 @@ export function createNode(config: ConfigInput = {}, options: NodeOptions = {}):
 }
 
 /**
- * Checks the configuration of a node inside this process and returns it complete and frozen, for `reload`. No frontend listens
- * unless it is asked for. Throws a ConfigError (ERR_CONFIG) with every mistake.
+ * Checks the configuration of a node inside this process and returns it complete and frozen, for `reload`. A frontend
+ * listens only when its address is set. Throws a ConfigError (ERR_CONFIG) with every mistake.
  */
 export function nodeConfig(config: ConfigInput = {}): NodeConfig {
   return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
@@ -176,15 +176,15 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   /**
-   * Opens replication, then the frontends. Rejects with ERR_LISTEN when an address cannot be had, and then nothing listens.
-   * Idempotent.
+   * Opens replication, then the frontends. Rejects with ERR_LISTEN when it cannot listen on an address, and then
+   * nothing listens. Idempotent.
    */
   start(): Promise<void> {
     this.#started ??= this.#start()
     return this.#started
   }
 
-  /** Sends what is gathered, closes everything, and resolves when nothing is left open. Idempotent. */
+  /** Sends the changes that wait, closes everything, and resolves when nothing is open any more. Idempotent. */
   async stop(): Promise<void> {
     const started = this.#started
     if (started === undefined) return
@@ -193,14 +193,17 @@ export class CacheNode implements HttpBackend, StatsBackend {
     await this.#close()
   }
 
-  /** Returns the hooks on a cache, as `attachSessionCache` takes them. Throws ERR_CACHE when there is no cache of this name. */
+  /** Returns the hooks on a cache for `attachSessionCache`. Throws ERR_CACHE when there is no cache of this name. */
   hooks(cacheName: string): LocalHooks {
     const cache = this.caches.get(cacheName)
     if (cache === undefined) throw new TlscachedError('ERR_CACHE', `no such cache: "${cacheName}"`)
     return cache.hooks
   }
 
-  /** Returns what listens now, and where: with the ports that the kernel chose. Empty before the start and after the stop. */
+  /**
+   * Returns what listens now, and where, with the ports that the kernel chose. Empty before the start and after the
+   * stop.
+   */
   listening(): readonly Listening[] {
     if (!this.#isListening) return []
     const frontends = this.#frontends.map(({ name, address }) => ({
@@ -238,7 +241,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return this.#replication?.sync.synchronizer.status
   }
 
-  /** Returns the counters of replication since the start; undefined without replication. Read them, do not change them. */
+  /**
+   * Returns the counters of replication since the start; undefined without replication. Read them, do not change them.
+   */
   replicationStats(): ReplicationStats | undefined {
     return this.#replication?.replicator.stats
   }
@@ -249,8 +254,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   /**
-   * Takes over keys, peers and repeaters of a changed configuration, which `nodeConfig` checked. Everything else needs a restart,
-   * and the log says so. Rejects with ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed.
+   * Uses the keys, peers and repeaters of a changed configuration, which `nodeConfig` checked. Everything else needs a
+   * restart, and the log says so. Rejects with ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed.
    */
   async reload(config: NodeConfig): Promise<void> {
     if (this.#replication !== undefined && config.replication !== undefined) {
@@ -280,7 +285,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   async #close(): Promise<void> {
     this.#isListening = false
     this.#sweeper.stop()
-    // Frontends first: what they still take is then sent on.
+    // Frontends stop first, so that replication still sends the changes that they accept.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
     closed.push(...(await Promise.allSettled([this.#replication?.stop(), this.#uwsgi.stop()])))
     for (const outcome of closed) {
@@ -320,7 +325,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 }
 
-/** Everything that a reload leaves as it is, to compare. */
+/** Returns everything that a reload does not change, as text to compare. */
 function fixedPartsOf({ replication, ...config }: NodeConfig): string {
   const fixed = replication && {
     ...replication,

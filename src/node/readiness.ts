@@ -1,15 +1,15 @@
-// What a node says of itself in one sentence: whether it is ready, and with whom it replicates now.
+// Describes in one sentence whether a node is ready and which peers it replicates with now.
 
 import type { Readiness } from '../frontends/http/backend.ts'
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { SyncStatus } from '../replication/synchronizer.ts'
 
-/** More names than these are counted. */
+/** Most names that the sentence lists; the others are only counted. */
 const MAX_NAMES = 5
 
 /**
- * `sync` is undefined where no replication is configured: such a node misses nothing. A node that serves alone is ready,
- * as a restart would not help it, but not strictly.
+ * Returns the readiness of a node. `sync` is undefined when no replication is configured, and then the node is
+ * strictly ready. A node that serves alone is ready, because a restart would not help it, but not strictly.
  */
 export function readinessOf(sync: SyncStatus | undefined, peers: readonly PeerStatus[]): Readiness {
   if (sync === undefined) return ready(true, 'no replication')
@@ -23,7 +23,7 @@ export function readinessOf(sync: SyncStatus | undefined, peers: readonly PeerSt
       return { isReady: false, isStrictlyReady: false, reason }
     }
     case 'synced':
-      // For a second at most nobody may have noticed yet that the last one fell silent.
+      // For up to a second this state may remain after the last peer has become silent.
       if (heard.length === 0) return ready(false, aloneReason(peers))
       return ready(
         true,
@@ -56,7 +56,7 @@ function lastSync({ peer, lastSyncedMs }: SyncStatus): string {
 }
 
 function silentNote(nodes: readonly PeerStatus[], heard: readonly PeerStatus[]): string {
-  // An earlier boot of a node that was started again is silent for good.
+  // A restarted node is also in the list with its earlier boot, which never speaks again.
   const names = new Set(heard.map(({ name }) => name))
   const silent = nodes.filter(({ name }) => !names.has(name))
   return silent.length === 0 ? '' : `; ${silentOf(silent)}`
@@ -72,7 +72,7 @@ function namesOf(
   peers: readonly PeerStatus[],
   textOf = ({ name }: PeerStatus): string => name,
 ): string {
-  // Two boots of one node are one name.
+  // Two boots of one node have the same name, which is listed once.
   const texts = [...new Set(peers.map(textOf))]
   const more = texts.length - MAX_NAMES
   const shown = texts.slice(0, MAX_NAMES).join(', ')

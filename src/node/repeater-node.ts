@@ -1,4 +1,4 @@
-// A repeater, put together: transport, keys, HTTP, metrics. It has no caches: it stores nothing.
+// Builds a repeater out of transport, keys, HTTP and metrics. It has no caches, because it stores nothing.
 
 import type { Registry } from 'prom-client'
 import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
@@ -26,13 +26,13 @@ import type { Listening } from './node.ts'
 import { sourceOf } from './node-frontends.ts'
 
 export interface RepeaterConfig {
-  /** Different from the names of the nodes. */
+  /** Name of the repeater, different from the names of the nodes. */
   readonly name: string
   readonly listen: HostAddress
   readonly keysFile: string | undefined
   readonly keysFileMode?: KeysFileMode
   readonly isInsecure: boolean
-  /** Health, metrics and subscribers. */
+  /** Address that serves health, metrics and the list of subscribers; undefined for none. */
   readonly http: Address | undefined
 }
 
@@ -40,9 +40,9 @@ export interface RepeaterNodeOptions {
   readonly clock?: Clock
   readonly random?: RandomSource
   readonly logger: Logger
-  /** Whether `/metrics` also tells of the whole process; once per process at most. */
+  /** Whether `/metrics` also has the metrics of the whole process; for one node of a process at most. */
   readonly hasProcessMetrics?: boolean
-  /** Log lines that the process dropped, for `/metrics`. */
+  /** Returns how many log lines the process dropped, for `/metrics`. */
   readonly droppedLogLines?: () => number
 }
 
@@ -60,7 +60,7 @@ export class RepeaterNode implements HttpBackend {
   #keyring: Keyring
   #isListening = false
 
-  /** Throws ERR_ADDRESS, ERR_KEYRING or ERR_INSECURE. */
+  /** Throws ERR_ADDRESS for a multicast group, and ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(config: RepeaterConfig, options: RepeaterNodeOptions) {
     const { logger, clock = systemClock, random = systemRandom } = options
     const { name, listen } = config
@@ -97,7 +97,10 @@ export class RepeaterNode implements HttpBackend {
     })
   }
 
-  /** Rejects with ERR_LISTEN when an address cannot be had; then nothing listens. Idempotent. */
+  /**
+   * Starts to listen. Rejects with ERR_LISTEN when it cannot listen on an address, and then nothing listens.
+   * Idempotent.
+   */
   async start(): Promise<void> {
     try {
       await this.#repeater.start()
@@ -118,14 +121,14 @@ export class RepeaterNode implements HttpBackend {
     }
   }
 
-  /** Closes everything; idempotent. */
+  /** Closes everything. Idempotent. */
   async stop(): Promise<void> {
     this.#isListening = false
     this.#keysFileWatch.stop()
     await Promise.all([this.#http?.stop(), this.#repeater.stop()])
   }
 
-  /** Reads the file of keys again. Throws ERR_KEYRING, and then nothing has changed. */
+  /** Reads the file of keys again. Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed. */
   reloadKeys(): void {
     const keyring = keyringOf(this.#config)
     this.#keyring = keyring
@@ -134,7 +137,7 @@ export class RepeaterNode implements HttpBackend {
     this.#logger.info({}, 'keys were read again')
   }
 
-  /** What listens now, and where: with the ports that the kernel chose. */
+  /** Returns what listens now, and where, with the ports that the kernel chose. */
   listening(): readonly Listening[] {
     if (!this.#isListening) return []
     const repeater = { name: 'repeater', address: formatAddress(this.#transport.address) }
@@ -150,7 +153,7 @@ export class RepeaterNode implements HttpBackend {
     return { isReady: true, isStrictlyReady: length > 0, reason: `${length} subscribers` }
   }
 
-  /** The subscribers. */
+  /** Returns the subscribers, each as a peer. */
   peers(): readonly PeerStatus[] {
     const nowMs = this.#clock.monotonicMs()
     return this.#repeater.subscriptions().map(({ sender, address }) => ({
@@ -188,7 +191,7 @@ export class RepeaterNode implements HttpBackend {
     this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
   }
 
-  /** What the file of keys holds now. */
+  /** Uses the keys that are in the file now. */
   #takeKeyring(keyring: Keyring): void {
     const isSame = keyring.hasSameKeys(this.#keyring)
     this.#keyring = keyring

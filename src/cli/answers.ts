@@ -1,4 +1,4 @@
-// The answers of a node's HTTP frontend that commands show, checked as they come in.
+// The answers of a node's HTTP frontend that commands show, checked when they arrive.
 
 import { z } from 'zod'
 import type { Address } from '../base/address.ts'
@@ -6,7 +6,7 @@ import { askNodeJson } from './node-client.ts'
 
 const counts = z.record(z.string(), z.number())
 
-/** What a node says of itself; one that was not restarted since an upgrade may leave it out. */
+/** Readiness of the node; one that was not restarted since an upgrade may leave it out. */
 const readiness = { ready: z.boolean().optional(), reason: z.string().optional() }
 
 const caches = z.object({
@@ -21,7 +21,7 @@ const caches = z.object({
       gets: counts,
       puts: counts,
       applied: counts,
-      /** Older nodes do not say it. */
+      /** Refused puts of peers, by reason; older nodes leave them out. */
       peer_refusals: counts.prefault({}),
       removes: z.number(),
       evicted: z.number(),
@@ -76,7 +76,7 @@ export async function askPeers(address: Address): Promise<PeersAnswer> {
   return peers.parse(await askNodeJson(address, '/v1/peers'))
 }
 
-/** A line to follow a table. */
+/** Returns a line about the readiness that follows a table, or '' when the node leaves it out. */
 export function formatReadiness({
   ready,
   reason,
@@ -88,7 +88,7 @@ export function formatReadiness({
   return `\nthis node is ${ready ? 'ready' : 'not ready'}: ${reason}`
 }
 
-/** All of a group of counters together. */
+/** Returns the sum of a group of counters. */
 export function total(counters: Readonly<Record<string, number>>): number {
   return Object.values(counters).reduce((sum, count) => sum + count, 0)
 }

@@ -1,4 +1,4 @@
-// `tlscached check`: says everything that is wrong with a configuration, without running it.
+// `tlscached check`: reports everything that is wrong with a configuration, without running it.
 
 import { Command } from 'commander'
 import { TlscachedError } from '../base/errors.ts'
@@ -49,7 +49,7 @@ function check(file: string | undefined, options: CheckOptions, command: Command
 }
 
 interface Checked {
-  /** Undefined when there are problems. */
+  /** The configuration; undefined when there are problems. */
   readonly config?: NodeConfig
   readonly problems: readonly ConfigProblem[]
 }

@@ -29,8 +29,8 @@ export function addConfigOptions(command: Command): Command {
 }
 
 /**
- * Reads what command line, environment and file say. Throws a ConfigError, ERR_USAGE, or ERR_INSECURE for
- * a file of uWSGI whose nodes need keys.
+ * Reads the configuration from the command line, the environment and the file. Throws a ConfigError, ERR_USAGE, or
+ * ERR_INSECURE for a file of uWSGI whose nodes need keys.
  */
 export function readCommandConfig(
   file: string | undefined,
@@ -62,7 +62,10 @@ function secretFlagMessage(flag: string): string {
   )
 }
 
-/** The same as any node does at its start, but naming the flags that come beside such a file. */
+/**
+ * Throws ERR_INSECURE when the nodes of a uWSGI file need keys, like any node at its start, but naming the flags to
+ * add.
+ */
 function requireUwsgiKeys({ replication }: NodeConfig): void {
   if (replication === undefined) return
   try {
@@ -76,7 +79,7 @@ function requireUwsgiKeys({ replication }: NodeConfig): void {
   }
 }
 
-/** Which file to read, or undefined for none. Throws ERR_USAGE when two are named. */
+/** Returns the path of the file to read, or undefined for none. Throws ERR_USAGE when the file is named twice. */
 export function configPath(file: string | undefined, command: Command): string | undefined {
   const option: unknown = command.getOptionValue('config')
   if (typeof option !== 'string') return file ?? process.env[CONFIG_VARIABLE]

@@ -1,4 +1,4 @@
-// `tlscached convert`: prints what a file of uWSGI comes to, as a YAML file of our own.
+// `tlscached convert`: converts a file of uWSGI and prints the result as a YAML file of our own.
 
 import { Command } from 'commander'
 import { stringify } from 'yaml'
@@ -40,7 +40,7 @@ function run(file: string, options: UwsgiOptions & { readonly json?: boolean }):
   if (!isOk) process.exitCode = INVALID
 }
 
-/** The problems of the file and of what it comes to, and whether that is no configuration without keys. */
+/** Returns the problems of the file and of its conversion, and whether only keys are missing. */
 function examine(conversion: Conversion) {
   try {
     const { replication } = checkConverted(toConvertedConfig(conversion))
@@ -53,7 +53,7 @@ function examine(conversion: Conversion) {
   }
 }
 
-/** A file of uWSGI has no keys. */
+/** Returns a note that keys must be added, because a file of uWSGI has none. */
 function keysNote({ places }: Conversion, file: string): Note {
   const where = places.find(({ path }) => path.join('.') === 'replication')?.where ?? file
   const why =
@@ -70,7 +70,7 @@ function formatConversion({ config, notes, terminator }: Conversion): string {
   return `${lines.join('')}${command}${stringify(config, { lineWidth: 100 })}`
 }
 
-/** For a shell. */
+/** Quotes an argument for a shell. */
 function quoted(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`
 }

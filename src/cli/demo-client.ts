@@ -7,15 +7,15 @@ import type { HostAddress } from '../base/address.ts'
 import { DEMO_CERTIFICATE } from '../terminator/demo-certificate.ts'
 
 const TIMEOUT_MS = 5000
-/** The terminator answers with a few hundred bytes. */
+/** Longest answer that is read; the terminator's answer has a few hundred bytes. */
 const MAX_ANSWER_BYTES = 65_536
 
 export interface Handshake {
-  /** The TLS handshake alone, without the TCP connection, as the client sees it. */
+  /** Duration of the TLS handshake as the client sees it, without that of the TCP connection. */
   readonly durationMs: number
-  /** As TLS says it, not as the server claims. */
+  /** Whether the session was resumed, by TLS itself and not by the server's answer. */
   readonly isResumed: boolean
-  /** Encoded session, to offer in another handshake. */
+  /** Encoded session, which another handshake can offer. */
   readonly session: Buffer
 }
 

@@ -1,4 +1,4 @@
-// The nodes of the demo as seen by the demo: processes that it starts, connects and ends.
+// The nodes of the demo from the view of the demo: processes that it starts, connects and ends.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { generateKey } from '../wire/keyring.ts'
 import { askPeers } from './answers.ts'
 import { type FromNode, fromNodeSchema, type ToNode } from './demo-messages.ts'
 
-/** How often the peers of a node are looked at while the nodes find each other. */
+/** Time between two requests for the peers of a node, while the nodes find each other. */
 const LOOK_PERIOD_MS = 20
 
 export interface DemoNodeHandle {
@@ -27,7 +27,7 @@ export class DemoCluster {
   readonly #children: ChildProcess[] = []
   readonly #signal: AbortSignal
 
-  /** Nothing waits longer than until `signal`; `stop` must be called all the same. */
+  /** When `signal` is aborted, everything that waits rejects; `stop` must be called all the same. */
   constructor(signal: AbortSignal) {
     this.#signal = signal
   }

@@ -1,28 +1,28 @@
-// What the demo and its nodes, which are processes of their own, tell each other.
+// Messages between the demo and its nodes, each of which is a process.
 
 import { z } from 'zod'
 
-/** To a node: the first message, with what must not stand on a command line. */
+/** To a node, as the first message: its settings, with a key that must not be on a command line. */
 const start = z.object({
   kind: z.literal('start'),
   name: z.string(),
-  /** Key of the cluster, a line of a keyring. */
+  /** Key of the cluster, in the form of a line of a keyring. */
   key: z.string(),
   items: z.number(),
 })
-/** To a node: where the others replicate. */
+/** To a node: the addresses at which the other nodes replicate. */
 const peers = z.object({ kind: z.literal('peers'), peers: z.array(z.string()) })
 export const toNodeSchema = z.discriminatedUnion('kind', [start, peers])
 export type ToNode = z.output<typeof toNodeSchema>
 
-/** From a node: where it listens. */
+/** From a node: the addresses at which it listens. */
 const started = z.object({
   kind: z.literal('started'),
   replication: z.string(),
   http: z.string(),
   tls: z.string(),
 })
-/** From a node: it knows its peers now. */
+/** From a node: it uses the peers that were sent to it. */
 const connected = z.object({ kind: z.literal('connected') })
 const failed = z.object({ kind: z.literal('failed'), message: z.string() })
 export const fromNodeSchema = z.discriminatedUnion('kind', [started, connected, failed])
@@ -30,5 +30,5 @@ export type FromNode = z.output<typeof fromNodeSchema>
 
 export const DEMO_CACHE = 'demo'
 export const DEMO_CONTEXT = 'tlscached demo'
-/** Sessions outlive the demo. */
+/** Lifetime of sessions, which is longer than the demo runs. */
 export const DEMO_LIFETIME_SEC = 300

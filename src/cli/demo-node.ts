@@ -1,4 +1,4 @@
-// The hidden command that is one node of the demo: a cache node and a TLS terminator in a process of their own,
+// The hidden command that runs one node of the demo: a cache node and a TLS terminator in a process of their own,
 // which ends with the process that started it.
 
 import { hostname } from 'node:os'

@@ -1,13 +1,13 @@
-// What the demo found, for people and for programs.
+// Formats the results of the demo, for people and for programs.
 
 import type { CachesAnswer, PeersAnswer } from './answers.ts'
 import { total } from './answers.ts'
 import { formatTable } from './tables.ts'
 
 export interface DemoCounts {
-  /** Sessions made on the node of the row that resumed on the node of the column. */
+  /** How many sessions made on the node of the row resumed on the node of the column. */
   readonly resumed: readonly (readonly number[])[]
-  /** Likewise, how often it was tried. */
+  /** How many sessions made on the node of the row were offered to the node of the column. */
   readonly offered: readonly (readonly number[])[]
   readonly fullMs: readonly number[]
   readonly resumedMs: readonly number[]
@@ -86,7 +86,7 @@ function formatTimes(counts: DemoCounts): string {
   ].join('\n')
 }
 
-/** 0 when there is nothing. */
+/** Returns the median, or 0 when there are no values. */
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? 0
@@ -96,7 +96,7 @@ function sum(matrix: readonly (readonly number[])[]): number {
   return matrix.flat().reduce((total, count) => total + count, 0)
 }
 
-/** To microseconds. */
+/** Rounds milliseconds to whole microseconds. */
 function rounded(durationMs: number): number {
   return Math.round(durationMs * 1000) / 1000
 }

@@ -12,7 +12,7 @@ import { FAILED } from './exit-codes.ts'
 const LIMIT_MS = 60_000
 /** Sessions made one after the other before they are offered to the other nodes. */
 const BATCH = 10
-/** All that replication is given, once per batch; no offer is ever repeated. */
+/** Time that replication has, once per batch; no offer is ever repeated. */
 const REPLICATION_MS = 20
 
 interface DemoOptions {
@@ -22,7 +22,7 @@ interface DemoOptions {
 }
 
 interface MadeSession {
-  /** Position of the node that made it. */
+  /** Index of the node that made it. */
   readonly madeOn: number
   readonly session: Buffer
 }

@@ -1,9 +1,9 @@
-// What the process tells whoever started it.
+// The exit codes of the process.
 
 import { type ErrorCode, TlscachedError } from '../base/errors.ts'
 
 export const FAILED = 1
-/** Wrong usage or configuration. */
+/** Exit code for wrong usage or a wrong configuration. */
 export const INVALID = 2
 
 const INVALID_CODES = new Set<ErrorCode>([

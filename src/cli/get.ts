@@ -35,11 +35,11 @@ async function get(id: string, options: GetOptions): Promise<void> {
   } else if (options.out === undefined) process.stdout.write(body)
 }
 
-/** A file that is there already may be open to others: it is tightened before anything is in it. */
+/** Writes a file that only its owner can read. An existing file gets these permissions before the octets are in it. */
 function writeForOwner(path: string, octets: Buffer): void {
   const descriptor = openSync(path, 'w', OWNER_ONLY)
   try {
-    // Not of a device, as /dev/null: everybody needs that.
+    // The permissions of a device such as /dev/null stay: everybody needs them.
     if (fstatSync(descriptor).isFile()) fchmodSync(descriptor, OWNER_ONLY)
     writeFileSync(descriptor, octets)
   } finally {

@@ -1,4 +1,4 @@
-// `tlscached keygen`: a new key of a cluster, as a line of a keyring file.
+// `tlscached keygen`: makes a new key for a cluster, as a line of a keyring file.
 
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'

@@ -1,10 +1,10 @@
 #!/usr/bin/env -S node --no-memory-reducer --max-semi-space-size=4 --no-parallel-scavenge
 // The command line `tlscached`: one command per file, and one place that turns errors into exit codes.
 //
-// Its first line, for short pauses, as stunnel waits 5 ms; V8 reads these options only when it starts:
-//   no-memory-reducer      an idle process does not collect garbage twice more, in some 10 ms each, to give memory back
-//   max-semi-space-size    collects new garbage when there are 4 MB of it: 0.8 ms at 10,000 datagrams a second, not 2.2
-//   no-parallel-scavenge   the thread that serves does so alone, as hardly any of it is kept
+// The options in the first line keep pauses short, because stunnel waits only 5 ms. V8 reads them only when it starts:
+//   no-memory-reducer      an idle process skips two extra collections of some 10 ms each, which would give memory back
+//   max-semi-space-size    new garbage is collected at 4 MB: in 0.8 ms at 10,000 datagrams a second, instead of 2.2 ms
+//   no-parallel-scavenge   the main thread collects new garbage without helpers, because hardly any of it survives
 
 import { setFlagsFromString } from 'node:v8'
 import { Command, CommanderError } from 'commander'
@@ -14,13 +14,13 @@ import { readVersion } from '../base/version.ts'
 import { exitCodeOf, INVALID } from './exit-codes.ts'
 import { replaceStandardStreams } from './standard-streams.ts'
 
-// A get passes through some forty small functions. V8 makes one of as many as have 920 bytes of bytecode together, none
-// above 460. With these a node answers two in a hundred more gets a second; with 1500 and 8000, which leave nothing out
-// but the last and smallest ones, none more (measured over memcached's protocol).
+// A get passes through some forty small functions. By default V8 inlines functions of up to 460 bytes of bytecode, and
+// 920 bytes in total. With these limits a node answers 2 % more gets a second; with 1500 and 8000, which inline all
+// but the last and smallest functions, no more than that (measured over memcached's protocol).
 setFlagsFromString('--max-inlined-bytecode-size=700')
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=2500')
 
-/** Loaded on demand: most commands need little of the program, and start the sooner for it. */
+/** The commands, loaded on demand: most need little of the program and start sooner that way. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   terminate: async () => (await import('./terminate.ts')).terminateCommand(),
@@ -35,7 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   stats: async () => (await import('./stats.ts')).statsCommand(),
   peers: async () => (await import('./peers.ts')).peersCommand(),
 }
-/** Started by `demo` only, and not in the help. */
+/** Commands that only `demo` starts; the help leaves them out. */
 const HIDDEN: typeof COMMANDS = {
   'demo-node': async () => (await import('./demo-node.ts')).demoNodeCommand(),
 }
@@ -67,22 +67,22 @@ async function createProgram(asked: string): Promise<Command> {
     if (command !== undefined) program.addCommand(command, { hidden: name in HIDDEN })
   }
   for (const command of [program, ...program.commands]) {
-    // Without this, commander ends the process by itself, with 1 for wrong usage.
+    // Without this, commander would end the process itself, with 1 for wrong usage.
     command.exitOverride()
-    // Commander quotes what it does not understand.
+    // Commander quotes arguments that it does not understand, and one of them may be a key.
     command.configureOutput({ outputError: (text, write) => write(hideKeys(text)) })
   }
   return program
 }
 
-/** A reader of the output that goes away, as `head` does, ends the output and not the program. */
+/** Makes a reader that goes away, such as `head`, end the output and not the program. */
 function endQuietlyWithReader(): void {
   process.stdout.on('error', (error) => {
     if (codeOf(error) !== 'EPIPE') throw error
   })
 }
 
-/** Prints what a person can act on, never a stack trace, and gives the exit code. */
+/** Prints a message that a person can act on, never a stack trace, and returns the exit code. */
 function reportError(error: unknown): number {
   // Commander has printed its own message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : INVALID

@@ -6,7 +6,7 @@ import { type Address, formatAddress, parseAddress } from '../base/address.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 
 const TIMEOUT_MS = 5000
-/** The longest answer is the list of peers; a session has 64 KiB at most. */
+/** Longest answer that is read. The longest one is the list of peers; a session has 64 KiB at most. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 export interface NodeRequest {
@@ -27,20 +27,23 @@ export function httpOption(): Option {
     .argParser(parseAddress)
 }
 
-/** Throws ERR_UNREACHABLE, ERR_DEADLINE, or an Error with the code and message of the node. */
+/**
+ * Sends a request and resolves with the answer. Rejects with ERR_UNREACHABLE, ERR_DEADLINE, or an Error with the code
+ * and message of the node.
+ */
 export async function askNode(address: Address, asked: NodeRequest): Promise<NodeAnswer> {
   const { status, headers, body } = await exchange(address, asked)
   if (status >= 200 && status < 300) return { headers, body }
   throw new Error(messageOfFault(body) ?? `the node answered with status ${status}`)
 }
 
-/** The answer as JSON, for whoever reads it with care. */
+/** Resolves with the parsed JSON of the answer, which the caller has to check. */
 export async function askNodeJson(address: Address, path: string): Promise<unknown> {
   const { body } = await askNode(address, { path })
   return JSON.parse(body.toString())
 }
 
-/** Path of a session, with everything a name could hold made safe. */
+/** Returns the URL path of a session, with its names escaped. */
 export function sessionPath(cache: string, id: string): string {
   return `/v1/caches/${encodeURIComponent(cache)}/sessions/${encodeURIComponent(id)}`
 }

@@ -1,4 +1,4 @@
-// `tlscached peers`: who replicates with a node, and how well.
+// `tlscached peers`: shows the peers of a node, and how well it replicates with each.
 
 import { Command } from 'commander'
 import type { Address } from '../base/address.ts'
@@ -57,7 +57,7 @@ function formatPeers({ peers: all, ...node }: PeersAnswer): string {
 
 function stateOf(peer: PeersAnswer['peers'][number]): string {
   if (peer.up) return inRole(peer, 'up')
-  // Nobody answered at the address yet.
+  // A peer without a name has not answered at its address yet.
   if (peer.name === '') return inRole(peer, 'not heard')
   return inRole(peer, peer.verified ? 'silent' : 'gone')
 }

@@ -1,4 +1,4 @@
-// `tlscached put`: stores a session on a node, and through it on all others.
+// `tlscached put`: stores a session on a node and, by replication, on all others.
 
 import { readFile } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'

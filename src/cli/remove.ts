@@ -1,4 +1,4 @@
-// `tlscached remove`: takes a session out of a node, and through it out of all others.
+// `tlscached remove`: removes a session from a node and, by replication, from all others.
 
 import type { Command } from 'commander'
 import { askNode, sessionPath } from './node-client.ts'

@@ -62,7 +62,7 @@ export function repeatCommand(): Command {
     .action(repeat)
 }
 
-/** A node on the same machine is named after the host. */
+/** Returns the default name. It differs from that of a node on this machine, which is the host name. */
 function repeaterName(): string {
   return `${hostname()}-repeater`
 }

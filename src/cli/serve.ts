@@ -1,5 +1,5 @@
-// `tlscached serve`: runs a node until a signal stops it, and the terminator in front of it when a file of
-// uWSGI asks for one.
+// `tlscached serve`: runs a node until a signal stops it, with a terminator in front of it when a file of uWSGI asks
+// for one.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ import { STOP_TIMEOUT_MS, type Stop, stopOnSignal } from './stop-on-signal.ts'
 import { readUwsgiFile, type UwsgiOptions } from './uwsgi-options.ts'
 import { UwsgiTerminator } from './uwsgi-terminator.ts'
 
-/** A terminator lets its connections end first: its own --drain, and a little more. */
+/** Longest stop of the terminator, whose connections may end first: its own --drain, and a little more. */
 const TERMINATOR_STOP_MS = 12_000
 
 export function serveCommand(): Command {
@@ -34,7 +34,7 @@ async function serve(
   command: Command,
 ): Promise<void> {
   const conversion = readUwsgiFile(options)
-  // A folder for the socket between terminator and node, which nobody else may enter.
+  // The socket between terminator and node is in a folder that nobody else may enter.
   const folder = conversion?.terminator && mkdtempSync(join(tmpdir(), 'tlscached-'))
   process.once('exit', () => folder && rmSync(folder, { recursive: true, force: true }))
   const rpcAddress = folder && `unix:${join(folder, 'rpc.sock')}`
@@ -60,7 +60,7 @@ async function runNode(
   let terminator: UwsgiTerminator | undefined
   let isStopping = false
   const running = {
-    // The terminator first: its connections may still ask the node.
+    // The terminator stops first, because its connections may still call the node.
     stop: async () => {
       isStopping = true
       service.manager.stopping()
@@ -79,7 +79,7 @@ async function runNode(
   }
   await node.start()
   const status = () => node.readiness().reason
-  // A signal may have come meanwhile: what starts from here on would outlive this process.
+  // When a signal came during the start, a terminator started from here on would outlive this process.
   if (isStopping) return status
   for (const { name, address } of node.listening()) service.sayListening(name, address)
   terminator = startTerminator(conversion, config, logger, stop)
@@ -101,7 +101,7 @@ function startTerminator(
   })
 }
 
-/** An error keeps what there is. */
+/** Reads keys and peers again. After an error those in use stay. */
 async function reload(
   node: CacheNode,
   logger: Logger,

@@ -1,26 +1,30 @@
-// What a service manager such as systemd is told: that the service runs, reads its files again, stops, how it is, and, from a
-// turn of the event loop, that it is alive. See sd_notify(3) for the protocol.
+// Notifies a service manager such as systemd when the service runs, reloads and stops, of its status and, from a turn
+// of the event loop, that it is alive. See sd_notify(3) for the protocol.
 //
-// It goes through a datagram socket of the unix kind, which Node.js does not have. So one small shell is started with the
-// service, reads messages from it and calls systemd-notify for each (`NotifyAccess=all` in the unit): to start a program
-// from this process would copy the page table of all its memory each time. Without systemd-notify nothing is told.
+// The protocol needs a unix datagram socket, which Node.js does not have. So one small shell is started with the
+// service; it reads messages from a pipe and calls systemd-notify for each (`NotifyAccess=all` in the unit). To start a
+// program from this process each time would copy the page table of all its memory. Without systemd-notify, no message
+// reaches the service manager.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 import { type Clock, every, systemClock } from '../base/clock.ts'
 
-/** One message a line, its variables with tabs between. Signals to the whole service are not for this shell. */
+/** Reads one message per line, its variables separated by tabs. The shell ignores signals to the whole service. */
 const SCRIPT = `trap '' TERM INT HUP
 tab=$(printf '\\t')
 while IFS="$tab" read -r first second third; do
   systemd-notify "$first" \${second:+"$second"} \${third:+"$third"}
 done`
 
-/** Pings for each WATCHDOG_USEC; systemd asks for two. */
+/** Notifications within WATCHDOG_USEC; systemd recommends two. */
 const PINGS_PER_TIMEOUT = 2
 
 export interface ServiceManagerOptions {
-  /** NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken out of it: they are not for children. */
+  /**
+   * The environment of this process. NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are removed from it, because
+   * children must not use them.
+   */
   readonly environment: NodeJS.ProcessEnv
   readonly pid: number
   readonly clock?: Clock
@@ -33,7 +37,7 @@ export class ServiceManager {
   #readStatus = (): string => ''
   #phase: 'starting' | 'ready' | 'stopping' = 'starting'
 
-  /** Does nothing where no service manager asked to be told. */
+  /** Starts the shell. Without NOTIFY_SOCKET there is no shell, and all methods send nothing. */
   constructor(options: ServiceManagerOptions) {
     this.#clock = options.clock ?? systemClock
     const { environment, pid } = options
@@ -50,14 +54,14 @@ export class ServiceManager {
     this.#shell = spawn('sh', ['-c', SCRIPT], { stdio: ['pipe', 'ignore', 'ignore'], env })
     this.#shell.on('error', () => {})
     this.#shell.stdin?.on('error', () => {})
-    // Neither of the two keeps a process that has nothing else to do.
+    // Neither the shell nor its pipe keeps this process running.
     this.#shell.unref()
     if (this.#shell.stdin instanceof Socket) this.#shell.stdin.unref()
   }
 
   /**
-   * The service has started; from now on it says that it is alive, as often as it was asked to. `status` tells how it is
-   * in a few words, for `systemctl status`.
+   * Sends that the service has started, and from then on that it is alive, as often as WATCHDOG_USEC asks for.
+   * `status` returns a few words for `systemctl status`.
    */
   ready(status: () => string): void {
     if (this.#phase === 'stopping') return
@@ -70,10 +74,13 @@ export class ServiceManager {
     )
   }
 
-  /** Tells that files are read again until `reload` ends; nothing before the service is ready and once it stops. */
+  /**
+   * Sends that a reload is in progress until `reload` ends; sends nothing before the service is ready or once it
+   * stops.
+   */
   async reloading(reload: () => Promise<void> | void): Promise<void> {
     if (!this.#isReady) return reload()
-    // systemd compares this with the time at which it sent the signal, on the same clock.
+    // systemd compares MONOTONIC_USEC with the time at which it sent the signal, on the same clock.
     this.#tell('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`)
     try {
       await reload()
@@ -87,7 +94,7 @@ export class ServiceManager {
     this.#tell('STOPPING=1', 'STATUS=stopping')
   }
 
-  /** Asked anew after a reload, during which a signal may have stopped the service. */
+  /** Whether the service runs. It is a getter because a signal may stop the service during a reload. */
   get #isReady(): boolean {
     return this.#phase === 'ready'
   }
@@ -97,7 +104,7 @@ export class ServiceManager {
     return status === '' ? '' : `STATUS=${status}`
   }
 
-  /** Leaves the message out when the shell does not keep up. */
+  /** Sends one message, or drops it when the shell does not keep up. */
   #tell(...variables: readonly string[]): void {
     const stdin = this.#shell?.stdin
     if (!stdin || stdin.writableNeedDrain) return

@@ -1,5 +1,5 @@
-// What the commands that run until they are stopped share: their log and output, which wait for nobody, what becomes of
-// warnings and errors that nothing caught, and the watchdog.
+// The parts that commands which run until they are stopped have in common: a log and an output that never block, the
+// handling of warnings and of errors that nothing caught, and the watchdog.
 
 import { InvalidArgumentError, Option } from 'commander'
 import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
@@ -22,27 +22,27 @@ export interface ServiceOptions {
   readonly log: LoggerOptions
   /** Longest time without a turn of the event loop, once the service runs; 0 is off. */
   readonly watchdogMs: number
-  /** Whether what is printed is JSON. */
+  /** Whether addresses are printed as JSON. */
   readonly isJson: boolean
 }
 
-/** One per process. From here on nothing else may use the standard streams of the process. */
+/** The running service, one per process. From here on nothing else may use the standard streams of the process. */
 export class Service {
   readonly logger: Logger
   readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()
-  /** Nothing is watched before the service runs. */
+  /** Runs long work; until the watchdog is started, there is nothing more to do. */
   #longWork: LongWork = (work) => work()
 
   constructor(options: ServiceOptions) {
     this.#options = options
     this.logger = createLogger(options.log, this.#output)
-    // Nothing of ours writes there; what a library prints becomes a line of the log.
+    // Our own code does not write to these streams; what a library prints becomes a line of the log.
     for (const name of ['stdout', 'stderr'] as const) {
       setSink(name, (text) => this.logger.warn({ stream: name }, text.trimEnd()))
     }
-    // Node.js prints warnings to standard error itself, and waits for its reader.
+    // Node.js itself prints warnings to standard error, and blocks until they are written.
     process.removeAllListeners('warning')
     process.on('warning', ({ name, message, stack }) => {
       this.logger.warn({ warning: name, stack }, message)
@@ -54,7 +54,7 @@ export class Service {
     })
   }
 
-  /** A logger whose lines name this part of the program. */
+  /** Returns a logger whose lines name this part of the program. */
   loggerNamed(node: string): Logger {
     return createLogger({ ...this.#options.log, node }, this.#output)
   }
@@ -62,8 +62,8 @@ export class Service {
   readonly droppedLogLines = (): number => this.#output.droppedLines
 
   /**
-   * Runs `start`, which resolves with a function that says in a few words how the service is. Ends the process with its
-   * error, logged; otherwise watches the event loop from now on.
+   * Runs `start`, which resolves with a function that returns the status of the service in a few words. When it
+   * rejects, the error is logged and the process exits; otherwise the event loop is watched from now on.
    */
   async run(start: () => Promise<() => string>): Promise<void> {
     try {
@@ -81,12 +81,12 @@ export class Service {
     })
   }
 
-  /** Does work that may take seconds on the event loop: the watchdog gives it a minute. */
+  /** Runs work that may block the event loop for seconds: the watchdog allows it a minute. */
   longWork<T>(work: () => T): T {
     return this.#longWork(work)
   }
 
-  /** Prints where something listens, for people or as a JSON object. */
+  /** Prints the address at which something listens, as text or as a JSON object. */
   sayListening(name: string, address: string): void {
     const line = this.#options.isJson
       ? JSON.stringify({ name, address })
@@ -94,14 +94,14 @@ export class Service {
     this.#output.write(STANDARD_OUTPUT, `${line}\n`)
   }
 
-  /** Says why the process ends, also where nothing else is logged. */
+  /** Reports why the process ends, also when the log is silent. */
   #fail(fields: Record<string, unknown>, message: string): void {
     if (this.#options.log.level === 'silent') this.#output.write(STANDARD_ERROR, `${message}\n`)
     else this.logger.error(fields, message)
   }
 }
 
-/** The watchdog of a command that has no file of settings. */
+/** Returns the watchdog option of a command that has no configuration file. */
 export function watchdogOption(): Option {
   const description = 'kill a process whose event loop hangs for so long; 0 is off'
   return new Option('--watchdog <duration>', description)

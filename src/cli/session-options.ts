@@ -1,4 +1,4 @@
-// What get, put and remove have in common: which session they mean, on which node.
+// The options that get, put and remove have in common: the session and the node.
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Address } from '../base/address.ts'
@@ -23,7 +23,7 @@ export function sessionCommand(name: string): Command {
     .option('--context-hex <hex>', 'session ID context in hex', hex)
 }
 
-/** The query parameters that name the context. */
+/** Returns the query parameters for the session ID context. */
 export function contextQuery({ context, contextHex }: SessionOptions) {
   return { context, context_hex: contextHex }
 }

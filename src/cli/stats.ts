@@ -1,4 +1,4 @@
-// `tlscached stats`: what the caches of a node hold and did.
+// `tlscached stats`: shows what the caches of a node hold and have done.
 
 import { Command } from 'commander'
 import type { Address } from '../base/address.ts'
@@ -19,7 +19,9 @@ async function stats(options: { readonly http: Address; readonly json?: boolean 
   console.log(options.json ? JSON.stringify(answer) : formatCaches(answer))
 }
 
-/** What the caches hold and did; below it, where there are any, the refusals by reason. */
+/**
+ * Returns a table of what the caches hold and have done, the refusals by reason if there are any, and the readiness.
+ */
 export function formatCaches(answer: CachesAnswer): string {
   const refusals = formatRefusals(answer)
   const table = formatTotals(answer)

@@ -1,24 +1,30 @@
-// Ends a command that runs until it is told to stop: cleanly, and at once when told twice.
+// Stops a command that runs until a signal: cleanly on the first one, at once on the second.
 
 import { type Clock, systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { FAILED } from './exit-codes.ts'
 
-/** For what a clean stop still has to do; sending and closing take milliseconds. */
+/** Longest clean stop; sending what is left and closing take milliseconds. */
 export const STOP_TIMEOUT_MS = 5000
 
 export interface Running {
-  /** Rejects when something had to be cut off. */
+  /** Stops cleanly. Rejects when something had to be cut off. */
   stop(): Promise<void>
-  /** Ends other processes of this command at once. */
+  /** Kills other processes of this command at once. */
   kill?(): void
 }
 
-/** Stops the command without a signal, unless it is about to stop; `exitCode` is its own reason to end. */
+/**
+ * Stops the command without a signal, unless it is stopping already. `why` is for the log; `exitCode` is that of the
+ * process.
+ */
 export type Stop = (why: string, exitCode: number) => void
 
-/** `timeoutMs`: longest time that `stop` may take; Infinity when it has a limit of its own. */
+/**
+ * Stops `running` on SIGTERM or SIGINT and then exits. `timeoutMs` is the longest time that its `stop` may take,
+ * Infinity when that has a limit of its own.
+ */
 export function stopOnSignal(
   running: Running,
   logger: Logger,

@@ -1,8 +1,8 @@
-// Tables for people.
+// Formats tables for people.
 
 import Table from 'cli-table3'
 
-/** Columns that hold numbers are aligned to the right. */
+/** Returns a table as text; columns of numbers are aligned to the right. */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly (string | number)[])[],

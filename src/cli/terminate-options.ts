@@ -1,4 +1,4 @@
-// The options of `tlscached terminate`: their forms, bounds and defaults, and what they come to.
+// The options of `tlscached terminate`: their forms, bounds and defaults, and the configuration that they make.
 
 import { availableParallelism } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -23,12 +23,12 @@ import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
 import { watchdogOption } from './service.ts'
 
 const MAX_PROCESSES = 256
-/** A large revocation list has some megabytes. */
+/** Largest PEM file that is read; a large revocation list has some megabytes. */
 const MAX_PEM_BYTES = 64 * 1024 * 1024
 const MAX_CONNECTIONS = 1_000_000
 const DAY_MS = 86_400_000
 const MINUTE_MS = 60_000
-/** RFC 7301: the length of a name is one byte. */
+/** Longest name of an application protocol: RFC 7301 has one byte for its length. */
 const MAX_PROTOCOL_BYTES = 255
 
 export interface TerminateOptions {
@@ -37,7 +37,7 @@ export interface TerminateOptions {
   readonly key: readonly string[]
   readonly context?: readonly string[]
   readonly backend: readonly Address[]
-  /** As connectHooks takes it. */
+  /** Address of the node in the form that connectHooks takes. */
   readonly node: string
   readonly insecure?: boolean
   readonly cache: string
@@ -167,7 +167,10 @@ export function addTerminateOptions(command: Command): Command {
     .option('--json', 'print where it listens as one JSON object a line')
 }
 
-/** Reads certificates and keys. Throws ERR_USAGE or ERR_INSECURE with the flag that is wrong. */
+/**
+ * Reads the options and their files: certificates, keys and revocation lists. Throws ERR_USAGE or ERR_INSECURE with
+ * the flag that is wrong.
+ */
 export function readTerminatorConfig(options: TerminateOptions): TerminatorConfig {
   const { cert, key, node, insecure: isInsecure = false } = options
   if (!isInsecure && !isLoopback(parseAddress(node))) {
@@ -278,7 +281,7 @@ function protocols(value: string): readonly string[] {
   return names
 }
 
-/** Errors of commander name the flag. */
+/** Turns an error of `read` into one of commander, which names the flag. */
 function parse<T>(read: (value: string) => T): (value: string) => T {
   return (value) => {
     try {
@@ -291,7 +294,7 @@ function parse<T>(read: (value: string) => T): (value: string) => T {
 
 function listenAddress(value: string): HostAddress {
   const address = parse(parseHostAddress)(value)
-  // Processes that start later must find the same port.
+  // With port 0, a process that starts later would get another port.
   if (address.port > 0) return address
   throw new InvalidArgumentError('the port must be 1..65535')
 }

@@ -1,5 +1,5 @@
-// `tlscached terminate`: the reference terminator. The first process starts the others, answers for all of
-// them, and serves no client itself.
+// `tlscached terminate`: the reference terminator. The first process, the primary, starts the workers and serves the
+// metrics of all of them, but no TLS clients.
 
 import cluster from 'node:cluster'
 import { Command } from 'commander'
@@ -55,8 +55,8 @@ async function terminate(options: TerminateOptions): Promise<void> {
 
 async function runPrimary(service: Service, options: TerminateOptions): Promise<() => string> {
   process.title = 'tlscached terminate primary'
-  // Each process takes its connections from the kernel. Where this one hands them out, a connection that
-  // comes just as the others stop is held by nobody, open, until this one ends, too.
+  // Each worker accepts its connections from the kernel. If the primary handed them out, one that arrives just as the
+  // workers stop would stay open, without anybody to serve it, until the primary ends.
   cluster.schedulingPolicy = cluster.SCHED_NONE
   const { logger, droppedLogLines } = service
   let config = checkOptions(options)
@@ -73,7 +73,7 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
     },
     kill: () => pool.kill(),
   }
-  // The pool waits no longer than its processes may drain.
+  // There is no timeout here, because the pool itself kills workers that drain for too long.
   const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   if (process.send !== undefined) stopWithParent(stop)
   const reload = () => {
@@ -92,23 +92,26 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
     await metrics.stop()
     throw error
   }
-  // It ends with the process, which a signal ends.
+  // The timer runs until the process exits on a signal.
   warnWhenExpired(() => config.revocations, systemClock, logger)
   if (metricsAddress) service.sayListening('metrics', formatAddress(metricsAddress))
   return () => `terminating TLS in ${processes} processes`
 }
 
-/** Who is started with a channel ends with the process at its other end: a node that is gone has no use for it. */
+/**
+ * Stops when the parent process ends: a node that started this process with a channel is gone then, and nothing else
+ * needs it.
+ */
 function stopWithParent(stop: Stop): void {
   const end = () => stop('the end of the parent process', 0)
-  // It may have ended while this one started.
+  // The parent may have ended while this process started.
   if (!process.connected) end()
   process.once('disconnect', end)
-  // Waiting for that keeps no process that has nothing else to do.
+  // The channel does not keep this process running.
   process.channel?.unref()
 }
 
-/** Throws ERR_USAGE for whatever is wrong with files and options. Opens nothing. */
+/** Checks files and options without opening anything. Throws ERR_USAGE for whatever is wrong with them. */
 function checkOptions(options: TerminateOptions): TerminatorConfig {
   const config = readTerminatorConfig(options)
   config.revocations?.checkTimes(systemClock.wallMs())
@@ -136,13 +139,13 @@ function runWorker(service: Service, options: TerminateOptions): void {
     }
   }
   const worker = new Worker(channel, create, options.drain)
-  // The primary may be told alone, or all processes at once by a terminal or a service manager.
+  // A signal goes to the primary alone or, from a terminal or a service manager, to all processes at once.
   process.on('SIGTERM', () => void worker.drain())
   process.on('SIGINT', () => void worker.drain())
   process.on('SIGHUP', () => {})
 }
 
-/** The first process has checked the files, but they may have changed since. */
+/** Reads the files of a worker again. The primary has checked them, but they may have changed since. */
 function reload(running: TerminatorProcess, options: TerminateOptions, logger: Logger): void {
   try {
     running.reload(readTerminatorConfig(options))
@@ -164,14 +167,14 @@ function isUsageError(error: unknown): error is TlscachedError {
   return error instanceof TlscachedError && error.code === 'ERR_USAGE'
 }
 
-/** connectHooks names its options, which are flags here. */
+/** Returns the message with an option of connectHooks written as the flag that it is here. */
 function toFlag(message: string): string {
   return message.replace(/^connectHooks: /, '--')
 }
 
 function fork(): WorkerHandle {
   const worker = cluster.fork()
-  // A message to a worker that is just ending: its end is heard by itself.
+  // Sending to a worker that is just exiting fails; the event 'exit' reports its end.
   worker.on('error', () => {})
   return {
     send: (message) => void (worker.isConnected() && worker.send(message)),

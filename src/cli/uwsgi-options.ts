@@ -1,4 +1,4 @@
-// A file of uWSGI in place of our own: the options that name it, and what it comes to.
+// The options for a file of uWSGI in place of our own, and the conversion of that file.
 
 import { statSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -12,9 +12,9 @@ import { WIRES, type Wire } from '../uwsgi/converted-replication.ts'
 import { parseIni } from '../uwsgi/ini.ts'
 
 const GROUP = 'With a file of uWSGI:'
-/** Where the terminator of a converted file is told to find its node. */
+/** Address at which the terminator of a converted file reaches its node, unless `serve` chooses one. */
 export const DEFAULT_RPC_ADDRESS = 'unix:/run/tlscached/rpc.sock'
-/** A file of options has a few kilobytes. */
+/** Largest file that is read; a file of options has a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024
 
 export interface UwsgiOptions {
@@ -50,7 +50,7 @@ export function wireOption(): Option {
   ).choices(WIRES)
 }
 
-/** The file converted, or undefined when none was named. Throws ERR_USAGE. */
+/** Returns the converted file, or undefined when none was named. Throws ERR_USAGE. */
 export function readUwsgiFile(
   options: UwsgiOptions,
   rpcAddress = DEFAULT_RPC_ADDRESS,
@@ -64,7 +64,7 @@ export function readUwsgiFile(
   return undefined
 }
 
-/** Problems are part of what is returned, but for a file that cannot be read: ERR_USAGE. */
+/** Converts a file; its problems are part of the result. Throws ERR_USAGE only when the file cannot be read. */
 export function convertFile(
   file: string,
   options: UwsgiOptions & { readonly rpcAddress?: string },
@@ -78,13 +78,13 @@ export function convertFile(
   })
 }
 
-/** What the command line adds to the file, in the form of flags. */
+/** Returns the options that add to the file, as values by the key of their setting. */
 export function uwsgiFlags(options: UwsgiOptions, { config }: Conversion): Map<string, string> {
   const flags = new Map<string, string>()
   const { keysFile, insecure } = options
   if (insecure) flags.set('frontends.insecure', 'true')
   const { replication } = config
-  // Without nodes of our own there is nothing to have keys for.
+  // Keys are only for replication with nodes of our own.
   const isSealed =
     typeof replication === 'object' && replication !== null && 'listen' in replication
   if (!isSealed) return flags

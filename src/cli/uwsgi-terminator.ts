@@ -1,4 +1,4 @@
-// The terminator of a file of uWSGI: a process of its own in front of the node, started and stopped with it.
+// Runs the terminator of a uWSGI file: a process of its own in front of the node, started and stopped with it.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,13 +7,16 @@ import { type Address, formatAddress } from '../base/address.ts'
 import type { TerminatorPlan } from '../uwsgi/converted-terminator.ts'
 import { DEFAULT_RPC_ADDRESS } from './uwsgi-options.ts'
 
-/** src/cli/main.ts, or dist/cli/main.js once it is built. */
+/** Path of src/cli/main.ts, or of dist/cli/main.js in a build. */
 const MAIN = fileURLToPath(new URL(import.meta.url)).replace(/uwsgi-terminator(\.[jt]s)$/, 'main$1')
 
-/** uWSGI waits for its cache without limit; a node beside the terminator is late only on a busy machine. */
+/**
+ * Longest wait for the node. uWSGI has no such limit; a node beside the terminator is this late only on a busy
+ * machine.
+ */
 const DEADLINE = '500ms'
 
-/** What `tlscached terminate` is called with. */
+/** Returns the arguments for `tlscached terminate`. */
 export function terminateArguments(
   plan: TerminatorPlan,
   node = DEFAULT_RPC_ADDRESS,
@@ -37,7 +40,7 @@ export class UwsgiTerminator {
   readonly #ended: Promise<number>
   #isStopping = false
 
-  /** `onEnd` is called with its exit code when it ends by itself. */
+  /** Starts the process. `onEnd` is called with its exit code when it ends by itself. */
   constructor(
     plan: TerminatorPlan,
     node: Address,
@@ -49,7 +52,7 @@ export class UwsgiTerminator {
     const watchdog = ['--watchdog', watchdogMs === 0 ? '0' : `${watchdogMs}ms`]
     const args = [...terminateArguments(plan, formatAddress(node)), ...logging, ...watchdog]
     this.#child = spawn(process.execPath, [...process.execArgv, MAIN, 'terminate', ...args], {
-      // The channel says nothing. Its end tells the terminator that this process ended, however it did.
+      // No message uses the channel. Its end shows the terminator that this process has ended, for whatever reason.
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     this.#ended = once(this.#child, 'exit').then(([code]) => (typeof code === 'number' ? code : 1))
@@ -58,15 +61,16 @@ export class UwsgiTerminator {
     })
   }
 
-  /** Lets open connections end, and resolves when it has ended. */
+  /** Lets open connections end, and resolves when the process has exited. */
   async stop(): Promise<void> {
     this.#isStopping = true
-    // No signal: after a Ctrl-C, which both were sent, it would be the second one and cut connections off.
+    // No signal is sent: after Ctrl-C, which reached both processes, it would be the second one and cut connections
+    // off.
     if (this.#child.connected) this.#child.disconnect()
     await this.#ended
   }
 
-  /** At once. */
+  /** Kills the process at once. */
   kill(): void {
     this.#isStopping = true
     this.#child.kill('SIGKILL')

@@ -1,4 +1,4 @@
-// What a store takes at all: the limits of its cache, looked at before anything gives way.
+// Decides whether a cache accepts a session at all: checks its limits before anything is evicted.
 
 import { asBuffer } from '../base/bytes.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES } from './limits.ts'
@@ -7,14 +7,14 @@ import type { RefusalReason } from './stats.ts'
 export interface NewSession {
   readonly id: Uint8Array
   readonly context: Uint8Array
-  /** Empty when the client named none. */
+  /** Server name (SNI); empty when the client named none. */
   readonly serverName: string
   readonly session: Uint8Array
   /** Lifetime asked for; the cache's timeout caps it. */
   readonly ttlMs: number
 }
 
-/** The limits that say of one session alone whether it is taken. */
+/** The limits that one session can be checked against without looking at the store. */
 export type AdmissionLimits = Pick<CacheLimits, 'keysize' | 'blocksize' | 'contexts'>
 
 export class Admission {
@@ -26,7 +26,7 @@ export class Admission {
     this.#contexts = limits.contexts && new Set(limits.contexts.map(keyOf))
   }
 
-  /** Why this session is not taken; undefined when it is. */
+  /** The reason for which this session is refused; undefined when it is accepted. */
   refusalOf(entry: NewSession): RefusalReason | undefined {
     const { keysize, blocksize } = this.#limits
     const { id, context, session } = entry
@@ -34,16 +34,16 @@ export class Admission {
     if (session.length === 0 || session.length > blocksize) return 'blocksize'
     if (context.length > MAX_CONTEXT_BYTES) return 'context'
     if (this.#contexts !== undefined && !this.#contexts.has(keyOf(context))) return 'context'
-    // Most have none: then no native code is called.
+    // Most server names are empty: no native code is called for those.
     const nameBytes = entry.serverName === '' ? 0 : Buffer.byteLength(entry.serverName)
     if (nameBytes > MAX_SERVER_NAME_BYTES) return 'context'
-    // Written so that NaN is refused, too.
+    // This form of the comparison refuses NaN, too.
     if (!(entry.ttlMs > 0)) return 'expired'
     return undefined
   }
 }
 
-/** One character a byte. */
+/** The bytes as text, one character per byte, for use as a key. */
 function keyOf(bytes: Uint8Array): string {
   return asBuffer(bytes).toString('latin1')
 }

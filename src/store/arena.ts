@@ -1,17 +1,17 @@
 // Memory for sessions outside the JavaScript heap: blocks of a few sizes, carved from large pages.
 //
-// The blocks of one size lie densely: whoever frees one gets the last one moved into the hole, and a page
-// that becomes empty is the next one taken, for whatever size. So nothing fragments, and the pages never
-// exceed what the most blocks in use at a time filled, plus one begun page a size: that is the hard bound.
-// Callers name each block by a slot number of their own, which stays the same when the block moves. A block
-// that becomes free is zeroed.
+// The blocks of one size are kept without holes: when a block is freed, the last block of its size moves into its
+// place, and a page that becomes empty is the next one used, for any size. So nothing fragments, and the pages never
+// exceed what the largest number of blocks in use at one time filled, plus one partly filled page per size: that is the
+// hard bound. Callers name each block by a slot number of their own, which stays the same when the block moves. A freed
+// block is zeroed.
 //
-// V8 marks its whole heap each time that 64 MiB of buffers were made: a node that fills spent a tenth of its
-// time on that (measured). Shared memory it does not count, so the pages of a large arena are shared, though
-// nobody shares them. What is not counted it frees late: so an arena keeps what it once took, and its first
-// pages count, for the sake of processes in which nodes come and go.
+// V8 marks its whole heap each time that 64 MiB of buffers were made: a node that fills spent a tenth of its time on
+// that (measured). V8 does not count SharedArrayBuffers, so the pages of a large arena are made of those, though no
+// other thread uses them. V8 frees uncounted memory late, so an arena never gives pages back; its first pages are of
+// memory that is counted, for processes in which nodes are made and closed again and again.
 
-/** One page, seen as bytes, as u32, as u64 and as f64; all blocks begin, and end, at a multiple of 8. */
+/** One page, as views of bytes, u32, u64 and f64 over one memory; all blocks begin and end at a multiple of 8. */
 export interface Page {
   readonly bytes: Buffer
   readonly words: Uint32Array
@@ -19,7 +19,7 @@ export interface Page {
   readonly doubles: Float64Array
 }
 
-/** Where a block lies: it begins at byte `start` of the page; the caller's bytes come after its header. */
+/** The place of a block: it begins at byte `start` of the page; the caller's bytes come after its header. */
 export interface BlockCursor {
   page: Page
   start: number
@@ -32,31 +32,34 @@ export const NO_PAGE: Page = {
   doubles: new Float64Array(0),
 }
 
-/** Bytes at the start of each block that the arena keeps for itself: u32 slot number of the owner. */
+/** Bytes at the start of each block that the arena uses itself: the owner's slot number as a u32. */
 export const BLOCK_HEADER_BYTES = 4
 
 const PAGE_BYTES = 4_194_304
-/** Largest page of an arena with a budget: to free a whole one for another size of blocks takes a few milliseconds. */
+/** Largest page of an arena with a budget: to empty one for another block size takes a few milliseconds. */
 const MAX_BUDGET_PAGE_BYTES = 1_048_576
-/** Pages of a budget for each size of blocks, of which one is begun only. */
+/**
+ * A budget is cut into at least this many pages per block size, if those hold two of the largest blocks, so that partly
+ * filled pages waste little of it.
+ */
 const PAGES_PER_SIZE = 4
-/** Bytes of pages that V8 counts: as much as makes it look for garbage once. */
+/** Bytes of the first pages, which V8 counts: as many as make it collect garbage once. */
 const COUNTED_BYTES = 16 * PAGE_BYTES
 /**
- * Where the blocks of a page begin. What glibc gives for a page begins 16 bytes behind a multiple of 4096: so blocks of
- * multiples of 64 bytes begin where a line of the processor's cache does, and a session of 130 bytes lies in three, not
- * four.
+ * Offset of the first block in a page. Memory of this size from glibc begins 16 bytes after a multiple of 4096, so with
+ * this offset blocks of a multiple of 64 bytes begin where a cache line of the processor does, and a session of 130
+ * bytes takes three cache lines instead of four.
  */
 const FIRST_BLOCK_BYTES = 48
 const SMALLEST_BLOCK_BYTES = 64
-/** Each size is this much larger than the one before: at most a sixth of a block is unused. */
+/** Least ratio of a block size to the one before: up to a sixth of a block is unused, of the smallest a quarter. */
 const SIZE_RATIO = 1.2
 const SIZE_ALIGN_BYTES = 16
 
-/** A location is (1 + size class) * 2^26 + position within the class. */
+/** Bits of a location that hold the position within the size class; the bits above hold 1 + the class number. */
 const POSITION_BITS = 26
 const POSITION_MASK = 2 ** POSITION_BITS - 1
-/** Location of a slot without a block, as all are in new memory. */
+/** Location of a slot without a block; zero, so that it is every slot's in new memory. */
 const NOWHERE = 0
 
 class SizeClass {
@@ -72,23 +75,23 @@ class SizeClass {
 }
 
 export class Arena {
-  /** Whether there is a budget: then `hasRoomFor` is to be asked before `allocate`. */
+  /** Whether the arena has a budget. `allocate` does not check it: callers ask `hasRoomFor` first. */
   readonly isBounded: boolean
   readonly #classes: SizeClass[]
   readonly #pageSizeBytes: number
   readonly #maxPages: number
-  /** Number of the class for so many times SIZE_ALIGN_BYTES. */
+  /** Class number by block size in units of SIZE_ALIGN_BYTES. */
   readonly #classNumbers: Uint8Array
   readonly #location: Uint32Array
-  /** The last one that became empty is taken first: the processor's caches may still hold it. */
+  /** Pages without blocks. The one emptied last is used first: the processor's caches may still hold it. */
   readonly #emptyPages: Page[] = []
   #pageCount = 0
   #changes = 0
   readonly #allocated: BlockCursor = { page: NO_PAGE, start: 0 }
 
   /**
-   * `slots`: slot numbers are below it. `maxBytes`: largest block asked for, its header not counted. `budgetBytes`: most
-   * bytes of pages, but at least one page.
+   * Slot numbers are below `slots`. `maxBytes` is the largest block that may be allocated, its header not counted.
+   * `budgetBytes` limits the bytes of all pages, but one page is always allowed.
    */
   constructor(slots: number, maxBytes: number, budgetBytes?: number) {
     const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
@@ -97,21 +100,23 @@ export class Arena {
     this.#maxPages = Math.max(1, Math.floor((budgetBytes ?? Infinity) / this.#pageSizeBytes))
     this.#classes = sizes.map((size) => new SizeClass(size, this.#pageSizeBytes))
     this.#classNumbers = classNumbers(sizes)
-    // Zeroed memory of this size costs nothing until it is written to.
+    // The kernel provides zeroed memory of this size lazily: it costs nothing until it is written to.
     this.#location = new Uint32Array(slots)
   }
 
-  /** Bytes of all pages. */
+  /** Bytes of all pages, empty ones included. */
   get pageBytes(): number {
     return this.#pageCount * this.#pageSizeBytes
   }
 
-  /** How often blocks were given or taken: as long as it is the same, each slot's block is where it was. */
+  /** Number of calls of `allocate` and `free` so far: while it is unchanged, every block is where it was. */
   get changes(): number {
     return this.#changes
   }
 
-  /** Gives a slot that has none a block of at least `bytes` after its header, all zero. Valid until the next call. */
+  /**
+   * Gives a slot that has none a block with at least `bytes` zero bytes after its header. Returns one shared cursor.
+   */
   allocate(slot: number, bytes: number): BlockCursor {
     const classNumber = this.#classNumberFor(bytes)
     const sizeClass = this.#classAt(classNumber)
@@ -128,7 +133,9 @@ export class Arena {
     return block
   }
 
-  /** Whether a block of at least `bytes` after its header can be given within the budget, after `freed` gave its own back. */
+  /**
+   * Whether a block with `bytes` after its header fits into the budget, once the block of the slot `freed` is freed.
+   */
   hasRoomFor(bytes: number, freed?: number): boolean {
     const classNumber = this.#classNumberFor(bytes)
     const { used, pages, perPage } = this.#classAt(classNumber)
@@ -138,7 +145,7 @@ export class Arena {
     return location >>> POSITION_BITS === 1 + classNumber
   }
 
-  /** How many more blocks find room in pages that no block is in yet, when they are as large as those in use on average. */
+  /** Estimate of how many more blocks fit into pages without blocks, at the average size of the blocks in use. */
   get blocksLeft(): number {
     const freePages = this.#maxPages - this.#pageCount + this.#emptyPages.length
     const used = this.#classes.reduce((sum, one) => sum + one.used, 0)
@@ -173,7 +180,7 @@ export class Arena {
     return this.#location[slot] !== NOWHERE
   }
 
-  /** Sets the cursor onto a slot's block; what it reads there holds until a block is freed. */
+  /** Sets the cursor onto a slot's block, where it stays right until a block is freed. */
   seek(slot: number, cursor: BlockCursor): void {
     const location = this.#location[slot] ?? 0
     const sizeClass = this.#classAt((location >>> POSITION_BITS) - 1)
@@ -184,7 +191,7 @@ export class Arena {
       FIRST_BLOCK_BYTES + (position - pageNumber * sizeClass.perPage) * sizeClass.blockBytes
   }
 
-  /** Reads what `seek` begins with. */
+  /** Brings the memory that `seek` reads first into the processor's cache; the result has no meaning. */
   touchLocation(slot: number): number {
     return (this.#location[slot] ?? 0) & 1
   }
@@ -214,7 +221,7 @@ export class Arena {
   }
 }
 
-/** `memory` is whole u64 long. */
+/** Views over this memory, whose length is a multiple of 8. */
 export function pageOf(memory: ArrayBufferLike): Page {
   return {
     bytes: Buffer.from(memory),
@@ -225,12 +232,13 @@ export function pageOf(memory: ArrayBufferLike): Page {
 }
 
 export interface Blocks {
-  /** How many there are at a time at most, and how large they are, their headers not counted. */
+  /** Largest number of blocks at one time. */
   readonly blocks: number
+  /** Bytes of each block, its header not counted. */
   readonly blockBytes: number
 }
 
-/** Most bytes of pages for all these blocks, of an arena without a budget: the bound that it keeps. */
+/** Upper bound of `pageBytes` for an arena without a budget that holds at most these blocks. */
 export function maxArenaBytes(kinds: readonly Blocks[]): number {
   const sizes = blockSizes(
     Math.max(...kinds.map(({ blockBytes }) => blockBytes)) + BLOCK_HEADER_BYTES,
@@ -246,7 +254,7 @@ function blocksPerPage(blockBytes: number, pageBytes: number): number {
   return Math.floor((pageBytes - FIRST_BLOCK_BYTES) / blockBytes)
 }
 
-/** A power of two: so small that begun pages leave most of the budget to full ones, and two of the largest blocks fit. */
+/** Bytes of a page: PAGE_BYTES, or with a budget a power of two that holds two of the largest blocks. */
 function pageSizeFor(sizes: readonly number[], budgetBytes: number | undefined): number {
   if (budgetBytes === undefined) return PAGE_BYTES
   const largest = FIRST_BLOCK_BYTES + 2 * (sizes.at(-1) ?? SMALLEST_BLOCK_BYTES)
@@ -264,7 +272,7 @@ function blockSizes(largestBytes: number): number[] {
   return sizes
 }
 
-/** By size in units of SIZE_ALIGN_BYTES: the first of these sizes that is as large. */
+/** For each size in units of SIZE_ALIGN_BYTES, the number of the smallest of these block sizes that is as large. */
 function classNumbers(sizes: readonly number[]): Uint8Array {
   const units = (sizes.at(-1) ?? 0) / SIZE_ALIGN_BYTES
   const numberOf = (_: unknown, unit: number) =>

@@ -1,4 +1,4 @@
-// What happens to a store, as it is told to whoever listens and as peers tell it to us.
+// Changes of a store: what it reports to its listener, and what peers send.
 
 /**
  * Orders all changes of one session ID on all nodes: the higher `clock` wins, then the higher `origin`.
@@ -10,7 +10,7 @@ export interface Version {
   readonly origin: number
 }
 
-/** `local`: a frontend or a hook asked for it. `peer`: another node told us; never sent on. */
+/** Cause of a change. `local`: a frontend or a hook. `peer`: another node sent it; such changes are never sent on. */
 export type Origin = 'local' | 'peer'
 
 export interface PutChange {
@@ -23,9 +23,9 @@ export interface PutChange {
   readonly serverName: string
   /** Encoded session; secret. */
   readonly session: Uint8Array
-  /** Remaining lifetime, > 0. */
+  /** Remaining lifetime in milliseconds, > 0. */
   readonly ttlMs: number
-  /** How long ago it was put, on the node that made it; absent where that was just now or is not known. */
+  /** Milliseconds since the put on the node that made it; absent when that was just now or is not known. */
   readonly ageMs?: number
   readonly version: Version
 }
@@ -34,17 +34,17 @@ export interface RemoveChange {
   readonly kind: 'remove'
   readonly cache: string
   readonly id: Uint8Array
-  /** How long the removal must be remembered, > 0. */
+  /** How many milliseconds the removal must be remembered, > 0. */
   readonly ttlMs: number
   readonly version: Version
 }
 
-/** Its byte arrays belong to whoever emitted it: copy what outlives the call. */
+/** A put or a removal. Its byte arrays belong to the emitter: a listener copies what it keeps after the call. */
 export type Change = PutChange | RemoveChange
 
 export type ChangeListener = (change: Change, origin: Origin) => void
 
-/** -1, 0 or 1, as for sorting: the positive side wins. */
+/** Compares versions as for sorting: 1 when `a` is newer and wins, -1 when `b` is, 0 when they are equal. */
 export function compareVersions(a: Version, b: Version): number {
   return Math.sign(a.clock - b.clock) || Math.sign(a.origin - b.origin)
 }

@@ -1,31 +1,32 @@
-// What a cache holds, in 1024 numbers that two nodes can compare. Each bucket is the exclusive or of a 64-bit
-// hash per entry over ID, version and kind. The same on every node, so part of the protocol (PROTOCOL.md,
-// section 7). It finds differences between honest nodes and protects nothing.
+// The content of a cache as 1024 numbers that two nodes can compare. Each bucket is the exclusive or of one 64-bit hash
+// per entry, over its ID, version and kind. Every node computes the same numbers: they are part of the protocol
+// (PROTOCOL.md, section 7). The digest finds differences between honest nodes and protects against nobody.
 //
-// Entries are spread by the time of their change and its node: what one node changed in 16 ms lies together.
-// Two nodes mostly differ in what is on its way, was lost in one burst, or expires just now, all of which is
-// of a few moments. By session ID a few thousand such entries would be in every bucket.
+// An entry's bucket depends on the time of its change and on the node that made it: changes that one node made within
+// 16 ms are in one bucket. Two nodes mostly differ in changes that are in flight, were lost in one burst, or expire
+// just now, and all of those come from a few moments. If buckets depended on session IDs, a few thousand such entries
+// would make all buckets differ.
 
 export const DIGEST_BUCKETS = 1024
-/** Two numbers of 32 bits a bucket, big endian. */
+/** Bytes of an encoded digest: two 32-bit numbers per bucket, big endian. */
 export const DIGEST_BYTES = DIGEST_BUCKETS * 8
 
-/** Of the version clock (version-clock.ts): 16 ms, or as many changes where a clock far ahead made it only count. */
+/** Ticks of the version clock per bucket: 16 ms, or 65,536 changes while the clock is ahead and only counts up. */
 const CLOCK_TICKS_PER_BUCKET = 2 ** 16
 
 /** The bucket of an entry with this version. */
 export function bucketOf(clock: number, origin: number): number {
-  // `>>> 0` takes a safe integer modulo 2^32, and what it is to be divided by is cut off.
+  // `>>> 0` takes a number modulo 2^32 and cuts off the fraction of the division.
   return mix(((clock / CLOCK_TICKS_PER_BUCKET) >>> 0) ^ (origin >>> 0)) & (DIGEST_BUCKETS - 1)
 }
 
-/** The hash of one entry; set by `compute` so that nothing is allocated per entry. */
+/** The hash of one entry; `compute` overwrites it, so that nothing is allocated per entry. */
 export class EntryHash {
   bucket = 0
   low = 0
   high = 0
 
-  /** The session ID is `length` bytes at `start`. */
+  /** Computes the hash of an entry whose session ID is the `length` bytes at `start`. */
   compute(
     bytes: Uint8Array,
     start: number,
@@ -55,7 +56,7 @@ export class EntryHash {
 export class Digest {
   readonly #words = new Uint32Array(DIGEST_BUCKETS * 2)
 
-  /** Puts an entry in that is not there, or takes out one that is. */
+  /** Adds an entry that the digest does not contain, or takes out one that it does. */
   toggle(hash: EntryHash): void {
     const at = hash.bucket * 2
     this.#words[at] = (this.#words[at] ?? 0) ^ hash.low
@@ -68,7 +69,7 @@ export class Digest {
     return bytes
   }
 
-  /** The buckets in which another digest, DIGEST_BYTES long, is different. */
+  /** The numbers of the buckets in which another encoded digest, DIGEST_BYTES long, differs from this one. */
   differingBuckets(other: Buffer): number[] {
     const differing: number[] = []
     for (let bucket = 0; bucket < DIGEST_BUCKETS; bucket += 1) {

@@ -1,13 +1,13 @@
-// When each slot's time is over: a ring of buckets of equal length, each a doubly linked list of slots.
-// Taking out what expired costs time in proportion to that, never to what is stored.
+// Keeps the slots by the time at which they expire: a ring of buckets of equal length, each a doubly linked list of
+// slots. The time that sweeping takes depends on how many slots expired, never on how many are stored.
 
-/** Length of one bucket: how late, at most, the sweeper finds an entry. Gets look at the exact time. */
+/** Length of one bucket. It is swept when all of it is past, so entries are swept this much late. Gets are exact. */
 export const BUCKET_MS = 250
 
-/** How far sweeping may fall behind before old and new slots meet in one bucket, which costs a walk. */
+/** How many buckets sweeping may fall behind before expired and later slots share a list, which it then searches. */
 const SLACK_BUCKETS = 240
 
-/** In the lists, 0 means none; a slot stands as its number plus one. */
+/** End of a list. Lists hold slot numbers plus one, so that 0 is free for it. */
 const NONE = 0
 
 export class Expiry {
@@ -16,15 +16,16 @@ export class Expiry {
   readonly #next: Uint32Array
   readonly #previous: Uint32Array
   readonly #expiresAtMs: (slot: number) => number
-  /** Every bucket before this one is empty. */
+  /** Number of the bucket where sweeping goes on, not reduced to the ring: no earlier one has to be looked at. */
   #sweptBucket: number
-  /** The bucket that was last looked through in vain, and when the first in it expires: not looked into before. */
+  /** The bucket that was last searched without a result. */
   #lookedInto = -1
+  /** When the first slot of that bucket expires: until then it is not searched again. */
   #firstDueMs = 0
 
   /**
-   * `longestMs`: no slot is ever set further ahead than this. `expiresAtMs`: the exact moment, on the
-   * monotonic clock, at which a slot's time is over; the same from `add` to `delete`.
+   * No slot ever expires later than `longestMs` from the moment of its `add`. `expiresAtMs` returns when a slot
+   * expires, in ms of the monotonic clock, and must return the same from its `add` to its `delete`.
    */
   constructor(
     slots: number,
@@ -40,7 +41,7 @@ export class Expiry {
     this.#sweptBucket = Math.floor(nowMs / BUCKET_MS)
   }
 
-  /** Behind the others of its bucket: most have the same lifetime, so that the first one expires first. */
+  /** Appends a slot to its bucket's list. Most lifetimes are equal, so a list is mostly in order of expiry. */
   add(slot: number): void {
     const list = this.#listOf(slot)
     const last = this.#tails[list] ?? NONE
@@ -63,12 +64,12 @@ export class Expiry {
   }
 
   /**
-   * A slot whose time is over, or undefined when there is none; to be deleted before the next call.
-   * Buckets are taken when they are over as a whole; `isExact` looks into the current one, too.
+   * An expired slot, which the caller deletes before the next call, or undefined when there is none. A bucket is
+   * searched when all of it is past; `isExact` searches the current one, too.
    */
   nextExpired(nowMs: number, isExact = false): number | undefined {
     const nowBucket = Math.floor(nowMs / BUCKET_MS)
-    // After a pause longer than the ring, one turn of it visits every bucket there is.
+    // After a pause longer than the ring, one turn of it visits every bucket.
     this.#sweptBucket = Math.max(this.#sweptBucket, nowBucket - this.#heads.length)
     while (this.#sweptBucket < nowBucket) {
       const slot = this.#expiredIn(this.#sweptBucket, nowMs)
@@ -78,7 +79,7 @@ export class Expiry {
     return isExact ? this.#expiredIn(nowBucket, nowMs) : undefined
   }
 
-  /** The slots of each bucket as they are when it is reached, those that live longest first. */
+  /** Yields the slots of each bucket as they are when the walk reaches it, the buckets that expire last first. */
   *newestFirst(): Generator<readonly number[]> {
     const { length } = this.#heads
     const oldest = this.#sweptBucket
@@ -109,7 +110,7 @@ export class Expiry {
   }
 
   #listOf(slot: number): number {
-    // `>>> 0` makes it a division of integers.
+    // `>>> 0` cuts the quotient to an integer that V8 knows to be one.
     return ((this.#expiresAtMs(slot) / BUCKET_MS) >>> 0) % this.#heads.length
   }
 }

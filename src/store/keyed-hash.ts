@@ -1,27 +1,27 @@
-// A 32-bit hash of session IDs under a secret key: whoever chooses IDs without knowing the key finds none that collide
-// more often than by chance.
+// A 32-bit hash of session IDs under a secret key: without the key nobody can choose IDs that collide more often than
+// by chance.
 //
-// It is the pair-multiply-shift of Thorup ("High Speed Hashing for Integers and Strings", arXiv 1504.06804) in two lanes
-// with keys of their own. Each word of four bytes is two numbers of 16 bits, x and y. A lane is, modulo 2^32,
+// It is the pair-multiply-shift of Thorup ("High Speed Hashing for Integers and Strings", arXiv 1504.06804) in two
+// lanes with keys of their own. Each word of four bytes is two numbers of 16 bits, x and y. A lane is, modulo 2^32,
 //
 //   k0 + k1 * length + the sum over all words of (k2 + x) * (k3 + y), each word with a k2 and k3 of its own
 //
-// and gives its upper 16 bits. Over all keys, any two different IDs get the same 16 bits of a lane with a probability of
-// 2^-16, so the same hash with one of 2^-32, whatever the IDs are: every word meets a key before it meets another word.
-// (A hash whose key enters only at its beginning has IDs that collide under every key: a difference in the top bit
-// passes a multiplication unchanged, and the next word can take it away.) The sums of a lane wait for nothing but their
-// own word, so this takes as long as a chain of one multiplication for each word.
+// and gives its upper 16 bits. Over all keys, any two different IDs get the same 16 bits of a lane with a probability
+// of 2^-16, so the same hash with one of 2^-32, whatever the IDs are: every word meets a key before it meets another
+// word. (A hash whose key enters only at its beginning has IDs that collide under every key: a difference in the top
+// bit passes a multiplication unchanged, and the next word can take it away.) The products do not depend on each other,
+// so the processor computes them at the same time: this is as fast as a chain of one multiplication per word.
 
 import { hkdfSync } from 'node:crypto'
 import { MAX_KEYSIZE } from './limits.ts'
 
-/** How many bytes of seed a node takes. */
+/** Bytes of the random seed that a node makes for its indexes. */
 export const SEED_BYTES = 32
 
 const WORD_BYTES = 4
 /**
- * Two keys in each of two lanes. They lie one behind the other, first those of the length: so the keys of the word that
- * begins at byte n of the ID begin at n + 4.
+ * Keys per word of an ID: two in each of two lanes. The first four keys are for the length, then come those of each
+ * word: so the keys of the word that begins at byte n of the ID begin at index n + 4.
  */
 const KEYS_PER_WORD = 4
 const KEY_WORDS = KEYS_PER_WORD * (1 + Math.ceil(MAX_KEYSIZE / WORD_BYTES))
@@ -58,7 +58,7 @@ export class KeyedHash {
     return combine(first, second)
   }
 
-  /** What `of` returns for the ID that is `idBytes` bytes of the view from `start` on, in two thirds of the time. */
+  /** Returns what `of` returns for the ID in `idBytes` bytes of the view from `start` on, in two thirds of the time. */
   ofPart(view: DataView, start: number, idBytes: number): number {
     const keys = this.#keys
     const length = Math.min(idBytes, MAX_KEYSIZE)
@@ -82,18 +82,18 @@ export class KeyedHash {
   }
 }
 
-/** The terms of a lane that are not about a word; its keys are the two from `at` on. */
+/** The terms of a lane that depend on the length only; their keys are the two from `at` on. */
 function seedOf(keys: Int32Array, at: number, length: number): number {
   return ((keys[at] ?? 0) + Math.imul(keys[at + 1] ?? 0, length)) | 0
 }
 
 /** The term of one word; its keys are the two from `at` on. */
 function product(keys: Int32Array, at: number, x: number, y: number): number {
-  // Without `| 0` V8 adds in floating point: half as fast again (measured).
+  // Without `| 0` V8 adds in floating point, which takes half as long again (measured).
   return Math.imul(((keys[at] ?? 0) + x) | 0, ((keys[at + 1] ?? 0) + y) | 0)
 }
 
-/** The upper half of each lane, where all bits of a product meet. */
+/** Joins the upper halves of both lanes: they depend on all bits of the products. */
 function combine(first: number, second: number): number {
   return (first & 0xffff0000) | (second >>> 16)
 }

@@ -1,36 +1,37 @@
-// Gets that are carried out together: their IDs are announced, what they will read is brought into the processor's
-// cache for all of them at once, then each is found where it was seen to lie. A get waits for memory three times, each
-// time for what tells it where to look next: lookaside, location, record. Here many wait for each of these at the same
-// time (measured: 64 gets at once, four in a hundred more a second over TCP).
+// Gets that are carried out together: first all their IDs are announced, then the memory that they will read is brought
+// into the processor's cache for all of them at once (prefetched), then each get is carried out. A get waits for memory
+// three times, each time to learn where to look next: lookaside, location, record. Here many gets wait for the same of
+// these three at the same time (measured with 64 gets at once: four percent more gets per second over TCP).
 //
-// JavaScript has no instruction for this: bytes are read, and what they are does not matter. No step decides by what
-// another ID's step has just read, or the processor would wait for that first: so one bit of it is kept, where V8 would
-// look at more whether it is a small integer.
+// JavaScript has no instruction for prefetching: bytes are read, and their values do not matter. No step may branch on
+// what was just read, or the processor would wait for that read first. So only one bit of each value is kept: for
+// larger values V8 would check, by a branch, whether they are small integers.
 
 import { type Arena, type BlockCursor, NO_PAGE } from './arena.ts'
 import type { RecordReader } from './record.ts'
 import type { SessionIndex } from './session-index.ts'
 
-/** Most of them at once. */
+/** Most gets that are carried out together. */
 export const MAX_LOOKUPS = 256
 
 const NOWHERE = -1
-/** A line of the processor's cache: 64 bytes. Most sessions lie in three of them. */
+/** u32 words in a cache line of the processor, 64 bytes. The records of most sessions take three lines. */
 const LINE_WORDS = 16
 
-/** One of these gets. The block is where its slot's session lies. */
+/** One announced get. `page` and `start` are the block of its slot's record. */
 export class Lookup implements BlockCursor {
-  /** The ID is `idLength` bytes from here on. */
+  /** Offset of the ID in the bytes of its `Lookups`. */
   idStart = 0
+  /** Bytes of the ID. */
   idLength = 0
   fingerprint = 0
-  /** Of the first ID with this fingerprint. */
+  /** Slot of the first ID with this fingerprint, which may be another ID's; NOWHERE when there is none. */
   slot = NOWHERE
   page = NO_PAGE
   start = 0
 }
 
-/** For the compiler only: there is always one. */
+/** Never used: it satisfies the compiler, for which an element of an array may be undefined. */
 const NONE = new Lookup()
 
 export class Lookups {
@@ -40,12 +41,12 @@ export class Lookups {
   readonly #arena: Arena
   readonly #all: readonly Lookup[] = Array.from({ length: MAX_LOOKUPS }, () => new Lookup())
   #count = 0
-  /** Of the arena, when slots were found. */
+  /** The arena's `changes` at the time of `find`: another value means that blocks may have moved. */
   #changes = 0
-  /** Of all that was read: without a use for it the compiler would leave it out. */
+  /** Sink for the prefetched values, so that V8 does not remove the reads. */
   #sum = 0
 
-  /** `bytes`: where the IDs lie. */
+  /** `bytes` is the memory in which the IDs will be announced. */
   constructor(bytes: Uint8Array, index: SessionIndex, arena: Arena) {
     this.#bytes = bytes
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
@@ -53,7 +54,7 @@ export class Lookups {
     this.#arena = arena
   }
 
-  /** Announces a get of the ID that is `idLength` bytes from `idStart` on; undefined when there are as many as may be. */
+  /** Announces a get of the ID in `idLength` bytes from `idStart` on; undefined when MAX_LOOKUPS are announced. */
   add(idStart: number, idLength: number): Lookup | undefined {
     const lookup = this.#all[this.#count]
     if (lookup === undefined) return undefined
@@ -66,7 +67,7 @@ export class Lookups {
     return lookup
   }
 
-  /** To be called when all are announced, right before they are carried out. */
+  /** Prefetches for all announced gets. Called once all are announced, right before they are carried out. */
   find(): void {
     const count = this.#count
     const all = this.#all
@@ -95,22 +96,22 @@ export class Lookups {
     this.#sum = sum
   }
 
-  /** All are carried out. */
+  /** Forgets the announced gets, after all were carried out. */
   clear(): void {
     this.#count = 0
   }
 
-  /** Whether a slot was found, and its block is still there. */
+  /** Whether `find` found a slot and no block was allocated or freed since, so that its record is where it was. */
   isFound(lookup: Lookup): boolean {
     return lookup.slot !== NOWHERE && this.#changes === this.#arena.changes
   }
 
-  /** Whether the record is of this ID. */
+  /** Whether the record is that of the announced ID. */
   isIdOf({ idStart, idLength }: Lookup, record: RecordReader): boolean {
     return record.hasIdIn(this.#view, idStart, idLength)
   }
 
-  /** A view. */
+  /** The announced ID, as a view of the bytes in which it was announced. */
   idOf({ idStart, idLength }: Lookup): Uint8Array {
     return this.#bytes.subarray(idStart, idStart + idLength)
   }

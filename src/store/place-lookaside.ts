@@ -1,16 +1,17 @@
-// Where the keys of one shard were found lately: what a translation lookaside buffer is to a page table.
+// A small, fast table of the places of one shard's keys: to its Map what a translation lookaside buffer is to a page
+// table.
 //
-// A random lookup in V8's Map costs three cache misses when no cache holds it: bucket, entry and, half the
-// time, the next entry. Here it costs one, in a sixth of the memory, and nearly all keys have room
-// (measured: a quarter more gets a second at a million items, a fifth more at 20,000). What it holds is
-// always what the Map holds, or less.
+// A random lookup in V8's Map costs three cache misses when no cache of the processor holds it: bucket, entry and, half
+// the time, the next entry. Here it costs one, in a sixth of the memory, and there is room for nearly all keys
+// (measured: a quarter more gets per second at a million items, a fifth more at 20,000). The table is always a subset
+// of the Map.
 //
-// Sets of four u32, one for each value of the key's lower bits; an entry is, from its upper bits on:
-//   the other bits of the key, together with the set all of it
+// There is one set of four u32 entries for each value of the key's lower bits; an entry is, from its upper bits on:
+//   the upper bits of the key (the lower ones are the number of the set)
 //   1 + place; an entry of 0 is empty
 
 const WAYS = 4
-/** Keys of an entry's set on average when the shard is full: few sets then have more than ways. */
+/** Most keys per set on average when the shard is full, so few that only few sets get more than WAYS keys. */
 const KEYS_PER_SET = 2.5
 const ENTRY_BITS = 32
 
@@ -37,12 +38,12 @@ export class PlaceLookaside {
     return at === -1 ? undefined : ((this.#entries[at] ?? 0) & this.#placeMask) - 1
   }
 
-  /** Reads the key's set. */
+  /** Brings the key's set into the processor's cache; the result has no meaning. */
   touch(key: number): number {
     return (this.#entries[this.#firstOf(key)] ?? 0) & 1
   }
 
-  /** Puts in a key that is not known here; the one that its set has held longest gives way. */
+  /** Adds a key that is not known here. Its set drops the entry in the last way, mostly the oldest one. */
   add(key: number, place: number): void {
     const entries = this.#entries
     const first = this.#firstOf(key)
@@ -72,7 +73,7 @@ export class PlaceLookaside {
   }
 }
 
-/** Bits that tell so many values apart. */
+/** How many bits it takes to tell this many values apart. */
 function bitsFor(values: number): number {
   return Math.ceil(Math.log2(Math.max(1, values)))
 }

@@ -10,7 +10,7 @@
 //       16     8  version: origin, f64
 //       24     8  when its lifetime is over: monotonic ms, f64
 //       32     4  length of the encoded session, s
-//       36     4  its whole lifetime in ms, from the put on the node that made it; 0 of a tombstone
+//       36     4  its whole lifetime in ms, from the put on the node that made it; 0 for a tombstone
 //       40     i  session ID
 //       ..     c  session ID context
 //       ..     n  server name
@@ -52,7 +52,7 @@ const IS_LITTLE_ENDIAN = endianness() === 'LE'
 
 const TOMBSTONE = 1
 
-/** Up to here a plain loop takes less time than a call into native code. */
+/** Up to this many bytes a plain loop is faster than a call into native code. */
 const MAX_LOOP_BYTES = 16
 
 export interface RecordFields {
@@ -64,13 +64,16 @@ export interface RecordFields {
 
 export interface RecordStamp {
   readonly version: Version
-  /** On the monotonic clock. */
+  /** When the lifetime ends, in ms of the monotonic clock. */
   readonly expiresAtMs: number
-  /** From the put on the node that made it until `expiresAtMs`, at most MAX_TIMEOUT_MS; cut to whole milliseconds. */
+  /**
+   * Milliseconds from the put on the node that made the entry until `expiresAtMs`, at most MAX_TIMEOUT_MS; a record
+   * holds whole ones. 0 for a tombstone.
+   */
   readonly lifetimeMs: number
 }
 
-/** What the arena is asked for: all but its own header. */
+/** Bytes to allocate for a record with parts of these lengths, the arena's own header not counted. */
 function recordBytes(
   idBytes: number,
   contextBytes: number,
@@ -81,30 +84,30 @@ function recordBytes(
   return sessionAt + sessionBytes - BLOCK_HEADER_BYTES
 }
 
-/** The same of the largest record in a cache with these limits. */
+/** Bytes to allocate for the largest record in a cache with these limits. */
 export function largestRecordBytes({ keysize, blocksize }: CacheLimits): number {
   return recordBytes(keysize, MAX_CONTEXT_BYTES, MAX_SERVER_NAME_BYTES, blocksize)
 }
 
 const NO_NAME = Buffer.alloc(0)
 
-/** A server name as it lies in a record. */
+/** A server name in UTF-8, as records hold it. */
 function nameBytes(serverName: string): Uint8Array {
   return serverName === '' ? NO_NAME : Buffer.from(serverName, 'utf8')
 }
 
-/** Bytes that the arena is asked for this session. */
+/** Bytes to allocate for the record of this session. */
 export function sessionRecordBytes({ id, context, serverName, session }: RecordFields): number {
   const nameLength = Buffer.byteLength(serverName)
   return recordBytes(id.length, context.length, nameLength, session.length)
 }
 
-/** Bytes that the arena is asked for a tombstone. */
+/** Bytes to allocate for the record of a tombstone. */
 export function tombstoneRecordBytes(idBytes: number): number {
   return recordBytes(idBytes, 0, 0, 0)
 }
 
-/** Most bytes of pages for the records of a cache: when every session and every tombstone is as large as can be. */
+/** Upper bound of the arena's pages for a cache in bytes: its memory budget, or every record at its largest size. */
 export function maxRecordBytes(limits: CacheLimits): number {
   const { items, keysize } = limits
   const sessions = { blocks: items, blockBytes: largestRecordBytes(limits) }
@@ -112,7 +115,7 @@ export function maxRecordBytes(limits: CacheLimits): number {
   return arenaBudgetBytes(limits) ?? maxArenaBytes([sessions, tombstones])
 }
 
-/** Writes an entry into a new block for this slot. */
+/** Allocates a block for this slot, which has none, and writes an entry into it. */
 export function writeRecord(
   arena: Arena,
   slot: number,
@@ -142,7 +145,7 @@ export function writeRecord(
   bytes.set(session, wholeLongs(at))
 }
 
-/** Returns where it ends. */
+/** Writes at most 255 bytes at `start` and returns the offset after them. */
 function writeShort(target: Buffer, start: number, source: Uint8Array): number {
   const { length } = source
   if (length > MAX_LOOP_BYTES) target.set(source, start)
@@ -150,12 +153,12 @@ function writeShort(target: Buffer, start: number, source: Uint8Array): number {
   return start + length
 }
 
-/** A reader set onto one record at a time, so that a lookup allocates nothing. */
+/** Reads one record at a time, the one that it was opened on last, so that a lookup allocates nothing. */
 export class RecordReader {
   readonly #arena: Arena
   readonly #at: BlockCursor = { page: NO_PAGE, start: 0 }
   #slot = -1
-  /** Of the arena, when it was set onto this slot. */
+  /** The arena's `changes` when the slot was opened: another value means that its block may have moved. */
   #changes = 0
   readonly #copies = new SessionCopies()
   readonly #view = new SessionView()
@@ -164,7 +167,7 @@ export class RecordReader {
     this.#arena = arena
   }
 
-  /** What it returns afterwards holds until the arena frees a block. */
+  /** Sets the reader onto this slot's record, which it reads correctly until the arena frees a block. */
   open(slot: number): this {
     const { changes } = this.#arena
     if (slot !== this.#slot || changes !== this.#changes) {
@@ -175,7 +178,7 @@ export class RecordReader {
     return this
   }
 
-  /** The same of a slot whose block is known to lie there. */
+  /** Like `open`, for a caller that has the slot's block already. */
   openAt(slot: number, { page, start }: BlockCursor): this {
     this.#at.page = page
     this.#at.start = start
@@ -204,7 +207,7 @@ export class RecordReader {
     return this.#at.page.words[(this.#at.start + SESSION_LENGTH) >>> 2] ?? 0
   }
 
-  /** Hashes what two nodes compare: ID, version and kind. */
+  /** Computes the digest's hash of this entry, over its ID, version and kind. */
   hashInto(hash: EntryHash): void {
     const { page, start } = this.#at
     const idBytes = this.#byte(ID_LENGTH)
@@ -219,7 +222,7 @@ export class RecordReader {
     )
   }
 
-  /** Of the digest. */
+  /** Number of the digest's bucket that this entry is in. */
   get bucket(): number {
     return bucketOf(this.#clock(), this.#origin())
   }
@@ -228,7 +231,7 @@ export class RecordReader {
     return this.#equals(this.#at.start + FIELDS_BYTES, this.#byte(ID_LENGTH), id)
   }
 
-  /** Whether its ID is the `length` bytes from `start` on. */
+  /** Whether the entry's ID equals the `length` bytes of the view from `start` on. */
   hasIdIn(view: DataView, start: number, length: number): boolean {
     if (length !== this.#byte(ID_LENGTH)) return false
     const { bytes, words } = this.#at.page
@@ -268,7 +271,7 @@ export class RecordReader {
     return this.#copies.take(this.#at.page, this.#sessionAt(), this.sessionBytes)
   }
 
-  /** The same one each time. */
+  /** A view of the session. There is one shared view, which the next call overwrites. */
   viewSession(ttlMs: number): SessionView {
     const { page, start } = this.#at
     const versionAt = (start + CLOCK) >>> 3

@@ -1,5 +1,5 @@
-// Sessions that a cache refuses, a caller's and a peer's: each is counted by its reason, and one a second is logged, with
-// the size, the limit and the setting that the limit comes from.
+// Counts the sessions that a cache refuses, from callers and from peers, by reason, and logs at most one per second,
+// with the size, the limit and the setting that the limit comes from.
 
 import { idPrefix } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
@@ -13,7 +13,7 @@ export interface RefusedSession {
   readonly id?: Uint8Array
   readonly context?: Uint8Array
   readonly session?: Uint8Array
-  /** Length of a session, or of another value, that was not read. */
+  /** Length of a session or another value that was refused without being read. */
   readonly sessionBytes?: number
 }
 
@@ -30,7 +30,7 @@ export class Refusals {
     this.#limiter = new LogLimiter(clock)
   }
 
-  /** Returns the reason. `origin`: who asked for the change. */
+  /** Counts one refusal, logs it unless another was logged within the last second, and returns the reason. */
   count(origin: Origin, reason: RefusalReason, refused: RefusedSession): RefusalReason {
     const { puts, peerRefusals } = this.#stats
     const counts = origin === 'local' ? puts : peerRefusals

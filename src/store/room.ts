@@ -1,8 +1,8 @@
-// Room for one more entry: which entries give way to it, by number and by memory. Expired ones do before live ones.
+// Makes room for one more entry, by number and by memory: takes out expired entries first, then evicts live ones.
 //
-// Freeing a block helps a block of another size only when a whole page becomes empty: so more than one session may have to
-// give way to one of another size than the others, but as many bytes as a page holds at most. The page then serves all
-// that come after it.
+// A freed block makes room for a block of another size only when its whole page becomes empty. So a session of a new
+// size may evict several sessions, but at most as many bytes as a page holds; the sessions after it then share that
+// page.
 
 import type { NewSession } from './admission.ts'
 import type { Arena } from './arena.ts'
@@ -15,7 +15,7 @@ export interface RoomOptions {
   readonly index: SessionIndex
   readonly tombstones: SessionIndex
   readonly arena: Arena
-  /** Takes out one entry whose lifetime is over, by the exact time or not; false when there is none. */
+  /** Takes out one expired entry; false when there is none. Without `isExact` those of the last moments are left. */
   readonly sweepOne: (isExact: boolean) => boolean
 }
 
@@ -33,8 +33,8 @@ export class Room {
   }
 
   /**
-   * Makes room for a session, in the place of the one under its ID in the slot `held` if there is one. Returns that slot,
-   * or undefined when there is none or its session had to give way, too; `full` when nothing may.
+   * Makes room for a session, which replaces the one in the slot `held` if its ID has one. Returns that slot; undefined
+   * when there is none or its session was taken out, too; `full` when there is no room and nothing may be evicted.
    */
   forSession(
     entry: NewSession,
@@ -67,7 +67,7 @@ export class Room {
     return slot
   }
 
-  /** How many more sessions, and how many more removals, find room while nothing gives way; by memory an estimate. */
+  /** How many more sessions or removals fit in before anything is evicted; an estimate when memory is limited. */
   get left(): { readonly sessions: number; readonly removals: number } {
     const { limits, index, tombstones, arena } = this.#options
     const most = this.#isBounded ? arena.blocksLeft : limits.items
@@ -77,13 +77,13 @@ export class Room {
     }
   }
 
-  /** Whether a tombstone for an ID that has none finds room, once what has expired is out where memory is short. */
+  /** Whether a tombstone for a new ID fits in without eviction; takes out expired entries where memory is short. */
   hasRoomForTombstone(id: Uint8Array): boolean {
     const { limits, tombstones } = this.#options
     return tombstones.size < limits.items && this.#hasMemoryForTombstone(id)
   }
 
-  /** Makes room for a tombstone, for which a session gives way even where a put would fail: a removal never does. */
+  /** Makes room in memory for a tombstone. A removal never fails: it may evict a session even with `full: refuse`. */
   forTombstone(id: Uint8Array): void {
     const { limits, tombstones } = this.#options
     while (!this.#hasMemoryForTombstone(id)) {

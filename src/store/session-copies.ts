@@ -1,14 +1,14 @@
-// The copies of sessions that callers get: cut from a slab, each at a whole u64.
+// Makes the copies of sessions that callers get: cuts them from a slab, each at a multiple of 8 bytes.
 
 import { copyLongs, wholeLongs } from '../base/bytes.ts'
 import type { Page } from './arena.ts'
 import type { Version } from './change.ts'
 
-/** How much memory a caller who keeps one copy keeps at most, unless the session itself is larger. */
+/** Bytes of a slab, unless one session is larger. A caller that keeps one copy keeps its whole slab in memory. */
 const SLAB_BYTES = 32_768
 
 export interface StoredSession {
-  /** The caller's own copy. */
+  /** A copy that belongs to the caller. */
   readonly session: Buffer
   readonly ttlMs: number
 }
@@ -24,7 +24,7 @@ export class SessionCopies {
   #longs = new BigUint64Array(0)
   #usedBytes = 0
 
-  /** A copy of `length` bytes from byte `start` of the page, which is a multiple of 8. */
+  /** A copy of `length` bytes of the page from offset `start` on, which is a multiple of 8. */
   take(page: Page, start: number, length: number): Buffer {
     const taken = wholeLongs(length)
     if (this.#usedBytes + taken > this.#slab.length) this.#begin(taken)

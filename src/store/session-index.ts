@@ -1,9 +1,9 @@
-// Which slot a session ID lies in, and which was used least recently: exactly so in an index of one shard, per shard in
-// a larger one. The store has one for its sessions and one for its tombstones.
+// Maps session IDs to slots and knows which ID was used least recently: of all IDs in an index of one shard, per shard
+// in a larger one. The store has one index for its sessions and one for its tombstones.
 //
-// The shards go by the ID's fingerprint: a small integer is found in half the time of a string and takes no memory of
-// its own. Whoever finds a slot makes sure that it holds the ID asked for. The few IDs whose fingerprint is another
-// one's already (116 pairs in a million) are kept by their full bytes, in the same shard and the same order.
+// The keys of the shards are made from the ID's fingerprint: a small integer is found in half the time of a string and
+// takes no memory of its own. Since two IDs may share a fingerprint, a lookup compares the ID in the slot. An ID whose
+// fingerprint another ID has already (116 pairs in a million) gets its full bytes as key, in the same shard and order.
 
 import { asBuffer } from '../base/bytes.ts'
 import { checkLruCache, type Key, Shard } from './shard.ts'
@@ -12,19 +12,19 @@ import type { Sharding } from './sharding.ts'
 export interface SlotOwner {
   /** Whether the slot holds the entry with this ID. */
   holdsId(slot: number, id: Uint8Array): boolean
-  /** The slot's entry left the index, for whatever reason; `isEvicted` when room was made for another. */
+  /** Called when a slot's ID leaves the index, for any reason; `isEvicted` when it made room for another ID. */
   onLeave(slot: number, isEvicted: boolean): void
 }
 
 export class SessionIndex {
-  /** The first slot number behind those of this index. */
+  /** The slot numbers of this index are below this one. */
   readonly endSlot: number
   readonly #sharding: Sharding
   readonly #owner: SlotOwner
   readonly #firstSlot: number
-  /** Made when the first ID comes: a shard takes memory for all that it may hold. */
+  /** Each shard is made for its first ID, since a new shard takes memory for all IDs that it may hold. */
   readonly #shards: (Shard | undefined)[]
-  /** How many IDs beside the first one have each fingerprint. */
+  /** By fingerprint: how many IDs have their bytes as key because another ID had the fingerprint already. */
   readonly #doubled = new Map<number, number>()
   #size = 0
 
@@ -42,7 +42,7 @@ export class SessionIndex {
     return this.#size
   }
 
-  /** The slot of this ID, its recency left as it is. */
+  /** The slot of this ID; leaves its recency unchanged. */
   find(id: Uint8Array): number | undefined {
     if (this.#size === 0) return undefined
     const fingerprint = this.#sharding.fingerprint(id)
@@ -52,7 +52,7 @@ export class SessionIndex {
     return this.#doubled.has(fingerprint) ? shard?.find(bytesKey(id)) : undefined
   }
 
-  /** The slot of this ID, which thereby becomes the most recently used. */
+  /** The slot of this ID, which becomes the most recently used of its shard. */
   use(id: Uint8Array): number | undefined {
     const fingerprint = this.#sharding.fingerprint(id)
     const shard = this.#shard(fingerprint)
@@ -61,12 +61,12 @@ export class SessionIndex {
     return this.#doubled.has(fingerprint) ? shard?.use(bytesKey(id)) : undefined
   }
 
-  /** Of the ID that is `length` bytes from `start` on. */
+  /** The fingerprint of the ID in `length` bytes of the view from `start` on. */
   fingerprintIn(view: DataView, start: number, length: number): number {
     return this.#sharding.fingerprintIn(view, start, length)
   }
 
-  /** Reads what `slotOf` begins with. */
+  /** Brings the memory that `slotOf` reads first into the processor's cache; the result has no meaning. */
   touch(fingerprint: number): number {
     return this.#shard(fingerprint)?.touch(this.#sharding.keyOf(fingerprint)) ?? 0
   }
@@ -76,12 +76,12 @@ export class SessionIndex {
     return this.#shard(fingerprint)?.find(this.#sharding.keyOf(fingerprint))
   }
 
-  /** The entry in this slot, which `slotOf` gave, becomes the most recently used. */
+  /** Makes the ID of this slot, which `slotOf` returned, the most recently used of its shard. */
   useSlot(fingerprint: number, slot: number): void {
     this.#shard(fingerprint)?.useSlot(slot)
   }
 
-  /** A slot for an ID that has none; whatever lies in it is the caller's to say from now on. */
+  /** Gives a slot to an ID that has none; a full shard evicts its least recently used ID first. */
   claim(id: Uint8Array): number {
     this.#size += 1
     const fingerprint = this.#sharding.fingerprint(id)
@@ -92,7 +92,9 @@ export class SessionIndex {
     return shard.claim(bytesKey(id))
   }
 
-  /** A slot for an ID, which loses the one it may have; when there are `most` IDs, the one claimed first gives way. */
+  /**
+   * Gives an ID a new slot, after deleting it or, when the index holds `most` IDs, evicting another one of its shard.
+   */
   claimAnew(id: Uint8Array, most: number): number {
     this.delete(id)
     if (this.#size === most) this.evictFor(id)
@@ -109,7 +111,7 @@ export class SessionIndex {
     else if (this.#doubled.has(fingerprint)) shard?.delete(bytesKey(id))
   }
 
-  /** Pushes out the least recently used ID of this ID's shard, or of the next one that has any. */
+  /** Evicts the least recently used ID of this ID's shard, or of the next shard that has any. */
   evictFor(id: Uint8Array): void {
     const start = this.#sharding.shardOf(this.#sharding.fingerprint(id))
     for (let step = 0; step < this.#shards.length; step += 1) {

@@ -1,5 +1,5 @@
-// One named cache: a sized, expiring store of sessions that knows no network. Whatever changes is told to
-// `onChange`; what other nodes changed comes in through `apply`.
+// One named cache: a store of sessions with limits and lifetimes that knows no network. It reports every change to
+// `onChange`; changes of other nodes come in through `apply`.
 
 import type { Clock } from '../base/clock.ts'
 import { type Logger, silentLogger } from '../base/logger.ts'
@@ -31,11 +31,11 @@ import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type VersionClock } from './version-c
 export interface StoreOptions {
   readonly clock: Clock
   readonly versions: VersionClock
-  /** Number of this node, in the versions of its changes. */
+  /** Number of this boot of the node in the versions of its changes. */
   readonly origin: number
-  /** At least 16 unpredictable bytes, for the index. */
+  /** At least 16 unpredictable bytes, for the hash of session IDs in the index. */
   readonly seed: Uint8Array
-  /** Told of refusals. */
+  /** Logs refusals; silent by default. */
   readonly logger?: Logger
 }
 
@@ -45,7 +45,7 @@ const NO_SESSION = { context: NOTHING, serverName: '', session: NOTHING }
 export class SessionStore {
   readonly limits: CacheLimits
   readonly stats: CacheStats = createCacheStats()
-  /** What is held, for nodes that compare themselves with this one. */
+  /** The entries held, tombstones included, for comparison with other nodes. */
   readonly entries: StoredEntries
   onChange: ChangeListener = () => {}
   readonly #clock: Clock
@@ -94,15 +94,15 @@ export class SessionStore {
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
   }
 
-  /** How many more sessions, and how many more removals, are taken over from another node's copy. */
+  /** How many more sessions or removals can be copied from another node before the cache is full, perhaps estimated. */
   get room(): { readonly sessions: number; readonly removals: number } {
     return this.#room.left
   }
 
   /**
-   * The session with this ID, made under this session ID context and server name (undefined: not asked).
-   * Counts the result. The session asked for becomes the most recently used. `nowMs`: of the store's clock,
-   * from a caller who read it already.
+   * Returns the session with this ID, if it was made under this session ID context and server name (undefined: any), or
+   * why not. Counts the result. The session with this ID becomes the most recently used, also when its context is
+   * another one. `nowMs` is the time of the store's monotonic clock, for a caller that has read it already.
    */
   get(
     id: Uint8Array,
@@ -119,7 +119,7 @@ export class SessionStore {
     return found
   }
 
-  /** What is stored under this ID, whoever may have it; nothing is counted and recency stays as it is. */
+  /** The live session under this ID, whatever its context; counts nothing and leaves recency unchanged. */
   peek(id: Uint8Array): PeekedSession | undefined {
     const slot = this.#index.find(id)
     if (slot === undefined) return undefined
@@ -135,7 +135,7 @@ export class SessionStore {
     }
   }
 
-  /** Stores a session, or says why not; what was stored under this ID before stays in that case. */
+  /** Stores a session or returns why it is refused, which leaves what its ID had before (but for `version`). */
   put(entry: NewSession): PutResult {
     const result = this.#put(entry)
     if (isRefusal(result)) return this.refuse(result, entry)
@@ -149,8 +149,8 @@ export class SessionStore {
   }
 
   /**
-   * Takes a session out everywhere. False when it is not here under this context. One that is not here
-   * at all is removed from the other nodes all the same: here it may have been evicted.
+   * Removes a session from all nodes and returns whether a live one was here. One that is not here is removed from the
+   * other nodes nevertheless, as it may have been evicted here; one under another context stays everywhere.
    */
   remove(id: Uint8Array, context: Uint8Array): boolean {
     if (id.length === 0 || id.length > this.limits.keysize) return false
@@ -167,15 +167,16 @@ export class SessionStore {
   }
 
   /**
-   * Takes over what another node changed, unless something at least as new is known. `isLive` false: a
-   * copy of what that node holds, for which nothing that is held here gives way. A refused one takes out what it replaces.
+   * Takes over a change of another node, unless one at least as new is known for its ID. `isLive` false marks a copy of
+   * an entry that the other node holds: a new ID is then refused where it would evict something. When a change is
+   * refused, the session that it would have replaced is taken out.
    */
   apply(change: Change, isLive = true): ApplyResult {
     const outcome = this.#apply(change, isLive)
     const isRefused = outcome !== 'applied' && outcome !== 'outdated'
     if (isRefused) {
       this.#refusals.count('peer', outcome, change)
-      // What is held under this ID is older, and replaced on the other nodes.
+      // The session held under this ID is older, and the other nodes have replaced it.
       this.#index.delete(change.id)
       this.#account()
     }
@@ -185,7 +186,7 @@ export class SessionStore {
     return result
   }
 
-  /** Takes out one entry whose lifetime is over; `isExact` looks into the bucket that still runs, too. False when there is none. */
+  /** Takes out one expired entry; false when there is none. `isExact` looks into the current bucket of time, too. */
   sweepOne(isExact = false): boolean {
     const slot = this.#expiry.nextExpired(this.#clock.monotonicMs(), isExact)
     if (slot === undefined) return false
@@ -240,7 +241,7 @@ export class SessionStore {
     return old === undefined ? 'stored' : 'replaced'
   }
 
-  /** Takes out what is held under this ID, here and everywhere; a removal with the largest clock stays as it is. */
+  /** Removes what is held under this ID, on all nodes; a removal with the largest clock stays as it is. */
   #remove(id: Uint8Array, clock: number, nowMs: number): void {
     if (clock === MAX_VERSION_CLOCK && this.entries.versionOf(id)?.clock === clock) return
     const version = { clock, origin: this.#origin }
@@ -259,7 +260,7 @@ export class SessionStore {
       if (!isNewer) return 'outdated'
     }
     if (change.id.length === 0 || change.id.length > this.limits.keysize) return 'keysize'
-    // A peer with a longer timeout would tell of it again each time that its lifetime is over here.
+    // The timeout counts from the put: otherwise a peer with a longer one would send it again each time it expired.
     const ageMs = (change.kind === 'put' && change.ageMs) || 0
     const ttlMs = Math.min(change.ttlMs, this.limits.timeoutMs - ageMs)
     if (ttlMs <= 0) return 'expired'
@@ -282,7 +283,7 @@ export class SessionStore {
     return 'applied'
   }
 
-  /** The slot of the session with this ID, if its lifetime is not over; one that is over is taken out. */
+  /** Returns `slot`, which holds this ID, if its session is live; takes out an expired session. */
   #liveSlot(slot: number | undefined, id: Uint8Array, nowMs: number): number | undefined {
     if (slot === undefined || this.#record.open(slot).expiresAtMs > nowMs) return slot
     this.#expire(id)
@@ -337,8 +338,8 @@ export class SessionStore {
   }
 
   /**
-   * As `get`, whoever may have it: for protocols that know no session ID context. The session is not copied: what
-   * this returns holds until the next call.
+   * Gets the session with this ID whatever its context, for protocols without one; counts the result and makes the
+   * session the most recently used. Returns a shared view, which is valid until the next call of this store.
    */
   getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): SessionView | 'miss' | 'expired' {
     const slot = this.#index.use(id)
@@ -355,12 +356,12 @@ export class SessionStore {
     return result
   }
 
-  /** For gets that are carried out together, whose IDs lie in these bytes. */
+  /** Creates the list in which gets that are carried out together are announced; their IDs are parts of `bytes`. */
   lookupsIn(bytes: Uint8Array): Lookups {
     return new Lookups(bytes, this.#index, this.#arena)
   }
 
-  /** As `getAny`, of an ID that was announced. */
+  /** Does what `getAny` does for an announced ID, in less time when its record is still where `find` saw it. */
   getFound(lookups: Lookups, lookup: Lookup, nowMs: number): SessionView | 'miss' | 'expired' {
     if (lookups.isFound(lookup)) {
       const record = this.#record.openAt(lookup.slot, lookup)
@@ -374,7 +375,7 @@ export class SessionStore {
     return this.getAny(lookups.idOf(lookup), nowMs)
   }
 
-  /** Version of what is stored under this ID; nothing is counted and recency stays as it is. */
+  /** The version of the live session under this ID; counts nothing and leaves recency unchanged. */
   versionOf(id: Uint8Array): Version | undefined {
     const slot = this.#index.find(id)
     if (slot === undefined) return undefined
@@ -382,7 +383,7 @@ export class SessionStore {
     return record.expiresAtMs > this.#clock.monotonicMs() ? record.version : undefined
   }
 
-  /** Removes a session used least recently, as `remove` does; false when none is held. */
+  /** Removes the least recently used session of the first shard that has any, on all nodes; false when none is held. */
   removeOldest(): boolean {
     const slot = this.#index.oldest()
     if (slot === undefined) return false

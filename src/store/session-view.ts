@@ -1,10 +1,10 @@
-// Where a session lies in the store, for callers that copy it to where they want it.
+// A view of a session in the store's memory, for callers that copy the bytes to where they need them.
 
 import { copyLongs, wholeLongs } from '../base/bytes.ts'
 import { NO_PAGE, type Page, pageOf } from './arena.ts'
 import type { Version } from './change.ts'
 
-/** Set onto one session at a time, so that a get allocates nothing. What it returns holds until the store changes. */
+/** Shows one session at a time, so that a get allocates nothing. It is valid until the store changes. */
 export class SessionView {
   #ttlMs = 0
   #start = 0
@@ -12,7 +12,7 @@ export class SessionView {
   #page = NO_PAGE
   #versionAt = 0
 
-  /** `start`: a multiple of 8. `versionAt`: where clock and origin of its version are, in doubles. */
+  /** Sets the view onto a session at `start`, a multiple of 8. `versionAt` is the index of its version in `doubles`. */
   set(ttlMs: number, page: Page, start: number, length: number, versionAt: number): this {
     this.#ttlMs = ttlMs
     this.#start = start
@@ -26,7 +26,7 @@ export class SessionView {
     return this.#ttlMs
   }
 
-  /** The session is `length` bytes of `bytes` from here on. */
+  /** Offset of the session in `bytes`, where it takes `length` bytes. */
   get start(): number {
     return this.#start
   }
@@ -45,7 +45,7 @@ export class SessionView {
     return { clock, origin: doubles[this.#versionAt + 1] ?? 0 }
   }
 
-  /** The caller's own copy. */
+  /** A copy of the session that belongs to the caller. */
   get session(): Buffer {
     return Buffer.from(this.bytes.subarray(this.start, this.start + this.length))
   }
@@ -54,12 +54,15 @@ export class SessionView {
     this.bytes.copy(target, at, this.#start, this.#start + this.#length)
   }
 
-  /** Writes the session to u64 `at`, the last one filled up with anything. */
+  /** Copies the session to u64 number `at` of the target; any bytes may follow it in its last u64. */
   copyLongsTo(target: BigUint64Array, at: number): void {
     copyLongs(this.#page.longs, this.#start >>> 3, target, at, wholeLongs(this.#length) >>> 3)
   }
 
-  /** The same upon these bytes, a copy if none are given: it holds for ever. */
+  /**
+   * A view with memory of its own, which stays valid when the store changes: of this session, or of `bytes` in its
+   * place.
+   */
   detached(bytes: Buffer = this.session): SessionView {
     const { clock, origin } = this.version
     const versionBytes = 2 * Float64Array.BYTES_PER_ELEMENT

@@ -1,17 +1,17 @@
-// One shard of the index: some of the slots, handed out to keys, with the key used least recently known.
+// One shard of the index: gives out some of the slots to keys and knows which key was used least recently.
 //
-// A key is a small integer, or the bytes of an ID as text where that integer is another ID's already. Both lie in one
-// list, so that nothing is kept beside the order in which keys give way.
+// A key is a small integer, or the bytes of an ID as text where that integer is another ID's already. Both kinds are in
+// one list, so that there is one order of eviction.
 //
-// lru-cache gives each key a place in its lists, which stays the same until the key leaves. The slot is
-// made of that place, so that a lookup reads neither the list of values nor whether one is stale: a cache
-// miss less in every get of a large store (measured: a fifth faster at a million items).
+// lru-cache gives each key a place in its lists, which stays the same until the key leaves. The slot is computed from
+// that place, so that a lookup reads neither the list of values nor whether one is stale: one cache miss less in every
+// get of a large store (measured: a fifth faster at a million items).
 
 import { LRUCache } from 'lru-cache'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { PlaceLookaside } from './place-lookaside.ts'
 
-/** Given to each `set`, which makes an object otherwise. */
+/** Passed to each `set`, which would make an object of its own otherwise. */
 const NO_OPTIONS = {}
 
 export type Key = number | string
@@ -20,22 +20,22 @@ export type LeaveListener = (slot: number, isEvicted: boolean, key: Key) => void
 export class Shard {
   readonly #firstSlot: number
   readonly #lru: LRUCache<Key, true>
-  /** lru-cache's own: only read. */
+  /** The map of places inside lru-cache, which is only read here. */
   readonly #places: ReadonlyMap<Key, number>
   /** The tail is the place of the key used most recently. */
   readonly #ends: { readonly tail: number }
   readonly #moveToTail: (place: number) => void
   #isDeletingLast = false
-  /** Places of keys that are integers. */
+  /** The places of most keys that are integers. */
   readonly #lookaside: PlaceLookaside
 
-  /** The shard's slots are `slots` ones from `firstSlot` on. Integers used as keys are below `keys`. */
+  /** The shard has `slots` slots from number `firstSlot` on. Keys that are integers are below `keys`. */
   constructor(firstSlot: number, slots: number, keys: number, onLeave: LeaveListener) {
     this.#firstSlot = firstSlot
     this.#lookaside = new PlaceLookaside(keys, slots)
     this.#lru = new LRUCache<Key, true>({
       max: slots,
-      // Called while the key still has its place.
+      // lru-cache calls this while the key still has its place.
       dispose: (_value, key, reason) => {
         const slot = this.#slotOf(key)
         if (typeof key === 'number') this.#lookaside.delete(key)
@@ -65,17 +65,17 @@ export class Shard {
     return this.#firstSlot + place
   }
 
-  /** The key of this slot becomes the most recently used. */
+  /** Makes the key of this slot the most recently used. */
   useSlot(slot: number): void {
     this.#moveToTail(slot - this.#firstSlot)
   }
 
-  /** Reads what `find` and `use` of an integer begin with. */
+  /** Brings the memory that `find` and `use` read first into the processor's cache; the result has no meaning. */
   touch(key: number): number {
     return this.#lookaside.touch(key)
   }
 
-  /** A slot for a key that has none; the key becomes the most recently used. */
+  /** Gives a slot to a key that has none and makes it the most recently used; a full shard evicts its oldest key. */
   claim(key: Key): number {
     this.#lru.set(key, true, NO_OPTIONS)
     const place = this.#ends.tail
@@ -94,7 +94,7 @@ export class Shard {
     }
   }
 
-  /** Whether there was a key to be pushed out. */
+  /** Evicts the least recently used key; false when there is none. */
   evict(): boolean {
     return this.#lru.pop() !== undefined
   }

@@ -1,5 +1,5 @@
-// How session IDs are spread: a fingerprint of up to 32 bits of each, the shard that it belongs to (the remainder by
-// the number of shards) and its key there (the quotient), which together are the fingerprint again.
+// Spreads session IDs over shards. An ID has a fingerprint of 30 or 32 bits; divided by the number of shards, its
+// remainder is the number of the shard and its quotient the key there, so that both together identify the fingerprint.
 //
 // One Map of a million keys stalls for 100-230 ms in a single operation while V8 rehashes it, so large
 // indexes are cut into shards. Up to 65,536 items one shard is enough.
@@ -8,31 +8,36 @@ import { KeyedHash } from './keyed-hash.ts'
 
 const ONE_SHARD_ITEMS = 65_536
 /**
- * Mean of a larger index's shards. A Map doubles its buckets at powers of two; a little above one, they hold one key each on
- * average instead of two: half a cache miss less in every get. Each shard has objects of its own, which are in no cache
- * when there are hundreds of them: a quarter of the size takes a tenth more for each put at two million (measured), and
- * the longest pauses, which are the collector's, are as long.
+ * Mean number of items per shard of a larger index. A Map doubles its buckets at powers of two; a little above a power,
+ * a bucket holds one key on average instead of two: half a cache miss less in every get. Each shard has objects of its
+ * own, which no cache of the processor holds when there are hundreds of shards: with shards of a quarter of this size a
+ * put into two million items takes a tenth longer (measured), and the longest pauses, those of the garbage collector,
+ * are not shorter.
  */
 const SHARD_ITEMS = 36_000
 
-/** Shards share the items by a seeded hash, so that their sizes differ by chance only: one grows beyond
- * its mean by 12 standard deviations less often than once in 10^30 fillings. */
+/**
+ * Room of a shard above its mean. A seeded hash spreads the items, so the sizes of shards differ by chance only: one
+ * exceeds its mean by 12 standard deviations less often than once in 10^30 fillings.
+ */
 const SPREAD_DEVIATIONS = 12
 
-/** In one shard the key is all of the fingerprint, and has to leave room for a place in an entry of a lookaside. */
+/** With one shard the key is the whole fingerprint, which must leave room for a place in an entry of the lookaside. */
 const ONE_SHARD_FINGERPRINT_BITS = 30
 
 export class Sharding {
   readonly count: number
-  /** Room that a shard needs for `items` in all. */
+  /** Slots of each shard: its share of the items and, with several shards, room for chance. */
   readonly itemsPerShard: number
-  /** How many keys a shard may see. */
+  /** The keys of a shard are integers below this one. */
   readonly keys: number
   readonly #hash: KeyedHash
-  /** Bits of the hash that its fingerprint goes without. */
+  /** Bits of the hash that are left out of the fingerprint. */
   readonly #unusedBits: number
 
-  /** `seed`: at least 16 unpredictable bytes, so that nobody can choose IDs that crowd a shard or share fingerprints. */
+  /**
+   * `seed`: at least 16 unpredictable bytes, so that nobody can choose IDs that crowd a shard or share fingerprints.
+   */
   constructor(items: number, seed: Uint8Array) {
     this.count = items <= ONE_SHARD_ITEMS ? 1 : Math.ceil(items / SHARD_ITEMS)
     const mean = items / this.count
@@ -48,7 +53,7 @@ export class Sharding {
     return (this.#hash.of(id) >>> this.#unusedBits) | 0
   }
 
-  /** What `fingerprint` returns for the ID that is `length` bytes of the view from `start` on, in less time. */
+  /** Returns what `fingerprint` returns for the ID in `length` bytes of the view from `start` on, in less time. */
   fingerprintIn(view: DataView, start: number, length: number): number {
     return (this.#hash.ofPart(view, start, length) >>> this.#unusedBits) | 0
   }
@@ -57,7 +62,7 @@ export class Sharding {
     return this.count === 1 ? 0 : (fingerprint >>> 0) % this.count
   }
 
-  /** A signed 32-bit integer, never negative: below `keys`. */
+  /** The fingerprint's key in its shard: an integer from 0 to below `keys`. */
   keyOf(fingerprint: number): number {
     return this.count === 1 ? fingerprint : ((fingerprint >>> 0) / this.count) | 0
   }

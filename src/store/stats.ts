@@ -1,21 +1,21 @@
-// What one named cache counts. Plain numbers, exported elsewhere.
+// The counters of one named cache, as plain numbers that other files export.
 
-/** A `context_mismatch` and an `expired` are misses to the caller. */
+/** Results of a get. To the caller `expired` and `context_mismatch` are misses, too. */
 export const GET_RESULTS = ['hit', 'miss', 'expired', 'context_mismatch'] as const
 export type GetResult = (typeof GET_RESULTS)[number]
 
 /**
- * What became of a put. `stored`: a new session. `replaced`: in the place of another one. Everything else is a refusal:
+ * Results of a put. `stored`: a new session. `replaced`: in the place of another one. All others are refusals:
  *
  * - `keysize`: the ID is empty or longer than the `keysize` of the cache;
  * - `blocksize`: the session is empty or larger than its `blocksize`;
- * - `context`: the session, or what is stored under its ID, has another context or server name, the `contexts` of the cache do
- *   not list it, or one of them is longer than it can be;
- * - `full`: the cache is full, and its `full` is `refuse`;
+ * - `context`: the session, or what is stored under its ID, has another context or server name, the `contexts` of the
+ *   cache do not list it, or one of them is longer than it can be;
+ * - `full`: the cache is full, and its `full` is `refuse` or the session is a copy of what a peer holds;
  * - `expired`: no lifetime is left;
- * - `early_data`: the session allows early data (RFC 8446, section 8), which a replicated cache could not keep from replay;
- * - `version`: a peer left the largest version that there is under this ID, and the session that it left was removed;
- * - `key_mismatch`: the session has another ID than it was to be stored under, or is not written as the key says.
+ * - `early_data`: the session allows early data, which a replicated cache cannot guard from replay (RFC 8446, 8);
+ * - `version`: a peer has used up the versions of this ID, so that no put can exceed them; its session was removed;
+ * - `key_mismatch`: the session has another ID than it was to be stored under, or its layout is not that of its key.
  */
 export const PUT_RESULTS = [
   'stored',
@@ -29,7 +29,7 @@ export const PUT_RESULTS = [
   'version',
   'key_mismatch',
 ] as const
-/** What became of a put: `stored`, `replaced`, or the reason for a refusal. See PUT_RESULTS for each. */
+/** Result of a put: `stored`, `replaced`, or the reason for a refusal. PUT_RESULTS explains each. */
 export type PutResult = (typeof PUT_RESULTS)[number]
 export type RefusalReason = Exclude<PutResult, 'stored' | 'replaced'>
 
@@ -37,14 +37,15 @@ export function isRefusal(result: PutResult): result is RefusalReason {
   return result !== 'stored' && result !== 'replaced'
 }
 
-/** What became of a peer's change; `outdated` when one at least as new is known already. */
+/** Results of a peer's change; `outdated` when one at least as new was known already. */
 export const APPLY_RESULTS = ['applied', 'outdated', 'refused'] as const
 export type ApplyResult = (typeof APPLY_RESULTS)[number]
 
 export interface CacheStats {
+  /** Gets by result; a remove under another context counts as `context_mismatch`, too. */
   readonly gets: Record<GetResult, number>
   readonly puts: Record<PutResult, number>
-  /** Changes that other nodes sent, by what became of them. */
+  /** Changes that other nodes sent, by result. */
   readonly applied: Record<ApplyResult, number>
   /** Changes that other nodes sent and that were refused, by reason. */
   readonly peerRefusals: Record<RefusalReason, number>
@@ -54,15 +55,15 @@ export interface CacheStats {
   items: number
   /** Bytes of encoded sessions now held. */
   storedBytes: number
-  /** Bytes of memory the sessions and their records take outside the JavaScript heap. */
+  /** Bytes of memory outside the JavaScript heap that the arena has taken for records; never shrinks. */
   arenaBytes: number
   /** Removals now remembered. */
   tombstones: number
-  /** Pushed out because the cache was full. */
+  /** Sessions evicted because the cache was full. */
   evicted: number
-  /** Taken out because their lifetime was over. */
+  /** Sessions taken out because their lifetime was over. */
   expired: number
-  /** When something was last put or removed here, by whichever node: ms since 1970; 0 when nothing was. */
+  /** When a put or remove last changed this cache, on this node or a peer: ms since 1970; 0 when none has. */
   changedWallMs: number
 }
 

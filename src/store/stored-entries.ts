@@ -1,5 +1,5 @@
-// What a store holds, tombstones included, for nodes that compare themselves with this one: the digest,
-// and every entry one by one. The store may change between two steps of a walk.
+// The entries that a store holds, tombstones included, for comparison with other nodes: as a digest, and one by one.
+// The store may change between two steps of a walk.
 
 import type { Clock } from '../base/clock.ts'
 import type { Arena } from './arena.ts'
@@ -8,7 +8,9 @@ import { Digest, EntryHash } from './digest.ts'
 import type { Expiry } from './expiry.ts'
 import { RecordReader } from './record.ts'
 
-/** What is so close to its end is not worth being told: nodes would pass it to and fro as it expires. */
+/**
+ * Entries with less lifetime left are not offered to other nodes, or nodes would pass them to and fro as they expire.
+ */
 export const MIN_TOLD_TTL_MS = 1000
 
 export interface EntryVersion {
@@ -22,7 +24,7 @@ export interface StoredEntriesOptions {
   readonly arena: Arena
   readonly expiry: Expiry
   readonly clock: Clock
-  /** The slot of a session or tombstone. */
+  /** The slot of the session or tombstone with this ID. */
   readonly find: (id: Uint8Array) => number | undefined
 }
 
@@ -37,21 +39,21 @@ export class StoredEntries {
     this.#record = new RecordReader(options.arena)
   }
 
-  /** To be called when an entry was written, and again before it goes. */
+  /** Adds a newly written entry to the digest; called a second time, before its block is freed, it takes it out. */
   toggle(slot: number): void {
     this.#record.open(slot).hashInto(this.#hash)
     this.digest.toggle(this.#hash)
   }
 
   /**
-   * Every entry's slot, those that live longest first. What is added during the walk may be left out;
-   * each slot is good for one call below, which looks whether it is still in use.
+   * The slots of all entries, those that expire last first. Entries added during the walk may be left out. A slot may
+   * have become free by the time it is used: then `changeAt`, `bucketAt` and `versionAt` return undefined.
    */
   *slots(): Generator<number> {
     for (const slots of this.#options.expiry.newestFirst()) yield* slots
   }
 
-  /** The whole entry with its own copy of the bytes; undefined when its time is as good as over. */
+  /** The entry in this slot, with a copy of its bytes; undefined when it has less than MIN_TOLD_TTL_MS left. */
   changeAt(slot: number): Change | undefined {
     const ttlMs = this.#openIfLive(slot)
     if (ttlMs === undefined) return undefined
@@ -81,25 +83,25 @@ export class StoredEntries {
     return slot === undefined ? undefined : this.changeAt(slot)
   }
 
-  /** The bucket of the digest that an entry is in; undefined when its time is as good as over. */
+  /** The digest's bucket of the entry in this slot; undefined when it has less than MIN_TOLD_TTL_MS left. */
   bucketAt(slot: number): number | undefined {
     return this.#openIfLive(slot) === undefined ? undefined : this.#record.bucket
   }
 
-  /** ID and version, when there still is an entry of this bucket in the slot. */
+  /** ID and version of the entry in this slot; undefined when it is not in this bucket or about to expire. */
   versionAt(slot: number, bucket: number): EntryVersion | undefined {
     if (this.bucketAt(slot) !== bucket) return undefined
     const { version, isTombstone } = this.#record
     return { id: this.#record.copyId(), version, isTombstone }
   }
 
-  /** Of a session or a tombstone, however old. */
+  /** The version of the session or tombstone with this ID, also of an expired one that was not swept yet. */
   versionOf(id: Uint8Array): Version | undefined {
     const slot = this.#options.find(id)
     return slot === undefined ? undefined : this.#record.open(slot).version
   }
 
-  /** Opens the record and returns what is left of its lifetime. */
+  /** Opens the record and returns its remaining lifetime; undefined when it has less than MIN_TOLD_TTL_MS left. */
   #openIfLive(slot: number): number | undefined {
     const { arena, clock } = this.#options
     if (!arena.isUsed(slot)) return undefined

@@ -1,17 +1,17 @@
-// The periodic remover of what expired, in slices so short that no handshake waits for it.
+// Takes out expired entries periodically, in slices so short that no handshake waits for them.
 
 import { type Clock, every, type Timer } from '../base/clock.ts'
 import { DurationHistogram } from '../base/histogram.ts'
 import type { SessionStore } from './session-store.ts'
 
 const PERIOD_MS = 100
-/** Longest time the sweeper holds the event loop at once. */
+/** Longest time in ms that the sweeper blocks the event loop at once. */
 const SLICE_MS = 5
-/** Entries taken out between two looks at the clock. */
+/** Entries taken out between two readings of the clock. */
 const ENTRIES_PER_LOOK = 32
 
 export class Sweeper {
-  /** How long each slice that found something took. */
+  /** Durations of the slices that took out something. */
   readonly durations = new DurationHistogram()
   readonly #stores: readonly SessionStore[]
   readonly #clock: Clock
@@ -49,7 +49,7 @@ export class Sweeper {
       }
     }
     if (swept > 0) this.durations.observe(this.#clock.monotonicMs() - startMs)
-    // What is waiting on sockets goes first, then the next slice.
+    // The next slice runs after the input that already waits on sockets.
     if (isMoreLeft) this.#continuation = this.#clock.soon(() => this.#sweepSlice())
   }
 }

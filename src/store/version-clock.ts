@@ -1,25 +1,30 @@
-// The hybrid logical clock that versions are made of (Kulkarni et al. 2014), in one safe integer:
-// milliseconds since 2024 times 4096, plus a counter. It never falls behind a version already seen,
-// so a wall clock that is wrong neither loses nor resurrects anything.
+// The hybrid logical clock that makes versions (Kulkarni et al. 2014). A reading is one safe integer: milliseconds
+// since 2024 times 4096, plus a counter. The clock never falls behind a reading that it has seen, so a wrong wall clock
+// neither loses changes nor brings back what was removed.
 
 import type { Clock } from '../base/clock.ts'
 import type { Version } from './change.ts'
 
-/** 2024-01-01T00:00:00Z. 41 bits of milliseconds last until 2093. */
+/** The zero of the clock, 2024-01-01T00:00:00Z, in ms since 1970. */
 const EPOCH_MS = 1_704_067_200_000
 const TICKS_PER_MS = 4096
 
-/** The largest clock of a version, in the year 2058: a change with a larger one is malformed. Removals only have it. */
+/**
+ * The largest reading in a version, in the year 2058; a change with a larger one is malformed. Only removals have it.
+ */
 export const MAX_VERSION_CLOCK = 2 ** 52
-/** The largest clock of a put: so that there always is a version for the removal of what was put. */
+/** The largest reading in the version of a put, so that a removal can always have a larger one. */
 export const MAX_PUT_CLOCK = MAX_VERSION_CLOCK - 1
-/** The year 2057. Only the clock of one session ID goes by a larger reading, so that counting on never reaches the end. */
+/**
+ * Readings from here on, in the year 2057, do not advance the clock, so that it never counts up to its end: they only
+ * matter to later changes of the session ID that has one.
+ */
 const MAX_FOLLOWED = MAX_VERSION_CLOCK - 2 ** 47
 
-/** How long one reading of the wall clock does: to read it takes longer than to make a version. */
+/** How long one reading of the wall clock is used, as reading it takes longer than making a version. */
 const READING_MS = 1
 
-/** What is held, and under which version. */
+/** The versions of the entries that a store holds. */
 export interface HeldVersions {
   versionOf(id: Uint8Array): Version | undefined
 }
@@ -27,16 +32,20 @@ export interface HeldVersions {
 export class VersionClock {
   readonly #clock: Clock
   #last = 0
+  /** Whether a reading of MAX_FOLLOWED or more was observed. */
   #hasPassed = false
   #wallMs = 0
-  /** On the monotonic clock. */
+  /** When the wall clock is read again, in ms of the monotonic clock. */
   #readAgainMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** A reading above every one given or observed before. `nowMs`: from a caller who read the clock already. */
+  /**
+   * A reading above every one returned before or observed below MAX_FOLLOWED. `nowMs` is the time of the monotonic
+   * clock, for a caller that has read it already.
+   */
   next(nowMs = this.#clock.monotonicMs()): number {
     const wall = Math.floor(this.wallMs(nowMs) - EPOCH_MS) * TICKS_PER_MS
     this.#last = Math.max(wall < MAX_FOLLOWED ? wall : 0, this.#last + 1)
@@ -44,17 +53,17 @@ export class VersionClock {
   }
 
   /**
-   * A reading for a change of this session ID, above the one of what is held under it, at most MAX_VERSION_CLOCK:
-   * so only where that one was MAX_VERSION_CLOCK already it is not above.
+   * A reading for a change of this session ID: above that of the entry held under it, or MAX_VERSION_CLOCK when that is
+   * what the entry has already.
    */
   nextFor(id: Uint8Array, held: HeldVersions, nowMs: number): number {
     const next = this.next(nowMs)
-    // What was never observed beyond the followed readings is below `next`.
+    // Unless a reading of MAX_FOLLOWED or more was observed, all held ones are below `next`.
     const heldClock = this.#hasPassed ? (held.versionOf(id)?.clock ?? 0) : 0
     return Math.min(MAX_VERSION_CLOCK, Math.max(next, heldClock + 1))
   }
 
-  /** What the wall clock says, a millisecond ago at most. */
+  /** The wall clock in ms since 1970, at most READING_MS old. */
   wallMs(nowMs: number): number {
     if (nowMs >= this.#readAgainMs) {
       this.#wallMs = this.#clock.wallMs()
@@ -63,7 +72,7 @@ export class VersionClock {
     return this.#wallMs
   }
 
-  /** Takes note of a reading that another node gave, at most MAX_VERSION_CLOCK. */
+  /** Takes note of a reading in another node's change, at most MAX_VERSION_CLOCK. */
   observe(reading: number): void {
     if (reading <= this.#last) return
     if (reading < MAX_FOLLOWED) this.#last = reading

@@ -13,7 +13,7 @@ const MAX_ANSWER_BYTES = 65_536
 export interface Handshake {
   /** Duration of the TLS handshake as the client sees it, without that of the TCP connection. */
   readonly durationMs: number
-  /** Whether the session was resumed, by TLS itself and not by the server's answer. */
+  /** Whether the handshake resumed a session, by what TLS reports and not by the server's answer. */
   readonly isResumed: boolean
   /** Encoded session, which another handshake can offer. */
   readonly session: Buffer

@@ -1,4 +1,4 @@
-// The nodes of the demo from the view of the demo: processes that it starts, connects and ends.
+// Starts, connects and ends the processes that are the nodes of the demo.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'

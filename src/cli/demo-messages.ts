@@ -22,7 +22,7 @@ const started = z.object({
   http: z.string(),
   tls: z.string(),
 })
-/** From a node: it uses the peers that were sent to it. */
+/** From a node: it has taken over the peers. */
 const connected = z.object({ kind: z.literal('connected') })
 const failed = z.object({ kind: z.literal('failed'), message: z.string() })
 export const fromNodeSchema = z.discriminatedUnion('kind', [started, connected, failed])

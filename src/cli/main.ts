@@ -75,7 +75,7 @@ async function createProgram(asked: string): Promise<Command> {
   return program
 }
 
-/** Makes a reader that goes away, such as `head`, end the output and not the program. */
+/** Lets a reader of the output that goes away, such as `head`, end the output but not the program. */
 function endQuietlyWithReader(): void {
   process.stdout.on('error', (error) => {
     if (codeOf(error) !== 'EPIPE') throw error

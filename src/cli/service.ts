@@ -1,5 +1,5 @@
-// The parts that commands which run until they are stopped have in common: a log and an output that never block, the
-// handling of warnings and of errors that nothing caught, and the watchdog.
+// What all commands that run until they are stopped share: a log and an output that never block, the handling of
+// warnings and of errors that nothing caught, and the watchdog.
 
 import { InvalidArgumentError, Option } from 'commander'
 import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
@@ -32,7 +32,7 @@ export class Service {
   readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()
-  /** Runs long work; until the watchdog is started, there is nothing more to do. */
+  /** Runs long work under the watchdog; before the watchdog is started, it only calls `work`. */
   #longWork: LongWork = (work) => work()
 
   constructor(options: ServiceOptions) {

@@ -1,4 +1,4 @@
-// Stops a command that runs until a signal: cleanly on the first one, at once on the second.
+// Stops a running command on a signal: cleanly on the first one, at once on the second.
 
 import { type Clock, systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'

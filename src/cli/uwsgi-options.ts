@@ -78,7 +78,7 @@ export function convertFile(
   })
 }
 
-/** Returns the options that add to the file, as values by the key of their setting. */
+/** Returns the command-line options that apply to the converted file, as values by the key of their setting. */
 export function uwsgiFlags(options: UwsgiOptions, { config }: Conversion): Map<string, string> {
   const flags = new Map<string, string>()
   const { keysFile, insecure } = options

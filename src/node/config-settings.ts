@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { configSchema, notes, type SettingNote } from './config-schema.ts'
 
 export const ENVIRONMENT_PREFIX = 'TLSCACHED_'
-/** Environment variable with the path of the configuration file. */
+/** Name of the environment variable that has the path of the configuration file. */
 export const CONFIG_VARIABLE = `${ENVIRONMENT_PREFIX}CONFIG`
 
 /** Path of a setting: keys and positions in lists, from the root of the configuration. */

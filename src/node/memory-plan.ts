@@ -1,5 +1,5 @@
-// Whether the caches fit into this process: into V8's heap, which holds the index, and into what the system lets the
-// process have. A process that passes either limit dies in the middle of its work, with all its sessions.
+// Checks whether the caches fit into this process: into V8's heap, which holds the index, and into what the system
+// lets the process have. A process that passes either limit dies in the middle of its work, with all its sessions.
 
 import { INDEX_BYTES, INDEX_HEAP_BYTES } from '../store/limits.ts'
 import { maxRecordBytes } from '../store/record.ts'

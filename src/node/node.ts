@@ -223,7 +223,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return [...replication, ...frontends]
   }
 
-  /** Returns whether this node serves, whether it also replicates now if it is to, and why, in one sentence. */
+  /**
+   * Returns whether this node serves, whether its replication, if there is any, works too, and the reason in one
+   * sentence.
+   */
   readiness(): Readiness {
     if (!this.#isListening) {
       return { isReady: false, isStrictlyReady: false, reason: 'not started' }
@@ -236,7 +239,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return this.#replication?.replicator.peers() ?? []
   }
 
-  /** Returns where this node is with the copy of its peers; undefined without replication. */
+  /** Returns how far this node is with copying the sessions of its peers; undefined without replication. */
   syncStatus(): SyncStatus | undefined {
     return this.#replication?.sync.synchronizer.status
   }

@@ -122,7 +122,10 @@ export class Revocations {
   }
 }
 
-/** Warns once an hour while a list is out of date. `current` returns the lists in use. Cancel the timer to stop. */
+/**
+ * Warns once an hour while a list is out of date, until the returned timer is cancelled. `current` returns the lists
+ * in use.
+ */
 export function warnWhenExpired(
   current: () => Revocations | undefined,
   clock: Clock,

@@ -32,7 +32,7 @@ export type BackendResult = (typeof BACKEND_RESULTS)[number]
 
 /**
  * How lookups in the cache ended. `late`: no answer within the deadline. `unreachable`: no connection to a node.
- * `overloaded`: too many calls were waiting. `failed`: the node or its answer was at fault.
+ * `overloaded`: too many calls were waiting. `failed`: the node could not carry the lookup out.
  */
 export const GET_RESULTS = ['hit', 'miss', 'late', 'unreachable', 'overloaded', 'failed'] as const
 export const PUT_RESULTS = [

@@ -46,7 +46,7 @@ export interface TerminatorConfig {
 export interface TerminatorContext {
   readonly clock: Clock
   readonly logger: Logger
-  /** Log lines that the process dropped so far. */
+  /** Returns how many log lines the process has dropped. */
   readonly droppedLogLines?: () => number
 }
 

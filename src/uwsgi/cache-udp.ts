@@ -46,8 +46,8 @@ const SAME_EXPIRY_MS = 2000
 export interface CacheUdpOptions {
   readonly transport: Transport
   /**
-   * Nodes that changes are sent to and accepted from. When the list is empty, datagrams of every sender are
-   * accepted.
+   * Nodes that changes are sent to and accepted from. When the list is empty, and in a multicast group, datagrams of
+   * every sender are accepted.
    */
   readonly peers: readonly HostAddress[]
   readonly hooks: Pick<LocalHooks, 'limits' | 'peekAny' | 'putOwn' | 'removeAny' | 'versionOf'>
@@ -184,8 +184,8 @@ export class CacheUdp {
 
   #delete(key: Buffer): CacheUdpDropReason | undefined {
     const { hooks } = this.#options
-    // A removal is replicated even when the session is not stored here. Other nodes would send it to us again,
-    // without end.
+    // A removal is replicated even when the session is not stored here, and other nodes would then send it to us
+    // again.
     if (hooks.versionOf(key) === undefined || !hooks.removeAny(key)) return 'unknown'
     this.stats.removed += 1
     return undefined

@@ -1,5 +1,5 @@
-// Encodes changes one after the other into one Changes message of limited size. What is added is
-// encoded at once: nothing of the caller's is kept.
+// Encodes changes one after the other into one Changes message of limited size. A change is encoded when it is added,
+// so the batch keeps none of the caller's memory.
 
 import type { Change } from '../store/change.ts'
 import { CHANGES, ENTRY, MESSAGE_CHANGES } from './change-tags.ts'
@@ -15,30 +15,30 @@ import {
   writeVarintField,
 } from './field-writer.ts'
 
-/** Tag and length (up to 2 MiB) of Message.changes, in front of everything. */
+/** Room in front of the message for tag and length of Message.changes, whose body has less than 2 MiB. */
 const PREFIX_BYTES = 4
 
 export class ChangeBatch {
   readonly #ownOrigin: number
   readonly #buffer: Buffer
-  /** Where the next change goes. */
+  /** Offset at which the next change is written. */
   #at = PREFIX_BYTES
-  /** Index in the message's table, by name of the cache. */
+  /** Index of each cache in the message's table of names. */
   readonly #caches = new Map<string, number>()
   #count = 0
 
-  /** `maxBytes` is the largest message it may become; changes of `ownOrigin` go without an origin. */
+  /** `maxBytes` limits the message; changes whose origin is `ownOrigin` are written without their origin. */
   constructor(maxBytes: number, ownOrigin: number) {
     this.#ownOrigin = ownOrigin
     this.#buffer = Buffer.allocUnsafe(maxBytes)
   }
 
-  /** Changes now in the batch. */
+  /** Number of changes now in the batch. */
   get count(): number {
     return this.#count
   }
 
-  /** Whether the change went in; false leaves the batch as it was, for want of room. */
+  /** Adds a change; returns false, and leaves the batch unchanged, when there is no room for it. */
   add(change: Change): boolean {
     const knownIndex = this.#caches.get(change.cache)
     const cache = knownIndex ?? this.#caches.size
@@ -51,7 +51,7 @@ export class ChangeBatch {
     let at = this.#at
     if (at + addedBytes + FIXED64_FIELD_BYTES > buffer.length) return false
     if (knownIndex === undefined) {
-      // Names of caches are ASCII.
+      // Names of caches are ASCII, so their length in bytes is that in characters.
       at = writeTextField(buffer, at, CHANGES.caches, change.cache, change.cache.length)
       this.#caches.set(change.cache, cache)
     }
@@ -62,12 +62,12 @@ export class ChangeBatch {
     return true
   }
 
-  /** The message with all that was added, valid until the next `add`; the batch is empty after it. */
+  /** Returns the message with all added changes, valid until the next `add`, and empties the batch. */
   take(sentWallMs: number): Buffer {
     const buffer = this.#buffer
     const end = writeFixed64Field(buffer, this.#at, CHANGES.sentWallMs, sentWallMs)
     const bodyBytes = end - PREFIX_BYTES
-    // Tag and length end where the body begins.
+    // Tag and length are written so that they end where the body begins.
     const start = PREFIX_BYTES - 1 - varintBytes(bodyBytes)
     writeLengthField(buffer, start, MESSAGE_CHANGES, bodyBytes)
     this.#at = PREFIX_BYTES
@@ -93,7 +93,7 @@ export class ChangeBatch {
     )
   }
 
-  /** Where it ends. */
+  /** Writes one put or removal at `start` and returns the offset after it. */
   #writeEntry(
     start: number,
     change: Change,
@@ -118,7 +118,7 @@ export class ChangeBatch {
   }
 }
 
-/** Most have no server name: then no native code is called. */
+/** Bytes of the text in UTF-8. Most server names are empty: no native code is called for those. */
 function utf8Bytes(text: string): number {
   return text === '' ? 0 : Buffer.byteLength(text)
 }

@@ -1,5 +1,5 @@
-// Reads a message with changes where it lies as change-batch.ts writes it, without an object for each field. What
-// another writer laid out otherwise, and what is out of bounds, is left to the general decoder (message.ts).
+// The fast decoder of messages with changes, which makes no object for each field. It reads only the order of fields
+// that change-batch.ts writes; other orders, and values out of bounds, are left to the general decoder (message.ts).
 
 import type { Change } from '../store/change.ts'
 import {
@@ -18,18 +18,18 @@ import { MAX_ORIGIN } from './identity.ts'
 export interface ChangesMessage {
   readonly kind: 'changes'
   readonly sentWallMs: number
-  /** Their bytes alias the message. */
+  /** The changes, whose byte arrays alias the message. */
   readonly changes: readonly Change[]
 }
 
-/** Undefined when it is another message or lies otherwise. `senderOrigin` is the origin of changes that name none. */
+/** Undefined when this decoder cannot read the message. `senderOrigin` is the origin of changes that have none. */
 export function readChanges(message: Buffer, senderOrigin: number): ChangesMessage | undefined {
   const fields = new FieldReader(message)
   const bodyBytes = fields.varint(MESSAGE_CHANGES)
   if (bodyBytes === 0 || fields.at + bodyBytes !== message.length) return undefined
   const caches: string[] = []
   const changes: Change[] = []
-  // Most entries of a message have the same context.
+  // Most entries of a message have the same context, so equal neighbours share one array.
   let context: Uint8Array = new Uint8Array(0)
   while (!fields.isAt(CHANGES.sentWallMs)) {
     if (fields.isAt(CHANGES.caches)) {
@@ -83,7 +83,7 @@ function readChange(
   return ageMs <= MAX_TIMEOUT_MS ? { ...put, ageMs } : undefined
 }
 
-/** False for NaN. */
+/** Whether the value is in the range, ends included; false for NaN. */
 function isWithin(value: number, min: number, max: number): boolean {
   return value >= min && value <= max
 }

@@ -1,13 +1,14 @@
-// What the fields of a message with changes begin with, for those who write and read it without protobufjs: one byte, the
-// field's number in replication.proto times 8 plus its wire type.
+// The tag bytes of the fields in a message with changes, for the code that writes and reads it without protobufjs. A
+// tag is the field's number in replication.proto times 8 plus its wire type.
 
 const VARINT = 0
 const FIXED64 = 1
 const BYTES = 2
 
-/** Of Message. */
+/** Tag of Message.changes. */
 export const MESSAGE_CHANGES = tag(1, BYTES)
 
+/** Tags of the fields of Changes. */
 export const CHANGES = {
   sentWallMs: tag(1, FIXED64),
   caches: tag(2, BYTES),
@@ -15,7 +16,7 @@ export const CHANGES = {
   removes: tag(4, BYTES),
 } as const
 
-/** Fields of Put. Remove has them, too, but for context, server name, session and age. */
+/** Tags of the fields of Put. Remove has the same ones except context, server name, session and age. */
 export const ENTRY = {
   cache: tag(1, VARINT),
   id: tag(2, BYTES),
@@ -28,7 +29,7 @@ export const ENTRY = {
   ageMs: tag(9, VARINT),
 } as const
 
-/** `field` is below 16. */
+/** The tag of a field whose number is below 16, so that one byte is enough. */
 function tag(field: number, wireType: number): number {
   return (field << 3) | wireType
 }

@@ -1,4 +1,4 @@
-// The sealed datagram: where each byte is.
+// The layout of a sealed datagram.
 //
 //    0  'T' 'C'                magic
 //    2  form                   1, or 2 with the nonce in the datagram
@@ -11,42 +11,42 @@
 //   ..  ciphertext             AES-256-GCM of one Message; the first 32 bytes are associated data
 //   -16 tag                    16 bytes
 //
-// The nonce of form 1 is not sent: channel as 4 bytes and sequence as 8 bytes, both big endian. That of form 2 is a
-// keyed hash over header and message (seal.ts), so that only equal datagrams can have the same one.
+// The nonce of form 1 is not sent: it is the channel as 4 bytes and the sequence as 8 bytes, both big endian. The nonce
+// of form 2 is a keyed hash over header and message (seal.ts), so that only equal datagrams have the same nonce.
 
 import type { Boot } from './identity.ts'
 
 export const HEADER_BYTES = 32
 export const TAG_BYTES = 16
 export const NONCE_BYTES = 12
-/** What sealing in form 1 adds to a message; form 2 adds NONCE_BYTES more. */
+/** Bytes that sealing in form 1 adds to a message; form 2 adds NONCE_BYTES more. */
 export const SEAL_OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
-/** How a datagram is sealed. */
+/** The two ways to seal a datagram: 1 with the nonce left out, 2 with the nonce in the datagram. */
 export type Form = 1 | 2
 
-/** What UDP over IPv4 carries at most; over IPv6 it is 20 bytes more. */
+/** The largest datagram that UDP carries over IPv4; over IPv6 it is 20 bytes more. */
 export const MAX_DATAGRAM_BYTES = 65_507
-/** What every IPv4 host takes in one piece (RFC 791); a greeting fits. */
+/** The smallest limit for datagrams that can be set; a greeting fits. Headers of IP and UDP are not counted. */
 export const MIN_DATAGRAM_BYTES = 576
 export const DEFAULT_DATAGRAM_BYTES = 1400
 
-/** The upper 16 bits of the sequence field stay zero. */
+/** The largest sequence number; the upper 16 bits of its field stay zero. */
 export const MAX_SEQUENCE = 2 ** 48 - 1
 
-/** One stream of changes to everybody, without gaps; and directed messages, each to one node. */
+/** `changes` is one stream of changes to all peers, whose gaps are repaired; `control` has all other messages. */
 export const CHANNELS = { changes: 0, control: 1 } as const
 export type Channel = keyof typeof CHANNELS
 
 const MAGIC = 0x5443
 const OFFSETS = { form: 2, channel: 3, keyId: 4, senderId: 8, bootId: 16, sequence: 24 } as const
 
-/** What a datagram says of itself. */
+/** The header of a datagram, as read: nothing in it is proved before the datagram is opened. */
 export class Header implements Boot {
   readonly form: Form
   readonly channel: Channel
   readonly keyId: number
   readonly sequence: number
-  /** The `bootKeyOf` of who sent it. */
+  /** The boot that sent the datagram, in the form of `bootKeyOf`. */
   readonly bootKey: string
   readonly #datagram: Buffer
 
@@ -59,17 +59,18 @@ export class Header implements Boot {
     this.#datagram = datagram
   }
 
-  /** Aliases the datagram, as `bootId` does. */
+  /** Sender ID, over the memory of the datagram. */
   get senderId(): Buffer {
     return this.#datagram.subarray(OFFSETS.senderId, OFFSETS.bootId)
   }
 
+  /** Boot ID, over the memory of the datagram. */
   get bootId(): Buffer {
     return this.#datagram.subarray(OFFSETS.bootId, OFFSETS.sequence)
   }
 }
 
-/** The header of all that one boot of a node seals under one key, until `writePosition` completes it. */
+/** A header for all datagrams that one boot seals under one key; `writePosition` completes it for each of them. */
 export function createHeader(keyId: number, { senderId, bootId }: Boot, form: Form): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   header.writeUInt16BE(MAGIC, 0)
@@ -85,12 +86,12 @@ export function writePosition(header: Buffer, channel: Channel, sequence: number
   header.writeUIntBE(sequence, OFFSETS.sequence + 2, 6)
 }
 
-/** Where the ciphertext of a datagram of this form begins. */
+/** Offset of the ciphertext in a datagram of this form. */
 export function ciphertextAt(form: Form): number {
   return form === 1 ? HEADER_BYTES : HEADER_BYTES + NONCE_BYTES
 }
 
-/** The header of a datagram, or undefined when it is of no known form. Proves nothing. */
+/** The header of a datagram, or undefined when it is malformed or of an unknown form. Proves nothing. */
 export function readHeader(datagram: Buffer): Header | undefined {
   if (datagram.length <= SEAL_OVERHEAD_BYTES || datagram.length > MAX_DATAGRAM_BYTES)
     return undefined
@@ -104,7 +105,7 @@ export function readHeader(datagram: Buffer): Header | undefined {
   return new Header(datagram, form, channel, sequence)
 }
 
-/** `nonce` is NONCE_BYTES long, and zero before the first. */
+/** Writes the nonce of form 1 into NONCE_BYTES bytes, of which bytes 4 and 5 are not written and must be zero. */
 export function writeNonce(nonce: Buffer, channel: Channel, sequence: number): void {
   nonce.writeUInt32BE(CHANNELS[channel], 0)
   nonce.writeUIntBE(sequence, 6, 6)

@@ -1,12 +1,13 @@
-// Protobuf fields read straight from a buffer, one after the other in an order that the reader knows: for what is
-// decoded at every put. The other side of field-writer.ts.
+// Reads protobuf fields straight from a buffer, one after the other in an order that the caller knows: for messages
+// that are decoded at every put. field-writer.ts writes them.
 //
-// Each function reads the field that begins with this tag byte, its number and wire type. Where another one begins it
-// reads nothing and returns what stands for an absent field. What is broken puts the reader behind the end, where no
-// field is: a caller who looks where it has come to has looked for all of it.
+// Each function reads the field that begins with the given tag byte (its number and wire type). Where another field
+// begins it reads nothing and returns the value that stands for an absent field. Malformed bytes move the reader beyond
+// the end, where it finds no more fields: a caller that compares `at` with the expected end has checked for all of
+// them.
 
 const FIXED64_BYTES = 8
-/** Of an unsigned 32-bit number, the last of them four bits. */
+/** Most bytes of an unsigned 32-bit number as a varint; the last of five holds four bits. */
 const MAX_VARINT_BYTES = 5
 const MAX_LAST_BITS = 0x0f
 const NO_BYTES = new Uint8Array(0)
@@ -19,12 +20,12 @@ export class FieldReader {
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
-    // Read once: both are calls into native code.
+    // These are kept since each read of them calls native code.
     this.#memory = bytes.buffer
     this.#memoryAt = bytes.byteOffset
   }
 
-  /** Where the next field begins. */
+  /** Offset of the next field; beyond the end of the bytes after malformed ones. */
   get at(): number {
     return this.#at
   }
@@ -33,7 +34,7 @@ export class FieldReader {
     return this.#bytes[this.#at] === tag
   }
 
-  /** An unsigned 32-bit number, also the length of what follows; 0 when absent. */
+  /** Reads an unsigned 32-bit number, or the length in front of bytes, text or a message; 0 when absent. */
   varint(tag: number): number {
     if (this.#bytes[this.#at] !== tag) return 0
     let value = 0
@@ -50,7 +51,7 @@ export class FieldReader {
     return 0
   }
 
-  /** A number of 64 bits, exact up to 2^53; NaN when absent. */
+  /** Reads an unsigned 64-bit number, exact up to 2^53; NaN when absent or cut off. */
   fixed64(tag: number): number {
     const bytes = this.#bytes
     const at = this.#at
@@ -60,14 +61,14 @@ export class FieldReader {
     return bytes.readUInt32LE(at + 1) + bytes.readUInt32LE(at + 5) * 2 ** 32
   }
 
-  /** Over the same memory; empty when absent. */
+  /** Reads bytes, as a view of the same memory; empty when absent. */
   bytes(tag: number): Uint8Array {
     const start = this.#skip(tag)
     const length = this.#at - start
     return length === 0 ? NO_BYTES : new Uint8Array(this.#memory, this.#memoryAt + start, length)
   }
 
-  /** As `bytes`; `like` itself when they are the same. */
+  /** Reads bytes like `bytes`, but returns `like` itself when it has the same content. */
   bytesLike(tag: number, like: Uint8Array): Uint8Array {
     const { length } = like
     const before = this.#at
@@ -81,7 +82,7 @@ export class FieldReader {
     return this.bytes(tag)
   }
 
-  /** Text, broken when it is not ASCII; empty when absent. */
+  /** Reads ASCII text, other text counts as malformed; empty when absent. */
   ascii(tag: number): string {
     const start = this.#skip(tag)
     const end = this.#at
@@ -93,7 +94,7 @@ export class FieldReader {
     return start === end ? '' : this.#bytes.toString('latin1', start, end)
   }
 
-  /** To the end of a field with a length; returns where what it holds begins. */
+  /** Moves to the end of a field that has a length, and returns the offset of its content. */
   #skip(tag: number): number {
     const length = this.varint(tag)
     const start = this.#at

@@ -1,10 +1,10 @@
-// Frames over a byte stream: four bytes of length, big endian, and that many bytes. Taken out of pieces as
-// they come; no more is ever held than one frame and the piece that came last.
+// Frames over a byte stream: four bytes of length, big endian, then that many bytes. The reader takes them out of
+// pieces of any size and holds at most one frame and the last piece, when it is read until no whole frame is left.
 
 const LENGTH_BYTES = 4
 const NOTHING = Buffer.alloc(0)
 
-/** A copy of the bytes with their length in front. */
+/** A frame with a copy of these bytes. */
 export function toFrame(bytes: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(LENGTH_BYTES + bytes.length)
   frame.writeUInt32BE(bytes.length)
@@ -14,26 +14,27 @@ export function toFrame(bytes: Uint8Array): Buffer {
 
 export class FrameReader {
   readonly #maxBytes: number
-  /** What came last, and how much of it is used. */
+  /** The last piece, read up to `#at`. */
   #piece: Buffer = NOTHING
   #at = 0
+  /** Length of the next frame, of which `#headBytes` bytes have arrived. */
   readonly #head = Buffer.alloc(LENGTH_BYTES)
   #headBytes = 0
-  /** Of the frame that came only in part so far. */
+  /** Body of a frame that arrived in part, of which `#bodyBytes` bytes are there; undefined between frames. */
   #body: Buffer | undefined
   #bodyBytes = 0
 
-  /** Longer frames, and empty ones, are malformed. */
+  /** Frames longer than `maxBytes` are malformed, and so are empty ones. */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
-  /** Held for a frame that has begun and that more bytes must complete; 0 between two frames. */
+  /** Bytes of memory held for a frame that has begun and is not complete; 0 between two frames. */
   get heldBytes(): number {
     return this.#headBytes + (this.#body?.length ?? 0) + this.#piece.length - this.#at
   }
 
-  /** Takes the piece over. */
+  /** Adds a piece, which belongs to the reader from then on. */
   append(piece: Buffer): void {
     const rest = this.#piece.subarray(this.#at)
     this.#piece = rest.length === 0 ? piece : Buffer.concat([rest, piece])
@@ -41,8 +42,8 @@ export class FrameReader {
   }
 
   /**
-   * The next whole frame, without its length, which may alias a piece; undefined when more must come first.
-   * After `malformed` there is nothing more to be read.
+   * The next whole frame without its length, perhaps over the memory of a piece; undefined when more bytes must arrive
+   * first. After `malformed` nothing more can be read.
    */
   next(): Buffer | 'malformed' | undefined {
     if (this.#body === undefined) {

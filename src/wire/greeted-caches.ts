@@ -1,4 +1,4 @@
-// The caches that a greeting tells of: what each takes, so that nodes notice where their limits differ.
+// The caches listed in a greeting, with their limits, so that nodes notice where these differ.
 
 import { createHash } from 'node:crypto'
 import {
@@ -10,10 +10,10 @@ import {
 } from '../store/limits.ts'
 import { type Fields, hasMistypedField } from './schema.ts'
 
-/** Caches in one greeting; more are told in the greetings that follow. */
+/** Most caches in one greeting; a node with more lists others of them in each greeting. */
 export const MAX_GREETED_CACHES = 8
 const MAX_UINT32 = 2 ** 32 - 1
-/** Tags, lengths and numbers of a cache in a greeting, at most. */
+/** Most bytes that the tags, lengths and numbers of one cache take in a greeting. */
 const CACHE_OVERHEAD_BYTES = 24
 
 export interface GreetedCache {
@@ -21,14 +21,14 @@ export interface GreetedCache {
   readonly keysize: number
   readonly blocksize: number
   readonly timeoutMs: number
-  /** The first 32 bits of a hash over the list of contexts; 0 where every context is taken. */
+  /** The first 32 bits of a hash over the allowed contexts, never 0; 0 when the cache allows every context. */
   readonly contextsHash: number
 }
 
-/** What a greeting says of its sender beyond the proof. */
+/** The part of a greeting that describes the sender's caches. */
 export interface GreetedCaches {
   readonly caches: readonly GreetedCache[]
-  /** How many caches the sender has altogether. */
+  /** Number of all caches of the sender, listed here or not. */
   readonly cacheCount: number
 }
 
@@ -37,7 +37,7 @@ export function greetedCacheOf(limits: CacheLimits): GreetedCache {
   return { name, keysize, blocksize, timeoutMs, contextsHash: hashContexts(contexts) }
 }
 
-/** Most bytes that a cache takes in a greeting. */
+/** Most bytes that this cache takes in a greeting. */
 export function greetedBytes({ name }: GreetedCache): number {
   return CACHE_OVERHEAD_BYTES + name.length
 }
@@ -65,7 +65,10 @@ function checkCache(fields: Fields): GreetedCache | undefined {
   return { name, keysize, blocksize, timeoutMs, contextsHash }
 }
 
-/** Each context with its length in front, in the order of their bytes. */
+/**
+ * Hashes each context with its length in front, in the order of their bytes, so that the order of the list is no
+ * matter.
+ */
 function hashContexts(contexts: CacheLimits['contexts']): number {
   if (contexts === undefined) return 0
   const hash = createHash('sha256').update('tlscached contexts')

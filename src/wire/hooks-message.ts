@@ -1,5 +1,5 @@
-// One frame between a TLS terminator and the node it asks: encoded, decoded and checked here. What passes
-// the decoders is within the limits of the store.
+// Encodes, decodes and checks the frames between a TLS terminator and its node. Every decoded value is within the
+// bounds of limits.ts.
 
 import {
   CACHE_NAME_PATTERN,
@@ -16,7 +16,7 @@ import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
 const requestType = loadMessageType('hooks.proto', 'tlscached.hooks.Request')
 const responseType = loadMessageType('hooks.proto', 'tlscached.hooks.Response')
 
-/** The largest session, its ID, names and numbers with room to spare. */
+/** Largest frame: room for the largest session with its ID, names and numbers. */
 export const MAX_HOOKS_FRAME_BYTES = MAX_BLOCKSIZE + 1024
 
 const MAX_UINT32 = 2 ** 32 - 1
@@ -30,14 +30,14 @@ interface CallFields {
 
 export interface GetCall extends CallFields {
   readonly kind: 'get'
-  /** undefined: not known. */
+  /** Server name (SNI), empty when the client sent none; undefined when that is not known. */
   readonly serverName: string | undefined
 }
 
 export interface PutCall extends CallFields {
   readonly kind: 'put'
   readonly session: Uint8Array
-  /** A whole number; undefined: the longest. */
+  /** Lifetime asked for, in whole ms; undefined: as long as the cache and the session allow. */
   readonly ttlMs: number | undefined
   readonly serverName: string | undefined
 }
@@ -50,12 +50,13 @@ export type SessionCall = GetCall | PutCall | RemoveCall
 export type HooksCall = SessionCall | { readonly kind: 'ping' }
 
 export interface HooksRequest {
+  /** The terminator's number of this request, 1 or more, which the response repeats. */
   readonly number: number
-  /** Its bytes alias the frame. `unknown`: of a later version. */
+  /** The call, whose byte arrays alias the frame; `unknown` for a call of a later version. */
   readonly call: HooksCall | { readonly kind: 'unknown' }
 }
 
-/** In the order of their numbers in hooks.proto, which begin with 1. */
+/** Errors of the node, in the order of their numbers in hooks.proto, which begin with 1. */
 export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal'] as const
 export type HooksError = (typeof HOOKS_ERRORS)[number]
 
@@ -64,7 +65,7 @@ export type HooksResult =
       readonly kind: 'found'
       readonly session: Buffer
       readonly ttlMs: number
-      /** Left out: sessions made out of this one live no longer than it. */
+      /** Set when a TLS 1.3 session that a handshake makes out of this one may live longer than it. */
       readonly isRenewable?: true
     }
   | { readonly kind: 'miss' | 'pong' }
@@ -73,12 +74,13 @@ export type HooksResult =
   | { readonly kind: 'error'; readonly code: HooksError }
 
 export interface HooksResponse {
+  /** The number of the request. */
   readonly number: number
-  /** Its bytes alias the frame. `unknown`: of a later version. */
+  /** The result, whose byte arrays alias the frame; `unknown` for a result of a later version. */
   readonly result: HooksResult | { readonly kind: 'unknown' }
 }
 
-/** In the order of their numbers in hooks.proto, which begin with 1. */
+/** Numbers of the results of a put in hooks.proto. */
 const PUT_RESULT_NUMBERS: Record<PutResult, number> = {
   stored: 1,
   replaced: 2,
@@ -92,13 +94,16 @@ const PUT_RESULT_NUMBERS: Record<PutResult, number> = {
   key_mismatch: 10,
 }
 
-/** With the length in front. The call is within the limits: see `isSendable`. */
+/**
+ * A frame with this request, its length in front. The caller has checked the call's bounds, see `isIdLength`,
+ * `isSessionLength` and `isServerName`.
+ */
 export function encodeHooksRequest(number: number, call: HooksCall): Buffer {
   const { kind, ...fields } = call
   return toFrame(requestType.encode({ number, [kind]: fields }))
 }
 
-/** With the length in front. */
+/** A frame with this response, its length in front. */
 export function encodeHooksResponse(number: number, result: HooksResult): Buffer {
   return toFrame(responseType.encode({ number, ...fieldsOfResult(result) }))
 }
@@ -106,7 +111,7 @@ export function encodeHooksResponse(number: number, result: HooksResult): Buffer
 function fieldsOfResult(result: HooksResult): Fields {
   switch (result.kind) {
     case 'found': {
-      // A lifetime that is almost over is still one.
+      // A lifetime of less than 1 ms is sent as 1 ms, since 0 would be malformed.
       const ttlMs = Math.max(1, Math.floor(result.ttlMs))
       const renewable = result.isRenewable === true && { renewable: true }
       return { found: { session: result.session, ttlMs, ...renewable } }
@@ -145,7 +150,7 @@ function decode<Body>(
   if (fields === undefined || hasMistypedField(fields)) return undefined
   const { number } = fields
   if (!isWithin(number, 1, MAX_UINT32)) return undefined
-  // Of several the decoder has kept the last one, as protobuf wants it.
+  // Where a frame has several calls or results, protobufjs kept the last one only, as protobuf demands.
   for (const [name, check] of checks) {
     const value = fields[name]
     if (!isFields(value)) continue
@@ -230,7 +235,7 @@ export function isSessionLength(length: number): boolean {
   return isWithin(length, 1, MAX_BLOCKSIZE)
 }
 
-/** A server name that is not known is fine. */
+/** Whether the value is a server name that is short enough, or undefined for one that is not known. */
 export function isServerName(value: unknown): value is string | undefined {
   if (value === undefined) return true
   return typeof value === 'string' && Buffer.byteLength(value) <= MAX_SERVER_NAME_BYTES

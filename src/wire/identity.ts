@@ -1,28 +1,29 @@
-// Who a node is on the wire: a sender ID that its name gives it, and a boot ID new at every start.
+// The identity of a node on the wire: a sender ID made from its name, and a boot ID that is new at every start.
 
 import { createHash } from 'node:crypto'
 import type { RandomSource } from '../base/random.ts'
 
 export const SENDER_ID_BYTES = 8
 export const BOOT_ID_BYTES = 8
-/** Of the boot ID, so that the origin of versions is a safe integer. */
+/** Bytes of the boot ID that become the origin of versions: so few that it is a safe integer. */
 const ORIGIN_BYTES = 6
 export const MAX_ORIGIN = 2 ** (8 * ORIGIN_BYTES) - 1
 
-/** Longest node name that greetings carry. */
+/** Longest node name in greetings, in bytes of UTF-8. */
 export const MAX_NODE_NAME_BYTES = 128
 
-/** One start of one node. */
+/** Identifies one run of one node. */
 export interface Boot {
-  /** The same at every start of a node of this name. */
+  /** Made from the node's name, so it is the same at every start. */
   readonly senderId: Buffer
+  /** Random at every start. */
   readonly bootId: Buffer
 }
 
 export interface Identity extends Boot {
-  /** For display, cut to MAX_NODE_NAME_BYTES. */
+  /** The node's name for display, cut to MAX_NODE_NAME_BYTES. */
   readonly nodeName: string
-  /** Number of this boot in versions: breaks ties between nodes. */
+  /** Number of this boot in versions, where it breaks ties between nodes. */
   readonly origin: number
 }
 
@@ -39,17 +40,17 @@ export function createIdentity(nodeName: string, random: RandomSource): Identity
   }
 }
 
-/** To look a boot up by: sender ID and boot ID, one character a byte. */
+/** Key of a boot in a Map: sender ID and boot ID, one character per byte. */
 export function bootKeyOf({ senderId, bootId }: Boot): string {
   return senderId.toString('latin1') + bootId.toString('latin1')
 }
 
-/** The origin of the changes that a boot makes itself: its first 6 bytes, big endian. */
+/** The origin of the changes that a boot makes itself: the first 6 bytes of its ID, big endian. */
 export function originOf(bootId: Buffer): number {
   return bootId.readUIntBE(0, ORIGIN_BYTES)
 }
 
-/** Cuts between characters, never within one. */
+/** Cuts a name to MAX_NODE_NAME_BYTES between two characters, never within one. */
 function cutNodeName(nodeName: string): string {
   let cut = nodeName
   while (Buffer.byteLength(cut) > MAX_NODE_NAME_BYTES) cut = [...cut].slice(0, -1).join('')

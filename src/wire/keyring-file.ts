@@ -1,4 +1,4 @@
-// A keyring from a file that nobody but root, this process and its groups can read.
+// Loads a keyring from a file, if only root, this process and its groups have access to the file.
 
 import type { Stats } from 'node:fs'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
@@ -6,27 +6,29 @@ import { hideKeys } from '../base/hidden-keys.ts'
 import { readRegularFile } from '../base/regular-file.ts'
 import { type Keyring, parseKeyring } from './keyring.ts'
 
-/** `private`: `whyNotPrivate` has nothing against the file. `any`: whoever may read it, it is taken. */
+/** Which files are accepted. `private`: those that `whyNotPrivate` finds private. `any`: all, with any permissions. */
 export const KEYS_FILE_MODES = ['private', 'any'] as const
 export type KeysFileMode = (typeof KEYS_FILE_MODES)[number]
 
-/** How the error says that a file is taken all the same. */
+/** The end of an error about permissions: the setting with which the file is accepted nevertheless. */
 const OVERRIDE = 'set replication.keys_file_mode: any (of repeat: --keys-file-mode any)'
 
 const GROUP_BITS = 0o070
 const OTHER_BITS = 0o007
 const ROOT = 0
-/** 64 keys with comments stay far below. */
+/** Largest file; 64 keys with comments take far less. */
 const MAX_FILE_BYTES = 65_536
 
-/** Whom the kernel takes this process for. */
+/** The effective user and the groups of this process, by which the kernel decides about its access. */
 export interface ProcessOwner {
   readonly uid: number
-  /** All groups of the process, the supplementary ones among them. */
+  /** The effective group and all supplementary groups. */
   readonly groups: readonly number[]
 }
 
-/** Throws ERR_NO_KEYS when there is no such file, ERR_KEYRING when it cannot be read, is not private or is wrong. */
+/**
+ * Loads a keyring. Throws ERR_NO_KEYS when there is no file, ERR_KEYRING when it is unreadable, not private or wrong.
+ */
 export function loadKeyring(
   path: string,
   mode: KeysFileMode = 'private',
@@ -41,7 +43,7 @@ export function loadKeyring(
   } catch (error) {
     if (codeOf(error) === 'ENOENT') throw new TlscachedError('ERR_NO_KEYS', missing(hideKeys(path)))
     const message = `${path}: ${messageOf(error)}`
-    // A key in the place of its file's path would be in the cause, too.
+    // When somebody wrote a key in the place of the path, the cause would contain it, too.
     const isPath = hideKeys(path) === path
     throw new TlscachedError('ERR_KEYRING', message, isPath ? { cause: error } : {})
   }
@@ -55,8 +57,9 @@ function missing(path: string): string {
 }
 
 /**
- * Who can have the keys beside root and this process with its groups, and what to do about it; undefined when nobody can.
- * The mask of an access control list stands in the place of the group's bits, so the group decides about it, too.
+ * Says who else than root, this process and its groups has access to the file, and what to do about it; undefined when
+ * nobody has. With an access control list the group's bits are its mask, so a list that gives access to others counts
+ * as access of the group.
  */
 export function whyNotPrivate(
   { mode, uid, gid }: Pick<Stats, 'mode' | 'uid' | 'gid'>,

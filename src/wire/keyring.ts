@@ -1,4 +1,4 @@
-// The keys of a cluster: the first one seals, every one opens. Holds secrets and never shows them.
+// The keys of a cluster: the first one seals, all of them open. A keyring holds secrets and never shows them.
 
 import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import { inspect } from 'node:util'
@@ -9,27 +9,27 @@ import type { Form } from './datagram.ts'
 export const KEY_BYTES = 32
 export const KEY_ID_BYTES = 4
 const NO_SALT = Buffer.alloc(0)
-/** Rotation needs two at a time. */
+/** Most keys in a keyring; a rotation needs two at a time. */
 const MAX_KEYS = 64
 
 const SENDER_KEY_INFO = { 1: 'tlscached replication 1', 2: 'tlscached replication 2' } as const
 const NONCE_KEY_INFO = 'tlscached replication 2 nonce'
 const SYNC_KEY_INFO = 'tlscached sync 1'
-/** 43 digits and one padding character are 32 bytes. */
+/** A key of 32 bytes in base64: 43 digits and one padding character. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{43}=$/
 
 export interface KeyringSource {
-  /** When the file of keys was last written, by the wall clock; undefined when there is none. */
+  /** When the file of keys was last written, in ms since 1970; undefined when there is no file. */
   readonly writtenWallMs?: number
 }
 
 export class Keyring {
-  /** Which key seals. */
+  /** ID of the key that seals. */
   readonly primaryKeyId: number
   readonly writtenWallMs: number | undefined
   readonly #keys: ReadonlyMap<number, KeyObject>
 
-  /** `keys` are KEY_BYTES each, the primary one first. Throws ERR_KEYRING. */
+  /** Makes a keyring of 1..64 different keys of KEY_BYTES each, the primary one first. Throws ERR_KEYRING. */
   constructor(keys: readonly Uint8Array[], source: KeyringSource = {}) {
     const byId = new Map<number, KeyObject>()
     for (const [index, key] of keys.entries()) {
@@ -52,7 +52,7 @@ export class Keyring {
     return this.#keys.size
   }
 
-  /** Whether the same key seals in both and the same ones open. */
+  /** Whether both keyrings have the same keys, by their IDs, in the same order. */
   hasSameKeys(other: Keyring): boolean {
     const ids = [...this.#keys.keys()].join()
     return ids === [...other.#keys.keys()].join()
@@ -135,11 +135,11 @@ export function parseKeyring(text: string, source: KeyringSource = {}): Keyring 
   return new Keyring(keys, source)
 }
 
-/** One key as text, or undefined when it is none. */
+/** The key that this text spells, or undefined when it is no key. */
 export function parseKey(text: string): Buffer | undefined {
   if (!KEY_PATTERN.test(text)) return undefined
   const key = Buffer.from(text, 'base64')
-  // The last digit carries two bits that belong to no byte: one spelling per key.
+  // Two bits of the last digit belong to no byte: only the spelling with zeros in them is accepted.
   return key.toString('base64') === text ? key : undefined
 }
 
@@ -149,8 +149,8 @@ export function generateKey(random: RandomSource): string {
 }
 
 /**
- * The keyring of nodes that run without keys, on loopback or with `insecure: true`: everybody knows
- * it. So there is one code path, and such nodes and those with keys do not understand each other.
+ * The keyring of nodes that run without keys, on loopback or with `insecure: true`. Everybody knows its key: it
+ * protects nothing, but all nodes share one code path, and nodes with and without keys do not understand each other.
  */
 export function publicKeyring(): Keyring {
   return new Keyring([
@@ -158,7 +158,7 @@ export function publicKeyring(): Keyring {
   ])
 }
 
-/** First bytes of a hash: says which key it is and nothing about it. */
+/** ID of a key: the first bytes of a hash, which identify the key and reveal nothing about it. */
 function keyIdOf(key: Uint8Array): number {
   return createHash('sha256').update('tlscached key id').update(key).digest().readUInt32BE(0)
 }

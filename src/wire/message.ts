@@ -1,5 +1,5 @@
-// One opened datagram: everything but changes is encoded here, every kind is decoded and checked here.
-// What passes `decodeMessage` is within the limits of the store.
+// The messages in datagrams between nodes: encodes all kinds but changes, decodes and checks every kind. All values
+// that `decodeMessage` returns are within their bounds.
 
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress, isMulticast, parseHostAddress } from '../base/address.ts'
@@ -22,36 +22,36 @@ import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from '.
 
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
 
-/** The version that this node speaks: told in greetings. PROTOCOL.md section 11 says what each added. */
+/** The protocol's version that this node announces in greetings; PROTOCOL.md, section 11, says what each one added. */
 export const PROTOCOL_VERSION = 2
 export const CHALLENGE_BYTES = 16
-/** Every greeting has this size, so that an answer is as long as what it answers. */
+/** Bytes of every greeting in form 1, so that an answer is as long as what it answers. */
 export const GREETING_BYTES = 400
-/** Most pieces of one message: enough for the largest entry in the smallest datagrams. */
+/** Most fragments of a message or pieces of a datagram: enough for the largest entry in the smallest datagrams. */
 export const MAX_FRAGMENTS = 256
-/** What `encodeFragment` adds to a chunk at most: two tags with lengths, index and count. */
+/** Most bytes that `encodeFragment` adds to a chunk: two tags with lengths, index and count. */
 export const FRAGMENT_OVERHEAD_BYTES = 14
-/** What `encodePiece` adds to a chunk at most: two tags with lengths, sequence, index and count. */
+/** Most bytes that `encodePiece` adds to a chunk: two tags with lengths, sequence, index and count. */
 export const PIECE_OVERHEAD_BYTES = 23
-/** The largest message with one entry: a session, its ID, names and numbers with room to spare. */
+/** Largest message with one change: room for the largest session with its ID, names and numbers. */
 export const MAX_LONE_CHANGE_BYTES = MAX_BLOCKSIZE + 1024
-/** Ranges in one NACK: fits the smallest datagrams. */
+/** Most ranges in one NACK, which then fits into the smallest datagrams. */
 export const MAX_NACK_RANGES = 32
-/** Sequence numbers asked for with one NACK. */
+/** Most sequence numbers that one NACK asks for, in all its ranges. */
 export const MAX_NACK_SEQUENCES = 512
 
-/** Addresses in one roster. */
+/** Most addresses in one roster. */
 export const MAX_ROSTER_ADDRESSES = 64
-/** An IPv6 address of full length with brackets and port. */
+/** Longest text of an address: a full IPv6 address with brackets and port. */
 const MAX_ADDRESS_CHARACTERS = 47
 
 const MAX_WALL_MS = Number.MAX_SAFE_INTEGER
 const MAX_PORT = 65_535
-/** Of the protocol, in versions that are to come. */
+/** The largest version of the protocol that a greeting can announce. */
 const MAX_VERSION = 2 ** 32 - 1
-/** By their numbers; the first one is not sent. */
+/** Roles by their numbers in replication.proto; 0 means none and is not sent. */
 const ROLES = [undefined, 'subscriber', 'repeater'] as const
-/** What a sender is beyond a node: one that wants what a repeater passes on, or a repeater. */
+/** Role of a sender: `subscriber` for a node that receives through a repeater, `repeater` for a repeater. */
 export type Role = Exclude<(typeof ROLES)[number], undefined>
 const NO_BYTES = Buffer.alloc(0)
 
@@ -64,7 +64,7 @@ export interface FragmentMessage {
 
 export interface PieceMessage {
   readonly kind: 'piece'
-  /** Of the datagram with changes that it is a piece of. */
+  /** Sequence number of the datagram with changes that this is a piece of. */
   readonly sequence: number
   readonly index: number
   readonly count: number
@@ -79,11 +79,11 @@ export interface GreetingMessage extends Partial<GreetedCaches> {
   readonly changesSequence: number
   readonly sentWallMs: number
   readonly nodeName: string
-  /** TCP port where the sender synchronizes; absent where it does not. */
+  /** TCP port on which the sender accepts connections for synchronization; absent when it accepts none. */
   readonly syncPort?: number
-  /** Absent for a node and nothing else. */
+  /** The sender's role; absent for a node without one. */
   readonly role?: Role
-  /** The highest version of the protocol that the sender knows; absent for 1. */
+  /** The highest version of the protocol that the sender knows; absent in greetings of version 1. */
   readonly version?: number
 }
 
@@ -95,26 +95,26 @@ export interface HeartbeatMessage {
 
 export interface NackMessage {
   readonly kind: 'nack'
-  /** Whose datagrams are asked for. */
+  /** Boot ID of the sender whose datagrams are asked for. */
   readonly bootId: Buffer
   readonly ranges: readonly SequenceRange[]
 }
 
 export interface GoneMessage {
   readonly kind: 'gone'
-  /** The sender has no datagram with changes up to this sequence number any more. */
+  /** The sender can no longer resend any datagram with changes up to this sequence number. */
   readonly changesSequence: number
 }
 
 export interface RosterMessage {
   readonly kind: 'roster'
-  /** Where the other subscribers of a repeater are; literal addresses. */
+  /** Addresses of the other subscribers of a repeater, never names. */
   readonly subscribers: readonly HostAddress[]
 }
 
 export interface LeaveMessage {
   readonly kind: 'leave'
-  /** Who is left: a repeater by a node, or a node by a repeater. */
+  /** Boot ID of the receiver, which the sender leaves: a node leaves its repeater, or a repeater drops a node. */
   readonly bootId: Buffer
 }
 
@@ -155,7 +155,7 @@ export function encodeGreeting(
     ...(greeting.caches === undefined ? {} : { caches: greeting.caches }),
     ...(greeting.cacheCount === undefined ? {} : { cacheCount: greeting.cacheCount }),
   }
-  // Padding is always long enough for a length of two bytes: with it the size comes out exactly.
+  // The padding is 128 bytes or more, so that its length always takes two bytes and the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
   const padding = Buffer.alloc(128 + bytes - shortest.length)
   return messageType.encode({ greeting: { ...fields, padding } })
@@ -174,7 +174,7 @@ export function encodeGone(changesSequence: number): Buffer {
   return messageType.encode({ gone: { changesSequence } })
 }
 
-/** `subscribers` are at most MAX_ROSTER_ADDRESSES. */
+/** A roster with at most MAX_ROSTER_ADDRESSES subscribers. */
 export function encodeRoster(subscribers: readonly HostAddress[]): Buffer {
   return messageType.encode({ roster: { subscribers: subscribers.map(formatAddress) } })
 }
@@ -184,8 +184,8 @@ export function encodeLeave(bootId: Buffer): Buffer {
 }
 
 /**
- * The message in these bytes, or undefined when it is malformed or of a kind this version does not
- * know. `senderOrigin` is the origin of changes that name none.
+ * The message in these bytes, whose byte arrays alias them; undefined when it is malformed or of a kind that this
+ * version does not know. `senderOrigin` is the origin of changes that have none.
  */
 export function decodeMessage(bytes: Buffer, senderOrigin: number): Message | undefined {
   const changes = readChanges(bytes, senderOrigin)
@@ -244,7 +244,7 @@ function checkPut(
   return ageMs === 0 ? put : { ...put, ageMs }
 }
 
-/** What puts and removes have in common. */
+/** Checks the fields that puts and removals share. */
 function checkEntry(
   fields: unknown,
   caches: readonly string[],
@@ -355,7 +355,7 @@ function checkLeave(fields: Fields): LeaveMessage | undefined {
   return bootId === undefined || hasMistypedField(fields) ? undefined : { kind: 'leave', bootId }
 }
 
-/** Where one node is: no name, which would have to be looked up, no group, no wildcard, no port 0. */
+/** The address of one node; undefined for a name, which would need a lookup, a group, a wildcard or port 0. */
 function literalAddressOf(text: string): HostAddress | undefined {
   if (text.length > MAX_ADDRESS_CHARACTERS) return undefined
   try {
@@ -380,7 +380,7 @@ function isCacheName(value: unknown): value is string {
   return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
 }
 
-/** Bytes of such a length, or undefined. Absent ones are empty, which the decoder tells by no Buffer. */
+/** Bytes whose length is within these bounds, else undefined. Absent bytes, for which there is no Buffer, are empty. */
 function bytesOf(value: unknown, minBytes: number, maxBytes: number): Buffer | undefined {
   const bytes = Buffer.isBuffer(value) ? value : NO_BYTES
   return bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined

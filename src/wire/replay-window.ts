@@ -1,15 +1,15 @@
 // Which sequence numbers of one stream arrived: a sliding bitmap that lets each through once and
 // knows the gaps. A number is at any time either arrived, missing, or below the window.
 
-/** How many numbers behind the highest one are told apart; 8 KiB of bits. */
+/** How many numbers up to the highest one the window distinguishes; 8 KiB of bits. */
 export const WINDOW_SIZE = 65_536
 const WORD_BITS = 32
 const ALL_ARRIVED = 2 ** WORD_BITS - 1
 
-/** `old`: at or below the floor, or fallen out of the window; whether it arrived is not known. */
+/** What a number is to the window; `old` when it is at or below the floor, where the window no longer knows it. */
 export type Arrival = 'new' | 'duplicate' | 'old'
 
-/** Both ends included. */
+/** Consecutive sequence numbers, both ends included. */
 export interface SequenceRange {
   readonly from: number
   readonly to: number
@@ -22,28 +22,28 @@ export class ReplayWindow {
   #missing = 0
   #lost = 0
 
-  /** Numbers up to `floor` are old from the start. */
+  /** The window starts empty; numbers up to `floor` are old from the beginning. */
   constructor(floor = 0) {
     this.#floor = floor
     this.#highest = floor
   }
 
-  /** The highest number known to have been sent, or the floor. */
+  /** The highest number known to have been sent; the first floor when there is none. */
   get highest(): number {
     return this.#highest
   }
 
-  /** Numbers that did not arrive while a higher one did, and still may. */
+  /** How many numbers are missing: known to have been sent, not arrived, and still in the window. */
   get missingCount(): number {
     return this.#missing
   }
 
-  /** Numbers that were missing when they fell out of the window or were given up. */
+  /** How many numbers were missing when they fell out of the window or were given up. */
   get lostCount(): number {
     return this.#lost
   }
 
-  /** Notes that `sequence` arrived. */
+  /** Notes that `sequence` arrived, and returns whether it is new. */
   accept(sequence: number): Arrival {
     if (sequence <= this.#floor) return 'old'
     if (sequence > this.#highest) {
@@ -57,14 +57,14 @@ export class ReplayWindow {
     return 'new'
   }
 
-  /** Learns that numbers up to `sequence` were sent: those that did not arrive are missing from now on. */
+  /** Notes that all numbers up to `sequence` were sent: those that did not arrive are missing from now on. */
   expect(sequence: number): void {
     if (sequence <= this.#highest) return
     this.#advance(sequence)
     this.#missing += 1
   }
 
-  /** The missing numbers from `first` to `last`, lowest first, at most `limit` ranges. */
+  /** The missing numbers from `first` to `last`, as at most `limit` ranges, the lowest first. */
   missing(limit: number, first = 1, last = this.#highest): SequenceRange[] {
     const ranges: SequenceRange[] = []
     const end = Math.min(last, this.#highest)
@@ -79,7 +79,9 @@ export class ReplayWindow {
     return ranges
   }
 
-  /** Stops waiting for what is missing up to `sequence`: it counts as lost and is old from now on. */
+  /**
+   * Stops waiting for missing numbers up to `sequence`: they count as lost, and all up to there are old from now on.
+   */
   giveUp(sequence: number): void {
     const until = Math.min(sequence, this.#highest)
     while (this.#floor < until) {
@@ -88,7 +90,7 @@ export class ReplayWindow {
     }
   }
 
-  /** Moves the window up to `sequence`, which has not arrived; what lies between is missing. */
+  /** Moves the window up to `sequence`, which is not counted yet; the new numbers below it are missing. */
   #advance(sequence: number): void {
     const newFloor = sequence - WINDOW_SIZE
     if (newFloor >= this.#highest) {

@@ -1,4 +1,4 @@
-// The .proto files as types that encode and decode. They lie in proto/, two levels above both src/wire
+// Loads message types that encode and decode from the .proto files. Those are in proto/, two levels above both src/wire
 // and dist/wire.
 
 import { fileURLToPath } from 'node:url'
@@ -6,11 +6,12 @@ import protobuf from 'protobufjs'
 import { asBuffer } from '../base/bytes.ts'
 import { TlscachedError } from '../base/errors.ts'
 
-/** The wire type of four bytes, and the types of fields that have it. */
+/** The wire type of values of four bytes. */
 const FIXED32 = 5
+/** The types of fields that have the wire type FIXED32. */
 const FIXED32_TYPES: readonly string[] = ['fixed32', 'sfixed32', 'float']
 
-/** What a decoded message looks like before anybody checked its fields. */
+/** A decoded message whose fields are not checked yet. */
 export type Fields = Readonly<Record<string, unknown>>
 
 /** A message type of a .proto file. */
@@ -21,18 +22,18 @@ export class MessageType {
     this.#type = type
   }
 
-  /** Field names in camelCase; fields that are undefined are left out. */
+  /** Encodes a message. Names of fields are in camelCase; fields that are undefined are left out. */
   encode(fields: Fields): Buffer {
     return asBuffer(this.#type.encode(fields, protobuf.Writer.create()).finish())
   }
 
   /**
-   * The fields that were there, or undefined when the bytes are no such message. Absent fields read as
-   * the defaults of protobuf, `bytes` alias the input, 64-bit numbers need `safeIntegerOf`.
+   * The fields of a message, or undefined when the bytes are no message of this type. Absent fields read as the
+   * defaults of protobuf, `bytes` alias the input, and 64-bit numbers need `safeIntegerOf`.
    */
   decode(bytes: Buffer): Fields | undefined {
     const reader = protobuf.Reader.create(bytes)
-    // Kept aside instead, where hasMistypedField looks at them.
+    // Unknown fields are kept, for hasMistypedField to look at.
     reader.discardUnknown = false
     try {
       return this.#type.decode(reader) as unknown as Fields
@@ -54,8 +55,8 @@ export function loadMessageType(file: string, name: string): MessageType {
 }
 
 /**
- * Decodes a message with a field in a wire type that it cannot have: `hasMistypedField` reads undocumented
- * properties of what protobufjs decodes, and without them such a message would pass with the default in that field.
+ * Tries the decoder on a message with a field of a wrong wire type: `hasMistypedField` reads undocumented properties of
+ * decoded messages, and without those such a message would pass with the default in that field.
  */
 function checkMistypedFields(type: protobuf.Type): void {
   const field = type.fieldsArray.find((one) => !FIXED32_TYPES.includes(one.type))
@@ -71,8 +72,8 @@ function checkMistypedFields(type: protobuf.Type): void {
 }
 
 /**
- * Whether a field came with another wire type than its number has, at this level of a decoded message:
- * the decoder takes it for unknown and would go on with the default. Unknown numbers are no fault.
+ * Whether this level of a decoded message had a field whose wire type is not that of its number. The decoder treats
+ * such a field as unknown and uses the default in its place. Fields with unknown numbers are allowed.
  */
 export function hasMistypedField(decoded: Fields): boolean {
   const { $unknowns: unknowns, $type: type } = decoded as unknown as protobuf.ReflectedMessage
@@ -83,7 +84,7 @@ export function hasMistypedField(decoded: Fields): boolean {
   })
 }
 
-/** A decoded 64-bit number, or undefined when it is absent or no safe integer. */
+/** The value of a decoded 64-bit field; undefined when the field is absent or its value is no safe integer. */
 export function safeIntegerOf(value: unknown): number | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const { high, low } = value as { high?: unknown; low?: unknown }

@@ -1,10 +1,10 @@
-// Sealing and opening datagrams: AES-256-GCM under a key per sender and boot. In form 1 the sequence is the nonce. In
-// form 2 it is a keyed hash over the header and the message: two copies of one machine, which go on with the same key
-// and sequence, never seal two different datagrams under one nonce.
+// Seals and opens datagrams with AES-256-GCM, under a key per sender and boot. In form 1 the nonce is made of channel
+// and sequence. In form 2 it is a keyed hash over header and message: two copies of one running machine, which both go
+// on with the same key and sequence, never seal two different datagrams under one nonce.
 //
-// OpenSSL takes longer to make a cipher than to use it. Both ends know the next nonce beforehand, so what the
-// next datagram with changes needs is made before it is there: by an idle sender, and by a receiver that is
-// done with the one before. In form 2 they do not.
+// OpenSSL takes longer to make a cipher than to use it. In form 1 both ends know the next nonce beforehand, so they
+// make the cipher for the next datagram with changes early: the sender while it is idle, the receiver when it is done
+// with the datagram before. In form 2 the nonce is not known beforehand.
 
 import {
   type CipherGCM,
@@ -34,27 +34,27 @@ import type { Keyring } from './keyring.ts'
 const ALGORITHM = 'aes-256-gcm'
 const TAG_OPTIONS = { authTagLength: TAG_BYTES }
 /**
- * Written anew for each cipher, which copies it. Native code that is given so small a new array moves it out of the heap
- * first (measured: a third of what it takes to make a cipher).
+ * Nonce of form 1, overwritten for each cipher, which copies it. Native code that is given a new array of this size
+ * moves it out of the JavaScript heap first (measured: a third of the time that it takes to make a cipher).
  */
 const nonce = Buffer.alloc(NONCE_BYTES)
-/** Likewise that of form 2, which is sent; the other one has zeros where this has none. */
+/** Nonce of form 2, overwritten likewise; a memory of its own, as `nonce` must keep zeros in its bytes 4 and 5. */
 const sentNonce = Buffer.alloc(NONCE_BYTES)
 
-/** Seals what one boot of one node sends. One per boot: a sequence number is never used twice. */
+/** Seals all datagrams of one boot of one node. There is one per boot, as a sequence number must not be used twice. */
 export class Sealer {
-  /** What sealing adds to a message. */
+  /** Bytes that sealing adds to a message. */
   readonly overheadBytes: number
   readonly #identity: Identity
   readonly #form: Form
   readonly #lastSequence: Record<Channel, number> = { changes: 0, control: 0 }
   #key: KeyObject
   #nonceKey: Buffer
-  /** What the nonce of form 2 is the hash of; used again each time. */
+  /** Memory for the bytes whose hash is the nonce of form 2; used again for each datagram. */
   #hashed = Buffer.alloc(0)
-  /** Of the next datagram, but for its position. */
+  /** Header of the next datagram, whose channel and sequence are still to be written. */
   #header: Buffer
-  /** For the next sequence of the channel of changes. */
+  /** Cipher for the next datagram with changes, if it was made already. */
   #ready: CipherGCM | undefined
 
   constructor(identity: Identity, keyring: Keyring, form: Form = 1) {
@@ -66,7 +66,7 @@ export class Sealer {
     this.#header = createHeader(keyring.primaryKeyId, identity, form)
   }
 
-  /** Seals with the primary key of another keyring from now on; sequences go on. */
+  /** Seals with the primary key of another keyring from now on; sequence numbers continue. */
   setKeyring(keyring: Keyring): void {
     this.#key = primaryKey(keyring, this.#identity, this.#form)
     this.#nonceKey = nonceKey(keyring, this.#identity)
@@ -74,19 +74,19 @@ export class Sealer {
     this.#ready = undefined
   }
 
-  /** Makes what sealing the next changes needs. */
+  /** Makes the cipher for the next datagram with changes; does nothing in form 2. */
   prepare(): void {
     const sequence = this.#lastSequence.changes + 1
     if (sequence <= MAX_SEQUENCE && this.#form === 1)
       this.#ready ??= this.#cipher('changes', sequence)
   }
 
-  /** The last sequence number used; 0 before the first. */
+  /** The last sequence number used on this channel; 0 before the first. */
   lastSequence(channel: Channel): number {
     return this.#lastSequence[channel]
   }
 
-  /** One message as a datagram, under the next sequence number of the channel. */
+  /** Seals a message under the channel's next sequence number. Throws ERR_INTERNAL when all numbers are used up. */
   seal(channel: Channel, message: Buffer): Buffer {
     const sequence = this.#lastSequence[channel] + 1
     if (sequence > MAX_SEQUENCE) {
@@ -105,7 +105,10 @@ export class Sealer {
     return datagram
   }
 
-  /** Writes the nonce of form 2 behind the header. SHA-256 is cut to 12 bytes, so nobody can extend what it hashed. */
+  /**
+   * Makes the cipher of form 2 and writes its nonce after the header. The hash is SHA-256 with the key in front; since
+   * it is cut to 12 bytes, nobody can continue it for a longer message.
+   */
   #cipherFor(message: Buffer, datagram: Buffer): CipherGCM {
     const length = this.#nonceKey.length + HEADER_BYTES + message.length
     if (this.#hashed.length < length) this.#hashed = Buffer.alloc(2 * length)
@@ -139,13 +142,13 @@ export class Opener {
     this.#key = key
   }
 
-  /** Makes what opening the changes with this sequence needs. */
+  /** Makes the decipher for the datagram with changes of this sequence number in form 1. */
   prepare(sequence: number): void {
     if (this.#ready?.sequence === sequence || sequence > MAX_SEQUENCE) return
     this.#ready = { sequence, decipher: this.#decipher('changes', sequence) }
   }
 
-  /** The message in a datagram with this header, or undefined when it was not sealed under this key. */
+  /** The message in a datagram with this header; undefined when the datagram was not sealed under this key. */
   open(datagram: Buffer, header: Header): Buffer | undefined {
     const tagStart = datagram.length - TAG_BYTES
     const start = ciphertextAt(header.form)
@@ -161,7 +164,7 @@ export class Opener {
     return message
   }
 
-  /** Each is used once, whatever comes out. */
+  /** The decipher for this header, prepared or new. A decipher is used once, also when opening fails. */
   #take({ channel, sequence }: Header): DecipherGCM {
     const ready = this.#ready
     if (channel !== 'changes' || ready?.sequence !== sequence)

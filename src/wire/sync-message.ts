@@ -1,5 +1,5 @@
-// One frame of the connection over which two nodes copy and compare what they hold: encoded, decoded and
-// checked here. Changes are encoded by ChangeBatch, whose message is a frame as it stands.
+// Encodes, decodes and checks the frames of the connection over which two nodes compare and copy their entries. Changes
+// are encoded by ChangeBatch: its message is a valid frame.
 
 import type { Version } from '../store/change.ts'
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
@@ -20,30 +20,30 @@ import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from '.
 
 const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
 
-/** Larger than every frame this version sends: 1024 versions with the longest IDs are the largest. */
+/** Largest frame. The largest that this version sends has 1024 versions with the longest IDs, and is smaller. */
 export const MAX_FRAME_BYTES = 512 * 1024
-/** Session IDs or versions in one frame. */
+/** Most session IDs or versions in one frame. */
 export const MAX_IDS_PER_FRAME = 1024
-/** In the place of this node's own origin, which nobody has: every change goes with its origin. */
+/** An origin that no node has: a ChangeBatch with it as own origin writes the origin of every change. */
 export const NO_ORIGIN = -1
 
 /** Tag of Frame.changes and of Message.changes: field 1, length-delimited. */
 const CHANGES_TAG = 0x0a
 const MAX_UINT32 = 2 ** 32 - 1
-/** A node with more contexts tells none, and gets sessions of all contexts. */
+/** A node whose cache allows more contexts than this announces none, and is sent sessions of all contexts. */
 const MAX_TOLD_CONTEXTS = 64
 
-/** What a cache takes: told to a peer, so that it sends nothing that would be refused. */
+/** The limits of a cache that a node announces, so that its peer does not send sessions that would be refused. */
 export type ToldLimits = Pick<CacheLimits, 'keysize' | 'blocksize' | 'timeoutMs' | 'contexts'>
 
 export interface Digests {
   readonly kind: 'digest'
-  /** DIGEST_BYTES, or empty when there is no such cache. */
+  /** The digest in DIGEST_BYTES bytes; empty when there is no such cache. */
   readonly buckets: Buffer
   readonly entries: number
   readonly sessionRoom: number
   readonly removalRoom: number
-  /** Absent when there is no such cache, and from nodes of version 1. */
+  /** Limits of the cache; absent when there is no such cache, and from nodes of version 1. */
   readonly limits?: ToldLimits
 }
 
@@ -57,11 +57,11 @@ export interface EntriesRequest {
   readonly kind: 'entries_request'
   readonly cache: string
   readonly ids: readonly Buffer[]
-  /** The caller's; absent from nodes of version 1. */
+  /** Limits of the requesting node's cache; absent from nodes of version 1. */
   readonly limits?: ToldLimits
 }
 
-/** What answers requests, or is sent unasked. */
+/** A frame of either side: a request or a part of an answer. */
 export type SyncFrame =
   | ChangesMessage
   | Digests
@@ -99,7 +99,7 @@ export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buff
   }
 }
 
-/** The frame in these bytes, which it aliases; undefined when it is malformed or of no known kind. */
+/** The frame in these bytes, whose byte arrays alias them; undefined when it is malformed or of an unknown kind. */
 export function decodeSyncFrame(bytes: Buffer): SyncFrame | undefined {
   if (bytes[0] === CHANGES_TAG) {
     const message = decodeMessage(bytes, 0)
@@ -132,7 +132,7 @@ function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
   return { kind: 'snapshot_request', cache, ...told }
 }
 
-/** The limits in a frame, if there are any; undefined when they are malformed. */
+/** The limits in a frame, or an empty object when it has none; undefined when they are malformed. */
 function checkLimits({ limits }: Fields): { limits?: ToldLimits } | undefined {
   if (!isFields(limits)) return {}
   const { keysize, blocksize, timeoutMs, contexts, hasContexts } = limits

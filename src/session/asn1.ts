@@ -4,8 +4,8 @@
 //   length         1 byte below 128 | 0x80 + n, then n bytes, highest first | 0x80: until two zero bytes
 //   content
 //
-// It takes every form that OpenSSL takes, not only the shortest (DER): whoever decides by what an encoding
-// says must not be blind to an encoding that OpenSSL can read.
+// It accepts every form that OpenSSL accepts, not only the shortest (DER): code that decides by the content of a
+// session must be able to read each encoding that OpenSSL can read.
 
 import { TlscachedError } from '../base/errors.ts'
 
@@ -20,18 +20,20 @@ const CONSTRUCTED_BIT = 0x20
 const NUMBER_BITS = 0x1f
 const INDEFINITE = 0x80
 const END_OF_CONTENTS_BYTES = 2
-/** Pieces within pieces of one string: as deep as OpenSSL goes. */
+/** How deep the pieces of one string may be nested: as deep as OpenSSL reads them. */
 const MAX_STRING_NESTING = 6
 const MAX_TAG_NUMBER = 2 ** 24
 const MAX_INTEGER_BYTES = 8
 
 export class ElementReader {
-  /** Of the current element. */
+  /** Class of the current element: UNIVERSAL, CONTEXT_SPECIFIC or another value of CLASS_BITS. */
   tagClass = 0
+  /** Number of the current element within its class. */
   tagNumber = 0
   isConstructed = false
-  /** Where the content of the current element is: from `start` to before `end`. */
+  /** Offset of the content of the current element. */
   start = 0
+  /** Offset after the content of the current element. */
   end = 0
   readonly #bytes: Uint8Array
   #position = 0
@@ -42,7 +44,9 @@ export class ElementReader {
     this.#limit = bytes.length
   }
 
-  /** Goes on to the next element; false when there is none. */
+  /**
+   * Makes the next element the current one; false when there is none. Throws ERR_SESSION_FORMAT when it is malformed.
+   */
   next(): boolean {
     if (this.#position === this.#limit) return false
     this.#position = this.#readHeader(this.#position, this.#limit)
@@ -53,14 +57,14 @@ export class ElementReader {
     return this.tagClass === tagClass && this.tagNumber === tagNumber
   }
 
-  /** From now on `next` goes through the elements inside the current one, and what follows it is left out. */
+  /** Enters the current element: `next` then goes through the elements inside it, and never to those after it. */
   enter(): void {
     if (!this.isConstructed) throw malformed('a structure without elements')
     this.#position = this.start
     this.#limit = this.end
   }
 
-  /** Makes the only element inside the current one the current one. */
+  /** Makes the only element inside the current one the current one; throws when there are none or several. */
   unwrap(): void {
     const limit = this.end
     if (!this.isConstructed || this.#readHeader(this.start, limit) !== limit) {
@@ -68,7 +72,7 @@ export class ElementReader {
     }
   }
 
-  /** The value of a current INTEGER of at most 8 bytes, held to the safe integers. */
+  /** The value of a current INTEGER of at most 8 bytes, clamped to the safe integers. */
   integer(): number {
     const { start, end } = this
     const isFitting = end > start && end - start <= MAX_INTEGER_BYTES
@@ -80,7 +84,7 @@ export class ElementReader {
     return Math.max(Number.MIN_SAFE_INTEGER, Math.min(value, Number.MAX_SAFE_INTEGER))
   }
 
-  /** The content of a current OCTET STRING: the same memory, unless it came in pieces. */
+  /** The content of a current OCTET STRING: a view of the bytes read, or a copy when it consists of pieces. */
   octets(): Uint8Array {
     this.expectOctets()
     if (!this.isConstructed) return this.#bytes.subarray(this.start, this.end)
@@ -103,13 +107,13 @@ export class ElementReader {
     }
   }
 
-  /** Makes the element at `position` the current one and returns where it is over. */
+  /** Makes the element at `position` the current one and returns the offset after it. */
   #readHeader(position: number, limit: number): number {
     const isIndefinite = this.#readTagAndLength(position, limit)
     return isIndefinite ? this.#findEnd(limit) : this.end
   }
 
-  /** True when the length is indefinite: `end` is not known then. */
+  /** Reads tag and length of an element; returns true when the length is indefinite, so that `end` is not known. */
   #readTagAndLength(position: number, limit: number): boolean {
     const identifier = this.#byteAt(position, limit)
     let at = position + 1
@@ -148,12 +152,12 @@ export class ElementReader {
     return at
   }
 
-  /** For a current element of indefinite length: finds its end mark, and returns where that is over. */
+  /** Finds the end mark of a current element of indefinite length and returns the offset after the mark. */
   #findEnd(limit: number): number {
     const { tagClass, tagNumber, start } = this
     if (!this.isConstructed) throw malformed('an indefinite length without elements')
     let at = start
-    // A stack is not needed: an end mark closes whichever element was opened last.
+    // A counter is enough, without a stack: an end mark closes the element that was opened last.
     for (let open = 1; open > 0; ) {
       if (this.#byteAt(at, limit) === 0 && this.#byteAt(at + 1, limit) === 0) {
         open -= 1

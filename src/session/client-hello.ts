@@ -1,25 +1,26 @@
-// What a ClientHello says about the session to be resumed: RFC 8446 4.1.2, in one or several records.
+// Reads from a ClientHello (RFC 8446, section 4.1.2; in one or several records) which session the client wants to
+// resume.
 //
 //   record     type 22 | version 2 | length 2 | piece of the handshake message
 //   handshake  type 1  | length 3  | version 2 | random 32 | session ID <0..32> | cipher suites <2..>
 //              | compression methods <1..> | extensions: (type 2 | length 2 | content)*
 //
-// The bytes come from anybody: everything is bounded, and what is not as it should be is no ClientHello.
+// The bytes come from unknown clients: all that is read is bounded, and malformed bytes count as no ClientHello.
 
 import { asBuffer } from '../base/bytes.ts'
 
 export interface ClientHello {
-  /** In TLS 1.2 the session to be resumed; in TLS 1.3 nothing of meaning. 0..32 bytes, a copy. */
+  /** Session ID, 0..32 bytes, a copy. In TLS 1.2 it names the session to be resumed; in TLS 1.3 it means nothing. */
   readonly sessionId: Buffer
   /** Server name (SNI); '' when there is none. */
   readonly serverName: string
   /** Whether the client speaks TLS 1.3. */
   readonly offersTls13: boolean
-  /** The first pre-shared key that the client names, a copy: in TLS 1.3 the ticket of a session. */
+  /** Identity of the first pre-shared key that the client offers, a copy: in TLS 1.3 the ticket of a session. */
   readonly pskIdentity: Buffer | undefined
 }
 
-/** More than any client sends, post-quantum key shares included. */
+/** Largest ClientHello that is read: more than any client sends, post-quantum key shares included. */
 export const MAX_CLIENT_HELLO_BYTES = 32_768
 
 const RECORD_HEADER_BYTES = 5
@@ -36,22 +37,29 @@ const SUPPORTED_VERSIONS = 43
 const HOST_NAME = 0
 const TLS_1_3 = 0x0304
 
-/** The ClientHello that these bytes begin with; `incomplete` when more may make it one, else undefined. */
+/** The ClientHello at the start of these bytes; `incomplete` when more bytes may complete it, else undefined. */
 export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
   return new ClientHelloReader().read(asBuffer(bytes))
 }
 
-/** Reads a ClientHello that comes in pieces, however small they and its records are: each byte is looked at once. */
+/**
+ * Reads a ClientHello that arrives in pieces. Each byte is looked at once, however small the pieces and records are.
+ */
 export class ClientHelloReader {
-  /** Where in the bytes to go on, and how much of the record there is still to come. */
+  /** Offset of the first byte that was not read yet. */
   #at = 0
+  /** Bytes of the current record that were not read yet. */
   #recordLeft = 0
-  /** First the header of the handshake message, then what it announces; `#filled` bytes of it are there. */
+  /** The header of the handshake message, later its body, of which `#filled` bytes were read. */
   #part = Buffer.alloc(HANDSHAKE_HEADER_BYTES)
   #filled = 0
+  /** Whether `#part` is the body. */
   #isBody = false
 
-  /** `bytes`: all that came so far. The same answers as `readClientHello`; after another than `incomplete` it is done. */
+  /**
+   * Reads on in `bytes`, all bytes that have arrived so far. Returns what `readClientHello` returns; only after
+   * `incomplete` may it be called again.
+   */
   read(bytes: Buffer): ClientHello | 'incomplete' | undefined {
     while (this.#filled < this.#part.length || !this.#isBody) {
       const found = this.#recordLeft === 0 ? this.#beginRecord(bytes) : this.#takePiece(bytes)
@@ -103,7 +111,7 @@ function readMessage(message: Buffer): ClientHello | undefined {
   let serverName = ''
   let offersTls13 = false
   let pskIdentity: Buffer | undefined
-  // A client of long ago may end here.
+  // Very old clients send no extensions: their message ends here.
   const extensions = new Reader(reader.isAtEnd ? Buffer.alloc(0) : reader.vector(2))
   while (!extensions.isAtEnd) {
     const type = extensions.number(2)
@@ -115,7 +123,7 @@ function readMessage(message: Buffer): ClientHello | undefined {
   return { sessionId: Buffer.from(sessionId), serverName, offersTls13, pskIdentity }
 }
 
-/** One character a byte: names in DNS are ASCII. */
+/** The host name, one character per byte as names in DNS are ASCII; '' when there is none. */
 function readServerName(content: Reader): string {
   const names = new Reader(content.vector(2))
   while (!names.isAtEnd) {
@@ -139,7 +147,7 @@ function readFirstIdentity(content: Reader): Buffer {
 
 class EndOfBytes extends Error {}
 
-/** Reads numbers and vectors one behind the other; throws EndOfBytes where there are not enough bytes. */
+/** Reads numbers and vectors one after the other; throws EndOfBytes when there are not enough bytes. */
 class Reader {
   readonly #bytes: Buffer
   #at = 0
@@ -162,7 +170,7 @@ class Reader {
     return this.take(byteCount).readUIntBE(0, byteCount)
   }
 
-  /** Bytes with their count in front of them. */
+  /** Reads a vector: a number of `countBytes` bytes, then as many bytes as it says, which are returned. */
   vector(countBytes: number): Buffer {
     return this.take(this.number(countBytes))
   }

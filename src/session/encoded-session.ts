@@ -1,5 +1,5 @@
-// What an encoded session says about itself: OpenSSL's SSL_SESSION (i2d_SSL_SESSION(3)), as much of it as
-// decides who may have it and for how long. The master key is stepped over and never looked at.
+// Reads an encoded session, OpenSSL's SSL_SESSION (i2d_SSL_SESSION(3)): the fields that decide who may resume it and
+// for how long. The master key is skipped and never looked at.
 //
 //   SEQUENCE
 //     INTEGER       1
@@ -12,7 +12,7 @@
 //     [2]  INTEGER       lifetime in seconds            [15] INTEGER       most bytes of early data
 //     [3]  certificate of the client                    [16] OCTET STRING  protocol by ALPN
 //     [4]  OCTET STRING  session ID context, 0..32
-//   Every other tag is stepped over, known or not; so is whatever follows the SEQUENCE.
+//   Every other tag is skipped, known or not; so are bytes after the SEQUENCE.
 
 import { asBuffer } from '../base/bytes.ts'
 import { codeOf, TlscachedError } from '../base/errors.ts'
@@ -29,11 +29,11 @@ import { MAX_CONTEXT_BYTES } from './context.ts'
 export const TLS_1_3 = 0x0304
 
 const NO_BYTES = Buffer.alloc(0)
-/** First byte of a SEQUENCE as encoders write it, and with its number in a byte of its own. */
+/** First bytes of a SEQUENCE: as encoders write it, and with its number in a byte of its own. */
 const SEQUENCE_IDENTIFIERS: readonly (number | undefined)[] = [0x30, 0x3f]
 const STRUCTURE_VERSION = 1
 const CIPHER_BYTES = 2
-/** SSL_MAX_SSL_SESSION_ID_LENGTH. */
+/** Longest session ID: OpenSSL's SSL_MAX_SSL_SESSION_ID_LENGTH. */
 const MAX_ID_BYTES = 32
 /** Major versions of TLS, DTLS and Cisco's early DTLS. */
 const MAJOR_VERSIONS: readonly number[] = [0x03, 0xfe, 0x01]
@@ -43,26 +43,28 @@ export interface EncodedSession {
   readonly protocolVersion: number
   /** Number of the cipher suite. */
   readonly cipher: number
-  /** Session ID, 0..32 bytes; like `context` over the memory that was read. */
+  /** Session ID, 0..32 bytes, mostly a view of the bytes read. */
   readonly id: Uint8Array
-  /** Session ID context, 0..32 bytes. */
+  /** Session ID context, 0..32 bytes, mostly a view of the bytes read. */
   readonly context: Uint8Array
   /** When it was made: seconds since 1970, on the clock of the machine that made it. */
   readonly timeSec: number | undefined
+  /** Lifetime in seconds, from `timeSec` on. */
   readonly timeoutSec: number | undefined
-  /** Both together, when both are there. */
+  /** End of its lifetime, `timeSec` plus `timeoutSec`; undefined when one of them is. */
   readonly expiresAtSec: number | undefined
-  /** Server name (SNI), '' when there is none. One character a byte: names in DNS are ASCII. */
+  /** Server name (SNI), one character per byte as names in DNS are ASCII; '' when there is none. */
   readonly serverName: string
+  /** Protocol negotiated by ALPN, one character per byte. */
   readonly alpn: string | undefined
-  /** Most bytes of early data (0-RTT) a client may send with it; 0 when it may send none. */
+  /** Most bytes of early data (0-RTT) that a client may send when it resumes the session; 0 when it may send none. */
   readonly maxEarlyData: number
   readonly hasPeerCertificate: boolean
 }
 
 type Fields = { -readonly [name in keyof EncodedSession]: EncodedSession[name] }
 
-/** Throws ERR_SESSION_FORMAT, and nothing else; never for what OpenSSL would read. */
+/** Reads an encoded session. Throws only ERR_SESSION_FORMAT, and never for bytes that OpenSSL can read. */
 export function readEncodedSession(bytes: Uint8Array): EncodedSession {
   const reader = new ElementReader(bytes)
   enterElement(reader, SEQUENCE)
@@ -96,9 +98,9 @@ export function readEncodedSession(bytes: Uint8Array): EncodedSession {
   return session
 }
 
-/** The same, but undefined for bytes that are something else. */
+/** Reads an encoded session like `readEncodedSession`, but returns undefined for bytes that are none. */
 export function tryReadEncodedSession(bytes: Uint8Array): EncodedSession | undefined {
-  // Most other bytes are told by the first one, without the price of an error.
+  // The first byte identifies most other bytes, without the cost of an error.
   if (!SEQUENCE_IDENTIFIERS.includes(bytes[0])) return undefined
   try {
     return readEncodedSession(bytes)
@@ -112,7 +114,7 @@ function readOptionalFields(reader: ElementReader, session: Fields): void {
   let lastTag = -1
   while (reader.next()) {
     const tag = reader.tagNumber
-    // Ascending, as OpenSSL wants them: so no field is there twice with two meanings.
+    // Tags ascend, as OpenSSL demands: so no field can appear twice with two values.
     if (reader.tagClass !== CONTEXT_SPECIFIC || tag <= lastTag)
       throw malformed('fields in disorder')
     lastTag = tag
@@ -165,14 +167,14 @@ function readOctets(reader: ElementReader, maxBytes: number): Uint8Array {
   return octets
 }
 
-/** OpenSSL writes no zeros: a zero means the same as nothing. */
+/** The value of a tagged INTEGER; undefined for zero, which OpenSSL expresses by leaving the field out. */
 function readInteger(reader: ElementReader): number | undefined {
   reader.unwrap()
   const value = reader.integer()
   return value === 0 ? undefined : value
 }
 
-/** One character a byte, up to a zero byte, where OpenSSL ends such texts. */
+/** The value of a tagged text, one character per byte, up to a zero byte, where OpenSSL ends such texts. */
 function readText(reader: ElementReader): string {
   reader.unwrap()
   const text = asBuffer(reader.octets()).toString('latin1')

@@ -1,4 +1,4 @@
-// What every frontend is, and how those that speak over streams come to listen.
+// The interface of every frontend, and how a server of streams is bound to its address.
 
 import type { Server } from 'node:net'
 import { type Address, formatAddress, type HostAddress } from '../base/address.ts'
@@ -6,19 +6,19 @@ import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { listenOnPath } from './unix-socket.ts'
 
 export interface Frontend {
-  /** Its key in the configuration, as in `http`. */
+  /** Key of the frontend in the configuration, such as `http`. */
   readonly name: string
-  /** Where it listens: with the port the kernel chose, once it started. */
+  /** Where it listens. After the start the port is the one that the kernel chose. */
   readonly address: Address
-  /** Rejects with ERR_LISTEN when the address cannot be had. Idempotent, like `stop`. */
+  /** Starts to listen. Rejects with ERR_LISTEN when the address cannot be bound. Idempotent. */
   start(): Promise<void>
-  /** Ends connections, closes sockets and removes socket files. */
+  /** Ends connections, closes sockets and removes socket files. Idempotent. */
   stop(): Promise<void>
 }
 
 /**
- * Binds `server` to `address` and resolves with where it listens. `field` is the setting that errors
- * name. Throws ERR_LISTEN. A path is this process's own, in a worker of node:cluster as well.
+ * Binds `server` to `address` and resolves with where it listens. `field` is the setting that errors name. Throws
+ * ERR_LISTEN. A unix socket is bound by this process itself, also in a worker of node:cluster.
  */
 export async function listenOn(server: Server, address: Address, field: string): Promise<Address> {
   try {
@@ -31,7 +31,7 @@ export async function listenOn(server: Server, address: Address, field: string):
   }
 }
 
-/** Anything that kept an address from being listened on, as one line that names field and address. */
+/** Returns ERR_LISTEN for any error of binding an address, with one line that names field, address and reason. */
 export function toListenError(error: unknown, address: Address, field: string): TlscachedError {
   const reason = REASONS[codeOf(error) ?? ''] ?? messageOf(error)
   const message = `${field}: cannot listen on ${formatAddress(address)}: ${reason}`

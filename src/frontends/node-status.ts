@@ -1,4 +1,4 @@
-// What a node says of itself, its caches and its peers, as JSON has it: never a session, never a key.
+// Describes a node, its caches and its peers for answers in JSON, which never hold a session or a key.
 
 import type { PeerStatus } from '../replication/peer-status.ts'
 import type { ReplicationStats } from '../replication/stats.ts'

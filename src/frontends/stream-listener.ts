@@ -1,4 +1,4 @@
-// The listening socket of a frontend that speaks over streams, from its start to its end.
+// The listening socket of a frontend that speaks over streams: start, stop and rejected connections.
 
 import { createServer, type Server, type ServerOpts, type Socket } from 'node:net'
 import type { Address } from '../base/address.ts'
@@ -6,14 +6,14 @@ import { listenOn } from './frontend.ts'
 
 export interface StreamListenerOptions {
   readonly address: Address
-  /** The setting that errors name, as in `frontends.rpc`. */
+  /** The setting that errors name, such as `frontends.rpc`. */
   readonly field: string
-  /** For every connection. */
+  /** Options of every accepted socket. */
   readonly socketOptions: ServerOpts
-  /** More are closed as they come. Undefined where sockets give their handle away: then Node cannot count them. */
+  /** Most open connections; further ones are rejected. Undefined where sockets lose their handle: Node miscounts. */
   readonly maxConnections?: number
   readonly onConnection: (socket: Socket) => void
-  /** One was closed as it came; with an error when it could not be accepted, for want of file descriptors. */
+  /** A connection was rejected; with an error when it could not be accepted, such as for lack of file descriptors. */
   readonly onReject: (error?: Error) => void
 }
 
@@ -27,12 +27,12 @@ export class StreamListener {
     this.#address = options.address
   }
 
-  /** With the port the kernel chose, once it started. */
+  /** Where it listens. After the start the port is the one that the kernel chose. */
   get address(): Address {
     return this.#address
   }
 
-  /** False when it listens already. Rejects with ERR_LISTEN. */
+  /** Starts to listen; resolves with false when it does so already. Rejects with ERR_LISTEN. */
   async start(): Promise<boolean> {
     if (this.#server !== undefined) return false
     const { address, field, socketOptions, maxConnections, onConnection, onReject } = this.#options
@@ -50,7 +50,7 @@ export class StreamListener {
     return true
   }
 
-  /** Resolves when the connections, which `end` ends, are closed as well. Idempotent. */
+  /** Stops listening and calls `end`, which has to end the connections; resolves when they are closed. Idempotent. */
   async stop(end: () => void): Promise<void> {
     const server = this.#server
     if (server === undefined) return

@@ -1,10 +1,10 @@
-// A server's socket in the file system, to which nobody but its owner can connect at any moment: whoever reads a session
-// there resumes it anywhere. The mode of the process for new files (umask) is not touched: threads share it.
+// Places a server's socket in the file system so that at no moment anybody but its owner can connect: a session that is
+// read there can be resumed anywhere. The umask of the process is not changed, because all threads share it.
 //
-//   path                    the socket, from the moment on that it has its mode: a hard link, which fails where a file is
-//   .tlscached-XXXXXX/      new folder beside it, mode 0700, gone again as soon as the server listens
-//     new                   what the server binds, by the folder's descriptor: so a path may have all 107 bytes
-//     old                   the socket of a process that is gone, taken away from the path
+//   path                    the socket, as soon as it has its mode: a hard link, which fails if there is a file
+//   .tlscached-XXXXXX/      new folder beside it, mode 0700, removed as soon as the server listens
+//     new                   the socket that the server binds, by the folder's descriptor, so a path may have 107 bytes
+//     old                   the socket of a process that is gone, moved away from the path
 
 import {
   chmodSync,
@@ -31,17 +31,17 @@ const ROOM_PREFIX = '.tlscached-'
 const ROOM_NAME = /^\.tlscached-[0-9A-Za-z]{6}$/
 const NEW = 'new'
 const OLD = 'old'
-/** Age from which the folder of another start is of a process that was killed: a start takes milliseconds. */
+/** Age from which a folder of another start is left over from a killed process: a start takes milliseconds. */
 const LEFTOVER_AGE_MS = 60_000
-/** How long a process may take to accept a connection before it counts as alive but busy. */
+/** Longest wait for a process to accept a connection; after that it counts as alive but busy. */
 const PROBE_TIMEOUT_MS = 1000
-/** A path is tried again when another process had a hand in it meanwhile. */
+/** Attempts to place the socket; one fails when another process changes the path meanwhile. */
 const MAX_ATTEMPTS = 5
 
 /**
- * Makes `server` listen at `path`. `bind` calls server.listen and resolves when it listens. The socket of a process that
- * is gone is replaced; one that answers and a file that is no socket stay, and the call rejects. When the server closes,
- * the path is removed if it is still this server's.
+ * Makes `server` listen at `path`. `bind` calls server.listen and resolves when it listens. The socket of a process
+ * that is gone is replaced; one that answers and a file that is no socket stay, and the call rejects. When the server
+ * closes, the path is removed if it is still this server's.
  */
 export async function listenOnPath(
   server: Server,
@@ -52,7 +52,8 @@ export async function listenOnPath(
   if (!existsSync(folder)) throw new Error('no such directory')
   const room = mkdtempSync(join(folder, ROOM_PREFIX))
   removeLeftovers(folder, lstatSync(room))
-  // Open as long as the server: Node removes the name that was bound when it closes, by then in a folder that is gone.
+  // The descriptor stays open as long as the server: on close Node.js removes the name that was bound through it, which
+  // by then is in a folder that is gone.
   const descriptor = openSync(room, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     await bind(inRoom(descriptor, NEW))
@@ -83,7 +84,7 @@ async function place(room: string, descriptor: number, path: string): Promise<vo
     if (stale === undefined) continue
     if (!stale.isSocket()) throw new Error('there is a file that is no socket')
     if (await isAnswered(path)) break
-    // Another process may have replaced it meanwhile: what is taken away is looked at before and after.
+    // Another process may have replaced the socket meanwhile, so it is checked before and after it is moved.
     if (!isSame(stale, lstatSync(path, { throwIfNoEntry: false }))) continue
     if (!isMoved(path, join(room, OLD))) continue
     if (await isAnswered(inRoom(descriptor, OLD))) {
@@ -95,7 +96,7 @@ async function place(room: string, descriptor: number, path: string): Promise<vo
   throw Object.assign(new Error(`${path} is taken`), { code: 'EADDRINUSE' })
 }
 
-/** False when there is a file at `path`. */
+/** Links `from` to `path`; false when there is a file at `path` already. */
 function isLinked(from: string, path: string): boolean {
   try {
     linkSync(from, path)
@@ -106,7 +107,7 @@ function isLinked(from: string, path: string): boolean {
   }
 }
 
-/** False when there is no file at `path` any more. */
+/** Moves `path` to `to`; false when there is no file at `path` any more. */
 function isMoved(path: string, to: string): boolean {
   try {
     renameSync(path, to)
@@ -117,7 +118,7 @@ function isMoved(path: string, to: string): boolean {
   }
 }
 
-/** Whether a process listens on the socket at `path`. */
+/** Whether a process listens on the socket at `path`; one too busy to accept counts as well. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect({ path })
@@ -131,7 +132,7 @@ function isAnswered(path: string): Promise<boolean> {
   })
 }
 
-/** Inode numbers are used again, so a socket is known by the time of its making as well. */
+/** Whether both are the same file. Inode numbers are reused, so the time of its creation is compared as well. */
 function isSame(one: Stats, other: Stats | undefined): boolean {
   return one.ino === other?.ino && one.dev === other.dev && one.mtimeMs === other.mtimeMs
 }
@@ -140,7 +141,7 @@ function removeOwn(path: string, own: Stats): void {
   try {
     if (isSame(own, lstatSync(path, { throwIfNoEntry: false }))) unlinkSync(path)
   } catch {
-    // A socket file that cannot be removed is stale from now on, and replaced by the next start.
+    // A socket file that cannot be removed is stale from now on, and the next start replaces it.
   }
 }
 
@@ -149,11 +150,11 @@ function removeRoom(room: string): void {
     for (const name of [NEW, OLD]) rmSync(join(room, name), { force: true })
     rmdirSync(room)
   } catch {
-    // It is gone already, or holds what is not ours: then it stays.
+    // The folder is gone already, or it holds files that are not ours and stays.
   }
 }
 
-/** Removes the folders of starts that were killed before they were done: of this user, and older than the `room` of this one. */
+/** Removes folders of killed starts: those of this user that are LEFTOVER_AGE_MS older than this start's `room`. */
 function removeLeftovers(folder: string, room: Stats): void {
   for (const name of namesIn(folder)) {
     const path = join(folder, name)
@@ -163,7 +164,7 @@ function removeLeftovers(folder: string, room: Stats): void {
   }
 }
 
-/** Nothing for a folder in which this user may write, but not read. */
+/** Returns the names in a folder; none for a folder in which this user may write, but not read. */
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder)

@@ -18,24 +18,24 @@ export interface HttpCache {
 }
 
 export interface Readiness {
-  /** Whether it serves: also alone, as a restart would bring nobody back. */
+  /** Whether the node serves. It does so without its peers too, since a restart would not bring them back. */
   readonly isReady: boolean
-  /** Whether it also replicates now, if it is to. */
+  /** Whether the node serves and, if replication is configured, replicates now. */
   readonly isStrictlyReady: boolean
-  /** Why, in a sentence that names the peers heard now and those that are silent. */
+  /** Says why in one sentence that names the peers heard now and those that are silent. */
   readonly reason: string
 }
 
 export interface HttpBackend {
   readonly nodeName: string
-  /** Empty behind a repeater. */
+  /** Caches by name; a repeater has none. */
   readonly caches: ReadonlyMap<string, HttpCache>
   readiness(): Readiness
   peers(): readonly PeerStatus[]
-  /** undefined when this node is alone by configuration. */
+  /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */
   syncStatus(): SyncStatus | undefined
-  /** undefined when this node is alone by configuration. */
+  /** Counters of replication; undefined for a repeater, and when no replication is configured. */
   replicationStats(): ReplicationStats | undefined
-  /** In the Prometheus text format. */
+  /** Returns all metrics in the Prometheus text format. */
   metrics(): Awaitable<{ readonly contentType: string; readonly text: string }>
 }

@@ -1,4 +1,4 @@
-// Every error as an HTTP status and `{code, message}`.
+// Turns every error into an HTTP status and a body `{code, message}`.
 
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
@@ -8,7 +8,7 @@ import type { PutResult } from '../../store/stats.ts'
 
 export type RefusedPut = Exclude<PutResult, 'stored' | 'replaced'>
 
-/** Why a put was refused. */
+/** HTTP status and error code of each reason for which a put is refused. */
 export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly code: ErrorCode }> = {
   keysize: { status: 400, code: 'ERR_KEYSIZE' },
   blocksize: { status: 413, code: 'ERR_BLOCKSIZE' },
@@ -20,7 +20,7 @@ export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly co
   key_mismatch: { status: 422, code: 'ERR_KEY_MISMATCH' },
 }
 
-/** HTTP status of each error code that a handler may throw; a code that is not listed here is the caller's mistake, 400. */
+/** HTTP status of the error codes that a handler may throw; any other code is the caller's mistake, 400. */
 export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   ERR_MISS: 404,
   ERR_CACHE: 404,
@@ -31,7 +31,7 @@ export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
 }
 
 export const BODY_TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
-/** The connection ended, or more bytes came than were announced. */
+/** Codes of a body that was cut off, or whose length is not that of Content-Length. */
 const BODY_ERRORS = new Set(['FST_ERR_CTP_INVALID_CONTENT_LENGTH', 'ECONNRESET', 'ECONNABORTED'])
 
 export interface HttpFault {
@@ -40,7 +40,7 @@ export interface HttpFault {
   readonly message: string
 }
 
-/** What to answer to anything that was thrown. Unexpected errors keep their text to themselves. */
+/** Returns the answer to anything that was thrown. The text of an unexpected error is not sent to the client. */
 export function faultOf(error: unknown): HttpFault {
   if (error instanceof TlscachedError) {
     return { status: STATUS_OF[error.code] ?? 400, code: error.code, message: error.message }
@@ -57,7 +57,7 @@ export function sendFault(reply: FastifyReply, { status, code, message }: HttpFa
   return reply.code(status).send({ code, message })
 }
 
-/** A request that is no HTTP: there is no reply object yet, only the socket. */
+/** Answers bytes that are not HTTP, or a request that is late, on the bare socket: there is no reply object yet. */
 export function answerNoHttp(error: Error, socket: Socket): void {
   if (codeOf(error) === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

@@ -1,4 +1,4 @@
-// The HTTP frontend: what a person, a script and Prometheus talk to.
+// The HTTP frontend, for people, scripts and Prometheus.
 
 import { type FastifyInstance, fastify } from 'fastify'
 import { type Address, formatAddress, isLoopback } from '../../base/address.ts'
@@ -15,13 +15,13 @@ import { addSessionRoutes, SESSION_METHODS, SESSION_PATH } from './session-route
 import { createHttpStats, type HttpStats } from './stats.ts'
 
 const MAX_CONNECTIONS = 1024
-/** For a whole request, for its answer to be read, and for the next request: a session of 64 KiB takes far less. */
+/** Longest time for a whole request, for its answer to be read, and between two requests. A session needs far less. */
 const REQUEST_TIMEOUT_MS = 10_000
-/** Node looks for requests that are late this often; by default every 30 s, and so it ends them up to 30 s late. */
+/** Times per timeout that Node.js looks for late requests. By default it looks only every 30 s. */
 const LOOKS_PER_TIMEOUT = 10
-/** For requests that are under way when the frontend stops. */
+/** Time that requests in progress get to finish when the frontend stops. */
 const STOP_GRACE_MS = 1000
-/** Paths are bounded by Node's limit on a request's head; a long ID shall be an ID too long, not no route. */
+/** Longest ID or name in a path. It is large, so that a long ID is refused by its length, not as an unknown route. */
 const MAX_PARAM_CHARACTERS = 16_384
 
 const FOREIGN_EVENTS = {
@@ -42,7 +42,7 @@ export interface HttpFrontendOptions {
   readonly listen: Address
   /** The setting that errors name; default `frontends.http`. */
   readonly field?: string
-  /** Names by which browsers know the frontend, beside localhost and IP addresses. */
+  /** Names by which browsers know the frontend, besides localhost and IP addresses. */
   readonly hosts?: readonly string[] | undefined
   /** Whether sessions may cross the network in clear. */
   readonly isInsecure: boolean
@@ -103,7 +103,7 @@ export class HttpFrontend implements Frontend {
     grace.cancel()
   }
 
-  /** The routes without a socket, for tests that inject requests. */
+  /** Creates the server with its routes, but does not listen, so that tests can inject requests. */
   createApp(): FastifyInstance {
     const { listen, isInsecure, backend, logger } = this.#options
     const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options
@@ -123,7 +123,7 @@ export class HttpFrontend implements Frontend {
     })
     this.#limitConnections(app)
     this.#refuseForeignPages(app)
-    // Bodies are octets whatever their sender calls them.
+    // A body is read as octets, whatever its Content-Type says.
     app.removeAllContentTypeParsers()
     app.addContentTypeParser(
       '*',
@@ -139,7 +139,7 @@ export class HttpFrontend implements Frontend {
       return sendFault(reply, answer)
     })
     app.setNotFoundHandler((_request, reply) => sendFault(reply, fault(404, 'ERR_NOT_FOUND')))
-    // A repeater has none.
+    // A repeater has no caches, and so no session routes.
     if (backend.caches.size > 0) {
       addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))
       refuseOtherMethods(app, SESSION_PATH, SESSION_METHODS)
@@ -166,7 +166,7 @@ export class HttpFrontend implements Frontend {
     })
   }
 
-  /** Before the body is read, so that it need not be sent. */
+  /** Refuses requests of foreign web pages before their body is read, so that it need not be sent. */
   #refuseForeignPages(app: FastifyInstance): void {
     const { listen, hosts = [] } = this.#options
     const guard = new BrowserGuard(listen, hosts)

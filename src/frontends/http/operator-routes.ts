@@ -1,4 +1,4 @@
-// What an operator and Prometheus ask: health, metrics, caches, peers. No session ever passes here.
+// The routes for operators and Prometheus: health, metrics, caches and peers. None of them returns a session.
 
 import type { FastifyInstance } from 'fastify'
 import { TlscachedError } from '../../base/errors.ts'
@@ -14,7 +14,7 @@ import { readQuery } from './query.ts'
 import { findCache } from './session-routes.ts'
 
 const READY_PATH = '/readyz'
-/** `?strict` asks whether the node replicates now, too. */
+/** Query parameter of READY_PATH: with it the node must also replicate now to be ready. */
 const STRICT = 'strict'
 
 export const OPERATOR_PATHS = [

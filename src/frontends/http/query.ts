@@ -1,16 +1,16 @@
-// Reading what a request says in its path and query. Every mistake is an error, nothing is ignored.
+// Reads the query parameters of a request. Every mistake is an error; nothing is ignored.
 
 import type { FastifyRequest } from 'fastify'
 import { parseHex } from '../../base/bytes.ts'
 import { TlscachedError } from '../../base/errors.ts'
 import { toContext } from '../../session/context.ts'
 
-/** Seconds, with milliseconds at most. */
+/** A number of seconds with at most three decimals. */
 const TTL_PATTERN = /^\d{1,9}(?:\.\d{1,3})?$/
 
 export type Query = ReadonlyMap<string, string>
 
-/** Throws ERR_USAGE on a parameter that is unknown or there twice. */
+/** Reads all query parameters. Throws ERR_USAGE for one that is unknown or given twice. */
 export function readQuery(request: FastifyRequest, known: readonly string[]): Query {
   const query = new Map<string, string>()
   for (const [name, value] of Object.entries(request.query ?? {})) {
@@ -26,7 +26,7 @@ export function readQuery(request: FastifyRequest, known: readonly string[]): Qu
   return query
 }
 
-/** The session ID context from `context` (text) or `context_hex`; the empty one when neither is there. */
+/** Returns the session ID context of `context` (text) or `context_hex`; the empty one when neither is given. */
 export function contextOf(query: Query): Buffer {
   const text = query.get('context')
   const hex = query.get('context_hex')
@@ -36,7 +36,7 @@ export function contextOf(query: Query): Buffer {
   return toContext(hex === undefined ? (text ?? '') : parseHex(hex))
 }
 
-/** The lifetime asked for, or undefined. */
+/** Returns `ttl` in milliseconds; undefined when it is not given. Throws ERR_TTL unless it is above 0. */
 export function ttlMsOf(query: Query): number | undefined {
   const text = query.get('ttl')
   if (text === undefined) return undefined

@@ -1,4 +1,4 @@
-// Sessions over HTTP: get, put and remove with octets as bodies.
+// The routes for sessions over HTTP: get, put and remove, with the bytes of the session as body.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { parseHex } from '../../base/bytes.ts'
@@ -18,7 +18,7 @@ interface SessionParams {
 }
 type SessionRequest = FastifyRequest<{ Params: SessionParams }>
 
-/** `isAllowed` is false where sessions would cross the network in clear. */
+/** Adds the routes. All requests fail with ERR_INSECURE while `isAllowed` returns false. */
 export function addSessionRoutes(
   app: FastifyInstance,
   backend: HttpBackend,
@@ -26,7 +26,7 @@ export function addSessionRoutes(
 ): void {
   const largest = Math.max(...[...backend.caches.values()].map(({ limits }) => limits.blocksize))
   const cacheOf = (request: SessionRequest) => findCache(backend, request.params.cache)
-  // Before the body is read, so that it need not be sent.
+  // This hook runs before the body is read, so that it need not be sent.
   const onRequest = async () => {
     if (!isAllowed()) throw new TlscachedError('ERR_INSECURE')
   }
@@ -45,9 +45,9 @@ export function addSessionRoutes(
     onRequest,
     handler: (request: SessionRequest, reply) => putSession(cacheOf(request), request, reply),
     errorHandler: (error, request: SessionRequest, reply) => {
-      // Refused on the way in, but refused by a limit of the cache all the same.
+      // Fastify refused the body, but by the limit of a cache, so the cache counts it.
       if (codeOf(error) === BODY_TOO_LARGE) {
-        // NaN where the body came in chunks.
+        // The length is not known (NaN) when the body came in chunks.
         const sessionBytes = Number(request.headers['content-length'])
         const refused = Number.isNaN(sessionBytes) ? {} : { sessionBytes }
         backend.caches.get(request.params.cache)?.refuse('blocksize', refused)
@@ -63,7 +63,7 @@ export function addSessionRoutes(
   })
 }
 
-/** Throws ERR_CACHE. */
+/** Returns the cache of this name. Throws ERR_CACHE when there is none. */
 export function findCache(backend: HttpBackend, name: string): HttpCache {
   const cache = backend.caches.get(name)
   if (cache === undefined) throw new TlscachedError('ERR_CACHE', `no such cache: "${name}"`)

@@ -1,13 +1,13 @@
-// What the HTTP frontend counts beside the caches. Plain numbers, exported elsewhere.
+// Counters of the HTTP frontend, besides those of the caches. They are plain numbers, exported elsewhere.
 
 export interface HttpStats {
-  /** Open now. */
+  /** Connections open now. */
   connections: number
-  /** Requests refused because a page of another origin sent them, by what told so. */
+  /** Requests refused because a page of another origin sent them; the three counters name the header that showed it. */
   foreignHost: number
   foreignOrigin: number
   foreignFetchSite: number
-  /** Connections that gave way to a new one because there were too many. */
+  /** Connections evicted for a new one because there were too many. */
   evictedConnections: number
 }
 

@@ -19,8 +19,9 @@ export type BinaryKind =
     }
 
 export type BinaryCommand = BinaryKind & {
-  /** No answer to what went well; to a get: none to a miss. */
+  /** Whether success is not answered, or, for a get, a miss. */
   readonly isQuiet: boolean
+  /** Lengths that the extras may have. */
   readonly extrasBytes: readonly number[]
   readonly key: 'required' | 'optional' | 'none'
   readonly hasValue: boolean
@@ -36,13 +37,13 @@ function getAndTouch(withKey: boolean, isQuiet: boolean): BinaryCommand {
   return { ...kind, isQuiet, extrasBytes: [4], key: 'required', hasValue: false }
 }
 
-/** Extras of set, add and replace: u32 flags, u32 expiry; append and prepend have none. */
+/** The extras of set, add and replace are u32 flags and u32 expiry; append and prepend have none. */
 function write(mode: WriteMode, isQuiet: boolean): BinaryCommand {
   const extrasBytes = mode === 'append' || mode === 'prepend' ? [0] : [8]
   return { kind: 'write', mode, isQuiet, extrasBytes, key: 'required', hasValue: true }
 }
 
-/** Extras: u64 delta, u64 initial value, u32 expiry. */
+/** The extras are u64 delta, u64 initial value and u32 expiry. */
 function arithmetic(direction: Arithmetic['direction'], isQuiet: boolean): BinaryCommand {
   const kind = { kind: 'arithmetic', direction } as const
   return { ...kind, isQuiet, extrasBytes: [20], key: 'required', hasValue: false }

@@ -1,4 +1,4 @@
-// Frames out of the bytes of memcached's binary protocol.
+// Parses the bytes of memcached's binary protocol into frames.
 //
 //   offset  size  field                     offset  size  field
 //        0     1  magic: 80 request              8     4  length of the body: extras, key, value
@@ -16,18 +16,18 @@ export const HEADER_BYTES = 24
 
 const MAX_EXTRAS_BYTES = 20
 
-/** `ok`, or why its body was not read. `broken`: what follows cannot be made sense of. */
+/** `ok`, or why the body of a frame was not read. After `broken` the rest of the input cannot be parsed. */
 export type FrameState = 'ok' | 'too_large' | 'invalid' | 'broken'
 
 export interface Frame {
   readonly state: FrameState
   readonly opcode: number
   readonly opaque: number
-  /** 0 for any. */
+  /** Token that the stored entry must have; 0 accepts any. */
   readonly cas: bigint
-  /** Length of the value, also when it was not read. */
+  /** Length of the value, even when it was not read. */
   readonly valueBytes: number
-  /** Views of the bytes that came in; empty unless `ok`. */
+  /** Extras, key and value are views of the input; they are empty unless the state is `ok`. */
   readonly extras: Buffer
   readonly key: Buffer
   readonly value: Buffer
@@ -38,7 +38,7 @@ const NOTHING = Buffer.alloc(0)
 export class BinaryParser {
   readonly #input: InputBuffer
   readonly #maxValueBytes: number
-  /** Bytes still to be thrown away: the body of a frame that was refused. */
+  /** Bytes of the body of a refused frame that are still to be discarded. */
   #skipBytes = 0
   #isBroken = false
 
@@ -51,7 +51,7 @@ export class BinaryParser {
     return this.#input.length > 0 || this.#skipBytes > 0
   }
 
-  /** The next frame, or undefined until more bytes are there. */
+  /** Returns the next frame; undefined when more bytes must come first. */
   next(): Frame | undefined {
     if (this.#isBroken) this.#input.clear()
     if (!this.#skip() || this.#input.length < HEADER_BYTES) return undefined

@@ -1,5 +1,5 @@
-// Answers the frames of memcached's binary protocol, one at a time. An answer has the request's layout
-// (binary-parser.ts) with magic 81, and a status in the place of the vbucket.
+// Answers the frames of memcached's binary protocol, one at a time. An answer has the layout of a request
+// (binary-parser.ts), with magic 81 and a status in place of the vbucket.
 
 import { BINARY_COMMANDS, type BinaryCommand } from './binary-commands.ts'
 import { BinaryParser, type Frame, HEADER_BYTES } from './binary-parser.ts'
@@ -9,7 +9,7 @@ import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
 
 const RESPONSE_MAGIC = 0x81
-/** In the expiry of increment and decrement: do not begin a counter. */
+/** Expiry in increment and decrement that means: do not create the counter when there is none. */
 const NO_INITIAL = 0xffff_ffff
 
 const NOTHING = Buffer.alloc(0)
@@ -235,7 +235,7 @@ function isComplete(command: BinaryCommand, { extras, key, value }: Frame): bool
   return command.hasValue || value.length === 0
 }
 
-/** In this protocol add and replace say what they found; append and prepend do not. */
+/** Returns the status of a write that stored nothing. Only add and replace report what they found. */
 function writeStatus(mode: WriteMode, result: Exclude<WriteResult, 'stored'>): Status {
   if (result === 'not_stored' && mode === 'add') return EXISTS
   if (result === 'not_stored' && mode === 'replace') return NOT_FOUND

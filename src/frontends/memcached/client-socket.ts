@@ -1,28 +1,28 @@
-// The socket of an accepted connection, at less cost than Node's streams have: what comes in is read into one piece
-// of memory that all connections share, and answers go to the kernel in one plain write (measured: a get takes a
-// fifth less processor time).
+// The socket of an accepted connection, at less cost than the streams of Node.js: input is read into one piece of
+// memory that all connections share, and answers go to the kernel in one plain write (measured: a get takes a fifth
+// less processor time).
 //
-// Node offers the former, `onread`, to sockets that connect only: so a new socket takes over the handle of the
-// accepted one. Handles are not documented: with a Node whose sockets have none, or that does not read into the memory
-// given, everything goes through the stream, and `isFast` is false.
+// Node.js offers such reading (`onread`) only to sockets that connect, so a new socket takes over the handle of the
+// accepted one. Handles are not documented: when sockets of a release have none, or do not read into the memory that
+// they are given, everything goes through the stream, and `isFast` is false.
 
 import { writeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { codeOf } from '../../base/errors.ts'
 
 export interface SocketUser {
-  /** The first `length` bytes came in; they hold until this returns. */
+  /** The first `length` bytes came in; they are valid until this returns. */
   received(bytes: Buffer, length: number): void
-  /** Nothing more comes in. */
+  /** The peer has ended its side: nothing more comes in. */
   ended(): void
-  /** Nothing waits to be sent any more. */
+  /** All bytes that waited have been sent. */
   drained(): void
   closed(): void
 }
 
-/** What Node's sockets stand on; not documented. */
+/** The handle inside a socket of Node.js, which is not documented. */
 interface Handle {
-  /** Negative where there is none. */
+  /** File descriptor; negative when there is none. */
   readonly fd: number
   useUserBuffer?: unknown
 }
@@ -34,16 +34,16 @@ interface TakeOverOptions extends SocketConstructorOpts {
 
 export class ClientSocket {
   readonly #socket: Socket
-  /** Undefined: answers go through the stream. */
+  /** File descriptor for plain writes; undefined when answers go through the stream. */
   readonly #fd: number | undefined
   /** Whether answers wait in the stream. */
   #isBehind = false
-  /** Whether nothing may be sent any more: its descriptor may be closed by then, and be another one's. */
+  /** Whether nothing may be sent any more: the descriptor may be closed by then, and reused for another file. */
   #isOver = false
 
   /**
-   * `accepted`: by a server with `allowHalfOpen` and `pauseOnConnect`; nobody else may use it from now on.
-   * `input`: what it is read into.
+   * `accepted` is from a server with `allowHalfOpen` and `pauseOnConnect`; nobody else may use it from now on. Its data
+   * is read into `input`.
    */
   constructor(accepted: Socket, input: Buffer, user: SocketUser) {
     const handle = takeHandle(accepted)
@@ -63,35 +63,35 @@ export class ClientSocket {
       if (isUsed()) this.#fd = handle.fd
       else this.#socket.on('data', (chunk) => user.received(chunk, chunk.length))
     }
-    // A reset by the peer is as good as an end.
+    // A reset by the peer ends the connection and is not logged.
     this.#socket.on('error', () => this.destroy())
     this.#socket.on('end', () => user.ended())
     this.#socket.on('drain', () => user.drained())
     this.#socket.on('close', () => user.closed())
   }
 
-  /** Whether it reads and writes past the stream. */
+  /** Whether the socket is read and written without the stream. */
   get isFast(): boolean {
     return this.#fd !== undefined
   }
 
-  /** Bytes that wait for the peer to read. */
+  /** Bytes that wait until the peer reads. */
   get waitingBytes(): number {
-    // Hardly ever does any: then the stream is not asked.
+    // Bytes hardly ever wait, and asking the stream takes time.
     if (!this.#isBehind) return 0
     const { writableLength } = this.#socket
     this.#isBehind = writableLength > 0
     return writableLength
   }
 
-  /** Sends `length` bytes from `start` on, which are the caller's again when this returns. */
+  /** Sends `length` bytes from `start` on. The caller may overwrite them as soon as this returns. */
   send(bytes: Buffer, start: number, length: number): void {
     if (this.#isOver) return
     const sent = this.waitingBytes === 0 ? this.#sendNow(bytes, start, length) : 0
     if (sent === length) return
     this.#socket.write(Buffer.from(bytes.subarray(start + sent, start + length)))
     this.#isBehind = true
-    // Errors are told later than here.
+    // The 'error' event comes later, but the socket is destroyed by now.
     this.#isOver = this.#socket.destroyed
   }
 
@@ -103,7 +103,7 @@ export class ClientSocket {
     this.#socket.resume()
   }
 
-  /** After what was sent nothing comes any more. */
+  /** Ends the sending side after the bytes that were sent. */
   end(): void {
     this.#isOver = true
     this.#socket.end()
@@ -114,7 +114,7 @@ export class ClientSocket {
     this.#socket.destroy()
   }
 
-  /** How many of the bytes are done with: what the kernel took, or all when the connection is lost. */
+  /** Returns how many bytes need no more sending: those that the kernel took, or all when the connection is lost. */
   #sendNow(bytes: Buffer, start: number, length: number): number {
     if (this.#fd === undefined) return 0
     try {
@@ -127,11 +127,11 @@ export class ClientSocket {
   }
 }
 
-/** Returns whether, from now on, the handle was given memory to read into. */
+/** Returns a function that ends the watch and says whether the handle was given memory to read into meanwhile. */
 function watchUse(handle: Handle): () => boolean {
   let isUsed = false
   const { useUserBuffer } = handle
-  // An own property hides the one of the prototype until it is deleted.
+  // An own property shadows that of the prototype until it is deleted.
   handle.useUserBuffer = (buffer: unknown) => {
     isUsed = true
     if (typeof useUserBuffer === 'function') useUserBuffer.call(handle, buffer)
@@ -142,7 +142,7 @@ function watchUse(handle: Handle): () => boolean {
   }
 }
 
-/** The handle of a socket, which thereby loses it; undefined when it has none that can be used. */
+/** Takes the handle out of a socket and destroys the socket; undefined when it has no handle that can be used. */
 function takeHandle(socket: Socket): Handle | undefined {
   const owner = socket as unknown as { _handle?: Handle | null }
   const handle = owner._handle

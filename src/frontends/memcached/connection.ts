@@ -1,5 +1,6 @@
-// One connection: bytes in, commands carried out, answers out. It stops reading while its peer does not
-// read, and never holds more answers than one large one above the mark.
+// One connection of the memcached frontend: it takes input, carries out the commands and sends the answers. It stops
+// reading while its peer does not read; the answers that it holds are bounded by MAX_UNREAD_BYTES, FLUSH_BYTES and one
+// answer.
 
 import type { Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
@@ -12,18 +13,18 @@ import type { ReplyBuffer } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
 import type { Turn, TurnMember } from './turn.ts'
 
-/** Answers gathered before they are handed to the socket, though there are more commands. */
+/** Bytes of answers after which they are handed to the socket, even if there are more commands. */
 const FLUSH_BYTES = 65_536
-/** Answers that may wait in the socket before commands wait, too. */
+/** Bytes of answers that may wait in the socket; while there are more, commands wait. */
 const MAX_UNREAD_BYTES = 262_144
 
-/** The same for all connections. */
+/** Options that all connections share. */
 export interface ConnectionOptions {
   readonly clock: Clock
   readonly turn: Turn
   /** Longest silence between two commands. */
   readonly idleTimeoutMs: number
-  /** Longest time for the rest of a command to come, and for answers to be read. */
+  /** Longest time for the rest of a command to arrive, and for answers to be read. */
   readonly stallTimeoutMs: number
 }
 
@@ -34,30 +35,30 @@ export class Connection implements TurnMember, SocketUser {
   readonly #onClose: () => void
   readonly #input: InputBuffer
   readonly #output: ReplyBuffer
-  /** Where its answers of this turn begin in the output. */
+  /** Where the answers of this connection in this turn begin in the output. */
   #answersAt = 0
-  /** Known from the first byte on. */
+  /** Chosen by the first byte of the peer; undefined before. */
   #protocol: Protocol | undefined
-  /** `blocked`: the peer must read first. `waiting`: a command of its own is not done. */
+  /** `blocked`: commands wait until the peer has read. `waiting`: they wait for a command that is not done. */
   #state: 'open' | 'blocked' | 'waiting' | 'ending' | 'closed' = 'open'
-  /** What is carried out for it at the end of this turn; `input`: what came in, whatever it is. */
+  /** What is carried out at the end of this turn; `input` is what came in, which may be a lone get. */
   #inTurn: 'nothing' | 'input' | 'commands' = 'nothing'
-  /** Whether nothing has come in that its protocol must know of before the next get. */
+  /** Whether the next input, if it is a lone get, may be answered without the protocol. */
   #mayTakeLoneGets = false
   #isPaused = false
-  /** Whether its peer sends nothing more. */
+  /** Whether the peer has ended its side. */
   #hasEnded = false
-  /** Writes the answer to the command that was waited for. */
+  /** Writes the answer of the command that was `waiting` and is done. */
   #answer: (() => void) | undefined
-  /** Called when that command is done. */
+  /** Goes on when the command that is `waiting` is done. */
   readonly #resume: Resume = (answer) => {
     if (this.#state !== 'waiting') return
     this.#answer = answer
     this.#goOn()
   }
-  /** When the last command ended, or answers were read. */
+  /** When a command last ended, or when answers were last read. */
   #progressMs: number
-  /** When the command began that is not complete yet. */
+  /** When the incomplete command began; undefined when there is none. */
   #midwaySinceMs: number | undefined
 
   constructor(
@@ -75,12 +76,12 @@ export class Connection implements TurnMember, SocketUser {
     this.#socket = new ClientSocket(accepted, options.turn.input.readBuffer, this)
   }
 
-  /** False with a Node that lacks what the fast way of reading and writing stands on. */
+  /** False on a Node.js that lacks the internals that fast reading and writing need. */
   get isFast(): boolean {
     return this.#socket.isFast
   }
 
-  /** Whether its peer has kept it waiting for too long. */
+  /** Whether the peer has been silent, or has not read answers, for longer than allowed. */
   isOverdue(nowMs: number): boolean {
     const { idleTimeoutMs, stallTimeoutMs } = this.#options
     if (this.#state === 'waiting') return false
@@ -123,7 +124,7 @@ export class Connection implements TurnMember, SocketUser {
     if (this.#inTurn === 'input') this.#progressMs = nowMs
     this.#inTurn = 'nothing'
     this.#send(start, length)
-    // All is answered that came before the peer's end.
+    // Everything that the peer sent before it ended its side is answered now.
     if (this.#hasEnded && this.#state === 'open') this.#end()
   }
 
@@ -185,13 +186,13 @@ export class Connection implements TurnMember, SocketUser {
     return this.#protocol
   }
 
-  /** Before the turn ends: its answers are the last ones there. */
+  /** Sends the answers of this connection before the turn ends. They are the last ones in the output. */
   #sendNow(): void {
     this.#send(this.#answersAt, this.#output.length - this.#answersAt)
     this.#output.truncate(this.#answersAt)
   }
 
-  /** The bytes of the output from `start` on. */
+  /** Sends `length` bytes of the output from `start` on, and blocks while too many bytes wait for the peer. */
   #send(start: number, length: number): void {
     if (length === 0 || this.#state === 'closed') return
     this.#parts.stats.bytesWritten += length
@@ -214,7 +215,7 @@ export class Connection implements TurnMember, SocketUser {
     this.#joinTurn()
   }
 
-  /** Answers what there is, then closes; what still comes in is not looked at. */
+  /** Closes after the answers that are written already have been sent; input that still arrives is ignored. */
   #end(): void {
     if (this.#state === 'closed') return
     this.#state = 'ending'

@@ -1,4 +1,4 @@
-// What memcached's commands mean, whatever protocol they came in: all of it upon the hooks of one cache.
+// Carries out memcached's commands, of the text and the binary protocol, on the hooks of one cache.
 
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
@@ -14,7 +14,7 @@ import { type EntryKey, type KeyForm, MIN_SPELLED_BYTES, spelledIds, toSessionKe
 import type { MemcachedStats } from './stats.ts'
 import { type Entry, fromStored, readView, toStored, toStoredValue, type Value } from './values.ts'
 
-/** What is there already, for a command that changes it. */
+/** What is stored already, for a command that changes it. */
 export interface OldEntry extends Value {
   readonly ttlMs: number
   readonly version: Version
@@ -24,7 +24,7 @@ export interface OldEntry extends Value {
 type KeyedValue = Value & { readonly key: Buffer }
 
 export type Refusal = Exclude<PutResult, 'stored' | 'replaced'>
-/** `not_stored`: add found one, or replace, append and prepend found none. `exists`: it changed since. */
+/** `not_stored`: add found an entry, or replace, append or prepend found none. `exists`: the token differs. */
 export type WriteResult = 'stored' | 'not_stored' | 'not_found' | 'exists' | Refusal
 
 export type WriteMode = 'set' | 'add' | 'replace' | 'append' | 'prepend'
@@ -32,12 +32,12 @@ export type WriteMode = 'set' | 'add' | 'replace' | 'append' | 'prepend'
 export interface Write {
   readonly mode: WriteMode
   readonly key: Buffer
-  /** append and prepend leave flags and lifetime as they are. */
+  /** Client flags. For append and prepend, flags and expiry are ignored: both stay as they are. */
   readonly flags: number
-  /** As memcached has it: 0 the longest, above 30 days absolute, negative past. */
+  /** Expiration time of memcached: 0 the longest lifetime, above 30 days an absolute time, negative in the past. */
   readonly expirySec: number
   readonly data: Buffer
-  /** Store only if this is still the token of what is there. */
+  /** The write is done only if this is the token of the stored entry. */
   readonly cas?: bigint | undefined
 }
 
@@ -47,7 +47,7 @@ export interface Arithmetic {
   /** 0 <= delta < 2^64 */
   readonly delta: bigint
   readonly cas?: bigint | undefined
-  /** What to store when there is nothing. */
+  /** What to store when there is no entry; undefined stores nothing then. */
   readonly initial?: { readonly value: bigint; readonly expirySec: number } | undefined
 }
 
@@ -58,7 +58,7 @@ const DECIMAL = /^\d{1,20}$/
 const CLOCK_SHIFT = 12n
 const ORIGIN_MASK = 0xfffn
 
-/** The token of `gets` and `cas`: the version's clock, below it 12 bits of who wrote it. Never 0. */
+/** Returns the token of `gets` and `cas`: the version's clock, then the low 12 bits of its origin. Never 0. */
 export function casTokenOf(version: Version): bigint {
   return (BigInt(version.clock) << CLOCK_SHIFT) | (BigInt(version.origin) & ORIGIN_MASK)
 }
@@ -75,7 +75,7 @@ export class Entries {
     this.#stats = stats
   }
 
-  /** The same object each time. */
+  /** Returns one shared object, overwritten by the next get; undefined is a miss. */
   get(key: Buffer): Entry | undefined {
     this.#stats.gets += 1
     const sessionKey = toSessionKey(key) ?? this.#spelledKeyOf(key)
@@ -85,12 +85,12 @@ export class Entries {
     return readView(sessionKey?.form ?? 'plain', found, this.#found)
   }
 
-  /** For gets that are carried out together, whose IDs lie in these bytes. */
+  /** Returns lookups for gets that are carried out together and whose IDs are parts of `bytes`. */
   lookupsIn(bytes: Buffer): Lookups {
     return this.#hooks.lookupsIn(bytes)
   }
 
-  /** As `get`, of an ID that was announced; `form`: of its key. */
+  /** Gets the entry of an ID that was added to `lookups`, in the object that `get` returns. `form` is of its key. */
   getFound(lookups: Lookups, lookup: Lookup, form: KeyForm): Entry | undefined {
     this.#stats.gets += 1
     const found = this.#hooks.getFound(lookups, lookup)
@@ -100,7 +100,7 @@ export class Entries {
   }
 
   getAndTouch(key: Buffer, expirySec: number): Entry | undefined {
-    // A time that is past takes the entry out, but this once it is still given.
+    // An expiry in the past removes the entry, but this command still returns it.
     const ttlMs = this.#ttlMs(expirySec)
     const isPast = ttlMs !== undefined && ttlMs <= 0
     if (!isPast) this.touch(key, expirySec)
@@ -132,7 +132,7 @@ export class Entries {
     return this.#put(entryKey, write, this.#ttlMs(write.expirySec))
   }
 
-  /** A write whose value is larger than any that the cache takes, and was never read. */
+  /** Counts a write whose value is larger than any that the cache takes and was not read. */
   refuseTooLarge(valueBytes: number): Refusal {
     this.#stats.puts += 1
     this.#stats.refused += 1
@@ -163,18 +163,18 @@ export class Entries {
     return 'removed'
   }
 
-  /** What is stored under this key, without having asked for it. */
+  /** Returns what is stored under this key; it counts as no get, and recency stays as it is. */
   peek(key: Buffer): OldEntry | undefined {
     return this.#peek(this.#entryKeyOf(key))
   }
 
-  /** The token of what is stored under this key; 0 when nothing is. */
+  /** Returns the token of what is stored under this key; 0 when nothing is stored. */
   casToken(key: Buffer): bigint {
     const version = this.#hooks.versionOf(this.#entryKeyOf(key).id)
     return version === undefined ? 0n : casTokenOf(version)
   }
 
-  /** Why this write must not happen, as far as what is there already decides that. */
+  /** Returns why the stored entry, or the lack of one, forbids this write; undefined when it does not. */
   #barrierOf(write: Write, { id }: EntryKey): WriteResult | undefined {
     if (write.mode === 'set' && write.cas === undefined) return undefined
     const isThere = this.#hooks.versionOf(id) !== undefined
@@ -226,7 +226,7 @@ export class Entries {
 
   #put(entryKey: EntryKey, value: KeyedValue, ttlMs?: number): WriteResult {
     if (ttlMs !== undefined && ttlMs <= 0) {
-      // It expired at once, as memcached has it: what was there before is gone all the same.
+      // As in memcached, the value expires at once, and what was stored before is removed all the same.
       this.#remove(value.key, entryKey)
       return 'stored'
     }
@@ -243,7 +243,7 @@ export class Entries {
     return this.#hooks.putOwn(id, stored, ttlMs)
   }
 
-  /** Under a key of no known program. A session whose ID it contains is that session, anything else a value. */
+  /** Stores under a key of no known program: a session whose ID it contains as that session, all else as a value. */
   #putUnderOwnKey(value: KeyedValue, ttlMs: number | undefined): PutResult {
     const { key, flags, data } = value
     const session = tryReadEncodedSession(data)
@@ -252,12 +252,12 @@ export class Entries {
     if (!isSpelled) return this.#hooks.putValue(key, toStoredValue(value), session, ttlMs)
     const result = this.#hooks.putOwn(session.id, data, ttlMs)
     const isStored = result === 'stored' || result === 'replaced'
-    // A value that lay under the key itself would hide the session.
+    // A value stored under the key itself would hide the session.
     if (isStored && this.#hooks.versionOf(key) !== undefined) this.#hooks.removeAny(key)
     return result
   }
 
-  /** Takes out what is stored under the key, with a session that a value under the key hides. */
+  /** Removes what is stored under the key, and a session that a value under the key hides. */
   #remove(key: Buffer, { id, form }: EntryKey): boolean {
     const isRemoved = this.#hooks.removeAny(id)
     const hidden = form === 'plain' ? this.#spelledKeyOf(key) : undefined
@@ -269,7 +269,7 @@ export class Entries {
     return toSessionKey(key) ?? this.#spelledKeyOf(key) ?? { id: key, form: 'plain' }
   }
 
-  /** The stored session whose ID a key of no known program contains; undefined while a value lies under the key itself. */
+  /** Finds the stored session whose ID a key of no known program contains; a value under the key itself hides it. */
   #spelledKeyOf(key: Buffer): EntryKey | undefined {
     if (key.length < MIN_SPELLED_BYTES || this.#hooks.versionOf(key) !== undefined) return undefined
     const id = spelledIds(key).find((one) => this.#isSession(one))

@@ -1,11 +1,11 @@
-// memcached's expiration times as lifetimes.
+// Converts memcached's expiration times to lifetimes.
 
-/** Above 30 days it is an absolute time in seconds since 1970: protocol.txt, "Expiration times". */
+/** 30 days. A larger number is an absolute time in seconds since 1970 (protocol.txt, "Expiration times"). */
 const MAX_RELATIVE_SEC = 2_592_000
 
 /**
- * Lifetime in milliseconds; undefined for 0, which asks for the longest there is. Not positive for a time
- * that is past already.
+ * Returns the lifetime in milliseconds: undefined for 0, which asks for the longest, and 0 or less for a time in the
+ * past.
  */
 export function toTtlMs(expirySec: number, wallMs: number): number | undefined {
   if (expirySec === 0) return undefined

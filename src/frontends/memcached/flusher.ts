@@ -1,11 +1,12 @@
-// flush_all: takes out every session of the cache, on all nodes. In slices, so that a large cache still
-// answers meanwhile; whoever asked is answered at the end.
+// Carries out flush_all: removes every session of the cache, on all nodes. It works in slices, so that a large cache
+// still answers meanwhile; the caller is answered at the end.
 
 import type { Clock, Timer } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 
+/** Longest time of one slice. */
 const SLICE_MS = 5
-/** Looking at the clock costs as much as a removal. */
+/** Removals between two readings of the clock, since a reading takes as long as a removal. */
 const REMOVALS_PER_LOOK = 64
 
 export class Flusher {
@@ -22,7 +23,7 @@ export class Flusher {
   }
 
   /**
-   * Removes as many sessions as there are now, the least recently used first. True when that is done;
+   * Removes as many sessions as are stored now, the least recently used first. Returns true when that is done;
    * otherwise `onDone` is called when it is.
    */
   flush(onDone: () => void): boolean {
@@ -33,7 +34,7 @@ export class Flusher {
     return false
   }
 
-  /** Flushes later; the last one asked for counts. */
+  /** Flushes after `delayMs`, instead of a flush that was delayed before and has not begun. */
   flushAfter(delayMs: number): void {
     this.#delayed?.cancel()
     this.#delayed = this.#clock.after(delayMs, () => {

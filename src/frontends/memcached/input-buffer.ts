@@ -1,26 +1,26 @@
-// Bytes that came in and are not yet read. They lie in memory that all connections share until the turn of the event
-// loop ends, then what is left of them is copied into the connection's own. Its user bounds it by reading or refusing
-// what is there.
+// The input of a connection that is not consumed yet. It is kept in memory that all connections share until the turn of
+// the event loop ends; then the rest is copied into the connection's own memory. The user of a buffer bounds it by
+// consuming or refusing its bytes.
 
 import { copyLongs, wholeLongs } from '../../base/bytes.ts'
 
 const NOTHING = Buffer.alloc(0)
 const NEWLINE = 0x0a
-/** What one read brings at most. */
+/** Most bytes of one read. */
 const READ_BYTES = 65_536
-/** Of the connections of one turn. */
+/** Most bytes of input of all connections in one turn. */
 const MEMORY_BYTES = 4 * READ_BYTES
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 64
-/** Behind all input, for who reads by words. */
+/** Bytes after all input, so that it can be read by whole words. */
 const SPARE_BYTES = 8
 
-/** What came in within one turn of the event loop, for all connections together. */
+/** The memory for the input of all connections in one turn of the event loop. */
 export class InputMemory {
-  /** What sockets are read into, before it is known how much comes. */
+  /** Memory that sockets are read into, before it is known how many bytes come. */
   readonly readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
   readonly bytes = Buffer.allocUnsafeSlow(MEMORY_BYTES + SPARE_BYTES)
-  /** Of the same bytes. */
+  /** A view of `bytes`, for reading numbers. */
   readonly view = viewOf(this.bytes)
   readonly #longs = new BigUint64Array(this.bytes.buffer)
   readonly #readLongs = new BigUint64Array(this.readBuffer.buffer)
@@ -30,7 +30,7 @@ export class InputMemory {
     return this.#used + length <= MEMORY_BYTES
   }
 
-  /** Copies the first `length` bytes, for which there must be room; returns where they begin. */
+  /** Copies the first `length` bytes, for which there must be room; returns where the copy begins. */
   add(bytes: Buffer, length = bytes.length): number {
     const start = this.#used
     const taken = wholeLongs(length)
@@ -43,7 +43,7 @@ export class InputMemory {
     return start
   }
 
-  /** The turn has ended, and nobody reads what is there. */
+  /** Frees all bytes; called when the turn has ended and nobody reads them any more. */
   clear(): void {
     this.#used = 0
   }
@@ -54,10 +54,10 @@ export class InputBuffer {
   #bytes: Buffer = NOTHING
   #start = 0
   #end = 0
-  /** Bytes from the start that hold no newline, so that a slow line is looked through once. */
+  /** Bytes from the start known to have no newline, so that a line that comes in pieces is searched only once. */
   #scanned = 0
 
-  /** Without shared memory its own is used. */
+  /** Without shared `memory` the buffer uses only memory of its own. */
   constructor(memory?: InputMemory) {
     this.#memory = memory
   }
@@ -66,7 +66,7 @@ export class InputBuffer {
     return this.#end - this.#start
   }
 
-  /** Where what is not yet read lies, from `start` on: stays as it is until the turn ends, even when it was skipped. */
+  /** The memory with the input, from `start` on. Bytes stay as they are until the turn ends, even skipped ones. */
   get bytes(): Buffer {
     return this.#bytes
   }
@@ -75,7 +75,7 @@ export class InputBuffer {
     return this.#start
   }
 
-  /** Takes in the first `length` bytes: a copy of them. */
+  /** Appends a copy of the first `length` bytes. */
   append(bytes: Buffer, length = bytes.length): void {
     const memory = this.#memory
     if (this.#start === this.#end && memory?.hasRoomFor(length) === true) {
@@ -87,7 +87,7 @@ export class InputBuffer {
     this.#end += length
   }
 
-  /** As `append`, of bytes of the shared memory; nothing else is there. */
+  /** Makes `length` bytes of the shared memory from `start` on the input, without a copy. The buffer must be empty. */
   hold(start: number, length: number): void {
     this.#bytes = this.#memory?.bytes ?? NOTHING
     this.#start = start
@@ -95,17 +95,17 @@ export class InputBuffer {
     this.#scanned = 0
   }
 
-  /** To be called at the end of a turn: what is left is its own from then on. */
+  /** Copies what is left into memory of its own; to be called at the end of a turn. */
   keepRest(): void {
     if (this.#bytes === this.#memory?.bytes) this.#makeRoom(0)
   }
 
-  /** The byte at this place, or -1. */
+  /** Returns the byte at `offset`, or -1 when there is none. */
   at(offset: number): number {
     return offset < this.length ? (this.#bytes[this.#start + offset] ?? -1) : -1
   }
 
-  /** A view of the first bytes; there are that many. */
+  /** Returns a view of the first `length` bytes, which must be there. */
   peek(length: number): Buffer {
     return this.#bytes.subarray(this.#start, this.#start + length)
   }
@@ -129,18 +129,18 @@ export class InputBuffer {
     this.#scanned = 0
   }
 
-  /** Where the first newline is, or -1. */
+  /** Returns the offset of the first newline, or -1. */
   findNewline(): number {
     const bytes = this.#bytes
     const end = this.#end
     let at = this.#start + this.#scanned
-    // Lines are short: a loop finds their end sooner than indexOf.
+    // Lines are short, so a loop is faster than indexOf.
     while (at < end && bytes[at] !== NEWLINE) at += 1
     this.#scanned = at - this.#start
     return at < end ? this.#scanned : -1
   }
 
-  /** Makes its memory its own, with room for `extra` more bytes. */
+  /** Moves the input into memory of its own with room for `extra` more bytes, unless it is in such memory already. */
   #makeRoom(extra: number): void {
     if (this.#bytes !== this.#memory?.bytes && this.#end + extra <= this.#bytes.length) return
     const grown = Buffer.allocUnsafe(2 * (this.length + extra))

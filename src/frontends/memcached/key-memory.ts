@@ -1,5 +1,5 @@
-// The key of the get that a connection asks for, in memory of its own: a view of where it came in would have to be made
-// for each, which takes as long as looking it up.
+// Holds the key of a connection's current get in memory of its own: creating a view of the input for every key would
+// take as long as the lookup.
 
 import { MAX_KEY_BYTES } from './keys.ts'
 
@@ -8,12 +8,12 @@ const NOTHING = Buffer.alloc(0)
 
 export class KeyMemory {
   #memory = NOTHING
-  /** Of the last key: the next one nearly always is as long. */
+  /** View of the last key, reused for the next one, which nearly always has the same length. */
   #key = NOTHING
 
-  /** The word that begins at `start`, until the next call; undefined when it is too long for a key. */
+  /** Returns the word that begins at `start`, valid until the next call; undefined when it is too long for a key. */
   read(bytes: Buffer, start: number, end: number): Buffer | undefined {
-    // Not before the first get: many a connection is idle.
+    // Memory is allocated by the first get, since many connections stay idle.
     if (this.#memory === NOTHING) this.#memory = Buffer.allocUnsafe(MAX_KEY_BYTES)
     const memory = this.#memory
     let length = 0

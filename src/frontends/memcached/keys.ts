@@ -1,5 +1,5 @@
-// Which entry a memcached key means. TLS terminators write a session's ID into their keys as text, each
-// in its own way; read back to the ID's own bytes, a session is found by every frontend alike:
+// Finds out which entry a memcached key means. TLS terminators write a session's ID into their keys as text, each in
+// its own format. The ID is decoded again, so that every frontend finds the session:
 //
 //   mod_ssl-sess:<hex>                   Apache     the session is its DER
 //   nghttpx:tls-session-cache:<hex>      nghttpx    the session is its DER
@@ -7,13 +7,13 @@
 //   h2o:ssl-session-cache:<base64url>    h2o        the session is base64url of its DER
 //   anything else                                   the entry has the bytes of the key for its ID
 //
-// Only the spelling that these programs use is recognised (lower case, no padding, 1..32 bytes): so no two
-// keys of one program mean the same entry.
+// Only the spelling that these programs use is recognised (lower case, no padding, 1..32 bytes), so that no two keys of
+// one program mean the same entry.
 //
-// Scripts spell keys in ways of their own. Such a key means a session when it contains the ID of one, 32 bytes as hex in
-// either case or as base64 or base64url, and only while that session is stored: see Entries.
+// Scripts have key formats of their own. Such a key means a session when it contains the ID of one, 32 bytes as hex in
+// either case or as base64 or base64url, and only while that session is stored (entries.ts).
 
-/** `spelled`: the key contains the session's ID in a way of its own. */
+/** How a key names its entry; `spelled` means that a key of no known program contains a session's ID. */
 export type KeyForm = 'plain' | 'session' | 'base64url_session' | 'spelled'
 
 export interface EntryKey {
@@ -21,11 +21,11 @@ export interface EntryKey {
   readonly form: KeyForm
 }
 
-/** memcached: KEY_MAX_LENGTH. */
+/** Longest key, as in memcached (KEY_MAX_LENGTH). */
 export const MAX_KEY_BYTES = 250
 
 export const MAX_ID_BYTES = 32
-/** A shorter key contains no ID as `spelledIds` finds them. */
+/** A key that is shorter than this contains no ID that `spelledIds` finds. */
 export const MIN_SPELLED_BYTES = 43
 /** Every session of OpenSSL's servers has an ID of this length; a shorter one could be in a key by chance. */
 const SPELLED_ID_BYTES = 32
@@ -37,7 +37,7 @@ const HEX_PREFIXES = ['mod_ssl-sess:', 'nghttpx:tls-session-cache:', 'nginx:tls-
 )
 const BASE64URL_PREFIX = Buffer.from('h2o:ssl-session-cache:')
 
-/** The entry that the key from `start` to `end` means in the way of a known program, or undefined. */
+/** Returns the entry that the key from `start` to `end` means in the format of a known program, or undefined. */
 export function toSessionKey(bytes: Buffer, start = 0, end = bytes.length): EntryKey | undefined {
   for (const prefix of HEX_PREFIXES) {
     if (!startsWith(bytes, start, end, prefix)) continue
@@ -52,8 +52,8 @@ export function toSessionKey(bytes: Buffer, start = 0, end = bytes.length): Entr
 }
 
 /**
- * The session IDs that this key may contain, in no order. Digits that lie right beside an ID make it ambiguous, so both ends of such a
- * run count; most keys contain none.
+ * Returns the session IDs that this key may contain, in no order; most keys contain none. Other digits right beside an
+ * ID make its place ambiguous, so both ends of such a run of digits are returned.
  */
 export function spelledIds(key: Buffer): readonly Buffer[] {
   const text = key.toString('latin1')
@@ -72,21 +72,21 @@ function endsOfRuns(text: string, run: RegExp, length: number): string[] {
   )
 }
 
-/** Undefined unless the bytes are exactly what encoding the result gives. */
+/** Decodes base64url; undefined unless encoding the result again gives exactly these bytes. */
 export function readBase64url(text: Buffer): Buffer | undefined {
   const encoded = text.toString('latin1')
   const bytes = Buffer.from(encoded, 'base64url')
   return bytes.length > 0 && bytes.toString('base64url') === encoded ? bytes : undefined
 }
 
-/** Whether there is more than the prefix, too. */
+/** Whether the bytes begin with the prefix and have more after it. */
 function startsWith(bytes: Buffer, start: number, end: number, prefix: Buffer): boolean {
   if (end - start <= prefix.length) return false
   for (let at = 0; at < prefix.length; at += 1) if (bytes[start + at] !== prefix[at]) return false
   return true
 }
 
-/** Lower-case digits from `start` to `end`. */
+/** Decodes lower-case hexadecimal digits from `start` to `end`; undefined for others, or for more than MAX_ID_BYTES. */
 function readHex(bytes: Buffer, start: number, end: number): Buffer | undefined {
   const digits = end - start
   if (digits % 2 !== 0 || digits > 2 * MAX_ID_BYTES) return undefined

@@ -1,4 +1,4 @@
-// The memcached frontend: text and binary protocol on one port or Unix socket, upon one cache.
+// The memcached frontend: text and binary protocol on one port or unix socket, for one cache.
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
@@ -18,12 +18,12 @@ import { Turn } from './turn.ts'
 import { maxValueBytes } from './values.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 4096
-/** A pool of Apache takes a connection that we closed for a dead server: so hardly ever. */
+/** 12 hours: Apache's connection pool takes a connection that we closed for a dead server, so we hardly ever do. */
 export const DEFAULT_IDLE_TIMEOUT_MS = 43_200_000
 export const DEFAULT_STALL_TIMEOUT_MS = 30_000
 
 const KEEP_ALIVE_MS = 60_000
-/** How often connections are looked at, per timeout. */
+/** Times per timeout that connections are checked. */
 const LOOKS_PER_TIMEOUT = 4
 
 export interface MemcachedFrontendOptions {
@@ -32,11 +32,11 @@ export interface MemcachedFrontendOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly process: ServerProcess
-  /** More are closed as they come. */
+  /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
   /** Longest silence between two commands. */
   readonly idleTimeoutMs?: number | undefined
-  /** Longest time for the rest of a command to come, and for answers to be read. */
+  /** Longest time for the rest of a command to arrive, and for answers to be read. */
   readonly stallTimeoutMs?: number | undefined
 }
 

@@ -1,6 +1,6 @@
-// memcached's meta commands mg, ms, md, ma and mn: one letter a wish, answered in the order asked.
-// What belongs to memcached's own bookkeeping (h, l: accesses; I, N of mg, R: stale values and who may
-// renew them; E: tokens of the client's making) is refused as the invalid flag that it is here.
+// memcached's meta commands mg, ms, md, ma and mn: one letter per flag, answered in the order given. Flags for
+// bookkeeping that only memcached has (h, l: accesses; I, N of mg, R: stale values and which client may renew them; E:
+// tokens chosen by the client) are refused as invalid.
 
 import {
   type Arithmetic,
@@ -24,7 +24,7 @@ const INVALID_FLAG = 'CLIENT_ERROR invalid flag\r\n'
 const DUPLICATE_FLAG = 'CLIENT_ERROR duplicate flag\r\n'
 const BAD_TOKEN = 'CLIENT_ERROR bad token in command line format\r\n'
 const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n'
-/** memcached: the length of `O(token)`. */
+/** Longest token of the flag `O`, as in memcached. */
 const MAX_OPAQUE_BYTES = 32
 
 const ALLOWED = { mn: '', mg: 'bcfkqstvOT', ms: 'bckqCFMNOT', md: 'bkqCO', ma: 'bckqtvCDJMNOT' }
@@ -61,14 +61,14 @@ const CODES: Readonly<Record<WriteResult, string>> = {
 interface Wish {
   readonly command: MetaCommand
   readonly key: Buffer
-  /** Token by letter; empty for a letter without one. In the order given. */
+  /** The token of each flag by its letter, in the order given; empty for a flag without a token. */
   readonly flags: ReadonlyMap<string, string>
   readonly isQuiet: boolean
   readonly cas: bigint | undefined
   readonly expirySec: number | undefined
 }
 
-/** False when the command was malformed; it is answered all the same. */
+/** Answers a meta command. Returns false when it was malformed, which is answered too. */
 export function answerMeta(command: MetaCommand, entries: Entries, output: ReplyBuffer): boolean {
   if (command.verb === 'mn') {
     output.text('MN\r\n')
@@ -154,7 +154,7 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
   },
 }
 
-/** What a letter in the answer is followed by, for those that are not simply repeated. */
+/** Values of the flags in an answer, by letter, for flags that are not simply repeated. */
 type Facts = Readonly<Record<string, () => number | bigint>>
 
 function answerWith(
@@ -169,7 +169,7 @@ function answerWith(
     for (const [letter, token] of flags) {
       const fact = facts[letter]
       if (letter === 'O') output.text(` O${token}`)
-      // As memcached has it: with a key it says how that is written, and nothing of it without.
+      // As in memcached, ` b` says that the key is base64, and is left out when the key is.
       else if (letter === 'k') output.text(` k${command.key}${flags.has('b') ? ' b' : ''}`)
       else if (fact !== undefined) output.text(` ${letter}${fact()}`)
     }
@@ -180,7 +180,7 @@ function answerWith(
   output.text('\r\n')
 }
 
-/** The flags by letter, or what is wrong with them. */
+/** Checks the key and the flags; returns the error reply when one of them is wrong. */
 function readWish(command: MetaCommand): Wish | string {
   const allowed = ALLOWED[command.verb]
   const flags = new Map<string, string>()

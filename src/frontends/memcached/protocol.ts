@@ -1,4 +1,4 @@
-// What a connection asks of the protocol that its peer speaks, and what it gives it to work with.
+// The interface between a connection and the protocol that its peer speaks.
 
 import type { Entries } from './entries.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
@@ -6,31 +6,31 @@ import type { ServerStatus } from './server-status.ts'
 import type { MemcachedStats } from './stats.ts'
 
 /**
- * `answered`: a command was carried out, there may be more. `starved`: more bytes must come first.
- * `waiting`: the command goes on by itself, and calls `resume` with what writes its answer when it is done.
- * `close`: no more after this.
+ * What a step did. `answered`: a command was carried out, and there may be more. `starved`: more bytes must come first.
+ * `waiting`: the command is still going on, and calls `resume` when it is done. `close`: the connection has to end.
  */
 export type Step = 'answered' | 'starved' | 'waiting' | 'close'
 
+/** Continues a connection after `waiting`; `answer` writes the answer to the command that is done. */
 export type Resume = (answer: () => void) => void
 
 export interface Protocol {
   /** Whether a command has begun that more bytes must complete. */
   readonly isMidway: boolean
-  /** Whether a get of the text protocol that comes next, alone, may be answered past it. */
+  /** Whether a lone get of the text protocol that comes next may be answered without this protocol. */
   readonly mayTakeLoneGets: boolean
   /** Carries out at most one command. */
   step(resume: Resume): Step
 }
 
-/** The same for all connections. */
+/** What the protocols of all connections share. */
 export interface ProtocolParts {
   readonly output: ReplyBuffer
   readonly entries: Entries
   readonly status: ServerStatus
   readonly stats: MemcachedStats
-  /** Larger values are thrown away as they come in. */
+  /** Longest value that is read; the bytes of a longer one are discarded as they come in. */
   readonly maxValueBytes: number
-  /** Empties the cache; true when that is done, otherwise `onDone` is called when it is. */
+  /** Empties the cache. Returns true when that is done, or delayed; otherwise `onDone` is called when it is done. */
   readonly flush: (delaySec: number, onDone: () => void) => boolean
 }

@@ -1,28 +1,28 @@
-// Answers on their way out: of all connections one behind the other, in one piece of memory, until the turn of the
-// event loop ends in which they were written. So what is written to lies in the processor's cache.
+// Holds the answers of all connections, one after the other in one piece of memory, from when they are written until
+// the turn of the event loop ends. So the memory that is written to stays in the processor's cache.
 
 import { wholeLongs } from '../../base/bytes.ts'
 import type { SessionView } from '../../store/session-view.ts'
 import type { Entry } from './values.ts'
 
-/** More than is gathered before it is sent, but for one large answer. */
+/** Normal size of the memory; more is needed only for a large answer. */
 const PIECE_BYTES = 196_608
 const WORD_BYTES = 4
 const ZERO = 0x30
-/** Pieces of an answer as the numbers that a DataView writes. */
+/** Parts of an answer, as the numbers that a DataView writes. */
 const VALU = 0x56414c55
 const E_SPACE = 0x4520
 const SPACE = 0x20
 const LINE_END = 0x0d0a
 const END_ = 0x454e440d
 const NEWLINE = 0x0a
-/** Of such an answer's first line, without key and numbers. */
+/** Bytes of the line `VALUE <key> <flags> <length>` and its end, without key and numbers. */
 const HEAD_FRAME_BYTES = 10
-/** For what comes behind its session, and for where that begins. */
+/** Most bytes that an answer needs after its session (line end and END) and before itself (alignment). */
 const MOST_SPARE_BYTES = 16
 /** Up to here a plain loop is faster than a call into Node's native code. */
 const MAX_LOOP_BYTES = 32
-/** The same by whole u64. */
+/** Up to here copying whole u64 in a loop is faster than a call into Node's native code. */
 const MAX_LONGS_BYTES = 512
 
 export class ReplyBuffer {
@@ -35,12 +35,12 @@ export class ReplyBuffer {
     return this.#length
   }
 
-  /** Where the answers lie, from its start on: another one when it has grown. */
+  /** The memory with the answers, from its start on. It is replaced when it has to grow. */
   get memory(): Buffer {
     return this.#bytes
   }
 
-  /** One character a byte. */
+  /** Writes a text, one byte per character (Latin-1). */
   text(text: string): void {
     const { length } = text
     this.#reserve(length)
@@ -51,7 +51,7 @@ export class ReplyBuffer {
     else for (let at = 0; at < length; at += 1) target[start + at] = text.charCodeAt(at)
   }
 
-  /** In decimal digits; 0 <= number < 2^32. Without making a string, as most answers have two. */
+  /** Writes a number, 0 <= number < 2^32, in decimal digits. It makes no string: most answers have two numbers. */
   number(number: number): void {
     const digits = digitsOf(number)
     this.#reserve(digits)
@@ -70,9 +70,10 @@ export class ReplyBuffer {
   }
 
   /**
-   * The text protocol's `VALUE <key> <flags> <length>`, the session and `END`, all at once: nearly every answer is that.
-   * The key is `keyBytes` bytes from `keyStart` on; up to three more are read, too. Returns where the answer begins: a
-   * few bytes further on than the last one ended, so that the session can be copied by whole u64.
+   * Writes the text protocol's `VALUE <key> <flags> <length>`, the session and `END` at once; nearly every answer is
+   * that. The key is `keyBytes` bytes from `keyStart` on; up to three bytes after it are read too. Returns where the
+   * answer begins, which is up to seven bytes after the end of the last one, so that the session can be copied by whole
+   * u64.
    */
   onlyValue(key: DataView, keyStart: number, keyBytes: number, { flags, value }: Entry): number {
     const { length } = value
@@ -112,7 +113,7 @@ export class ReplyBuffer {
     this.#length += session.length
   }
 
-  /** Room for `length` bytes, all zero, for the caller to write before anything else happens here. */
+  /** Appends `length` zero bytes and returns a view of them, which the caller fills before it writes anything else. */
   zeros(length: number): Buffer {
     this.#reserve(length)
     const start = this.#length
@@ -120,15 +121,15 @@ export class ReplyBuffer {
     return this.#bytes.subarray(start, this.#length).fill(0)
   }
 
-  /** Takes back what was written behind the first `length` bytes. */
+  /** Removes what was written after the first `length` bytes. */
   truncate(length: number): void {
     this.#length = length
     if (length === 0 && this.#bytes.length > PIECE_BYTES) this.#use(PIECE_BYTES)
   }
 
-  /** As many as there are, up to byte `end`. */
+  /** Writes the number with `digits` digits, which end before byte `end`. */
   #writeDigits(number: number, end: number, digits: number): void {
-    // Known to be a u32, it is divided as one.
+    // V8 then knows that it is a u32 and divides it as an integer.
     let rest = number >>> 0
     for (let at = end - 1; at >= end - digits; at -= 1) {
       const next = (rest / 10) >>> 0
@@ -142,7 +143,7 @@ export class ReplyBuffer {
     if (needed > this.#bytes.length) this.#use(wholeLongs(2 * needed))
   }
 
-  /** What is there is in the new memory, too. */
+  /** Replaces the memory by one of this size, which gets the answers that are written already. */
   #use(bytes: number): void {
     const old = this.#bytes
     this.#bytes = Buffer.allocUnsafeSlow(bytes)

@@ -1,11 +1,11 @@
-// What `stats` answers, under memcached's own names, so that its tools, exporters and dashboards work.
-// Counters of commands are this frontend's, those of items the cache's.
+// The answers to `stats`, under memcached's own names, so that its tools, exporters and dashboards work. Counters of
+// commands are those of this frontend, counters of items those of the cache.
 
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
 import type { MemcachedStats } from './stats.ts'
 
-/** Clients compare it to know which commands there are: those of memcached 1.6. Some take nothing but three numbers. */
+/** The version by which clients know the commands, here those of memcached 1.6. Some accept only three numbers. */
 export const SERVER_VERSION = '1.6.0'
 
 const US_PER_SEC = 1_000_000
@@ -38,7 +38,7 @@ export class ServerStatus {
     this.#startMs = options.clock.monotonicMs()
   }
 
-  /** Undefined for a group that is unknown. Nothing is ever reset: others count on the counters. */
+  /** Returns a group of statistics; undefined when unknown. `reset` resets nothing: others rely on the counters. */
   lines(group: string): readonly StatLine[] | undefined {
     switch (group) {
       case '':
@@ -52,7 +52,7 @@ export class ServerStatus {
       case 'sizes':
         return [['sizes_status', 'disabled']]
       case 'conns':
-      // The keys of one class of items. They are nobody's business either: see `lru_crawler metadump`.
+      // This asks for the keys of one class of items, which are not listed: the key of a session reveals its ID.
       case 'cachedump':
       case 'reset':
         return []
@@ -133,7 +133,7 @@ export class ServerStatus {
     ]
   }
 
-  /** One class of items: the arena's sizes are nobody's business. */
+  /** Reports all items as one class: the sizes of blocks in the arena are internal. */
   #items(): StatLine[] {
     const { items, evicted, expired, puts } = this.#hooks.storeStats
     if (items === 0) return []

@@ -1,19 +1,19 @@
-// What the memcached frontend counts. Plain numbers, exported elsewhere; gets and puts of the cache as a
-// whole are in the cache's own.
+// Counters of the memcached frontend. They are plain numbers, exported elsewhere; the cache itself counts the gets and
+// puts of all frontends.
 
 export interface MemcachedStats {
-  /** Open now. */
+  /** Connections open now. */
   connections: number
   totalConnections: number
-  /** Turned away because the limit of connections was reached. */
+  /** Connections closed when they came, at the limit of connections or because accepting them failed. */
   rejectedConnections: number
-  /** Closed after being silent for too long, in the middle of a command, or without reading answers. */
+  /** Connections closed after a timeout: idle, in the middle of a command, or without reading answers. */
   timedOutConnections: number
   bytesRead: number
   bytesWritten: number
-  /** Commands that no parser could make sense of, and headers and lines that were too long. */
+  /** Commands that could not be parsed, unknown ones included, and headers and lines that were too long. */
   malformed: number
-  /** Connections closed because their peer spoke HTTP, as a browser does that a web page sends here. */
+  /** Connections closed because the peer spoke HTTP, as a browser does when a web page makes it connect. */
   httpRequests: number
   /** Connections closed because a line began with a byte that no command has, as a TLS handshake does. */
   foreignBytes: number
@@ -21,7 +21,7 @@ export interface MemcachedStats {
   getHits: number
   /** Commands that write a value: set, add, replace, append, prepend, cas. */
   puts: number
-  /** Of all that write, those that the cache refused. */
+  /** Commands that the cache refused, among all that write a value: increments and decrements too. */
   refused: number
   touches: number
   touchHits: number

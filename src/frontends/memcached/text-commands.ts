@@ -1,4 +1,4 @@
-// The commands of memcached's text protocol: what each line says, with its numbers checked.
+// Reads the commands of memcached's text protocol from the words of their lines, and checks their numbers.
 //
 //   get|gets <key>+                          gat|gats <expiry> <key>+
 //   set|add|replace|append|prepend <key> <flags> <expiry> <bytes> [noreply]
@@ -20,21 +20,21 @@ export const UNKNOWN = 'ERROR\r\n'
 export interface MetaCommand {
   readonly type: 'meta'
   readonly verb: 'mn' | 'mg' | 'ms' | 'md' | 'ma'
-  /** As written: base64 where the flag `b` says so. */
+  /** The key as written, which is base64 with the flag `b`. */
   readonly key: string
   readonly flags: readonly string[]
-  /** Only of ms. */
+  /** The value of ms; empty for every other verb. */
   readonly data: Buffer
 }
 
-/** The same object for each get of a connection: nearly every command is one. */
+/** A get of one key. A connection reuses one object for all, since nearly every command is a get. */
 export interface GetCommand {
   readonly type: 'get'
   key: Buffer
   withCas: boolean
-  /** Of gat and gats. */
+  /** The expiry of gat and gats; undefined for get and gets. */
   expirySec: number | undefined
-  /** Whether END follows. */
+  /** Whether this is the last key of the line, so that END follows. */
   isLast: boolean
 }
 
@@ -51,14 +51,14 @@ export type TextCommand =
   | { readonly type: 'delete'; readonly key: Buffer; readonly isQuiet: boolean }
   | { readonly type: 'flush'; readonly delaySec: number; readonly isQuiet: boolean }
   | { readonly type: 'stats'; readonly group: string }
-  /** Asks for the keys of all entries, as `memcached-tool dump` does; `end` is what a list of them ends with. */
+  /** Asks for the keys of all entries, as `memcached-tool dump` does; `end` is the end of such a list. */
   | { readonly type: 'dump'; readonly end: string }
   | { readonly type: 'version' | 'quit' }
   | { readonly type: 'verbosity'; readonly isQuiet: boolean }
   | MetaCommand
-  /** Its data was larger than any value may be, and is skipped. */
+  /** The data is larger than any value may be, and is skipped. */
   | { readonly type: 'too_large'; readonly isQuiet: boolean; readonly valueBytes: number }
-  /** The line was malformed; `isFatal` when what follows cannot be made sense of. */
+  /** The line was malformed; `isFatal` means that the rest of the input cannot be parsed. */
   | { readonly type: 'malformed'; readonly reply: string; readonly isFatal: boolean }
   /** The peer speaks another protocol: what follows must not be carried out. */
   | { readonly type: 'foreign'; readonly protocol: 'http' | 'binary' }
@@ -66,16 +66,16 @@ export type TextCommand =
 /** A command whose line announced data: `bytes` of them and a line end follow. */
 export interface AwaitedData {
   readonly bytes: number
-  /** Whatever else is wrong with the line; the data is skipped then. */
+  /** The error reply when something else in the line is wrong, in which case the data is skipped. */
   readonly problem: string | undefined
-  /** Whether nobody reads an answer. */
+  /** Whether the line ended in `noreply`, so that there is no answer. */
   readonly isQuiet: boolean
   readonly complete: (data: Buffer) => TextCommand
 }
 
 type Reader = (args: readonly string[]) => TextCommand | AwaitedData
 
-/** What the line asks for. Its words are one character a byte, its verb is the first. */
+/** Reads the command of a line. The words have one character per byte; the first one is the verb. */
 export function readCommand(words: readonly string[]): TextCommand | AwaitedData {
   const [verb, ...args] = words
   const reader = READERS.get(verb ?? '')
@@ -85,10 +85,11 @@ export function readCommand(words: readonly string[]): TextCommand | AwaitedData
 }
 
 /**
- * The protocol whose peer wrote this line, which is no command. A web page can have a browser send any line after the first one
- * of a request, and any bytes within a TLS handshake, so whatever follows such a line must not be read as commands.
- * memcached, too, closes on a line that ends in the version of HTTP. A page whose name leads here may choose a command for
- * the method, so that the first line is one; the header with that name, which browsers always send, is none.
+ * Returns the protocol of a peer that wrote this line, which is no command. A web page can make a browser send any line
+ * after the first one of a request, and any bytes within a TLS handshake, so nothing after such a line may be read as
+ * commands. memcached, too, closes on a line that ends in the version of HTTP. A page whose name resolves to this
+ * server may choose a command as its method, so that the first line is a command; the Host header, which browsers
+ * always send, is not.
  */
 function foreignProtocolOf(words: readonly string[]): 'http' | 'binary' | undefined {
   const [verb = '', target = '', ...rest] = words
@@ -102,13 +103,13 @@ export function malformed(reply: string, isFatal = false): TextCommand {
   return { type: 'malformed', reply, isFatal }
 }
 
-/** A key of the right length, or undefined. */
+/** Returns the key; undefined when it is missing or too long. */
 export function readKey(word: string | undefined): Buffer | undefined {
   const isKey = word !== undefined && word.length > 0 && word.length <= MAX_KEY_BYTES
   return isKey ? Buffer.from(word, 'latin1') : undefined
 }
 
-/** A whole number of seconds, negative for what is past. */
+/** Reads a whole number of seconds, negative for a time in the past; undefined for anything else. */
 export function readExpiry(word: string | undefined): number | undefined {
   return word !== undefined && /^-?\d{1,15}$/.test(word) ? Number(word) : undefined
 }
@@ -125,7 +126,7 @@ export function readU64(word: string | undefined): bigint | undefined {
   return value < 2n ** 64n ? value : undefined
 }
 
-/** The `set` family; a line with a size that can be read has its data skipped when the rest is wrong. */
+/** Reads set and its relatives. When the size is valid and something else is wrong, the data is skipped. */
 function writeReader(mode: WriteMode, hasCas: boolean): Reader {
   const last = hasCas ? 5 : 4
   return (args) => {
@@ -175,7 +176,7 @@ const readTouch: Reader = ([keyWord, expiryWord, noreply]) => {
   return { type: 'touch', key, expirySec, isQuiet: isNoreply(noreply) }
 }
 
-/** Apache sends `delete <key> 0`: an old protocol's time of silence, which only ever may be 0. */
+/** Apache sends `delete <key> 0`: a number from an old version of the protocol, which may only be 0. */
 const readDelete: Reader = ([keyWord, ...rest]) => {
   if (keyWord === undefined) return malformed(UNKNOWN)
   const key = readKey(keyWord)
@@ -194,7 +195,7 @@ const readFlush: Reader = (args) => {
     : { type: 'flush', delaySec, isQuiet }
 }
 
-/** Any level will do, but there must be one. */
+/** The level is required, but may be any number. */
 const readVerbosity: Reader = (args) => {
   const isQuiet = isNoreply(args.at(-1))
   const [level, ...rest] = isQuiet ? args.slice(0, -1) : args
@@ -211,7 +212,7 @@ const readMetaSet: Reader = ([key, bytesWord, ...flags]) => {
   return { bytes, problem: undefined, isQuiet: false, complete }
 }
 
-/** A dump is answered with no entry at all: the key of a session is as good as its ID, and its program may not be known. */
+/** A dump is answered with an empty list: the key of a session reveals its ID, in whatever format a program has. */
 const readCrawler: Reader = ([action]) => {
   if (action === 'metadump') return { type: 'dump', end: 'END\r\n' }
   if (action === 'mgdump') return { type: 'dump', end: 'EN\r\n' }
@@ -249,7 +250,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['ma', metaReader('ma')],
 ])
 
-/** Bytes of data that follow; memcached, too, takes no more than 2^31. */
+/** Reads the number of bytes of data that follow, which is below 2^31 as in memcached. */
 function readLength(word: string | undefined): number | undefined {
   const bytes = readU32(word)
   return bytes !== undefined && bytes < 2 ** 31 ? bytes : undefined

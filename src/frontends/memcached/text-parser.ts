@@ -1,5 +1,5 @@
-// Typed commands out of the bytes of memcached's text protocol. It is asked for one command after the
-// other and owns no socket; what it holds is bounded by the longest line and the largest value.
+// Parses the bytes of memcached's text protocol into typed commands. It is asked for one command after the other and
+// owns no socket; what it holds is bounded by the longest line and the largest value.
 
 import type { InputBuffer } from './input-buffer.ts'
 import { KeyMemory } from './key-memory.ts'
@@ -15,9 +15,9 @@ import {
   UNKNOWN,
 } from './text-commands.ts'
 
-/** memcached's own cap on a line without an end. */
+/** Longest line, which is memcached's own limit for a line without an end. */
 export const MAX_LINE_BYTES = 2048
-/** A get may name many keys: memcached has no cap for these. */
+/** Longest line of a get, which may name many keys; memcached has no limit for it. */
 export const MAX_GET_LINE_BYTES = 65_536
 
 const TOO_LONG = 'CLIENT_ERROR line too long\r\n'
@@ -28,7 +28,7 @@ const CARRIAGE_RETURN = 0x0d
 const NEWLINE = 0x0a
 const LINE_END_BYTES = 2
 
-/** The rest of a line that names several keys, given out one by one from `position` on. */
+/** The rest of a line that names several keys, of which the next one begins at `position`. */
 interface KeyList {
   readonly bytes: Buffer
   position: number
@@ -43,7 +43,7 @@ export class TextParser {
   readonly #get: GetCommand
   #keys: KeyList | undefined
   #awaited: AwaitedData | undefined
-  /** Bytes still to be thrown away: data of a command that was refused. */
+  /** Bytes of data of a refused command that are still to be discarded. */
   #skipBytes = 0
   #isSkippingLine = false
   #isBroken = false
@@ -55,7 +55,7 @@ export class TextParser {
     this.#get = { type: 'get', key, withCas: false, expirySec: undefined, isLast: true }
   }
 
-  /** Whether more must come before the command that began can be answered. */
+  /** Whether a command has begun that more bytes must complete. */
   get isMidway(): boolean {
     return (
       this.#input.length > 0 ||
@@ -65,7 +65,7 @@ export class TextParser {
     )
   }
 
-  /** The next command, or undefined until more bytes are there. */
+  /** Returns the next command; undefined when more bytes must come first. */
   next(): TextCommand | undefined {
     if (this.#isBroken) {
       this.#input.clear()
@@ -96,7 +96,7 @@ export class TextParser {
     return /^(?:gets?|gats?) /.test(verb) ? MAX_GET_LINE_BYTES : MAX_LINE_BYTES
   }
 
-  /** Of the line from `start` to `end`; undefined when it is another command. Nearly every line is a get: no view is made. */
+  /** Reads a line as a get, without a view of it, as nearly every line is one; undefined when it is another command. */
   #beginGet(bytes: Buffer, start: number, end: number): TextCommand | undefined {
     if (start === end || bytes[start] !== 0x67) return undefined
     const verbEnd = endOfWord(bytes, start, end)
@@ -118,9 +118,9 @@ export class TextParser {
     const key = this.#keyMemory.read(bytes, position, end)
     if (key === undefined) return malformed(BAD_FORMAT)
     if (position + key.length === end) return this.#getOf(key, withCas, expirySec, true)
-    // As memcached has it: one key that is too long, and none is answered.
+    // As in memcached, no key is answered when one of them is too long.
     if (hasLongWord(bytes, position + key.length, end)) return malformed(BAD_FORMAT)
-    // A copy, as its peer may have to read answers before the last one is given out.
+    // The keys are copied: the peer may have to read answers first, and the input is overwritten meanwhile.
     const rest = Buffer.from(bytes.subarray(position, end))
     this.#keys = { bytes: rest, position: 0, withCas, expirySec }
     return this.#nextKey(this.#keys)
@@ -175,12 +175,12 @@ export class TextParser {
       this.#input.skip(LINE_END_BYTES)
       return awaited.complete(data)
     }
-    // More data than announced, or less: the next line end is as good a place as any to go on from.
+    // There is more data than announced, or less: parsing goes on after the next line end.
     this.#isSkippingLine = true
     return malformed(awaited.isQuiet ? '' : BAD_CHUNK)
   }
 
-  /** Throws away what has to be; false when more of it must come. */
+  /** Discards input that has to be skipped; false when more of it must come. */
   #skip(): boolean {
     if (this.#skipBytes > 0) {
       const skipped = Math.min(this.#skipBytes, this.#input.length)
@@ -196,13 +196,13 @@ export class TextParser {
   }
 }
 
-/** Most common: no string is made of its first word. */
+/** Whether the word is `get`, compared without making a string, because it is the most common verb. */
 function isGet(bytes: Buffer, start: number, end: number): boolean {
   const isAsLong = end - start === 3
   return isAsLong && bytes[start] === 0x67 && bytes[start + 1] === 0x65 && bytes[start + 2] === 0x74
 }
 
-/** Words are short: a loop finds the end sooner than indexOf. */
+/** Returns the end of the word at `start`. Words are short, so a loop is faster than indexOf. */
 function endOfWord(bytes: Buffer, start: number, end: number): number {
   let at = start
   while (at < end && bytes[at] !== SPACE) at += 1

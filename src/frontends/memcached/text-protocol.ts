@@ -9,7 +9,7 @@ import { type TextCommand, UNKNOWN } from './text-commands.ts'
 import { TextParser } from './text-parser.ts'
 import type { Entry } from './values.ts'
 
-/** What a cache's refusal is called. Apache tells them apart from STORED and NOT_STORED only. */
+/** Reply to each result of a write. Apache only distinguishes STORED, NOT_STORED and everything else. */
 const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
   stored: 'STORED\r\n',
   not_stored: 'NOT_STORED\r\n',
@@ -24,7 +24,7 @@ const WRITE_REPLIES: Readonly<Record<WriteResult, string>> = {
   version: 'SERVER_ERROR session refused: a peer left the largest version under this ID\r\n',
   key_mismatch: 'SERVER_ERROR session refused: its ID is not the one in the key\r\n',
 }
-/** What answers to gets are made of, as bytes: a string is read more slowly. */
+/** Parts of the answers to gets, as bytes, because reading a string is slower. */
 const VALUE = Buffer.from('VALUE ')
 const SPACE = Buffer.from(' ')
 const LINE_END = Buffer.from('\r\n')
@@ -90,7 +90,7 @@ export class TextProtocol implements Protocol {
         output.text(`VERSION ${SERVER_VERSION}\r\n`)
         return 'answered'
       case 'verbosity':
-        // How much is logged is the operator's choice.
+        // This changes nothing: the operator chooses how much is logged.
         this.#reply('OK\r\n', command.isQuiet)
         return 'answered'
       case 'quit':

@@ -1,5 +1,5 @@
-// How a memcached value lies in the cache. A session is stored as its DER and has no flags; any other
-// value as its own bytes, or, where those do not say everything, after a head of 8 bytes:
+// How a memcached value is stored in the cache. A session is stored as its DER and has no flags. Any other value is
+// stored as its own bytes or, where these are not enough, after a head of 8 bytes:
 //
 //   offset  size  field
 //        0     4  mark: 00 6d 63 66
@@ -15,7 +15,7 @@ import { type KeyForm, readBase64url } from './keys.ts'
 const MARK = Buffer.from('006d6366', 'hex')
 export const HEAD_BYTES = 8
 
-/** Keys of known programs. */
+/** Forms of the keys of known programs. */
 type SessionForm = 'session' | 'base64url_session'
 
 export interface Value {
@@ -26,16 +26,16 @@ export interface Value {
 /** What a get found. */
 export interface Entry {
   flags: number
-  /** Holds until the cache changes or is asked again. */
+  /** Valid until the cache changes or is asked again. */
   value: SessionView
 }
 
-/** The largest value text that could still be a session of `blocksize` bytes: base64url of it. */
+/** Returns the length of the longest value that can be a session of `blocksize` bytes, which is its base64url. */
 export function maxValueBytes(blocksize: number): number {
   return Math.ceil((blocksize * 4) / 3)
 }
 
-/** Undefined for a session that is not what the key of its program says: with flags, or in another encoding. */
+/** Returns the bytes to store; undefined for a session with flags, or in another encoding than its key demands. */
 export function toStored(form: SessionForm, { flags, data }: Value): Buffer | undefined {
   if (form === 'base64url_session') {
     const session = readBase64url(data)
@@ -45,7 +45,7 @@ export function toStored(form: SessionForm, { flags, data }: Value): Buffer | un
   return toStoredValue({ flags, data })
 }
 
-/** A value under a key that means no session. */
+/** Returns the bytes to store for a value that is not stored as a session. */
 export function toStoredValue({ flags, data }: Value): Buffer {
   if (flags === 0 && data.length > 0 && !hasMark(data)) return data
   const stored = Buffer.allocUnsafe(HEAD_BYTES + data.length)
@@ -65,7 +65,7 @@ export function fromStored(form: KeyForm, stored: Buffer): Value {
   return { flags: 0, data: stored }
 }
 
-/** Sets the entry onto what is stored, without a copy of what lies in the cache as it was given. */
+/** Makes the entry show what is stored. A value that is stored as it was given is not copied. */
 export function readView(form: KeyForm, stored: SessionView, entry: Entry): Entry {
   entry.flags = 0
   entry.value = stored

@@ -1,20 +1,20 @@
-// One connection: bytes in, calls carried out, answers out. It stops reading while its peer does not read,
-// and never holds more answers than one above the mark.
+// One connection of the rpc frontend: it reads frames, carries out their calls and writes the answers. It stops reading
+// while its peer does not read; the answers that it holds are bounded by MAX_UNREAD_BYTES, FLUSH_BYTES and one answer.
 
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../base/clock.ts'
 import { Conversation, type ConversationParts } from './conversation.ts'
 
-/** Answers gathered before they are handed to the stream, though there are more requests. */
+/** Bytes of answers after which they are handed to the stream, even if there are more requests. */
 const FLUSH_BYTES = 65_536
-/** Answers that may wait in the stream before requests wait, too. */
+/** Bytes of answers that may wait in the stream; while there are more, requests wait. */
 const MAX_UNREAD_BYTES = 262_144
 
 export interface ConnectionOptions {
   readonly clock: Clock
   /** Longest silence between two requests. */
   readonly idleTimeoutMs: number
-  /** Longest time for the rest of a request to come, and for answers to be read. */
+  /** Longest time for the rest of a request to arrive, and for answers to be read. */
   readonly stallTimeoutMs: number
   readonly onClose: () => void
 }
@@ -24,11 +24,11 @@ export class Connection {
   readonly #parts: ConversationParts
   readonly #options: ConnectionOptions
   readonly #conversation: Conversation
-  /** `blocked`: the peer must read first. */
+  /** `blocked`: requests wait until the peer has read. `ending`: no more requests are read. */
   #state: 'open' | 'blocked' | 'ending' | 'closed' = 'open'
-  /** When the last request was answered, or answers were read. */
+  /** When a request was last answered, or when answers were last read. */
   #progressMs: number
-  /** When the request began that is not complete yet. */
+  /** When the incomplete request began; undefined when there is none. */
   #midwaySinceMs: number | undefined
 
   constructor(stream: Duplex, parts: ConversationParts, options: ConnectionOptions) {
@@ -39,12 +39,12 @@ export class Connection {
     this.#progressMs = options.clock.monotonicMs()
     stream.on('data', (piece: Buffer) => this.#receive(piece))
     stream.on('drain', () => this.#drained())
-    // A reset by the peer is as good as an end.
+    // A reset by the peer ends the connection and is not logged.
     stream.on('error', () => this.close())
     stream.on('close', () => this.#closed())
   }
 
-  /** Whether its peer has kept it waiting for too long. */
+  /** Whether the peer has been silent, or has not read answers, for longer than allowed. */
   isOverdue(nowMs: number): boolean {
     const { idleTimeoutMs, stallTimeoutMs } = this.#options
     if (this.#state !== 'open') return nowMs - this.#progressMs >= stallTimeoutMs
@@ -110,7 +110,7 @@ export class Connection {
     if (this.#state === 'open') this.#stream.resume()
   }
 
-  /** Answers what was asked before, then closes; what still comes in is not looked at. */
+  /** Closes after the answers that are written already have been sent; input that still arrives is ignored. */
   #end(): void {
     if (this.#state === 'closed') return
     this.#state = 'ending'

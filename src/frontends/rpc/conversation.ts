@@ -1,5 +1,5 @@
-// What is asked on one connection, carried out in order upon the caches of this node: pieces of frames in,
-// frames out. Nothing waits here, as every answer comes from memory.
+// Carries out the requests of one connection, in order, on the caches of this node: it takes pieces of frames and
+// returns whole frames. Nothing waits here, since every answer comes from memory.
 
 import { messageOf } from '../../base/errors.ts'
 import type { Logger, LogLimiter } from '../../base/logger.ts'
@@ -19,7 +19,7 @@ import {
 import type { RpcStats } from './stats.ts'
 
 export interface ConversationParts {
-  /** By name. */
+  /** Hooks of each cache by its name. */
   readonly caches: ReadonlyMap<string, LocalHooks>
   readonly stats: RpcStats
   readonly logger: Logger
@@ -34,18 +34,18 @@ export class Conversation {
     this.#parts = parts
   }
 
-  /** Held for a request that has begun and that more bytes must complete; 0 between two. */
+  /** Bytes held of an incomplete request; 0 between two requests. */
   get heldBytes(): number {
     return this.#frames.heldBytes
   }
 
-  /** Takes the piece over. */
+  /** Takes over the next piece of the input. */
   append(piece: Buffer): void {
     this.#parts.stats.bytesRead += piece.length
     this.#frames.append(piece)
   }
 
-  /** The answer to the next request; undefined when more bytes must come first. */
+  /** Returns the answer to the next request; undefined when more bytes must come first. Nothing follows `malformed`. */
   next(): Buffer | 'malformed' | undefined {
     const { stats } = this.#parts
     const frame = this.#frames.next()

@@ -12,25 +12,25 @@ import { Connection } from './connection.ts'
 import { createRpcStats, type RpcStats } from './stats.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 1024
-/** A terminator that has nothing to ask sends a ping more often than that. */
+/** An idle terminator sends a ping more often than this (PING_INTERVAL_MS). */
 export const DEFAULT_IDLE_TIMEOUT_MS = 60_000
 export const DEFAULT_STALL_TIMEOUT_MS = 10_000
 
-/** How often connections are looked at, per timeout. */
+/** Times per timeout that connections are checked. */
 const LOOKS_PER_TIMEOUT = 4
 
 export interface RpcFrontendOptions {
-  /** Sessions pass in clear: loopback or a unix socket, unless the operator insists. */
+  /** Loopback or a unix socket, unless the operator insists on another address: sessions pass in clear. */
   readonly address: Address
-  /** By name. */
+  /** Hooks of each cache by its name. */
   readonly caches: ReadonlyMap<string, LocalHooks>
   readonly clock: Clock
   readonly logger: Logger
-  /** More are closed as they come. */
+  /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
   /** Longest silence between two requests. */
   readonly idleTimeoutMs?: number | undefined
-  /** Longest time for the rest of a request to come, and for answers to be read. */
+  /** Longest time for the rest of a request to arrive, and for answers to be read. */
   readonly stallTimeoutMs?: number | undefined
 }
 

@@ -1,13 +1,13 @@
-// What the rpc frontend counts. Plain numbers, exported elsewhere; gets and puts of the caches as a whole
-// are in their own.
+// Counters of the rpc frontend. They are plain numbers, exported elsewhere; each cache itself counts the gets and puts
+// of all frontends.
 
 export interface RpcStats {
-  /** Open now. */
+  /** Connections open now. */
   connections: number
   totalConnections: number
-  /** Turned away because the limit of connections was reached. */
+  /** Connections closed when they came, at the limit of connections or because accepting them failed. */
   rejectedConnections: number
-  /** Closed after being silent for too long, in the middle of a frame, or without reading answers. */
+  /** Connections closed after a timeout: idle, in the middle of a frame, or without reading answers. */
   timedOutConnections: number
   bytesRead: number
   bytesWritten: number
@@ -18,7 +18,7 @@ export interface RpcStats {
   gets: number
   getHits: number
   puts: number
-  /** Of these, what the cache refused. */
+  /** Puts that the cache refused. */
   refused: number
   removes: number
   removeHits: number
@@ -27,7 +27,7 @@ export interface RpcStats {
   unknownCaches: number
   /** Calls that this version does not know. */
   unknownCalls: number
-  /** Calls over which the hooks threw. */
+  /** Calls for which the hooks threw. */
   failed: number
 }
 

@@ -5,7 +5,7 @@
 //        1     1  type: 0 new, 1 get, 2 remove; in answers 81 found, 80 not found
 //        2     2  lifetime in seconds, big endian; 0 in get and remove
 //        4    32  session ID; shorter ones are filled up with zeros
-//       36     n  encoded session, 0..512 bytes: of new, and of an answer that found it
+//       36     n  encoded session, 0..512 bytes: only in new and in found
 
 import type { SessionView } from '../../store/session-view.ts'
 
@@ -14,9 +14,9 @@ export type SessiondKind = 'new' | 'get' | 'remove'
 export interface SessiondRequest {
   readonly kind: SessiondKind
   readonly lifetimeSec: number
-  /** 32 bytes; like `session` over the datagram's memory. */
+  /** 32 bytes; this and `session` are views of the datagram. */
   readonly id: Buffer
-  /** Empty but in `new`. */
+  /** Empty except in `new`. */
   readonly session: Buffer
 }
 
@@ -30,7 +30,7 @@ const LIFETIME_AT = 2
 const ID_AT = 4
 const HEADER_BYTES = 36
 
-/** Undefined for what is no request. */
+/** Parses a datagram; undefined when it is not a request. */
 export function parseRequest(datagram: Buffer): SessiondRequest | undefined {
   const { length } = datagram
   if (length < HEADER_BYTES || length > HEADER_BYTES + MAX_SESSION_BYTES) return undefined
@@ -46,9 +46,9 @@ export function parseRequest(datagram: Buffer): SessiondRequest | undefined {
   }
 }
 
-/** The answer to a get: `session` at most 512 bytes, undefined when there is none. */
+/** Formats the answer to a get. `session` has at most 512 bytes; undefined means not found. */
 export function formatAnswer(id: Buffer, session: SessionView | undefined): Buffer {
-  // From the pool, and so all of it is written here.
+  // The memory is not initialised, so every byte of it is written below.
   const answer = Buffer.allocUnsafe(HEADER_BYTES + (session?.length ?? 0))
   answer[0] = VERSION
   answer[1] = session === undefined ? NOT_FOUND : FOUND

@@ -1,5 +1,5 @@
-// The sessiond frontend: stunnel's session server over UDP, upon one cache. stunnel waits a few
-// milliseconds and no longer, so a get is answered in the same turn in which it came.
+// The sessiond frontend: stunnel's session server over UDP, on one cache. stunnel waits only a few milliseconds, so a
+// get is answered in the turn of the event loop in which it came.
 
 import type { Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
@@ -16,19 +16,19 @@ import { type Frontend, toListenError } from '../frontend.ts'
 import { formatAnswer, MAX_SESSION_BYTES, parseRequest, type SessiondRequest } from './packet.ts'
 import { createSessiondStats, type SessiondStats } from './stats.ts'
 
-/** Requests are few and small; this many wait for a busy event loop without loss. */
+/** Receive buffer of the socket. Requests are few and small, so it loses none while the event loop is busy. */
 const RECEIVE_BUFFER_BYTES = 1_048_576
 const FIELD = 'frontends.sessiond'
 
 /**
- * `honour` lets a terminator take its session out everywhere, which stunnel does after a fatal alert, but
- * also when its own small cache overflows. `ignore` leaves sessions to their lifetime.
+ * What a remove request does. `honour` removes the session on all nodes; stunnel asks for that after a fatal alert, but
+ * also when its own small cache overflows. `ignore` keeps sessions until they expire.
  */
 export const REMOVE_POLICIES = ['honour', 'ignore'] as const
 export type RemovePolicy = (typeof REMOVE_POLICIES)[number]
 
 export interface SessiondFrontendOptions {
-  /** Datagrams are not protected and senders not known: a loopback address, unless the operator insists. */
+  /** Loopback, unless the operator insists on another address: datagrams are not protected and senders are unknown. */
   readonly address: HostAddress
   readonly hooks: LocalHooks
   readonly clock: Clock
@@ -74,7 +74,7 @@ export class SessiondFrontend implements Frontend {
     await socket?.close()
   }
 
-  /** Carries out one datagram; only a get is answered, to where it came from. */
+  /** Carries out one datagram. Only a get is answered, to the address that it came from. */
   receive(datagram: Buffer, port: number, host: string): void {
     const request = parseRequest(datagram)
     if (request === undefined) {
@@ -120,7 +120,7 @@ export class SessiondFrontend implements Frontend {
 
   #put({ id, session, lifetimeSec }: SessiondRequest): void {
     this.stats.news += 1
-    // Whoever can forge a datagram shall not be able to store just anything.
+    // A forged datagram must not store arbitrary bytes, so only encoded sessions are accepted.
     const isSession = tryReadEncodedSession(session) !== undefined
     const { hooks } = this.#options
     const result = isSession
@@ -155,12 +155,12 @@ export class SessiondFrontend implements Frontend {
   }
 }
 
-/** Of a name's addresses one of IPv4, where there is any: stunnel speaks nothing else. */
+/** Resolves a host name, to an IPv4 address if it has one, because stunnel speaks nothing else. */
 async function literalOf(host: string): Promise<string> {
   return isIP(host) === 0 ? (await lookup(host, { order: 'ipv4first' })).address : host
 }
 
-/** Every address here is literal: else each answer would wait for the next turn. */
+/** The `lookup` of the socket. All addresses are literal, and a lookup by Node.js would delay each answer by a turn. */
 function answerAtOnce(
   host: string,
   _options: unknown,

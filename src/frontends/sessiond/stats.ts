@@ -1,19 +1,19 @@
-// What the sessiond frontend counts. Plain numbers, exported elsewhere.
+// Counters of the sessiond frontend. They are plain numbers, exported elsewhere.
 
 export interface SessiondStats {
   gets: number
   hits: number
-  /** Found, but larger than an answer can be: a miss to the caller. */
+  /** Sessions that were found but are too large for an answer; they are misses to the caller. */
   tooLarge: number
   news: number
-  /** Of these, sessions that the cache did not take. */
+  /** Requests to store (`new`) that the cache refused. */
   refused: number
   removes: number
-  /** Of these, left undone as the operator wished. */
+  /** Removes that the policy `ignore` left undone. */
   ignoredRemoves: number
-  /** Datagrams that are no request. */
+  /** Datagrams that are not requests. */
   malformed: number
-  /** Answers the kernel did not take. */
+  /** Answers that the kernel did not take, and other errors of the socket. */
   sendErrors: number
 }
 

@@ -10,8 +10,8 @@ export interface StatsBackend {
   readonly caches: ReadonlyMap<string, CacheStatus>
   readiness(): { readonly isReady: boolean; readonly reason: string }
   peers(): readonly PeerStatus[]
-  /** undefined when this node is alone by configuration. */
+  /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */
   syncStatus(): SyncStatus | undefined
-  /** undefined when this node is alone by configuration. */
+  /** Counters of replication; undefined for a repeater, and when no replication is configured. */
   replicationStats(): ReplicationStats | undefined
 }

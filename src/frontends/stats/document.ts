@@ -1,5 +1,5 @@
-// The document of the stats frontend. Whatever reads uWSGI's finds its fields with their meaning, and
-// those of this program behind them.
+// The document of the stats frontend. Programs that read uWSGI's document find its fields here with the same meaning;
+// the fields of this program follow them.
 
 import {
   type CacheStatus,
@@ -11,7 +11,7 @@ import {
 } from '../node-status.ts'
 import type { StatsBackend } from './backend.ts'
 
-/** Of the index, which grows with what is held: it has no number of buckets of its own. */
+/** Value of the field `hash`. `hashsize` is the limit of items, as the index has no fixed number of buckets. */
 const HASH = 'fibonacci'
 
 export interface ProcessFacts {
@@ -19,7 +19,7 @@ export interface ProcessFacts {
   readonly pid: number
 }
 
-/** One JSON document with a newline at its end. */
+/** Returns one JSON document with a newline at its end. */
 export function formatStats(backend: StatsBackend, { version, pid }: ProcessFacts): string {
   const document = {
     version: `tlscached-${version}`,
@@ -48,12 +48,12 @@ function describe(cache: CacheStatus) {
     blocksize,
     items: stats.items,
     hits: hit,
-    // A session that is over, or another context's, was given to nobody.
+    // An expired session and one of another context count as misses, since they were not returned.
     miss: Object.values(misses).reduce((sum, count) => sum + count, 0),
-    // As there: puts that found no room, whether refused or made room for.
+    // As in uWSGI: puts that found no room, whether they were refused or evicted another session.
     full: stats.puts.full + stats.evicted,
     last_modified_at: Math.floor(stats.changedWallMs / 1000),
-    // Behind them, without those that are there already.
+    // The fields of this program follow, without those that are above already.
     ...ownFieldsOf(cache),
   }
 }

@@ -1,5 +1,5 @@
-// The stats frontend, as uWSGI's stats server: whoever connects is told one JSON document and the
-// connection ends. Who asks with an HTTP GET is answered in HTTP.
+// The stats frontend, which works like uWSGI's stats server: every connection gets one JSON document and ends. An HTTP
+// GET is answered in HTTP.
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
@@ -11,9 +11,9 @@ import type { StatsBackend } from './backend.ts'
 import { formatStats, type ProcessFacts } from './document.ts'
 import { createStatsFrontendStats, type StatsFrontendStats } from './stats.ts'
 
-/** Who has said nothing by then wants no HTTP. A client of HTTP sends with the end of its connect. */
+/** A client that sent nothing by then gets the bare document; an HTTP client sends as soon as it is connected. */
 export const SILENCE_MS = 100
-/** For a request to come as a whole, and for the document to be read. */
+/** Longest time for a whole request to arrive and for the document to be read. */
 export const CONNECTION_MS = 5000
 const MAX_CONNECTIONS = 64
 const MAX_REQUEST_BYTES = 8192
@@ -29,7 +29,7 @@ export interface StatsFrontendOptions {
   readonly backend: StatsBackend
   readonly clock: Clock
   readonly process: ProcessFacts
-  /** More are closed as they come. */
+  /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
 }
 
@@ -48,7 +48,7 @@ export class StatsFrontend implements Frontend {
     this.#listener = new StreamListener({
       address,
       field: 'frontends.stats',
-      // Half open: who has nothing to say may say so and still be told.
+      // Half open, so that a client that ends its side without a request still gets the document.
       socketOptions: { allowHalfOpen: true },
       maxConnections,
       onConnection: (socket) => this.#accept(socket),
@@ -110,7 +110,7 @@ export class StatsFrontend implements Frontend {
     })
   }
 
-  /** undefined: there must be more of it. */
+  /** Returns the answer to the bytes of a request that came so far; undefined when more must come. */
   #answerTo(request: string): string | undefined {
     const isHttp = request.startsWith(METHOD)
     if (!isHttp && !METHOD.startsWith(request)) return this.#document()
@@ -119,7 +119,7 @@ export class StatsFrontend implements Frontend {
     return this.#isForeign(request) ? this.#forbidden() : this.#httpDocument()
   }
 
-  /** Whether a web page of another origin made a browser ask. */
+  /** Whether a web page of another origin made a browser send this request. */
   #isForeign(request: string): boolean {
     const headers = [...request.matchAll(HEADER_LINE)].map(([, name = '', value = '']) => [
       name.toLowerCase(),

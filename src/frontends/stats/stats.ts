@@ -1,19 +1,19 @@
-// What the stats frontend counts. Plain numbers, exported elsewhere.
+// Counters of the stats frontend. They are plain numbers, exported elsewhere.
 
 export interface StatsFrontendStats {
-  /** Open now. */
+  /** Connections open now. */
   connections: number
-  /** Documents handed out, in whatever way they were asked for. */
+  /** Documents sent, bare or over HTTP. */
   documents: number
-  /** Of these, over HTTP. */
+  /** Documents sent over HTTP. */
   httpDocuments: number
-  /** Requests that begin like HTTP and are none. */
+  /** Requests that begin like HTTP and are too long, or end before they are complete. */
   malformed: number
   /** Requests over HTTP refused because a web page of another origin made a browser send them. */
   foreign: number
-  /** Turned away because the limit of connections was reached. */
+  /** Connections closed when they came, at the limit of connections or because accepting them failed. */
   rejectedConnections: number
-  /** Closed before the document was read. */
+  /** Connections closed after CONNECTION_MS, before the request was complete or the document was read. */
   timedOutConnections: number
 }
 

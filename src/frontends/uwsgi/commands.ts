@@ -1,5 +1,5 @@
-// What uWSGI's cache commands mean upon the hooks of a cache. Whatever fails is answered with nothing at
-// all, as uWSGI does: its clients know no other refusal.
+// Carries out uWSGI's cache commands on the hooks of a cache. A command that fails is answered with no bytes at all, as
+// uWSGI does: its clients know no other refusal.
 
 import type { Clock } from '../../base/clock.ts'
 import type { LocalHooks } from '../../hooks/session-hooks.ts'
@@ -12,7 +12,7 @@ const OK = formatDictionary(MODIFIER_COMMAND, [['status', 'ok']])
 
 export interface CommandsOptions {
   readonly hooks: ReadonlyMap<string, LocalHooks>
-  /** The cache of commands that name none. */
+  /** Name of the cache for commands that name none. */
   readonly defaultCache: string
   readonly clock: Clock
   readonly stats: UwsgiStats
@@ -30,7 +30,7 @@ export class Commands {
     for (const flusher of this.#flushers.values()) flusher.stop()
   }
 
-  /** The cache that a request is for. */
+  /** Returns the cache that a request is for; undefined, and counted, when there is none of this name. */
   hooksFor(request: CommandRequest): LocalHooks | undefined {
     const { hooks, defaultCache, stats } = this.#options
     const found = hooks.get(request.cache ?? defaultCache)
@@ -38,7 +38,7 @@ export class Commands {
     return found
   }
 
-  /** Counts a put whose value is larger than any that the cache takes, and was never read. */
+  /** Counts a put whose value is larger than the blocksize of the cache and was not read. */
   refuseTooLarge(hooks: LocalHooks, valueBytes: number): void {
     const { stats } = this.#options
     stats.puts += 1
@@ -46,7 +46,7 @@ export class Commands {
     hooks.refuse('blocksize', { sessionBytes: valueBytes })
   }
 
-  /** Calls `reply` once, with nothing when there is no answer; at once, but for a clear. */
+  /** Carries out a command. Calls `reply` once, at once except for `clear`; undefined means no answer. */
   run(
     request: CommandRequest,
     hooks: LocalHooks,

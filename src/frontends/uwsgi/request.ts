@@ -1,5 +1,5 @@
-// A request of uWSGI's cache commands: a packet with modifier1 111 and modifier2 17, its dictionary, and
-// behind it the value that a set or an update stores.
+// Parses a request of uWSGI's cache commands: a packet with modifier1 111 and modifier2 17, its dictionary, and after
+// that the value that a set or an update stores.
 
 import {
   MODIFIER_CACHE,
@@ -10,7 +10,7 @@ import {
 import type { InputBuffer } from '../memcached/input-buffer.ts'
 
 export const MODIFIER_COMMAND = 17
-/** Asks for the raw memory of a cache: every secret in it. */
+/** Value of modifier2 in a request for the raw memory of a cache, which holds every secret in it. */
 const MODIFIER_DUMP = 6
 
 export const COMMANDS = ['get', 'set', 'update', 'exists', 'del', 'clear'] as const
@@ -18,22 +18,22 @@ export type CommandName = (typeof COMMANDS)[number]
 
 export interface CommandRequest {
   readonly command: CommandName
-  /** undefined: the cache that commands without a name are for. */
+  /** Name of a cache; undefined means the default cache. */
   readonly cache: string | undefined
-  /** Empty with `clear` only. */
+  /** Empty only for `clear`. */
   readonly key: Buffer
   /** Length of the value that follows. */
   readonly valueBytes: number
-  /** 0 for as long as the cache allows. */
+  /** Lifetime in seconds; 0 asks for the longest that the cache allows. */
   readonly lifetimeSec: number
 }
 
-/** `starved`: there must be more of it. The others are the end of the connection. */
+/** `starved`: more bytes must come first. Every other fault ends the connection. */
 export type RequestFault = 'starved' | 'malformed' | 'unsupported' | 'dump'
 
 const DIGITS = /^\d{1,10}$/
 
-/** Takes a request from the input when it is there as a whole, its value left in the input. */
+/** Takes a request from the input when it is complete; its value stays in the input. */
 export function takeRequest(input: InputBuffer): CommandRequest | RequestFault {
   if (input.length < PACKET_HEADER_BYTES) return 'starved'
   const { modifier1, bodyBytes, modifier2 } = readHeader(input.peek(PACKET_HEADER_BYTES))
@@ -62,7 +62,7 @@ function toRequest(pairs: ReadonlyMap<string, Buffer>): CommandRequest | Request
   return { command, cache: cache === '' ? undefined : cache, key, valueBytes, lifetimeSec }
 }
 
-/** 0 when it is not there, undefined when it is no number. */
+/** Reads a number of up to ten digits; 0 when there are none, undefined for anything else. */
 function numberOf(digits: Buffer | undefined): number | undefined {
   if (digits === undefined || digits.length === 0) return 0
   const text = digits.toString('latin1')

@@ -1,29 +1,29 @@
-// What the frontend for uWSGI's cache commands counts. Plain numbers, exported elsewhere.
+// Counters of the frontend for uWSGI's cache commands. They are plain numbers, exported elsewhere.
 
 export interface UwsgiStats {
-  /** Open now. */
+  /** Connections open now. */
   connections: number
   gets: number
   hits: number
   /** Commands that write a value: set and update. */
   puts: number
-  /** Of these, those that stored nothing: the cache refused, or a set found the key taken. */
+  /** Puts that stored nothing: the cache refused, or a set found the key taken. */
   refused: number
   removes: number
   removeHits: number
   exists: number
   clears: number
-  /** Requests that break the protocol, or are cut off. */
+  /** Requests that violate the protocol or are cut off. */
   malformed: number
-  /** Commands, or kinds of packets, that are not served. */
+  /** Requests with a command or modifier2 that is not supported. */
   unsupported: number
-  /** Requests for the memory of a whole cache, which nobody gets. */
+  /** Requests for the raw memory of a cache, which are always refused. */
   refusedDumps: number
-  /** Commands on a cache that is not here. */
+  /** Commands for a cache that is not configured here. */
   unknownCaches: number
-  /** Turned away because the limit of connections was reached. */
+  /** Connections closed when they came, at the limit of connections or because accepting them failed. */
   rejectedConnections: number
-  /** Closed before the request was whole, or the answer read. */
+  /** Connections closed after CONNECTION_MS, before the request was complete or the answer was read. */
   timedOutConnections: number
 }
 

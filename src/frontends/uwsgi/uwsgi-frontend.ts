@@ -1,5 +1,5 @@
-// The frontend for uWSGI's cache commands over TCP, as its Python API calls them with `name@host:port`:
-// one request a connection, its answer, the end.
+// The frontend for uWSGI's cache commands over TCP, which its Python API sends to `name@host:port`. A connection has
+// one request and its answer, and then ends.
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
@@ -12,17 +12,17 @@ import { Commands } from './commands.ts'
 import { type CommandRequest, type RequestFault, takeRequest } from './request.ts'
 import { createUwsgiStats, type UwsgiStats } from './stats.ts'
 
-/** For a request to come as a whole, and for its answer to be read. uWSGI's own client waits as long. */
+/** Longest time for a whole request to arrive and for its answer to be read. uWSGI's own client waits as long. */
 export const CONNECTION_MS = 4000
 const MAX_CONNECTIONS = 1024
 
 export interface UwsgiFrontendOptions {
   readonly address: Address
   readonly hooks: ReadonlyMap<string, LocalHooks>
-  /** The cache of commands that name none. */
+  /** Name of the cache for commands that name none. */
   readonly defaultCache: string
   readonly clock: Clock
-  /** More are closed as they come. */
+  /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
 }
 
@@ -41,7 +41,7 @@ export class UwsgiFrontend implements Frontend {
     this.#listener = new StreamListener({
       address,
       field: 'frontends.uwsgi',
-      // Half open: a client may end its side with the request.
+      // Half open, because a client may end its side after the request.
       socketOptions: { allowHalfOpen: true, noDelay: true },
       maxConnections,
       onConnection: (socket) => this.#accept(socket),
@@ -108,7 +108,7 @@ export class UwsgiFrontend implements Frontend {
     })
   }
 
-  /** False when the value is not all there yet. */
+  /** Carries out a request; false while its value is incomplete. */
   #serve(request: CommandRequest, input: InputBuffer, end: (answer?: Buffer) => void): boolean {
     const { valueBytes } = request
     const hooks = this.#commands.hooksFor(request)

@@ -170,7 +170,7 @@ export class RemoteConnection {
   }
 
   #ping(): void {
-    // A ping needs no deadline of its own: without an answer the connection is ended as stalled before this one.
+    // No caller waits for a ping: while the node sends nothing, the connection is ended as stalled before this deadline.
     this.send({ kind: 'ping' }, 2 * STALL_TIMEOUT_MS, (outcome) => {
       if (typeof outcome === 'string' || this.#isReady) return
       this.#isReady = true

@@ -91,7 +91,7 @@ export class ClientSocket {
     if (sent === length) return
     this.#socket.write(Buffer.from(bytes.subarray(start + sent, start + length)))
     this.#isBehind = true
-    // The 'error' event comes later, but the socket is destroyed by now.
+    // If the write failed, the 'error' event comes later, but the socket is destroyed by now.
     this.#isOver = this.#socket.destroyed
   }
 

@@ -170,7 +170,7 @@ export class RemoteConnection {
   }
 
   #ping(): void {
-    // No caller waits for a ping: while the node sends nothing, the connection is ended as stalled before this deadline.
+    // No caller waits for a ping: while the node sends nothing, the connection ends as stalled before this deadline.
     this.send({ kind: 'ping' }, 2 * STALL_TIMEOUT_MS, (outcome) => {
       if (typeof outcome === 'string' || this.#isReady) return
       this.#isReady = true

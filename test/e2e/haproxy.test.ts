@@ -102,8 +102,8 @@ describe('behind HAProxy', { skip: whyWithout('haproxy', '-v') }, () => {
           [failures.proxy_header, failures.proxy_unlisted, failures.malformed],
           [0, 0, 0],
         )
-        // In version 1 a health check looks like a client that goes away; so does the first look at the port.
-        if (sending === 'send-proxy-v2') assert.equal(failures.closed, 1)
+        // In version 1 a health check looks like a client that goes away; so may the first look at the port.
+        if (sending === 'send-proxy-v2') assert.ok(failures.closed <= 1, `${failures.closed}`)
       })
     }
   }

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 RELEASE=trixie
-PROGRAMS=openssl,apache2,stunnel4,nghttp2-proxy,nginx-light,libnginx-mod-http-lua,memcached,libmemcached-tools liburi-perl
+PROGRAMS=openssl,apache2,stunnel4,nghttp2-proxy,nginx-light,libnginx-mod-http-lua,memcached,libmemcached-tools,liburi-perl
 export DEBIAN_FOLDER=${DEBIAN_FOLDER:-/var/tmp/tlscached-$RELEASE}
 
 # What a run that was interrupted left behind is made anew.

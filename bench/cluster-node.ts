@@ -6,9 +6,9 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { createServer } from 'node:tls'
+import { DEMO_CERTIFICATE } from '../src/cli/demo-terminator.ts'
 import { attachSessionCache } from '../src/hooks/node-tls.ts'
 import { type CacheNode, createNode } from '../src/node/node.ts'
-import { DEMO_CERTIFICATE } from '../src/terminator/demo-certificate.ts'
 import { impairSockets } from '../test/network/impairment.ts'
 
 export interface NodeSetup {

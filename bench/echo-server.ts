@@ -2,7 +2,7 @@
 // nothing up. Its arguments are a port and the size of the value.
 
 import { createServer } from 'node:net'
-import { ClientSocket } from '../src/frontends/memcached/client-socket.ts'
+import { ClientSocket } from '../src/frontends/memcached/fast/client-socket.ts'
 
 const NEWLINE = 0x0a
 const READ_BYTES = 65_536

@@ -2,7 +2,7 @@
 // stunnel waits less than 5 ms for an answer.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { systemRandom } from '../src/base/random.ts'
+import { systemRandom } from '../src/base/world.ts'
 import { createNode } from '../src/node/node.ts'
 import { generateKey } from '../src/wire/keyring.ts'
 import { freePorts } from '../test/support/free-ports.ts'

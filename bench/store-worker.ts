@@ -2,10 +2,10 @@
 // <amount>`. Prints one JSON document.
 
 import { randomBytes, randomInt } from 'node:crypto'
-import { systemClock } from '../src/base/clock.ts'
+import { systemClock } from '../src/base/world.ts'
+import { Sweeper } from '../src/store/expiry.ts'
 import { SessionStore } from '../src/store/session-store.ts'
-import { Sweeper } from '../src/store/sweeper.ts'
-import { VersionClock } from '../src/store/version-clock.ts'
+import { VersionClock } from '../src/store/versions.ts'
 import type { MemoryResult, PauseResult, RandomRatesResult, RatesResult } from './store.ts'
 
 const ID_BYTES = 32

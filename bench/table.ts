@@ -1,6 +1,6 @@
 // How results are printed: one row a measurement, with the goal of DESIGN.md section 8 where it has one.
 
-import { formatTable } from '../src/cli/tables.ts'
+import { formatTable } from '../src/cli/stats.ts'
 
 export interface Row {
   readonly what: string

@@ -3,14 +3,14 @@
 
 export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
 export type { Awaitable, FoundSession, SessionHooks } from './hooks/hooks.ts'
+export type { LocalHooks } from './hooks/local-hooks.ts'
 export {
   type AttachOptions,
   attachSessionCache,
   type SessionCacheBinding,
 } from './hooks/node-tls.ts'
+export type { CallFailure, RemoteStats } from './hooks/remote-hooks.ts'
 export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
-export type { CallFailure, RemoteStats } from './hooks/remote-stats.ts'
-export type { LocalHooks } from './hooks/session-hooks.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
 export type { NodeConfig } from './node/config.ts'
 export { ConfigError, type ConfigProblem } from './node/config-error.ts'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { silentLogger } from '../src/base/logger.ts'
+import { silentLogger } from '../src/base/world.ts'
 import { replaceReference } from '../src/node/config-reference.ts'
 import { createNode } from '../src/node/node.ts'
 import { RepeaterNode } from '../src/node/repeater-node.ts'

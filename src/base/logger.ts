@@ -1,19 +1,9 @@
-// Logging: pino behind a small interface, and a limiter for lines that an outsider can provoke.
+// The logger of a process: pino, which writes JSON or plain text through the thread that writes.
 
 import { type DestinationStream, pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
-import type { Clock } from './clock.ts'
 import { type OutputThread, STANDARD_ERROR } from './output-thread.ts'
-
-export type LogFields = Record<string, unknown>
-
-/** A destination for log lines. Fields never hold session bytes, keys or whole session IDs. */
-export interface Logger {
-  debug(fields: LogFields, message: string): void
-  info(fields: LogFields, message: string): void
-  warn(fields: LogFields, message: string): void
-  error(fields: LogFields, message: string): void
-}
+import type { Logger } from './world.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export const LOG_FORMATS = ['json', 'text'] as const
@@ -48,34 +38,4 @@ export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 
     },
     destination,
   )
-}
-
-const nothing = () => {}
-
-export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
-
-/** Limits a log message to one line per `periodMs`, which gets the number of lines held back since the one before. */
-export class LogLimiter {
-  readonly #clock: Clock
-  readonly #periodMs: number
-  #nextMs = 0
-  #heldBack = 0
-
-  constructor(clock: Clock, periodMs = 1000) {
-    this.#clock = clock
-    this.#periodMs = periodMs
-  }
-
-  /** Calls `write` with the number of lines held back so far, or, within the period, counts this line as held back. */
-  pass(write: (heldBack: number) => void): void {
-    const nowMs = this.#clock.monotonicMs()
-    if (nowMs < this.#nextMs) {
-      this.#heldBack += 1
-      return
-    }
-    const heldBack = this.#heldBack
-    this.#nextMs = nowMs + this.#periodMs
-    this.#heldBack = 0
-    write(heldBack)
-  }
 }

@@ -14,8 +14,8 @@
 //   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line
 
 import { SHARE_ENV, Worker } from 'node:worker_threads'
-import { systemClock } from './clock.ts'
 import { exitAtOnce } from './exit-at-once.ts'
+import { systemClock } from './world.ts'
 
 export const STANDARD_OUTPUT = 1
 export const STANDARD_ERROR = 2

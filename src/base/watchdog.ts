@@ -10,8 +10,9 @@ import { url as inspectorUrl } from 'node:inspector'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { messageOf } from './errors.ts'
 import { EXIT_AT_ONCE_SOURCE } from './exit-at-once.ts'
-import { createLogger, type Logger, type LoggerOptions } from './logger.ts'
+import { createLogger, type LoggerOptions } from './logger.ts'
 import { type OutputThread, PUT_LAST_SOURCE, STANDARD_ERROR } from './output-thread.ts'
+import type { Logger } from './world.ts'
 
 export const DEFAULT_WATCHDOG_MS = 2000
 /** Shortest timeout other than 0 (off): a shorter one would end a process that is only slow. */

@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { type Command, Option } from 'commander'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { type NodeConfig, readConfig } from '../node/config.ts'
-import { CONFIG_VARIABLE, standaloneSettings } from '../node/config-settings.ts'
+import { CONFIG_VARIABLE, standaloneSettings } from '../node/config-reference.ts'
 import { keyringOf } from '../node/keys.ts'
 import { addUwsgiOptions, readUwsgiFile, toConvertedConfig, uwsgiFlags } from './uwsgi-options.ts'
 

@@ -6,8 +6,8 @@ import { codeOf } from '../base/errors.ts'
 import { checkConverted } from '../node/config.ts'
 import { ConfigError, formatProblem } from '../node/config-error.ts'
 import { keyringOf } from '../node/keys.ts'
-import type { Note } from '../uwsgi/cache-spec.ts'
 import type { Conversion } from '../uwsgi/conversion.ts'
+import type { Note } from '../uwsgi/ini.ts'
 import { INVALID } from './exit-codes.ts'
 import {
   convertFile,

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { HostAddress } from '../base/address.ts'
-import { DEMO_CERTIFICATE } from '../terminator/demo-certificate.ts'
+import { DEMO_CERTIFICATE } from './demo-terminator.ts'
 
 const TIMEOUT_MS = 5000
 /** Longest answer that is read; the terminator's answer has a few hundred bytes. */

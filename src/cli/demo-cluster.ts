@@ -4,10 +4,10 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type HostAddress, parseHostAddress } from '../base/address.ts'
-import { systemRandom } from '../base/random.ts'
+import { systemRandom } from '../base/world.ts'
 import { generateKey } from '../wire/keyring.ts'
-import { askPeers } from './answers.ts'
 import { type FromNode, fromNodeSchema, type ToNode } from './demo-messages.ts'
+import { askPeers } from './stats.ts'
 
 /** Time between two requests for the peers of a node, while the nodes find each other. */
 const LOOK_PERIOD_MS = 20

@@ -9,8 +9,6 @@ import { createLogger } from '../base/logger.ts'
 import { OutputThread } from '../base/output-thread.ts'
 import { checkConfig } from '../node/config.ts'
 import { CacheNode } from '../node/node.ts'
-import { DEMO_CERTIFICATE } from '../terminator/demo-certificate.ts'
-import { startTerminator } from '../terminator/terminator.ts'
 import {
   DEMO_CACHE,
   DEMO_CONTEXT,
@@ -19,6 +17,7 @@ import {
   type ToNode,
   toNodeSchema,
 } from './demo-messages.ts'
+import { DEMO_CERTIFICATE, startTerminator } from './demo-terminator.ts'
 import { FAILED } from './exit-codes.ts'
 
 const LOOPBACK = '127.0.0.1'

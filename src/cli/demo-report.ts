@@ -1,8 +1,6 @@
 // Formats the results of the demo, for people and for programs.
 
-import type { CachesAnswer, PeersAnswer } from './answers.ts'
-import { total } from './answers.ts'
-import { formatTable } from './tables.ts'
+import { type CachesAnswer, formatTable, type PeersAnswer, total } from './stats.ts'
 
 export interface DemoCounts {
   /** How many sessions made on the node of the row resumed on the node of the column. */

@@ -3,11 +3,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { messageOf } from '../base/errors.ts'
-import { askCaches, askPeers } from './answers.ts'
 import { shakeHands } from './demo-client.ts'
 import { DemoCluster, type DemoNodeHandle } from './demo-cluster.ts'
 import { type DemoCounts, formatReport, isAllResumed, toDocument } from './demo-report.ts'
 import { FAILED } from './exit-codes.ts'
+import { askCaches, askPeers } from './stats.ts'
 
 const LIMIT_MS = 60_000
 /** Sessions made one after the other before they are offered to the other nodes. */

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { codeOf, messageOf } from '../base/errors.ts'
-import { systemRandom } from '../base/random.ts'
+import { systemRandom } from '../base/world.ts'
 import { generateKey } from '../wire/keyring.ts'
 
 export function keygenCommand(): Command {

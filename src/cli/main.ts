@@ -29,11 +29,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import('./check.ts')).checkCommand(),
   keygen: async () => (await import('./keygen.ts')).keygenCommand(),
   demo: async () => (await import('./demo.ts')).demoCommand(),
-  get: async () => (await import('./get.ts')).getCommand(),
-  put: async () => (await import('./put.ts')).putCommand(),
-  remove: async () => (await import('./remove.ts')).removeCommand(),
+  get: async () => (await import('./session.ts')).getCommand(),
+  put: async () => (await import('./session.ts')).putCommand(),
+  remove: async () => (await import('./session.ts')).removeCommand(),
   stats: async () => (await import('./stats.ts')).statsCommand(),
-  peers: async () => (await import('./peers.ts')).peersCommand(),
+  peers: async () => (await import('./stats.ts')).peersCommand(),
 }
 /** Commands that only `demo` starts; the help leaves them out. */
 const HIDDEN: typeof COMMANDS = {

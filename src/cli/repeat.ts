@@ -7,7 +7,7 @@ import { messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
 import { RepeaterNode } from '../node/repeater-node.ts'
-import { KEYS_FILE_MODES, type KeysFileMode } from '../wire/keyring-file.ts'
+import { KEYS_FILE_MODES, type KeysFileMode } from '../wire/keyring.ts'
 import { Service, watchdogOption } from './service.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
 

@@ -8,7 +8,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
-import { type Clock, every, systemClock } from '../base/clock.ts'
+import { type Clock, every, systemClock } from '../base/world.ts'
 
 /** Reads one message per line, its variables separated by tabs. The shell ignores signals to the whole service. */
 const SCRIPT = `trap '' TERM INT HUP

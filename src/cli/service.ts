@@ -2,10 +2,10 @@
 // warnings and of errors that nothing caught, and the watchdog.
 
 import { InvalidArgumentError, Option } from 'commander'
-import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
+import { formatDurationMs, parseDurationMs } from '../base/bytes.ts'
 import { codeOf, messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
-import { createLogger, type Logger, type LoggerOptions } from '../base/logger.ts'
+import { createLogger, type LoggerOptions } from '../base/logger.ts'
 import { OutputThread, STANDARD_ERROR, STANDARD_OUTPUT } from '../base/output-thread.ts'
 import {
   DEFAULT_WATCHDOG_MS,
@@ -14,6 +14,7 @@ import {
   MIN_WATCHDOG_MS,
   startWatchdog,
 } from '../base/watchdog.ts'
+import type { Logger } from '../base/world.ts'
 import { exitCodeOf, FAILED } from './exit-codes.ts'
 import { ServiceManager } from './service-manager.ts'
 import { setSink } from './standard-streams.ts'

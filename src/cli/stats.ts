@@ -1,10 +1,10 @@
 // `tlscached stats`: shows what the caches of a node hold and have done.
 
+import Table from 'cli-table3'
 import { Command } from 'commander'
+import { z } from 'zod'
 import type { Address } from '../base/address.ts'
-import { askCaches, type CachesAnswer, formatReadiness, total } from './answers.ts'
-import { httpOption } from './node-client.ts'
-import { formatTable } from './tables.ts'
+import { askNodeJson, httpOption } from './node-client.ts'
 
 export function statsCommand(): Command {
   return new Command('stats')
@@ -63,4 +63,174 @@ function formatTotals({ caches }: CachesAnswer): string {
     ]
   })
   return formatTable([...head, 'evicted', 'expired'], rows)
+}
+
+// `tlscached peers`: shows the peers of a node, and how well it replicates with each.
+
+export function peersCommand(): Command {
+  return new Command('peers')
+    .description('Show the nodes that a node replicates with.')
+    .addOption(httpOption())
+    .option('--json', 'print the document of GET /v1/peers')
+    .action(peers)
+}
+
+async function peers(options: { readonly http: Address; readonly json?: boolean }): Promise<void> {
+  const answer = await askPeers(options.http)
+  if (options.json) console.log(JSON.stringify(answer))
+  else if (answer.replication === null && answer.peers.length === 0) {
+    console.log('this node does not replicate')
+  } else console.log(formatPeers(answer))
+}
+
+const HEAD = [
+  'peer',
+  'address',
+  'state',
+  'seen ms ago',
+  'lag ms',
+  'clock ms',
+  'sent',
+  'received',
+  'lost',
+  'repaired',
+  'sync',
+  'ms ago',
+]
+
+function formatPeers({ peers: all, ...node }: PeersAnswer): string {
+  const rows = all.map((peer) => [
+    peer.name === '' ? '?' : peer.name,
+    peer.address,
+    stateOf(peer),
+    peer.last_seen_ms ?? '-',
+    peer.lag_ms ?? '-',
+    peer.clock_difference_ms ?? '-',
+    peer.entries_sent,
+    peer.entries_received,
+    peer.lost,
+    peer.repaired,
+    peer.sync?.state ?? '-',
+    peer.sync?.last_synced_ms ?? '-',
+  ])
+  return formatTable(HEAD, rows) + formatReadiness(node)
+}
+
+function stateOf(peer: PeersAnswer['peers'][number]): string {
+  if (peer.up) return inRole(peer, 'up')
+  // A peer without a name has not answered at its address yet.
+  if (peer.name === '') return inRole(peer, 'not heard')
+  return inRole(peer, peer.verified ? 'silent' : 'gone')
+}
+
+function inRole(peer: PeersAnswer['peers'][number], state: string): string {
+  return peer.role === 'node' ? state : `${peer.role}, ${state}`
+}
+
+// The answers of a node's HTTP frontend that commands show, checked when they arrive.
+
+const counts = z.record(z.string(), z.number())
+
+/** Readiness of the node; one that was not restarted since an upgrade may leave it out. */
+const readiness = { ready: z.boolean().optional(), reason: z.string().optional() }
+
+const caches = z.object({
+  node: z.string(),
+  ...readiness,
+  caches: z.array(
+    z.looseObject({
+      name: z.string(),
+      items: z.number(),
+      items_limit: z.number(),
+      stored_bytes: z.number(),
+      gets: counts,
+      puts: counts,
+      applied: counts,
+      /** Refused puts of peers, by reason; older nodes leave them out. */
+      peer_refusals: counts.prefault({}),
+      removes: z.number(),
+      evicted: z.number(),
+      expired: z.number(),
+    }),
+  ),
+})
+
+const lastSynced = { last_synced_ms: z.number().nullable() }
+
+const peersSchema = z.object({
+  node: z.string(),
+  ...readiness,
+  replication: z
+    .looseObject({
+      datagrams_sent: z.number(),
+      datagrams_received: z.number(),
+      entries_sent: z.number(),
+      entries_received: z.number(),
+      dropped: counts,
+      lost: z.number(),
+    })
+    .nullable(),
+  sync: z.object({ state: z.string(), peer: z.string(), ...lastSynced }).nullable(),
+  peers: z.array(
+    z.looseObject({
+      role: z.string(),
+      name: z.string(),
+      address: z.string(),
+      up: z.boolean(),
+      verified: z.boolean(),
+      last_seen_ms: z.number().nullable(),
+      lag_ms: z.number().nullable(),
+      clock_difference_ms: z.number().nullable(),
+      lost: z.number(),
+      repaired: z.number(),
+      entries_sent: z.number(),
+      entries_received: z.number(),
+      sync: z.object({ state: z.string(), ...lastSynced }).nullable(),
+    }),
+  ),
+})
+
+export type CachesAnswer = z.output<typeof caches>
+export type PeersAnswer = z.output<typeof peersSchema>
+
+export async function askCaches(address: Address): Promise<CachesAnswer> {
+  return caches.parse(await askNodeJson(address, '/v1/caches'))
+}
+
+export async function askPeers(address: Address): Promise<PeersAnswer> {
+  return peersSchema.parse(await askNodeJson(address, '/v1/peers'))
+}
+
+/** Returns a line about the readiness that follows a table, or '' when the node leaves it out. */
+export function formatReadiness({
+  ready,
+  reason,
+}: {
+  ready?: boolean | undefined
+  reason?: string | undefined
+}): string {
+  if (reason === undefined) return ''
+  return `\nthis node is ${ready ? 'ready' : 'not ready'}: ${reason}`
+}
+
+/** Returns the sum of a group of counters. */
+export function total(counters: Readonly<Record<string, number>>): number {
+  return Object.values(counters).reduce((sum, count) => sum + count, 0)
+}
+
+// Formats tables for people.
+
+/** Returns a table as text; columns of numbers are aligned to the right. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const first = rows[0] ?? []
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((_, column) => (typeof first[column] === 'number' ? 'right' : 'left')),
+    style: { head: [], border: [], compact: true },
+  })
+  for (const row of rows) table.push([...row])
+  return table.toString()
 }

@@ -1,8 +1,7 @@
 // Stops a running command on a signal: cleanly on the first one, at once on the second.
 
-import { type Clock, systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import { type Clock, type Logger, systemClock } from '../base/world.ts'
 import { FAILED } from './exit-codes.ts'
 
 /** Longest clean stop; sending what is left and closing take milliseconds. */

@@ -11,14 +11,14 @@ import {
   parseSubnet,
   type Subnet,
 } from '../base/address.ts'
-import { formatDurationMs, parseDurationMs } from '../base/duration.ts'
+import { formatDurationMs, parseDurationMs } from '../base/bytes.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LoggerOptions } from '../base/logger.ts'
 import { readRegularFile } from '../base/regular-file.ts'
-import { PROXY_VERSIONS, type ProxyVersion } from '../terminator/proxy-header.ts'
+import { PROXY_VERSIONS, type ProxyVersion } from '../terminator/proxy-protocol.ts'
 import { Revocations } from '../terminator/revocation.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../terminator/stats.ts'
-import type { TerminatorConfig } from '../terminator/terminator-process.ts'
+import type { TerminatorConfig } from '../terminator/terminator.ts'
 import { createVirtualHosts } from '../terminator/virtual-hosts.ts'
 import { watchdogOption } from './service.ts'
 

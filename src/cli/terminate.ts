@@ -4,19 +4,17 @@
 import cluster from 'node:cluster'
 import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
-import { systemClock } from '../base/clock.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { type Logger, silentLogger } from '../base/logger.ts'
 import { readVersion } from '../base/version.ts'
-import { TerminatorMetrics } from '../terminator/metrics.ts'
-import { MetricsServer } from '../terminator/metrics-server.ts'
+import { type Logger, silentLogger, systemClock } from '../base/world.ts'
+import { MetricsServer, TerminatorMetrics } from '../terminator/metrics.ts'
 import { warnWhenExpired } from '../terminator/revocation.ts'
 import {
   createTerminatorProcess,
   type TerminatorConfig,
   type TerminatorContext,
   type TerminatorProcess,
-} from '../terminator/terminator-process.ts'
+} from '../terminator/terminator.ts'
 import { Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
 import { Service } from './service.ts'

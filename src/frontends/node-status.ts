@@ -1,8 +1,8 @@
 // Describes a node, its caches and its peers for answers in JSON, which never hold a session or a key.
 
-import type { PeerStatus } from '../replication/peer-status.ts'
+import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
-import type { SyncStatus } from '../replication/synchronizer.ts'
+import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { CacheStats } from '../store/stats.ts'
 

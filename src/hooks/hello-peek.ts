@@ -9,8 +9,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Server } from 'node:tls'
-import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
+import type { Clock } from '../base/world.ts'
 import {
   type ClientHello,
   ClientHelloReader,

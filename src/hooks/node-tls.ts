@@ -11,11 +11,23 @@
 import { executionAsyncResource } from 'node:async_hooks'
 import type { Server, TLSSocket } from 'node:tls'
 import { idPrefix } from '../base/bytes.ts'
-import { type Clock, systemClock, type Timer } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
-import { type Logger, LogLimiter, silentLogger } from '../base/logger.ts'
-import { isContextOf, isSameBytes, toContext } from '../session/context.ts'
-import { type EncodedSession, TLS_1_3, tryReadEncodedSession } from '../session/encoded-session.ts'
+import {
+  type Clock,
+  type Logger,
+  LogLimiter,
+  silentLogger,
+  systemClock,
+  type Timer,
+} from '../base/world.ts'
+import {
+  type EncodedSession,
+  isContextOf,
+  isSameBytes,
+  TLS_1_3,
+  toContext,
+  tryReadEncodedSession,
+} from '../session/encoded-session.ts'
 import { PUT_RESULTS } from '../store/stats.ts'
 import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
 import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'

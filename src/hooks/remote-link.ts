@@ -2,12 +2,17 @@
 // away, new attempts are made with growing pauses (back-off).
 
 import type { Duplex } from 'node:stream'
-import type { Clock, Timer } from '../base/clock.ts'
-import type { Logger } from '../base/logger.ts'
-import type { RandomSource } from '../base/random.ts'
-import type { HooksCall } from '../wire/hooks-message.ts'
-import { type Outcome, RemoteConnection } from './remote-connection.ts'
-import type { RemoteStats } from './remote-stats.ts'
+import { messageOf } from '../base/errors.ts'
+import { type Clock, every, type Logger, type RandomSource, type Timer } from '../base/world.ts'
+import { FrameReader } from '../wire/framing.ts'
+import {
+  decodeHooksResponse,
+  encodeHooksRequest,
+  type HooksCall,
+  type HooksResponse,
+  MAX_HOOKS_FRAME_BYTES,
+} from '../wire/hooks-message.ts'
+import type { RemoteStats } from './remote-hooks.ts'
 
 /** Longest pause after the loss of a working connection. Each failed attempt doubles it; half of it is random. */
 export const MIN_BACKOFF_MS = 50
@@ -132,5 +137,174 @@ export class RemoteLink {
     const longestMs = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** doublings)
     const chance = this.#options.random(4).readUInt32LE() / 2 ** 32
     return longestMs * (0.5 + 0.5 * chance)
+  }
+}
+
+// One connection to the rpc frontend of a node, which sends calls and matches the answers to them by number. It is
+// ready when the node has answered a ping, and it ends itself when the node stops answering.
+
+/** Most calls that may be in flight; a further one is `overloaded`. */
+export const MAX_CALLS = 4096
+/** Bytes waiting in the stream from which on a further call is `overloaded`. */
+export const MAX_UNSENT_BYTES = 4_194_304
+/** Longest silence of a node that owes answers; after it the connection is ended. */
+export const STALL_TIMEOUT_MS = 1000
+/** Silence after which a ping is sent: it keeps the connection open at the node, and detects a node that has gone. */
+export const PING_INTERVAL_MS = 15_000
+
+/** Period at which the connection is checked for silence. */
+const WATCH_MS = 250
+const MAX_NUMBER = 2 ** 32 - 1
+
+/** The node's answer to a call, or why there is none; `late` means none within the deadline. */
+export type Outcome = HooksResponse['result'] | 'late' | 'unreachable' | 'overloaded'
+
+export interface RemoteConnectionEvents {
+  /** The node answered for the first time. */
+  onReady(): void
+  onLateAnswer(): void
+  /** The connection ended other than by `close`. Every call has been settled by then. */
+  onEnd(reason: string): void
+}
+
+interface Pending {
+  timer: Timer
+  /** What takes the outcome; undefined once the deadline has passed. */
+  settle: ((outcome: Outcome) => void) | undefined
+}
+
+export class RemoteConnection {
+  readonly #stream: Duplex
+  readonly #clock: Clock
+  readonly #events: RemoteConnectionEvents
+  readonly #frames = new FrameReader(MAX_HOOKS_FRAME_BYTES)
+  readonly #pending = new Map<number, Pending>()
+  readonly #watch: Timer
+  /** The last check before a silent node is given up: it lets an answer that has arrived be read first. */
+  #lastLook: Timer | undefined
+  #lastNumber = 0
+  /** When bytes last came in, or when a call was sent while none was in flight. */
+  #progressMs: number
+  #isReady = false
+  #isOver = false
+
+  /** Takes over a stream that is connected or still connecting, and sends the first ping. */
+  constructor(stream: Duplex, clock: Clock, events: RemoteConnectionEvents) {
+    this.#stream = stream
+    this.#clock = clock
+    this.#events = events
+    this.#progressMs = clock.monotonicMs()
+    stream.on('data', (piece: Buffer) => this.#receive(piece))
+    stream.on('error', (error) => this.#end(messageOf(error)))
+    stream.on('end', () => this.#end('the node ended the connection'))
+    stream.on('close', () => this.#end('the connection was closed'))
+    this.#watch = every(clock, WATCH_MS, () => this.#look())
+    this.#ping()
+  }
+
+  get isReady(): boolean {
+    return this.#isReady
+  }
+
+  /** Sends a call. `settle` is called once, after `deadlineMs` at the latest, with the answer or why there is none. */
+  send(call: HooksCall, deadlineMs: number, settle: (outcome: Outcome) => void): void {
+    if (this.#isOver) {
+      settle('unreachable')
+      return
+    }
+    const isFull =
+      this.#pending.size >= MAX_CALLS || this.#stream.writableLength >= MAX_UNSENT_BYTES
+    if (isFull) {
+      settle('overloaded')
+      return
+    }
+    if (this.#pending.size === 0) this.#progressMs = this.#clock.monotonicMs()
+    const number = (this.#lastNumber % MAX_NUMBER) + 1
+    this.#lastNumber = number
+    const timer = this.#clock.after(deadlineMs, () => this.#expireSoon(number))
+    this.#pending.set(number, { timer, settle })
+    this.#stream.write(encodeHooksRequest(number, call))
+  }
+
+  /** Ends the connection without `onEnd`. Calls in flight are settled as `unreachable`. Idempotent. */
+  close(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#watch.cancel()
+    this.#lastLook?.cancel()
+    this.#stream.destroy()
+    const pending = [...this.#pending.values()]
+    this.#pending.clear()
+    for (const { timer, settle } of pending) {
+      timer.cancel()
+      settle?.('unreachable')
+    }
+  }
+
+  #end(reason: string): void {
+    if (this.#isOver) return
+    this.close()
+    this.#events.onEnd(reason)
+  }
+
+  #receive(piece: Buffer): void {
+    if (this.#isOver) return
+    this.#progressMs = this.#clock.monotonicMs()
+    this.#frames.append(piece)
+    while (!this.#isOver) {
+      const frame = this.#frames.next()
+      if (frame === undefined) return
+      const response = frame === 'malformed' ? undefined : decodeHooksResponse(frame)
+      const pending = response && this.#pending.get(response.number)
+      if (response === undefined || pending === undefined) {
+        this.#end('what came is no answer')
+        return
+      }
+      this.#pending.delete(response.number)
+      pending.timer.cancel()
+      if (pending.settle === undefined) this.#events.onLateAnswer()
+      else pending.settle(response.result)
+    }
+  }
+
+  /** Waits one more turn of the event loop: if this process was busy, the answer may have arrived and is read first. */
+  #expireSoon(number: number): void {
+    const pending = this.#pending.get(number)
+    if (pending !== undefined) pending.timer = this.#clock.soon(() => this.#expire(number))
+  }
+
+  #expire(number: number): void {
+    const pending = this.#pending.get(number)
+    const settle = pending?.settle
+    if (pending === undefined || settle === undefined) return
+    // The entry stays until the answer comes, which would be malformed for an unknown call.
+    pending.settle = undefined
+    settle('late')
+  }
+
+  #look(): void {
+    if (this.#isStalled()) {
+      this.#lastLook?.cancel()
+      this.#lastLook = this.#clock.soon(() => {
+        if (this.#isStalled()) this.#end('the node is silent')
+      })
+    } else if (this.#pending.size === 0 && this.#silentMs() >= PING_INTERVAL_MS) this.#ping()
+  }
+
+  #isStalled(): boolean {
+    return this.#pending.size > 0 && this.#silentMs() >= STALL_TIMEOUT_MS
+  }
+
+  #silentMs(): number {
+    return this.#clock.monotonicMs() - this.#progressMs
+  }
+
+  #ping(): void {
+    // No caller waits for a ping: while the node sends nothing, the connection ends as stalled before this deadline.
+    this.send({ kind: 'ping' }, 2 * STALL_TIMEOUT_MS, (outcome) => {
+      if (typeof outcome === 'string' || this.#isReady) return
+      this.#isReady = true
+      this.#events.onReady()
+    })
   }
 }

@@ -5,7 +5,7 @@ import { constants } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { DEFAULT_MAX_VERSION, type SecureContextOptions, Server } from 'node:tls'
 import { TlscachedError } from '../base/errors.ts'
-import { isSameBytes } from '../session/context.ts'
+import { isSameBytes } from '../session/encoded-session.ts'
 
 /** Channel on which Node.js publishes each connection that any server of the process accepts (diagnostics_channel). */
 const ACCEPTED_CHANNEL = 'net.server.socket'

@@ -1,11 +1,11 @@
 // The metrics of a node: caches, sweeper and replication, read from their counters when scraped.
 
 import type { Registry } from 'prom-client'
-import type { DurationHistogram } from '../base/histogram.ts'
-import type { PeerStatus } from '../replication/peer-status.ts'
+import type { DurationHistogram } from '../base/counters.ts'
+import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
-import type { SyncStats } from '../replication/sync-stats.ts'
-import type { SyncState } from '../replication/synchronizer.ts'
+import type { SyncStats } from '../replication/sync/stats.ts'
+import type { SyncState } from '../replication/sync/synchronizer.ts'
 import type { CacheStats } from '../store/stats.ts'
 import { addDurations } from './duration-metric.ts'
 import { PREFIX } from './registry.ts'

@@ -1,7 +1,7 @@
 // The metrics of a repeater, read from its counters when scraped.
 
 import type { Registry } from 'prom-client'
-import type { RepeaterStats } from '../replication/repeater-stats.ts'
+import type { RepeaterStats } from '../replication/repeater/stats.ts'
 import { addCounter, addGauge } from './stats-metrics.ts'
 
 export interface RepeaterSource {

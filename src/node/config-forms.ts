@@ -2,22 +2,22 @@
 
 import { z } from 'zod'
 import { MAX_UNIX_PATH_BYTES, parseAddress, parseHostAddress } from '../base/address.ts'
-import { parseHex } from '../base/bytes.ts'
 import {
   DURATION_UNIT,
   formatDurationMs,
   parseDurationMs,
+  parseHex,
   parseSizeBytes,
   SIZE_UNIT,
-} from '../base/duration.ts'
+} from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
 import {
   MAX_SERVICE_NAME_BYTES,
   parsePeerSource,
   SERVICE_NAME_PATTERN,
   SERVICE_SCHEME,
-} from '../replication/peer-source.ts'
-import { MAX_CONTEXT_BYTES, toContext } from '../session/context.ts'
+} from '../replication/peers/discovery.ts'
+import { MAX_CONTEXT_BYTES, toContext } from '../session/encoded-session.ts'
 import { Keyring, parseKey } from '../wire/keyring.ts'
 
 /** Value in place of an address that turns a frontend off. */

@@ -2,9 +2,9 @@
 
 import { isLoopback, parseAddress } from '../base/address.ts'
 import { NONE } from './config-forms.ts'
+import type { ConfigPath } from './config-reference.ts'
 import { DEFAULT_CACHE_NAME, isMulticastListen } from './config-schema.ts'
-import type { ConfigPath } from './config-settings.ts'
-import { type ConfigTree, isSection } from './config-tree.ts'
+import { type ConfigTree, isSection } from './config-sources.ts'
 
 /**
  * Reports settings that contradict each other. It reads the written values, so that these problems are found together

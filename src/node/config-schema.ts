@@ -2,11 +2,11 @@
 
 import { z } from 'zod'
 import { isMulticast, parseHostAddress } from '../base/address.ts'
-import { formatDurationMs } from '../base/duration.ts'
+import { formatDurationMs } from '../base/bytes.ts'
 import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
 import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
-import { REMOVE_POLICIES } from '../frontends/sessiond/sessiond-frontend.ts'
-import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/synchronizer.ts'
+import { REMOVE_POLICIES } from '../frontends/sessiond/frontend.ts'
+import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/sync/synchronizer.ts'
 import {
   CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
@@ -18,7 +18,7 @@ import {
 } from '../store/limits.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
-import { KEYS_FILE_MODES } from '../wire/keyring-file.ts'
+import { KEYS_FILE_MODES } from '../wire/keyring.ts'
 import { PROTOCOL_VERSION } from '../wire/message.ts'
 import {
   address,

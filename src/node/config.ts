@@ -2,26 +2,24 @@
 
 import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
-import type { RemovePolicy } from '../frontends/sessiond/sessiond-frontend.ts'
-import type { PeerSource } from '../replication/peer-source.ts'
+import type { RemovePolicy } from '../frontends/sessiond/frontend.ts'
+import type { PeerSource } from '../replication/peers/discovery.ts'
 import { type CacheLimits, itemsWithin } from '../store/limits.ts'
-import type { Keyring } from '../wire/keyring.ts'
-import type { KeysFileMode } from '../wire/keyring-file.ts'
-import { ConfigError } from './config-error.ts'
+import type { Keyring, KeysFileMode } from '../wire/keyring.ts'
+import { ConfigError, nearest } from './config-error.ts'
 import { NONE } from './config-forms.ts'
+import { type ConfigPath, formatPath, knownKeys, settings } from './config-reference.ts'
 import { checkRules } from './config-rules.ts'
 import { type ConfigInput, configSchema, type ParsedConfig } from './config-schema.ts'
-import { type ConfigPath, formatPath, knownKeys, settings } from './config-settings.ts'
 import {
   addConverted,
   addEnvironment,
   addFile,
   addFlags,
   addObject,
+  ConfigTree,
   type ConvertedConfig,
 } from './config-sources.ts'
-import { ConfigTree } from './config-tree.ts'
-import { nearest } from './nearest.ts'
 
 export interface CacheConfig {
   readonly limits: CacheLimits

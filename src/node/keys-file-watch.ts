@@ -2,11 +2,9 @@
 // and neither sends a signal. It polls every two seconds, because not every file system reports changes.
 
 import { stat } from 'node:fs/promises'
-import { type Clock, every, type Timer } from '../base/clock.ts'
 import { messageOf } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
-import type { Keyring } from '../wire/keyring.ts'
-import { type KeysFileMode, loadKeyring } from '../wire/keyring-file.ts'
+import { type Clock, every, type Logger, type Timer } from '../base/world.ts'
+import { type Keyring, type KeysFileMode, loadKeyring } from '../wire/keyring.ts'
 
 /**
  * Time between two polls. A changed file is read when two polls in a row found the same state: then nobody is writing

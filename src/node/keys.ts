@@ -1,8 +1,9 @@
 // Loads the keyring of a replication section, and checks whether it may do without keys.
 
-import { requireKeys } from '../replication/key-requirement.ts'
-import { type Keyring, publicKeyring } from '../wire/keyring.ts'
-import { loadKeyring } from '../wire/keyring-file.ts'
+import { type HostAddress, isLoopback } from '../base/address.ts'
+import { TlscachedError } from '../base/errors.ts'
+import { formatPeerSource, type PeerSource } from '../replication/peers/discovery.ts'
+import { type Keyring, loadKeyring, publicKeyring } from '../wire/keyring.ts'
 import type { ReplicationConfig } from './config.ts'
 
 /**
@@ -18,4 +19,27 @@ export function keyringOf(config: ReplicationConfig, bound = config.listen): Key
     requireKeys(listen, others, keyring !== undefined, config.isInsecure)
   }
   return keyring ?? publicKeyring()
+}
+
+// Whether replication may run without keys: only where nothing leaves the machine, or where the operator set `insecure:
+// true`.
+
+/**
+ * Throws ERR_INSECURE when session secrets would cross the network in clear: no keys, and an address
+ * that is not loopback. Names other than `localhost` may lead anywhere, and a multicast group does.
+ */
+export function requireKeys(
+  listen: HostAddress,
+  peers: readonly PeerSource[],
+  hasKeys: boolean,
+  isInsecure: boolean,
+): void {
+  if (hasKeys || isInsecure) return
+  const exposed = [listen, ...peers].find((source) => 'service' in source || !isLoopback(source))
+  if (exposed === undefined) return
+  throw new TlscachedError(
+    'ERR_INSECURE',
+    `replication with ${formatPeerSource(exposed)} needs keys, because it is not a loopback address: ` +
+      'make some with "tlscached keygen", or set insecure: true to send sessions in clear',
+  )
 }

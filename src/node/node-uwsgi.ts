@@ -1,13 +1,12 @@
 // Creates the listeners for uWSGI's own datagrams that the configuration has.
 
-import type { Clock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
-import { toListenError } from '../frontends/frontend.ts'
-import type { LocalHooks } from '../hooks/session-hooks.ts'
+import type { Clock, Logger } from '../base/world.ts'
+import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { CacheUdpSource } from '../metrics/cache-udp-collectors.ts'
-import { UdpTransport } from '../replication/udp-transport.ts'
-import type { Change } from '../store/change.ts'
+import { UdpTransport } from '../replication/live/udp-transport.ts'
+import type { Change } from '../store/versions.ts'
+import { toListenError } from '../streams/listener.ts'
 import { CacheUdp } from '../uwsgi/cache-udp.ts'
 import type { UwsgiListenerConfig } from './config.ts'
 

@@ -1,8 +1,8 @@
 // Describes in one sentence whether a node is ready and which peers it replicates with now.
 
 import type { Readiness } from '../frontends/http/backend.ts'
-import type { PeerStatus } from '../replication/peer-status.ts'
-import type { SyncStatus } from '../replication/synchronizer.ts'
+import type { PeerStatus } from '../replication/peers/presence.ts'
+import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 
 /** Most names that the sentence lists; the others are only counted. */
 const MAX_NAMES = 5

@@ -2,25 +2,27 @@
 
 import type { Registry } from 'prom-client'
 import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
-import { type Clock, systemClock } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
-import { type RandomSource, systemRandom } from '../base/random.ts'
 import { readVersion } from '../base/version.ts'
-import { toListenError } from '../frontends/frontend.ts'
+import {
+  type Clock,
+  type Logger,
+  type RandomSource,
+  systemClock,
+  systemRandom,
+} from '../base/world.ts'
 import type { HttpBackend, Readiness } from '../frontends/http/backend.ts'
-import { HttpFrontend } from '../frontends/http/http-frontend.ts'
+import { HttpFrontend } from '../frontends/http/frontend.ts'
 import { collectFrontends } from '../metrics/frontend-collectors.ts'
 import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
 import { collectRepeater } from '../metrics/repeater-collectors.ts'
-import { requireKeys } from '../replication/key-requirement.ts'
-import type { PeerStatus } from '../replication/peer-status.ts'
-import { Repeater } from '../replication/repeater.ts'
-import { MAX_SUBSCRIBERS } from '../replication/subscribers.ts'
-import { UdpTransport } from '../replication/udp-transport.ts'
+import { UdpTransport } from '../replication/live/udp-transport.ts'
+import type { PeerStatus } from '../replication/peers/presence.ts'
+import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
+import { toListenError } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
-import { type Keyring, publicKeyring } from '../wire/keyring.ts'
-import { type KeysFileMode, loadKeyring } from '../wire/keyring-file.ts'
+import { type Keyring, type KeysFileMode, loadKeyring, publicKeyring } from '../wire/keyring.ts'
+import { requireKeys } from './keys.ts'
 import { KeysFileWatch } from './keys-file-watch.ts'
 import type { Listening } from './node.ts'
 import { sourceOf } from './node-frontends.ts'

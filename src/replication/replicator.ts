@@ -2,46 +2,42 @@
 // store only as a function that applies a change.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
-import type { Clock } from '../base/clock.ts'
-import type { Logger } from '../base/logger.ts'
-import type { RandomSource } from '../base/random.ts'
-import type { Change } from '../store/change.ts'
+import type { Clock, Logger, RandomSource } from '../base/world.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { ApplyResult } from '../store/stats.ts'
+import type { Change } from '../store/versions.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
 import { Sealer } from '../wire/seal.ts'
+import { Inbox } from './live/inbox.ts'
+import { Outbox } from './live/outbox.ts'
+import { type Sender, SenderTable } from './live/senders.ts'
+import type { Transport } from './live/transport.ts'
 import {
   type InterfaceAddresses,
   isOwnAddress,
   isReachable,
+  PeerAddresses,
   systemInterfaceAddresses,
-} from './address-filter.ts'
+} from './peers/addresses.ts'
 import {
   Discovery,
+  type PeerSource,
   type Resolver,
   type ServiceResolver,
   systemResolver,
   systemServiceResolver,
-} from './discovery.ts'
-import { Greeter } from './greeter.ts'
-import { Heartbeat } from './heartbeat.ts'
-import { Inbox } from './inbox.ts'
-import { Outbox } from './outbox.ts'
-import { PeerAddresses } from './peer-addresses.ts'
-import { PeerLimits } from './peer-limits.ts'
-import type { PeerSource } from './peer-source.ts'
-import { listPeers, type PeerStatus, type PeerSync } from './peer-status.ts'
-import { isHeardAt, Presence } from './presence.ts'
-import { RepairAnswerer } from './repair-answerer.ts'
-import { RepairAsker } from './repair-asker.ts'
-import { RepeaterClient } from './repeater-client.ts'
-import { ResendLog } from './resend-log.ts'
-import type { Sender } from './sender.ts'
-import { SenderTable } from './sender-table.ts'
+} from './peers/discovery.ts'
+import { Greeter } from './peers/greeter.ts'
+import { PeerLimits } from './peers/limits.ts'
+import { isHeardAt, listPeers, type PeerStatus, type PeerSync, Presence } from './peers/presence.ts'
+import { RepairAnswerer } from './repair/answerer.ts'
+import { RepairAsker } from './repair/asker.ts'
+import { Heartbeat } from './repair/heartbeat.ts'
+import { ResendLog } from './repair/resend-log.ts'
+import { RepeaterClient } from './repeater/client.ts'
 import { createReplicationStats, type ReplicationStats } from './stats.ts'
-import type { Transport } from './transport.ts'
 
 /** A starting node waits this long for all its peers to answer, and then goes on with those that did, or alone. */
 const JOIN_TIMEOUT_MS = 1000

@@ -1,6 +1,6 @@
 // The limits of one named cache, and their bounds.
 
-export { MAX_CONTEXT_BYTES } from '../session/context.ts'
+export { MAX_CONTEXT_BYTES } from '../session/encoded-session.ts'
 
 export interface CacheLimits {
   readonly name: string

@@ -26,7 +26,6 @@ import {
   maxArenaBytes,
   NO_PAGE,
 } from './arena.ts'
-import type { Version } from './change.ts'
 import { bucketOf, type EntryHash } from './digest.ts'
 import {
   arenaBudgetBytes,
@@ -34,8 +33,8 @@ import {
   MAX_CONTEXT_BYTES,
   MAX_SERVER_NAME_BYTES,
 } from './limits.ts'
-import { SessionCopies } from './session-copies.ts'
-import { SessionView } from './session-view.ts'
+import { SessionCopies, SessionView } from './session-view.ts'
+import type { Version } from './versions.ts'
 
 const KIND = 4
 const ID_LENGTH = 5

@@ -2,11 +2,10 @@
 // with the size, the limit and the setting that the limit comes from.
 
 import { idPrefix } from '../base/bytes.ts'
-import type { Clock } from '../base/clock.ts'
-import { type LogFields, type Logger, LogLimiter } from '../base/logger.ts'
-import type { Origin } from './change.ts'
+import { type Clock, type LogFields, type Logger, LogLimiter } from '../base/world.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES } from './limits.ts'
 import type { CacheStats, RefusalReason } from './stats.ts'
+import type { Origin } from './versions.ts'
 
 /** What is known of a refused session. Frontends refuse some before they have read them. */
 export interface RefusedSession {

@@ -1,20 +1,16 @@
 // One named cache: a store of sessions with limits and lifetimes that knows no network. It reports every change to
 // `onChange`; changes of other nodes come in through `apply`.
 
-import type { Clock } from '../base/clock.ts'
-import { type Logger, silentLogger } from '../base/logger.ts'
-import { Admission, type NewSession } from './admission.ts'
+import { type Clock, type Logger, silentLogger } from '../base/world.ts'
 import { Arena } from './arena.ts'
-import { type Change, type ChangeListener, compareVersions, type Version } from './change.ts'
 import { Expiry } from './expiry.ts'
 import { arenaBudgetBytes, type CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
 import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
 import { Refusals, type RefusedSession } from './refusals.ts'
-import { Room } from './room.ts'
-import type { PeekedSession, StoredSession } from './session-copies.ts'
+import { Admission, type NewSession, Room } from './room.ts'
 import { SessionIndex } from './session-index.ts'
-import type { SessionView } from './session-view.ts'
+import type { PeekedSession, SessionView, StoredSession } from './session-view.ts'
 import { Sharding } from './sharding.ts'
 import {
   type ApplyResult,
@@ -26,7 +22,15 @@ import {
   type RefusalReason,
 } from './stats.ts'
 import { StoredEntries } from './stored-entries.ts'
-import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type VersionClock } from './version-clock.ts'
+import {
+  type Change,
+  type ChangeListener,
+  compareVersions,
+  MAX_PUT_CLOCK,
+  MAX_VERSION_CLOCK,
+  type Version,
+  type VersionClock,
+} from './versions.ts'
 
 export interface StoreOptions {
   readonly clock: Clock

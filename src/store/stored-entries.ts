@@ -1,12 +1,12 @@
 // The entries that a store holds, tombstones included, for comparison with other nodes: as a digest, and one by one.
 // The store may change between two steps of a walk.
 
-import type { Clock } from '../base/clock.ts'
+import type { Clock } from '../base/world.ts'
 import type { Arena } from './arena.ts'
-import type { Change, Version } from './change.ts'
 import { Digest, EntryHash } from './digest.ts'
 import type { Expiry } from './expiry.ts'
 import { RecordReader } from './record.ts'
+import type { Change, Version } from './versions.ts'
 
 /**
  * Entries with less lifetime left are not offered to other nodes, or nodes would pass them to and fro as they expire.

@@ -8,9 +8,8 @@
 //     BIT STRING   signature of the first SEQUENCE
 
 import { verify, X509Certificate } from 'node:crypto'
-import { type Clock, every, type Timer } from '../base/clock.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { type Logger, LogLimiter } from '../base/logger.ts'
+import { type Clock, every, type Logger, LogLimiter, type Timer } from '../base/world.ts'
 import { ElementReader } from '../session/asn1.ts'
 
 const INTEGER = 0x02

@@ -1,93 +1,126 @@
-// A small TLS terminator: answers each connection's first line with one short text, which says whether the
-// handshake resumed a session. For the demo, and to try a cluster with any TLS client.
+// One process of the reference terminator: TLS in front, backends behind, and what both count.
 
-import type { TLSSocket } from 'node:tls'
-import type { HostAddress } from '../base/address.ts'
-import { type Clock, systemClock } from '../base/clock.ts'
-import { TlscachedError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { Address, HostAddress, Subnet } from '../base/address.ts'
+import type { Clock, Logger } from '../base/world.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
-import type { TerminatorStats } from './stats.ts'
-import { TlsFront } from './tls-front.ts'
-import { VirtualHosts } from './virtual-hosts.ts'
+import { connectHooks } from '../hooks/remote-hooks.ts'
+import type { ProxyVersion } from './proxy-protocol.ts'
+import { BackendPool, createRelay } from './relay.ts'
+import type { Revocations } from './revocation.ts'
+import type { CacheCallStats, TerminatorStats, TlsVersion } from './stats.ts'
+import { type FrontIdentity, TlsFront } from './tls-front.ts'
+import type { VirtualHosts } from './virtual-hosts.ts'
 
-/** Longest life of a connection after its handshake. */
-const CONNECTION_MS = 10_000
-const HANDSHAKE_MS = 10_000
-/** Longest first line of a request. */
-const MAX_LINE_BYTES = 8192
-const MAX_CONNECTIONS = 4096
-const NEWLINE = 0x0a
-
-export interface TerminatorOptions {
-  readonly listen: HostAddress
-  /** Name of the node, which the answers contain. */
-  readonly node: string
-  readonly hooks: SessionHooks
-  /** Session ID context, 1..32 bytes in UTF-8. */
-  readonly context: string
-  /** Key and certificate of the server, as PEM texts. */
-  readonly certificate: { readonly key: string; readonly cert: string }
-  /** Lifetime of the sessions that are created here. */
+export interface TerminatorConfig {
+  readonly listen: readonly HostAddress[]
+  readonly hosts: VirtualHosts
+  readonly minVersion: TlsVersion
+  readonly alpn?: readonly string[]
+  /** PEM text of authorities; clients must present a certificate that one of them signed. */
+  readonly clientCa?: string
+  /** Revocation lists of the authorities in `clientCa`. */
+  readonly revocations?: Revocations
   readonly sessionTimeoutSec: number
-  readonly deadlineMs?: number
-  readonly clock?: Clock
+  /** The node and its cache that hold the sessions, in the form that connectHooks takes. */
+  readonly node: {
+    readonly address: string
+    readonly cache: string
+    readonly isInsecure: boolean
+  }
+  /** Longest wait for the cache in one handshake step. */
+  readonly deadlineMs: number
+  readonly handshakeTimeoutMs: number
+  readonly backends: readonly Address[]
+  readonly proxyProtocol?: ProxyVersion
+  /** Balancers, whose connections must begin with a PROXY header; those of others must not. */
+  readonly balancers?: readonly Subnet[]
+  readonly connectTimeoutMs: number
+  readonly checkPeriodMs: number
+  readonly idleTimeoutMs: number
+  /** Most client connections open at once in this process; more are closed at once. */
+  readonly maxConnections: number
+}
+
+export interface TerminatorContext {
+  readonly clock: Clock
   readonly logger: Logger
+  /** Returns how many log lines the process has dropped. */
+  readonly droppedLogLines?: () => number
 }
 
-export interface Terminator {
-  /** Address where it listens, with the port that the kernel chose. */
-  readonly address: HostAddress
-  readStats(): TerminatorStats
-  /** Cuts all connections off and frees the port. Idempotent. */
-  stop(): Promise<void>
-}
-
-/** Starts a terminator. Rejects with ERR_LISTEN when it cannot listen on the address. */
-export async function startTerminator(options: TerminatorOptions): Promise<Terminator> {
-  const { listen, node, certificate, clock = systemClock, ...rest } = options
-  const { cert, key } = certificate
-  const front = new TlsFront({
-    ...rest,
-    clock,
-    listen: [listen],
-    hosts: new VirtualHosts([{ names: [], context: rest.context, cert: [cert], key: [key] }]),
-    minVersion: '1.2',
-    maxVersion: '1.2',
-    handshakeTimeoutMs: HANDSHAKE_MS,
-    maxConnections: MAX_CONNECTIONS,
-    serve: (client) => answerFirstLine(client, node, clock),
-  })
-  const [address] = await front.start()
-  if (address === undefined) throw new TlscachedError('ERR_INTERNAL')
-  return { address, readStats: () => front.readStats(), stop: () => front.stop() }
+/** Session hooks that count the results of their calls. */
+export interface CountedHooks extends SessionHooks {
+  readonly stats: CacheCallStats
+  open(): Promise<boolean>
+  close(): Promise<void>
 }
 
 /**
- * Waits for the end of the first line or of the client's data, then answers and closes. A line above MAX_LINE_BYTES
- * gets no answer.
+ * Creates a process that reaches its node over rpc. Throws ERR_USAGE, ERR_ADDRESS or ERR_INSECURE, and Node's own
+ * error for a certificate that it cannot use.
  */
-function answerFirstLine(socket: TLSSocket, node: string, clock: Clock): void {
-  const timer = clock.after(CONNECTION_MS, () => socket.destroy())
-  socket.once('close', () => timer.cancel())
-  let lineBytes = 0
-  let isAnswered = false
-  const answer = () => {
-    if (isAnswered) return
-    isAnswered = true
-    const body = `${node} ${socket.isSessionReused() ? 'resumed' : 'full'}\n`
-    socket.end(
-      `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-        `Connection: close\r\n\r\n${body}`,
-    )
+export function createTerminatorProcess(
+  config: TerminatorConfig,
+  context: TerminatorContext,
+): TerminatorProcess {
+  const { node, deadlineMs } = config
+  const { clock, logger } = context
+  const { cache, isInsecure: insecure } = node
+  const hooks = connectHooks(node.address, { cache, deadlineMs, insecure, clock, logger })
+  return new TerminatorProcess(config, hooks, context)
+}
+
+export class TerminatorProcess {
+  readonly #backends: BackendPool
+  readonly #front: TlsFront
+  readonly #hooks: CountedHooks
+  readonly #droppedLogLines: () => number
+
+  /** Throws Node's own error for certificates and options that it cannot use. */
+  constructor(config: TerminatorConfig, hooks: CountedHooks, context: TerminatorContext) {
+    const { clock, logger } = context
+    const { backends: addresses, connectTimeoutMs, checkPeriodMs, proxyProtocol } = config
+    const backends = new BackendPool({ addresses, connectTimeoutMs, checkPeriodMs, clock, logger })
+    const { idleTimeoutMs } = config
+    const relay = { backends, idleTimeoutMs, clock, ...(proxyProtocol && { proxyProtocol }) }
+    const serve = createRelay(relay)
+    this.#backends = backends
+    this.#hooks = hooks
+    this.#droppedLogLines = context.droppedLogLines ?? (() => 0)
+    this.#front = new TlsFront({ ...config, maxVersion: '1.3', hooks, serve, clock, logger })
   }
-  socket.on('data', (chunk: Buffer) => {
-    const isLineOver = chunk.includes(NEWLINE)
-    lineBytes += chunk.length
-    if (isAnswered || isLineOver) answer()
-    else if (lineBytes > MAX_LINE_BYTES) socket.destroy()
-  })
-  socket.on('end', answer)
-  // A client that disconnects is nothing to report, but an 'error' event without a listener would end the process.
-  socket.on('error', () => socket.destroy())
+
+  /** Starts to listen and resolves with the addresses. Rejects with ERR_LISTEN. */
+  async start(): Promise<readonly HostAddress[]> {
+    // The connection to the node is opened first, so that the first handshake need not wait for it.
+    await this.#hooks.open()
+    const addresses = await this.#front.start()
+    this.#backends.start()
+    return addresses
+  }
+
+  /** Stops accepting and resolves when the last connection has ended; those left after `drainMs` are cut off. */
+  async stop(drainMs = 0): Promise<void> {
+    await this.#front.stop(drainMs)
+    this.#backends.stop()
+    await this.#hooks.close()
+  }
+
+  /**
+   * Uses another identity for handshakes from now on. Throws Node's own error for a certificate that it cannot use,
+   * and then nothing changes.
+   */
+  reload(identity: FrontIdentity): void {
+    this.#front.reload(identity)
+  }
+
+  readStats(): TerminatorStats {
+    const { gets, puts } = this.#hooks.stats
+    return {
+      ...this.#front.readStats(),
+      droppedLogLines: this.#droppedLogLines(),
+      cache: structuredClone({ gets, puts }),
+      backends: structuredClone({ ...this.#backends.stats }),
+    }
+  }
 }

@@ -8,18 +8,21 @@ import { constants } from 'node:crypto'
 import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net'
 import { createServer as createTlsServer, type Server, type TLSSocket } from 'node:tls'
 import { createAddressMatcher, type HostAddress, type Subnet } from '../base/address.ts'
-import type { Clock, Timer } from '../base/clock.ts'
 import { codeOf, messageOf } from '../base/errors.ts'
-import { type Logger, LogLimiter } from '../base/logger.ts'
+import { type Clock, type Logger, LogLimiter, type Timer } from '../base/world.ts'
 import { readHello } from '../hooks/hello-peek.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
 import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.ts'
-import { listen } from './listen.ts'
-import type { Endpoints } from './proxy-header.ts'
-import { isLikeProxyHeader, readProxyHeader } from './proxy-reader.ts'
+import { listen } from '../streams/listener.ts'
+import { type Endpoints, isLikeProxyHeader, readProxyHeader } from './proxy-protocol.ts'
 import type { Revocations } from './revocation.ts'
-import type { TerminatorStats, TlsVersion } from './stats.ts'
-import { createTerminatorStats, type FailureReason, failureReason } from './stats.ts'
+import {
+  createTerminatorStats,
+  type FailureReason,
+  failureReason,
+  type TerminatorStats,
+  type TlsVersion,
+} from './stats.ts'
 import type { VirtualHost, VirtualHosts } from './virtual-hosts.ts'
 
 export interface TlsFrontOptions {

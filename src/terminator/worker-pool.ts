@@ -1,11 +1,10 @@
 // The workers of a terminator from the view of its primary: one worker in each place. Restarts a worker that ended,
 // collects the counters, and makes the workers reload their files or drain.
 
-import { type Clock, systemClock, type Timer } from '../base/clock.ts'
 import { TlscachedError } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import { type Clock, type Logger, systemClock, type Timer } from '../base/world.ts'
 import { addStats, createTerminatorStats, type TerminatorStats, withoutState } from './stats.ts'
-import { type FromWorker, fromWorkerSchema, type ToWorker } from './worker-messages.ts'
+import { type FromWorker, fromWorkerSchema, type ToWorker } from './worker.ts'
 
 /** A child process with a message channel, such as node:cluster makes. */
 export interface WorkerHandle {

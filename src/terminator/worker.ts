@@ -1,9 +1,9 @@
 // A worker of the reference terminator: one of several processes, which follows the messages of its primary.
 
+import { z } from 'zod'
 import { type Address, formatAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
-import type { TerminatorStats } from './stats.ts'
-import { type FromWorker, toWorkerSchema } from './worker-messages.ts'
+import { type TerminatorStats, terminatorStatsSchema } from './stats.ts'
 
 /** The terminator that runs in a worker. */
 export interface WorkerProcess {
@@ -69,3 +69,25 @@ export class Worker {
     else this.#channel.send({ kind: 'stats', stats: this.#process.readStats() }, sent)
   }
 }
+
+// Messages between the primary of a terminator and its workers, each of which is a process.
+
+/** To a worker that is ready: the number of its process, from 1. */
+const start = z.object({ kind: z.literal('start'), process: z.number() })
+/** To a worker: stop accepting, and exit when the last connection has ended. */
+const drain = z.object({ kind: z.literal('drain') })
+/** To a worker: read certificates, keys and revocation lists again. */
+const reload = z.object({ kind: z.literal('reload') })
+/** To a worker: send your counters. */
+const ask = z.object({ kind: z.literal('ask') })
+export const toWorkerSchema = z.discriminatedUnion('kind', [start, drain, reload, ask])
+export type ToWorker = z.output<typeof toWorkerSchema>
+
+/** From a worker, as its first message: it receives messages from now on, and earlier ones would have been lost. */
+const ready = z.object({ kind: z.literal('ready') })
+const listening = z.object({ kind: z.literal('listening'), addresses: z.array(z.string()) })
+/** From a worker: it cannot start, for this reason, and exits. */
+const failed = z.object({ kind: z.literal('failed'), message: z.string() })
+const stats = z.object({ kind: z.literal('stats'), stats: terminatorStatsSchema })
+export const fromWorkerSchema = z.discriminatedUnion('kind', [ready, listening, failed, stats])
+export type FromWorker = z.output<typeof fromWorkerSchema>

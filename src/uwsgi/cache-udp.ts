@@ -6,31 +6,24 @@
 import { isIPv4 } from 'node:net'
 import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'
 import { idPrefix } from '../base/bytes.ts'
-import type { Clock } from '../base/clock.ts'
-import { type Logger, LogLimiter } from '../base/logger.ts'
-import type { LocalHooks } from '../hooks/session-hooks.ts'
+import { type Clock, type Logger, LogLimiter, type Timer } from '../base/world.ts'
+import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { Transport } from '../replication/live/transport.ts'
 import {
   type InterfaceAddresses,
   isOwnAddress,
   isReachable,
   systemInterfaceAddresses,
-} from '../replication/address-filter.ts'
+} from '../replication/peers/addresses.ts'
 import {
   Discovery,
   type Resolver,
   systemResolver,
   systemServiceResolver,
-} from '../replication/discovery.ts'
-import type { Transport } from '../replication/transport.ts'
-import { isSameBytes } from '../session/context.ts'
-import type { Change } from '../store/change.ts'
-import {
-  type CacheOperation,
-  formatDelete,
-  formatSet,
-  parseCacheDatagram,
-} from './cache-datagram.ts'
-import { SendQueue } from './send-queue.ts'
+} from '../replication/peers/discovery.ts'
+import { isSameBytes } from '../session/encoded-session.ts'
+import type { Change } from '../store/versions.ts'
+import { type CacheOperation, formatDelete, formatSet, parseCacheDatagram } from './datagram.ts'
 import { type CacheUdpDropReason, type CacheUdpStats, createCacheUdpStats } from './stats.ts'
 
 /** A received expiry up to this value (a week) is a lifetime and not a time, which uWSGI sends with purge_lru. */
@@ -227,5 +220,98 @@ export class CacheUdp {
         'uwsgi: a datagram went no further',
       )
     })
+  }
+}
+
+// Throttles datagrams to the rate at which uWSGI nodes receive them, because their protocol has no retransmission.
+// When nothing is queued and the rate allows it, a datagram is sent at once.
+
+/** uWSGI receives 40,000 datagrams a second without loss, and 99 % of 80,000 (measured). */
+const DATAGRAMS_PER_MS = 40
+/**
+ * Most datagrams sent at once after a pause: uWSGI's receive buffer holds more of the smallest sessions than these.
+ */
+const BURST = 200
+const MAX_QUEUED = 65_536
+const MAX_QUEUED_BYTES = 8 * 1024 * 1024
+
+export interface SendQueueOptions {
+  readonly clock: Clock
+  readonly send: (datagram: Buffer) => void
+  /** Called for each datagram, the oldest one, that is dropped because the queue is full. */
+  readonly onDrop: () => void
+}
+
+export class SendQueue {
+  readonly #options: SendQueueOptions
+  #queue: Buffer[] = []
+  /** Index of the next datagram to send; those before it were sent. */
+  #head = 0
+  #bytes = 0
+  #allowance = BURST
+  #refilledMs: number
+  #timer: Timer | undefined
+
+  constructor(options: SendQueueOptions) {
+    this.#options = options
+    this.#refilledMs = options.clock.monotonicMs()
+  }
+
+  get length(): number {
+    return this.#queue.length - this.#head
+  }
+
+  push(datagram: Buffer): void {
+    if (this.length === 0 && this.#take()) {
+      this.#options.send(datagram)
+      return
+    }
+    this.#queue.push(datagram)
+    this.#bytes += datagram.length
+    while (this.length > MAX_QUEUED || this.#bytes > MAX_QUEUED_BYTES) {
+      this.#shift()
+      this.#options.onDrop()
+    }
+    this.#timer ??= this.#options.clock.after(1, () => this.#drain())
+  }
+
+  /** Sends all queued datagrams at once, without throttling. */
+  flush(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    for (let next = this.#shift(); next !== undefined; next = this.#shift())
+      this.#options.send(next)
+  }
+
+  #drain(): void {
+    this.#timer = undefined
+    while (this.length > 0 && this.#take()) {
+      const next = this.#shift()
+      if (next !== undefined) this.#options.send(next)
+    }
+    if (this.length > 0) this.#timer = this.#options.clock.after(1, () => this.#drain())
+  }
+
+  #shift(): Buffer | undefined {
+    const next = this.#queue[this.#head]
+    if (next === undefined) return undefined
+    this.#head += 1
+    this.#bytes -= next.length
+    // The array is copied when half of it was sent, so each datagram is moved once on average.
+    if (this.#head * 2 >= this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head)
+      this.#head = 0
+    }
+    return next
+  }
+
+  #take(): boolean {
+    const nowMs = this.#options.clock.monotonicMs()
+    const refill = (nowMs - this.#refilledMs) * DATAGRAMS_PER_MS
+    this.#allowance = Math.min(BURST, this.#allowance + refill)
+    this.#refilledMs = nowMs
+    if (this.#allowance < 1) return false
+    this.#allowance -= 1
+    return true
   }
 }

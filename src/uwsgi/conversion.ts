@@ -1,12 +1,19 @@
 // Converts a uWSGI file to our configuration, to the options of the terminator in front of it, and to notes about
 // the options that have no effect here. The order of the options makes no difference.
 
-import { LEGACY_CACHE, type Note, wholeNumber } from './cache-spec.ts'
 import { applyLogic, type Machine, openPlaceholder } from './config-logic.ts'
 import { convertCaches } from './converted-caches.ts'
 import { convertReplication, type Wire } from './converted-replication.ts'
 import { convertTerminator, type TerminatorPlan } from './converted-terminator.ts'
-import type { IniFile, IniOption, IniProblem } from './ini.ts'
+import {
+  type IniFile,
+  type IniOption,
+  type IniProblem,
+  LEGACY_CACHE,
+  type Note,
+  toAddressText,
+  wholeNumber,
+} from './ini.ts'
 import {
   KNOWN_OPTIONS,
   OPTION_ALIASES,
@@ -14,8 +21,7 @@ import {
   USED_OPTIONS,
   type UsedOption,
   whyMeaningless,
-} from './option-table.ts'
-import { toAddressText } from './socket-name.ts'
+} from './options.ts'
 
 /** Position in the uWSGI file that a setting of our configuration comes from. */
 export interface Place {

@@ -1,6 +1,7 @@
 // Converts the caches of a uWSGI file: the one that the older option `cache` creates, and those of `cache2`.
 
 import { MAX_BLOCKSIZE, MAX_KEYSIZE } from '../store/limits.ts'
+import type { ConversionDraft } from './conversion.ts'
 import {
   type CacheSpec,
   DEFAULT_BLOCKSIZE,
@@ -8,8 +9,7 @@ import {
   LEGACY_CACHE,
   parseCacheSpec,
   readFlag,
-} from './cache-spec.ts'
-import type { ConversionDraft } from './conversion.ts'
+} from './ini.ts'
 
 /** Length of a session ID of OpenSSL. */
 const SESSION_ID_BYTES = 32

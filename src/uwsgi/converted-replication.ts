@@ -3,10 +3,9 @@
 
 import { type HostAddress, isLoopback, isMulticast, parseHostAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
-import type { CacheSpec } from './cache-spec.ts'
 import type { ConversionDraft } from './conversion.ts'
 import type { ConvertedCaches } from './converted-caches.ts'
-import { toAddressText } from './socket-name.ts'
+import { type CacheSpec, toAddressText } from './ini.ts'
 
 export const WIRES = ['sealed', 'uwsgi'] as const
 export type Wire = (typeof WIRES)[number]

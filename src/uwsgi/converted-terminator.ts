@@ -1,11 +1,10 @@
 // Converts the HTTPS router of a uWSGI file to the options of the reference terminator that replaces it.
 
 import { messageOf } from '../base/errors.ts'
-import { toContext } from '../session/context.ts'
+import { toContext } from '../session/encoded-session.ts'
 import type { ConversionDraft } from './conversion.ts'
 import type { ConvertedCaches } from './converted-caches.ts'
-import type { IniOption } from './ini.ts'
-import { toAddressText } from './socket-name.ts'
+import { type IniOption, toAddressText } from './ini.ts'
 
 export interface TerminatorPlan {
   readonly listen: string

@@ -1,6 +1,6 @@
 // Counters of one listener of uWSGI's cache-udp: plain numbers, which the metrics export.
 
-import { MALFORMED_REASONS } from './cache-datagram.ts'
+import { MALFORMED_REASONS } from './datagram.ts'
 
 /**
  * Why a datagram was dropped, besides being malformed; `expiry` also counts times more than a year ahead.

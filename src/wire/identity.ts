@@ -1,7 +1,7 @@
 // The identity of a node on the wire: a sender ID made from its name, and a boot ID that is new at every start.
 
 import { createHash } from 'node:crypto'
-import type { RandomSource } from '../base/random.ts'
+import type { RandomSource } from '../base/world.ts'
 
 export const SENDER_ID_BYTES = 8
 export const BOOT_ID_BYTES = 8

@@ -3,7 +3,6 @@
 
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress, isMulticast, parseHostAddress } from '../base/address.ts'
-import type { Change } from '../store/change.ts'
 import {
   CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
@@ -12,8 +11,8 @@ import {
   MAX_SERVER_NAME_BYTES,
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
-import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
-import { type ChangesMessage, readChanges } from './change-reader.ts'
+import { type Change, MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/versions.ts'
+import { type ChangesMessage, readChanges } from './changes.ts'
 import { MAX_SEQUENCE } from './datagram.ts'
 import { checkGreetedCaches, type GreetedCaches } from './greeted-caches.ts'
 import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'

@@ -1,7 +1,6 @@
 // Encodes, decodes and checks the frames of the connection over which two nodes compare and copy their entries. Changes
 // are encoded by ChangeBatch: its message is a valid frame.
 
-import type { Version } from '../store/change.ts'
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
 import {
   CACHE_NAME_PATTERN,
@@ -12,8 +11,8 @@ import {
   MAX_TIMEOUT_MS,
 } from '../store/limits.ts'
 import type { EntryVersion } from '../store/stored-entries.ts'
-import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../store/version-clock.ts'
-import type { ChangesMessage } from './change-reader.ts'
+import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type Version } from '../store/versions.ts'
+import type { ChangesMessage } from './changes.ts'
 import { MAX_ORIGIN } from './identity.ts'
 import { decodeMessage } from './message.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, mock, test } from 'node:test'
-import { systemClock } from '../../src/base/clock.ts'
+import { systemClock } from '../../src/base/world.ts'
 
 const DAY_MS = 86_400_000
 /** Above it, and below 0, setTimeout warns on standard error and waits 1 ms. */

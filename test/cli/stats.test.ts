@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CachesAnswer } from '../../src/cli/answers.ts'
-import { formatCaches } from '../../src/cli/stats.ts'
+import { type CachesAnswer, formatCaches } from '../../src/cli/stats.ts'
 import { describeCache } from '../../src/frontends/node-status.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 

@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { Command } from 'commander'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import {
   addTerminateOptions,
   readTerminatorConfig,
   type TerminateOptions,
 } from '../../src/cli/terminate-options.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-options-'))
 after(() => rmSync(folder, { recursive: true }))

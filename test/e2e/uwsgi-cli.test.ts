@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { CLI_ARGS, finish, runCli, stopProcess } from '../support/node-processes.ts'
 

@@ -11,7 +11,7 @@ import net, {
   type SocketConstructorOpts,
 } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { ClientSocket } from '../../src/frontends/memcached/client-socket.ts'
+import { ClientSocket } from '../../src/frontends/memcached/fast/client-socket.ts'
 import { until } from '../support/latch.ts'
 import { StreamClient } from '../support/stream-client.ts'
 

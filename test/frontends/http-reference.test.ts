@@ -17,7 +17,7 @@ import {
   type RefusedPut,
   STATUS_OF,
 } from '../../src/frontends/http/error-replies.ts'
-import { HttpFrontend } from '../../src/frontends/http/http-frontend.ts'
+import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import type { SessionHooks } from '../../src/hooks/hooks.ts'
 import { Backend, clock, codeIn, LIMITS, PATH, SESSION, setUp } from '../support/http-app.ts'
 import { whyWithout } from '../support/programs.ts'

@@ -7,7 +7,7 @@ import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, test } from 'node:test'
-import { listenOn } from '../../src/frontends/frontend.ts'
+import { listenOn } from '../../src/streams/listener.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-listen-'))
 after(() => rmSync(folder, { recursive: true }))

@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test'
 import {
   MemcachedFrontend,
   type MemcachedFrontendOptions,
-} from '../../src/frontends/memcached/memcached-frontend.ts'
+} from '../../src/frontends/memcached/frontend.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
 import { until } from '../support/latch.ts'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
+import { ReplyBuffer } from '../../src/frontends/memcached/fast/reply-buffer.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 
 function written(output: ReplyBuffer): Buffer {

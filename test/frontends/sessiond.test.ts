@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
-import { parseRequest } from '../../src/frontends/sessiond/packet.ts'
 import {
+  parseRequest,
   type RemovePolicy,
   SessiondFrontend,
-} from '../../src/frontends/sessiond/sessiond-frontend.ts'
+} from '../../src/frontends/sessiond/frontend.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 import { until } from '../support/latch.ts'
 import { encodeSession } from '../support/session-encoder.ts'

@@ -5,12 +5,8 @@ import { readFileSync } from 'node:fs'
 import { Server } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { parseAddress } from '../../src/base/address.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import {
-  CONNECTION_MS,
-  SILENCE_MS,
-  StatsFrontend,
-} from '../../src/frontends/stats/stats-frontend.ts'
+import { silentLogger } from '../../src/base/world.ts'
+import { CONNECTION_MS, SILENCE_MS, StatsFrontend } from '../../src/frontends/stats/frontend.ts'
 import { createNode } from '../../src/node/node.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { until } from '../support/latch.ts'

@@ -21,7 +21,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { listenOn } from '../../src/frontends/frontend.ts'
+import { listenOn } from '../../src/streams/listener.ts'
 
 const LISTENER = new URL('../support/unix-listener.ts', import.meta.url)
 const FIELD = 'frontends.rpc'

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BINARY_COMMANDS } from '../../src/frontends/memcached/binary-commands.ts'
+import { BINARY_COMMANDS } from '../../src/frontends/memcached/binary-protocol.ts'
 import { MAX_GET_LINE_BYTES } from '../../src/frontends/memcached/text-parser.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
 import { cuts, Dice, mutate } from '../support/dice.ts'

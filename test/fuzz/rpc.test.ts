@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
-import { LogLimiter } from '../../src/base/logger.ts'
+import { LogLimiter } from '../../src/base/world.ts'
 import { Conversation } from '../../src/frontends/rpc/conversation.ts'
 import { createRpcStats } from '../../src/frontends/rpc/stats.ts'
-import { RemoteConnection } from '../../src/hooks/remote-connection.ts'
+import { RemoteConnection } from '../../src/hooks/remote-link.ts'
 import { FrameReader } from '../../src/wire/framing.ts'
 import {
   decodeHooksResponse,

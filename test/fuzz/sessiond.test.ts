@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SessiondFrontend } from '../../src/frontends/sessiond/sessiond-frontend.ts'
+import { SessiondFrontend } from '../../src/frontends/sessiond/frontend.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 import { Dice, mutate } from '../support/dice.ts'
 import { encodeSession } from '../support/session-encoder.ts'

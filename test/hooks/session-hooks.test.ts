@@ -2,11 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import type { PutResult } from '../../src/store/stats.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { encodeSession, type SessionFields } from '../support/session-encoder.ts'

@@ -4,9 +4,9 @@
 import { constants } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:tls'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { attachSessionCache } from '../../src/hooks/node-tls.ts'
 import { connectHooks } from '../../src/hooks/remote-hooks.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
 
 const ANSWER = 'ping'
 const CONTEXT = 'shop.example'

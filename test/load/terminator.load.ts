@@ -2,7 +2,7 @@
 // terminator, and again while its node starts twice. Prints a table; exit code 1 when a goal is missed.
 
 import { parseArgs } from 'node:util'
-import { formatTable } from '../../src/cli/tables.ts'
+import { formatTable } from '../../src/cli/stats.ts'
 import { sumOf } from '../support/terminate-process.ts'
 import { judge, type LoadResult, runLoad } from './terminator-load.ts'
 

@@ -3,7 +3,7 @@
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import type { HostAddress } from '../../src/base/address.ts'
 import { codeOf, messageOf } from '../../src/base/errors.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 
 export type Version = '1.2' | '1.3'
 

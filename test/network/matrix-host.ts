@@ -2,7 +2,7 @@
 // and answers questions, one JSON document a line each way.
 
 import { hash } from 'node:crypto'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 import { answerCommands } from './host-process.ts'

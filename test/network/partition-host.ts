@@ -2,7 +2,7 @@
 // shows what it holds.
 
 import { createHash, hash } from 'node:crypto'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { answerCommands } from './host-process.ts'

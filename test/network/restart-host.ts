@@ -2,7 +2,7 @@
 // sessions, and notes when those of the others arrive.
 
 import { hash } from 'node:crypto'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { answerCommands, say } from './host-process.ts'

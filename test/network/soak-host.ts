@@ -2,7 +2,7 @@
 // how much memory it takes, and what is still open after it stopped. Needs --expose-gc.
 
 import { hash } from 'node:crypto'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
 import { createNode } from '../../src/node/node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 import { answerCommands, say } from './host-process.ts'

@@ -7,11 +7,10 @@ import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import fc from 'fast-check'
 import { parse } from 'yaml'
-import { parseDurationMs, parseSizeBytes } from '../../src/base/duration.ts'
+import { parseDurationMs, parseSizeBytes } from '../../src/base/bytes.ts'
 import { checkConfig } from '../../src/node/config.ts'
 import { ConfigError } from '../../src/node/config-error.ts'
-import { configJsonSchema } from '../../src/node/config-json-schema.ts'
-import { settings } from '../../src/node/config-settings.ts'
+import { configJsonSchema, settings } from '../../src/node/config-reference.ts'
 import { mistakes } from '../support/config-mistakes.ts'
 
 const ROOT = new URL('../../', import.meta.url)

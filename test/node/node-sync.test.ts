@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
 import { freeAddresses } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readinessOf } from '../../src/node/readiness.ts'
-import type { PeerStatus } from '../../src/replication/peer-status.ts'
-import type { SyncState } from '../../src/replication/synchronizer.ts'
+import type { PeerStatus } from '../../src/replication/peers/presence.ts'
+import type { SyncState } from '../../src/replication/sync/synchronizer.ts'
 
 function peer(name: string, silentSec: number | undefined, address = '10.0.0.9:7171'): PeerStatus {
   return {

@@ -15,8 +15,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { GREETING_DATAGRAM_BYTES } from '../../src/replication/greeter.ts'
-import { MAX_SENDERS } from '../../src/replication/sender-table.ts'
+import { MAX_SENDERS } from '../../src/replication/live/senders.ts'
+import { GREETING_DATAGRAM_BYTES } from '../../src/replication/peers/greeter.ts'
 import type { DropReason } from '../../src/replication/stats.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'

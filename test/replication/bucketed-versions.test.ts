@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BucketedVersions } from '../../src/replication/bucketed-versions.ts'
-import { Pacer } from '../../src/replication/pacer.ts'
+import { BucketedVersions } from '../../src/replication/sync/bucketed-versions.ts'
+import { Pacer } from '../../src/replication/sync/stream.ts'
 import { DIGEST_BUCKETS } from '../../src/store/digest.ts'
 import { SyncNode, TurningClock } from '../support/sync-node.ts'
 

@@ -5,24 +5,22 @@ import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 import { mock, test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
-import { silentLogger } from '../../src/base/logger.ts'
+import { silentLogger } from '../../src/base/world.ts'
+import { requireKeys } from '../../src/node/keys.ts'
 import {
   isOwnAddress,
   isReachable,
   systemInterfaceAddresses,
-} from '../../src/replication/address-filter.ts'
+} from '../../src/replication/peers/addresses.ts'
 import {
   Discovery,
-  RESOLVE_PERIOD_MS,
-  serviceResolverOf,
-  systemResolver,
-} from '../../src/replication/discovery.ts'
-import { requireKeys } from '../../src/replication/key-requirement.ts'
-import {
   formatPeerSource,
   type PeerSource,
   parsePeerSource,
-} from '../../src/replication/peer-source.ts'
+  RESOLVE_PERIOD_MS,
+  serviceResolverOf,
+  systemResolver,
+} from '../../src/replication/peers/discovery.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 class Fixture {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MAX_VERSION_CLOCK } from '../../src/store/version-clock.ts'
+import { MAX_VERSION_CLOCK } from '../../src/store/versions.ts'
 import { MAX_ORIGIN } from '../../src/wire/identity.ts'
 import { Dice } from '../support/dice.ts'
 import { SyncNode, TurningClock } from '../support/sync-node.ts'

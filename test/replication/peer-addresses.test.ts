@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
+import { Sender } from '../../src/replication/live/senders.ts'
 import {
   LISTED_LIFETIME_MS,
   MAX_CONTACTS,
   PeerAddresses,
   SILENCE_MS,
-} from '../../src/replication/peer-addresses.ts'
-import { Sender } from '../../src/replication/sender.ts'
+} from '../../src/replication/peers/addresses.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 

@@ -6,7 +6,7 @@ import {
   ALONE_WARNING_MS,
   ALONE_WARNING_PERIOD_MS,
   GONE_LIFETIME_MS,
-} from '../../src/replication/presence.ts'
+} from '../../src/replication/peers/presence.ts'
 import { addressOf, droppedTotal, MemoryCluster } from '../support/memory-cluster.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 

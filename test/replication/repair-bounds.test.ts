@@ -4,12 +4,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ByteBudget } from '../../src/replication/byte-budget.ts'
-import { GapList, MAX_GAPS } from '../../src/replication/gap-list.ts'
-import { spreadDelayMs } from '../../src/replication/nack-spread.ts'
-import { RecentResends } from '../../src/replication/recent-resends.ts'
-import { RESEND_BURST_BYTES, RESEND_BYTES_PER_SEC } from '../../src/replication/repair-answerer.ts'
-import { ResendLog } from '../../src/replication/resend-log.ts'
+import { ByteBudget } from '../../src/replication/live/budgets.ts'
+import {
+  RESEND_BURST_BYTES,
+  RESEND_BYTES_PER_SEC,
+  RecentResends,
+} from '../../src/replication/repair/answerer.ts'
+import { spreadDelayMs } from '../../src/replication/repair/asker.ts'
+import { GapList, MAX_GAPS } from '../../src/replication/repair/gap-list.ts'
+import { ResendLog } from '../../src/replication/repair/resend-log.ts'
 import { MIN_DATAGRAM_BYTES, SEAL_OVERHEAD_BYTES } from '../../src/wire/datagram.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import {

@@ -3,15 +3,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
-import { GREETING_DATAGRAM_BYTES } from '../../src/replication/greeter.ts'
-import type { RepeaterStats } from '../../src/replication/repeater-stats.ts'
-import { Sender } from '../../src/replication/sender.ts'
-import { MAX_SENDERS } from '../../src/replication/sender-table.ts'
+import { MAX_SENDERS, Sender } from '../../src/replication/live/senders.ts'
+import { GREETING_DATAGRAM_BYTES } from '../../src/replication/peers/greeter.ts'
 import {
   MAX_SUBSCRIBERS,
   SUBSCRIPTION_LIFETIME_MS,
   Subscribers,
-} from '../../src/replication/subscribers.ts'
+} from '../../src/replication/repeater/repeater.ts'
+import type { RepeaterStats } from '../../src/replication/repeater/stats.ts'
 import { MIN_DATAGRAM_BYTES, SEAL_OVERHEAD_BYTES } from '../../src/wire/datagram.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'

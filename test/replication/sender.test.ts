@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Sender } from '../../src/replication/sender.ts'
+import { Sender } from '../../src/replication/live/senders.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 

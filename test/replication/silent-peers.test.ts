@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { HostAddress } from '../../src/base/address.ts'
-import { GREETING_DATAGRAM_BYTES } from '../../src/replication/greeter.ts'
+import { GREETING_DATAGRAM_BYTES } from '../../src/replication/peers/greeter.ts'
 import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
 import { seededNumbers } from '../support/seeded-random.ts'
 

@@ -4,17 +4,16 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, test } from 'node:test'
-import { type Clock, systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { connectSync } from '../../src/replication/sync-connect.ts'
+import { type Clock, silentLogger, systemClock } from '../../src/base/world.ts'
+import { connectSync } from '../../src/replication/sync/client.ts'
 import {
   MAX_CONNECTIONS,
   MAX_HANDSHAKES,
   MAX_HANDSHAKES_PER_ADDRESS,
   MAX_STRANGER_CONNECTIONS,
   SyncListener,
-} from '../../src/replication/sync-listener.ts'
-import { createSyncStats } from '../../src/replication/sync-stats.ts'
+} from '../../src/replication/sync/server.ts'
+import { createSyncStats } from '../../src/replication/sync/stats.ts'
 import { Keyring, publicKeyring } from '../../src/wire/keyring.ts'
 import { encodeSyncFrame } from '../../src/wire/sync-message.ts'
 import { until } from '../support/latch.ts'

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { checkContext, isSameBytes, toContext } from '../../src/session/context.ts'
+import { checkContext, isSameBytes, toContext } from '../../src/session/encoded-session.ts'
 
 const accepted: [string, string | Uint8Array, string][] = [
   ['empty text', '', ''],

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { SessionIndex } from '../../src/store/session-index.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { Sharding } from '../../src/store/sharding.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 

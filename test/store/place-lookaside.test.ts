@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { PlaceLookaside } from '../../src/store/place-lookaside.ts'
-import { Shard } from '../../src/store/shard.ts'
+import { PlaceLookaside, Shard } from '../../src/store/session-index.ts'
 import { Sharding } from '../../src/store/sharding.ts'
 
 const MOST_KEYS = 2 ** 30

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { SessionIndex } from '../../src/store/session-index.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { Sharding } from '../../src/store/sharding.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** Gives every ID one of two fingerprints. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Change } from '../../src/store/change.ts'
+import type { Change } from '../../src/store/versions.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 
 const shop = Buffer.from('shop')

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Change } from '../../src/store/change.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { maxRecordBytes } from '../../src/store/record.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { type Change, VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type ModelLimits, StoreModel } from './store-model.ts'
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { LRUCache } from 'lru-cache'
-import { checkLruCache, Shard } from '../../src/store/shard.ts'
+import { checkLruCache, Shard } from '../../src/store/session-index.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 
 type Internals = ReturnType<typeof LRUCache.unsafeExposeInternals>

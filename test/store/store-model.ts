@@ -1,8 +1,7 @@
 // The trivial model that the store is held against: plain objects, no cleverness.
 
-import type { Version } from '../../src/store/change.ts'
-import { compareVersions } from '../../src/store/change.ts'
 import { BUCKET_MS } from '../../src/store/expiry.ts'
+import { compareVersions, type Version } from '../../src/store/versions.ts'
 
 export interface ModelLimits {
   readonly items: number

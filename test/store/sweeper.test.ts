@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Sweeper } from '../../src/store/expiry.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
-import { Sweeper } from '../../src/store/sweeper.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const CONTEXT = Buffer.from('shop')

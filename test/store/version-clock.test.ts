@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MAX_VERSION_CLOCK, VersionClock } from '../../src/store/version-clock.ts'
+import { MAX_VERSION_CLOCK, VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const YEAR_MS = 31_557_600_000

@@ -1,7 +1,7 @@
 // A clock for a process that is busy: what is to run after the I/O that waits is held back, until the test
 // says that this was handled.
 
-import type { Timer } from '../../src/base/clock.ts'
+import type { Timer } from '../../src/base/world.ts'
 import { FakeClock } from './fake-clock.ts'
 
 export class BusyClock extends FakeClock {

@@ -1,11 +1,10 @@
 // One cache with its hooks, on a clock that stands still or on the real one.
 
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
+import { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from './fake-clock.ts'
 import { RecordingLogger } from './recording-logger.ts'
 

@@ -2,9 +2,8 @@
 
 import fc from 'fast-check'
 import { asBuffer } from '../../src/base/bytes.ts'
-import type { Change } from '../../src/store/change.ts'
 import { MAX_CONTEXT_BYTES, MAX_KEYSIZE, MAX_TIMEOUT_MS } from '../../src/store/limits.ts'
-import { MAX_PUT_CLOCK } from '../../src/store/version-clock.ts'
+import { type Change, MAX_PUT_CLOCK } from '../../src/store/versions.ts'
 import { MAX_ORIGIN } from '../../src/wire/identity.ts'
 
 const MAX_SESSION_BYTES = 300

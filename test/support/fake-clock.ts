@@ -1,6 +1,6 @@
 // A clock that moves by command: `advance` runs what falls due, in order of time.
 
-import type { Clock, Timer } from '../../src/base/clock.ts'
+import type { Clock, Timer } from '../../src/base/world.ts'
 
 /** 2026-01-01T00:00:00Z */
 const START_WALL_MS = 1_767_225_600_000

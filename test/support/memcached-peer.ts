@@ -1,11 +1,11 @@
 // A memcached protocol without a socket: bytes in, bytes out, in pieces as wanted.
 
+import { Flusher } from '../../src/frontends/flusher.ts'
+import { InputBuffer, InputMemory } from '../../src/frontends/input-buffer.ts'
 import { BinaryProtocol } from '../../src/frontends/memcached/binary-protocol.ts'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
-import { Flusher } from '../../src/frontends/memcached/flusher.ts'
-import { InputBuffer, InputMemory } from '../../src/frontends/memcached/input-buffer.ts'
+import { ReplyBuffer } from '../../src/frontends/memcached/fast/reply-buffer.ts'
 import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
-import { ReplyBuffer } from '../../src/frontends/memcached/reply-buffer.ts'
 import { type ServerProcess, ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'

@@ -2,8 +2,8 @@
 // random number generator, and records what passed.
 
 import { formatAddress, type HostAddress } from '../../src/base/address.ts'
-import type { Clock } from '../../src/base/clock.ts'
-import type { DatagramReceiver, Transport } from '../../src/replication/transport.ts'
+import type { Clock } from '../../src/base/world.ts'
+import type { DatagramReceiver, Transport } from '../../src/replication/live/transport.ts'
 
 const MAX_REORDER_MS = 20
 

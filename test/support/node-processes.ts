@@ -12,7 +12,7 @@ import {
   parseAddress,
   parseHostAddress,
 } from '../../src/base/address.ts'
-import { askPeers } from '../../src/cli/answers.ts'
+import { askPeers } from '../../src/cli/stats.ts'
 import { ask } from './http.ts'
 import { until } from './latch.ts'
 import type { TerminatorNodeOptions } from './terminator-node.ts'

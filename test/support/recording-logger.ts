@@ -1,6 +1,6 @@
 // A logger that keeps what it is told.
 
-import type { LogFields, Logger } from '../../src/base/logger.ts'
+import type { LogFields, Logger } from '../../src/base/world.ts'
 
 export interface LogLine {
   readonly level: string

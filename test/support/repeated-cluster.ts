@@ -1,8 +1,8 @@
 // Nodes that know nothing but repeaters, over a memory network.
 
 import type { HostAddress } from '../../src/base/address.ts'
-import { type Logger, silentLogger } from '../../src/base/logger.ts'
-import { Repeater } from '../../src/replication/repeater.ts'
+import { type Logger, silentLogger } from '../../src/base/world.ts'
+import { Repeater } from '../../src/replication/repeater/repeater.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import type { Keyring } from '../../src/wire/keyring.ts'
 import { type Member, MemoryCluster } from './memory-cluster.ts'

@@ -1,13 +1,12 @@
 // One node of a replication test: a replicator over a map instead of the store.
 
 import type { HostAddress } from '../../src/base/address.ts'
-import type { Clock } from '../../src/base/clock.ts'
-import { type Logger, silentLogger } from '../../src/base/logger.ts'
-import type { Resolver } from '../../src/replication/discovery.ts'
+import { type Clock, type Logger, silentLogger } from '../../src/base/world.ts'
+import type { Transport } from '../../src/replication/live/transport.ts'
+import type { Resolver } from '../../src/replication/peers/discovery.ts'
 import { Replicator } from '../../src/replication/replicator.ts'
-import type { Transport } from '../../src/replication/transport.ts'
-import { type Change, compareVersions, type PutChange } from '../../src/store/change.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
+import { type Change, compareVersions, type PutChange } from '../../src/store/versions.ts'
 import { createIdentity, type Identity } from '../../src/wire/identity.ts'
 import { Keyring } from '../../src/wire/keyring.ts'
 import { seededBytes } from './seeded-random.ts'

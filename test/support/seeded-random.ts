@@ -1,7 +1,7 @@
 // Randomness that is the same in every run: for tests, never for keys.
 
 import { hash } from 'node:crypto'
-import type { RandomSource } from '../../src/base/random.ts'
+import type { RandomSource } from '../../src/base/world.ts'
 
 /**
  * Bytes of SHA-256 over seed and counter. Hashed at once: what createHash makes is freed by the garbage collector, and

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { askCaches } from '../../src/cli/answers.ts'
+import { askCaches } from '../../src/cli/stats.ts'
 import { ask } from './http.ts'
 import type { NodeProcess } from './node-processes.ts'
 

@@ -5,11 +5,10 @@ import { pathToFileURL } from 'node:url'
 import { formatAddress } from '../../src/base/address.ts'
 import { createLogger } from '../../src/base/logger.ts'
 import { OutputThread } from '../../src/base/output-thread.ts'
+import { DEMO_CERTIFICATE, startTerminator } from '../../src/cli/demo-terminator.ts'
 import { checkConfig } from '../../src/node/config.ts'
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { CacheNode } from '../../src/node/node.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
-import { startTerminator } from '../../src/terminator/terminator.ts'
 
 export interface TerminatorNodeOptions {
   readonly config: ConfigInput & { readonly node: { readonly name: string } }

@@ -1,7 +1,7 @@
 // One TLS connection as a client makes it: says whether it resumed, and brings the session home.
 
 import { type ConnectionOptions, connect } from 'node:tls'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 
 export interface Handshake {
   readonly isReused: boolean

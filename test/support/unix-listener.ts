@@ -3,7 +3,7 @@
 
 import { createServer } from 'node:net'
 import { parentPort } from 'node:worker_threads'
-import { listenOn } from '../../src/frontends/frontend.ts'
+import { listenOn } from '../../src/streams/listener.ts'
 
 const server = createServer()
 const path = process.env['LISTEN_PATH'] ?? ''

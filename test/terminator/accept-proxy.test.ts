@@ -6,15 +6,13 @@ import { connect as connectTcp } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { type ConnectionOptions, connect } from 'node:tls'
 import { parseSubnet } from '../../src/base/address.ts'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { BackendPool } from '../../src/terminator/backend-pool.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
 import {
   type Endpoints,
   type ProxyVersion,
   proxyHeader,
-} from '../../src/terminator/proxy-header.ts'
-import { createRelay } from '../../src/terminator/relay.ts'
+} from '../../src/terminator/proxy-protocol.ts'
+import { BackendPool, createRelay } from '../../src/terminator/relay.ts'
 import type { TlsFrontOptions } from '../../src/terminator/tls-front.ts'
 import { speakFor } from '../support/balancer-client.ts'
 import { FakeClock } from '../support/fake-clock.ts'

@@ -6,13 +6,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
+import {
+  DEMO_CERTIFICATE,
+  startTerminator,
+  type Terminator,
+} from '../../src/cli/demo-terminator.ts'
+import { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
-import { startTerminator, type Terminator } from '../../src/terminator/terminator.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { whyWithout } from '../support/programs.ts'
 
 const skip = whyWithout('openssl', 'version')

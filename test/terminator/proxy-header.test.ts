@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type ProxiedConnection, proxyHeader } from '../../src/terminator/proxy-header.ts'
+import { type ProxiedConnection, proxyHeader } from '../../src/terminator/proxy-protocol.ts'
 
 const connection: ProxiedConnection = {
   sourceHost: '192.0.2.1',

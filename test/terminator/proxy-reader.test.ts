@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import { SocketAddress } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Endpoints, proxyHeader } from '../../src/terminator/proxy-header.ts'
 import {
+  type Endpoints,
   MAX_V1_BYTES,
   MAX_V2_CONTENT_BYTES,
   parseProxyHeader,
-} from '../../src/terminator/proxy-reader.ts'
+  proxyHeader,
+} from '../../src/terminator/proxy-protocol.ts'
 
 const SIGNATURE = '0d0a0d0a000d0a515549540a'
 const hex = (text: string) => Buffer.from(text, 'hex')

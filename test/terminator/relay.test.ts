@@ -5,10 +5,13 @@ import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { BackendPool, type BackendPoolOptions } from '../../src/terminator/backend-pool.ts'
-import { createRelay, type RelayOptions } from '../../src/terminator/relay.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
+import {
+  BackendPool,
+  type BackendPoolOptions,
+  createRelay,
+  type RelayOptions,
+} from '../../src/terminator/relay.ts'
 import type { ClientOrigin } from '../../src/terminator/tls-front.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { freePorts } from '../support/free-ports.ts'

@@ -5,13 +5,15 @@ import { X509Certificate } from 'node:crypto'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { systemClock } from '../../src/base/clock.ts'
-import { silentLogger } from '../../src/base/logger.ts'
-import { LocalHooks } from '../../src/hooks/session-hooks.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
+import {
+  DEMO_CERTIFICATE,
+  startTerminator,
+  type TerminatorOptions,
+} from '../../src/cli/demo-terminator.ts'
+import { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/version-clock.ts'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
-import { startTerminator, type TerminatorOptions } from '../../src/terminator/terminator.ts'
+import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { until } from '../support/latch.ts'
 import { handshake } from '../support/tls-client.ts'

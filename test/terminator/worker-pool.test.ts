@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { createTerminatorStats, type TerminatorStats } from '../../src/terminator/stats.ts'
-import type { FromWorker, ToWorker } from '../../src/terminator/worker-messages.ts'
+import type { FromWorker, ToWorker } from '../../src/terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../../src/terminator/worker-pool.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'

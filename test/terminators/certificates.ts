@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { DEMO_CERTIFICATE } from '../../src/terminator/demo-certificate.ts'
+import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 
 const run = promisify(execFile)
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { askCaches } from '../../src/cli/answers.ts'
+import { askCaches } from '../../src/cli/stats.ts'
 import { until } from '../support/latch.ts'
 import { clientCertificateArgs } from './certificates.ts'
 import type { NodeHolder } from './host.ts'

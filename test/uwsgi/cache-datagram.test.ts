@@ -8,7 +8,7 @@ import {
   formatSet,
   MALFORMED_REASONS,
   parseCacheDatagram,
-} from '../../src/uwsgi/cache-datagram.ts'
+} from '../../src/uwsgi/datagram.ts'
 import { craftDelete, craftSet } from '../support/cache-datagrams.ts'
 import { readDatagrams } from '../support/uwsgi-vectors.ts'
 

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { formatDelete, formatSet } from '../../src/uwsgi/cache-datagram.ts'
 import { CacheUdp } from '../../src/uwsgi/cache-udp.ts'
+import { formatDelete, formatSet } from '../../src/uwsgi/datagram.ts'
 import { CACHE_UDP_DROP_REASONS } from '../../src/uwsgi/stats.ts'
 import { type CraftedFields, craftDelete, craftSet } from '../support/cache-datagrams.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'

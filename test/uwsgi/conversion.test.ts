@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { checkConverted } from '../../src/node/config.ts'
-import { nearest } from '../../src/node/nearest.ts'
+import { nearest } from '../../src/node/config-error.ts'
 import { type Conversion, type ConversionOptions, convert } from '../../src/uwsgi/conversion.ts'
 import { parseIni } from '../../src/uwsgi/ini.ts'
-import { MEANINGLESS_OPTIONS, OPTION_ALIASES, USED_OPTIONS } from '../../src/uwsgi/option-table.ts'
+import { MEANINGLESS_OPTIONS, OPTION_ALIASES, USED_OPTIONS } from '../../src/uwsgi/options.ts'
 
 const OPTIONS: ConversionOptions = {
   wire: 'sealed',

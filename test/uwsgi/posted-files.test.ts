@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import { nearest } from '../../src/node/nearest.ts'
+import { nearest } from '../../src/node/config-error.ts'
 import type { Machine } from '../../src/uwsgi/config-logic.ts'
 import { type Conversion, convert } from '../../src/uwsgi/conversion.ts'
 import { parseIni } from '../../src/uwsgi/ini.ts'
-import { KNOWN_OPTIONS } from '../../src/uwsgi/option-table.ts'
+import { KNOWN_OPTIONS } from '../../src/uwsgi/options.ts'
 import { whyWithout } from '../support/programs.ts'
 
 const MACHINE: Machine = {

@@ -7,15 +7,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { systemRandom } from '../../src/base/random.ts'
+import { systemRandom } from '../../src/base/world.ts'
 import {
   generateKey,
   Keyring,
+  loadKeyring,
   parseKey,
   parseKeyring,
   publicKeyring,
+  whyNotPrivate,
 } from '../../src/wire/keyring.ts'
-import { loadKeyring, whyNotPrivate } from '../../src/wire/keyring-file.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 const KEY_A = seededBytes('a')(32).toString('base64')

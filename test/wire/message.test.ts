@@ -5,10 +5,9 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
-import type { Change } from '../../src/store/change.ts'
 import { MAX_BLOCKSIZE, MAX_TIMEOUT_MS } from '../../src/store/limits.ts'
-import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../../src/store/version-clock.ts'
-import { ChangeBatch } from '../../src/wire/change-batch.ts'
+import { type Change, MAX_PUT_CLOCK, MAX_VERSION_CLOCK } from '../../src/store/versions.ts'
+import { ChangeBatch } from '../../src/wire/changes.ts'
 import {
   decodeMessage,
   encodeFragment,

@@ -1,9 +1,9 @@
 // What the HTTP frontend needs of the node behind it.
 
 import type { Awaitable, SessionHooks } from '../../hooks/hooks.ts'
-import type { PeerStatus } from '../../replication/peer-status.ts'
+import type { PeerStatus } from '../../replication/peers/presence.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
-import type { SyncStatus } from '../../replication/synchronizer.ts'
+import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { RefusedSession } from '../../store/refusals.ts'
 import type { CacheStats, RefusalReason } from '../../store/stats.ts'

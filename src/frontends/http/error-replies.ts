@@ -2,9 +2,9 @@
 
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { ANSWER_HEADER_LINES } from '../../base/browser-guard.ts'
 import { codeOf, ERROR_CODES, type ErrorCode, TlscachedError } from '../../base/errors.ts'
 import type { PutResult } from '../../store/stats.ts'
+import { ANSWER_HEADER_LINES } from '../../streams/browser-guard.ts'
 
 export type RefusedPut = Exclude<PutResult, 'stored' | 'replaced'>
 

@@ -8,7 +8,7 @@
 //        5     1  data type: 0
 //        6     2  vbucket: not used
 
-import type { InputBuffer } from './input-buffer.ts'
+import type { InputBuffer } from '../input-buffer.ts'
 import { MAX_KEY_BYTES } from './keys.ts'
 
 export const REQUEST_MAGIC = 0x80

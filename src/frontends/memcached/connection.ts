@@ -3,15 +3,15 @@
 // answer.
 
 import type { Socket } from 'node:net'
-import type { Clock } from '../../base/clock.ts'
+import type { Clock } from '../../base/world.ts'
+import { InputBuffer } from '../input-buffer.ts'
 import { REQUEST_MAGIC } from './binary-parser.ts'
 import { BinaryProtocol } from './binary-protocol.ts'
-import { ClientSocket, type SocketUser } from './client-socket.ts'
-import { InputBuffer } from './input-buffer.ts'
+import { ClientSocket, type SocketUser } from './fast/client-socket.ts'
+import type { ReplyBuffer } from './fast/reply-buffer.ts'
+import type { Turn, TurnMember } from './fast/turn.ts'
 import type { Protocol, ProtocolParts, Resume } from './protocol.ts'
-import type { ReplyBuffer } from './reply-buffer.ts'
 import { TextProtocol } from './text-protocol.ts'
-import type { Turn, TurnMember } from './turn.ts'
 
 /** Bytes of answers after which they are handed to the socket, even if there are more commands. */
 const FLUSH_BYTES = 65_536

@@ -1,15 +1,12 @@
 // Carries out memcached's commands, of the text and the binary protocol, on the hooks of one cache.
 
-import type { Clock } from '../../base/clock.ts'
-import type { LocalHooks } from '../../hooks/session-hooks.ts'
-import { isSameBytes } from '../../session/context.ts'
-import { tryReadEncodedSession } from '../../session/encoded-session.ts'
-import type { Version } from '../../store/change.ts'
+import type { Clock } from '../../base/world.ts'
+import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import { isSameBytes, tryReadEncodedSession } from '../../session/encoded-session.ts'
 import type { Lookup, Lookups } from '../../store/lookups.ts'
-import type { PeekedSession } from '../../store/session-copies.ts'
-import { SessionView } from '../../store/session-view.ts'
+import { type PeekedSession, SessionView } from '../../store/session-view.ts'
 import type { PutResult } from '../../store/stats.ts'
-import { toTtlMs } from './expiry.ts'
+import type { Version } from '../../store/versions.ts'
 import { type EntryKey, type KeyForm, MIN_SPELLED_BYTES, spelledIds, toSessionKey } from './keys.ts'
 import type { MemcachedStats } from './stats.ts'
 import { type Entry, fromStored, readView, toStored, toStoredValue, type Value } from './values.ts'
@@ -300,4 +297,18 @@ function toOldEntry(form: EntryKey['form'], found: PeekedSession): OldEntry {
 
 function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b
+}
+
+// Converts memcached's expiration times to lifetimes.
+
+/** 30 days. A larger number is an absolute time in seconds since 1970 (protocol.txt, "Expiration times"). */
+const MAX_RELATIVE_SEC = 2_592_000
+
+/**
+ * Returns the lifetime in milliseconds: undefined for 0, which asks for the longest, and 0 or less for a time in the
+ * past.
+ */
+export function toTtlMs(expirySec: number, wallMs: number): number | undefined {
+  if (expirySec === 0) return undefined
+  return expirySec > MAX_RELATIVE_SEC ? expirySec * 1000 - wallMs : expirySec * 1000
 }

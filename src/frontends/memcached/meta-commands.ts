@@ -9,8 +9,8 @@ import {
   type WriteMode,
   type WriteResult,
 } from './entries.ts'
+import type { ReplyBuffer } from './fast/reply-buffer.ts'
 import { MAX_KEY_BYTES } from './keys.ts'
-import type { ReplyBuffer } from './reply-buffer.ts'
 import {
   BAD_FORMAT,
   type MetaCommand,

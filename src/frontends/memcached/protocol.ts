@@ -1,7 +1,7 @@
 // The interface between a connection and the protocol that its peer speaks.
 
 import type { Entries } from './entries.ts'
-import type { ReplyBuffer } from './reply-buffer.ts'
+import type { ReplyBuffer } from './fast/reply-buffer.ts'
 import type { ServerStatus } from './server-status.ts'
 import type { MemcachedStats } from './stats.ts'
 

@@ -1,8 +1,8 @@
 // The answers to `stats`, under memcached's own names, so that its tools, exporters and dashboards work. Counters of
 // commands are those of this frontend, counters of items those of the cache.
 
-import type { Clock } from '../../base/clock.ts'
-import type { LocalHooks } from '../../hooks/session-hooks.ts'
+import type { Clock } from '../../base/world.ts'
+import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { MemcachedStats } from './stats.ts'
 
 /** The version by which clients know the commands, here those of memcached 1.6. Some accept only three numbers. */

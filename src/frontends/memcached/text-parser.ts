@@ -1,9 +1,8 @@
 // Parses the bytes of memcached's text protocol into typed commands. It is asked for one command after the other and
 // owns no socket; what it holds is bounded by the longest line and the largest value.
 
-import type { InputBuffer } from './input-buffer.ts'
-import { KeyMemory } from './key-memory.ts'
-import { MAX_KEY_BYTES } from './keys.ts'
+import type { InputBuffer } from '../input-buffer.ts'
+import { KeyMemory, MAX_KEY_BYTES } from './keys.ts'
 import {
   type AwaitedData,
   BAD_FORMAT,

@@ -1,7 +1,7 @@
 // Answers the commands of memcached's text protocol, one at a time.
 
+import type { InputBuffer } from '../input-buffer.ts'
 import { casTokenOf, type WriteResult } from './entries.ts'
-import type { InputBuffer } from './input-buffer.ts'
 import { answerMeta } from './meta-commands.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'

@@ -1,8 +1,8 @@
 // What the stats frontend needs of the node behind it.
 
-import type { PeerStatus } from '../../replication/peer-status.ts'
+import type { PeerStatus } from '../../replication/peers/presence.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
-import type { SyncStatus } from '../../replication/synchronizer.ts'
+import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
 import type { CacheStatus } from '../node-status.ts'
 
 export interface StatsBackend {

@@ -1,0 +1,122 @@
+// What a component takes from outside besides its options: the clock, randomness and the log. All three are injected, so
+// that a test moves time by command, repeats every draw and reads every line.
+
+import { randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+
+/** A pending callback; `cancel` is idempotent and may be called after it ran. */
+export interface Timer {
+  cancel(): void
+}
+
+export interface Clock {
+  /** Fractional milliseconds that never go backwards. Lifetimes and waits are measured with them. */
+  monotonicMs(): number
+  /** Milliseconds since 1970 by the clock of the machine. Only for versions, encoded sessions and display. */
+  wallMs(): number
+  /** Runs `callback` once after `delayMs`, however long; with 0 or less it runs in a later turn of the event loop. */
+  after(delayMs: number, callback: () => void): Timer
+  /** Runs `callback` once, after the I/O that is already waiting has been handled. */
+  soon(callback: () => void): Timer
+}
+
+/** Longest delay of setTimeout, 24.8 days. Node.js turns a longer one into 1 ms and warns on standard error. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after(delayMs, callback) {
+    if (delayMs > LONGEST_TIMEOUT_MS) return afterLong(delayMs, callback)
+    // Since Node.js 22 a negative delay puts a warning on standard error.
+    const handle = setTimeout(callback, Math.max(0, delayMs))
+    return { cancel: () => clearTimeout(handle) }
+  },
+  soon(callback) {
+    const handle = setImmediate(callback)
+    return { cancel: () => clearImmediate(handle) }
+  },
+}
+
+/** Runs `callback` after a delay above LONGEST_TIMEOUT_MS, by several timeouts one after the other. */
+function afterLong(delayMs: number, callback: () => void): Timer {
+  let timer = systemClock.after(LONGEST_TIMEOUT_MS, () => {
+    timer = systemClock.after(delayMs - LONGEST_TIMEOUT_MS, callback)
+  })
+  return { cancel: () => timer.cancel() }
+}
+
+/**
+ * Runs `callback` every `periodMs` until cancelled. The next run is armed even when this one
+ * throws, and only after it ended, so that a slow run never piles up.
+ */
+export function every(clock: Clock, periodMs: number, callback: () => void): Timer {
+  let isCancelled = false
+  let timer: Timer
+  const run = () => {
+    try {
+      callback()
+    } finally {
+      if (!isCancelled) timer = clock.after(periodMs, run)
+    }
+  }
+  timer = clock.after(periodMs, run)
+  return {
+    cancel() {
+      isCancelled = true
+      timer.cancel()
+    },
+  }
+}
+
+/** Returns `size` unpredictable bytes. */
+export type RandomSource = (size: number) => Buffer
+
+export const systemRandom: RandomSource = (size) => randomBytes(size)
+
+export type LogFields = Record<string, unknown>
+
+/** A destination for log lines. Fields never hold session bytes, keys or whole session IDs. */
+export interface Logger {
+  debug(fields: LogFields, message: string): void
+  info(fields: LogFields, message: string): void
+  warn(fields: LogFields, message: string): void
+  error(fields: LogFields, message: string): void
+}
+
+const nothing = () => {}
+
+export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+/** The world of one node. Tests make one of a fake clock, a seeded source and a list of lines. */
+export interface World {
+  readonly clock: Clock
+  readonly random: RandomSource
+  readonly logger: Logger
+}
+
+/** Limits a log message to one line per `periodMs`, which gets the number of lines held back since the one before. */
+export class LogLimiter {
+  readonly #clock: Clock
+  readonly #periodMs: number
+  #nextMs = 0
+  #heldBack = 0
+
+  constructor(clock: Clock, periodMs = 1000) {
+    this.#clock = clock
+    this.#periodMs = periodMs
+  }
+
+  /** Calls `write` with the number of lines held back so far, or, within the period, counts this line as held back. */
+  pass(write: (heldBack: number) => void): void {
+    const nowMs = this.#clock.monotonicMs()
+    if (nowMs < this.#nextMs) {
+      this.#heldBack += 1
+      return
+    }
+    const heldBack = this.#heldBack
+    this.#nextMs = nowMs + this.#periodMs
+    this.#heldBack = 0
+    write(heldBack)
+  }
+}

@@ -1,0 +1,220 @@
+// The HTTP frontend, for people, scripts and Prometheus.
+
+import { type FastifyInstance, fastify } from 'fastify'
+import { type Address, formatAddress, isLoopback } from '../../base/address.ts'
+import { messageOf, TlscachedError } from '../../base/errors.ts'
+import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
+import { ANSWER_HEADERS, BrowserGuard, type ForeignReason } from '../../streams/browser-guard.ts'
+import { ConnectionLimit } from '../../streams/connection-limit.ts'
+import { type Frontend, listenOn } from '../../streams/listener.ts'
+import type { HttpBackend } from './backend.ts'
+import { answerNoHttp, fault, faultOf, sendFault } from './error-replies.ts'
+import {
+  addOperatorRoutes,
+  addSessionRoutes,
+  OPERATOR_METHODS,
+  OPERATOR_PATHS,
+  SESSION_METHODS,
+  SESSION_PATH,
+} from './routes.ts'
+
+const MAX_CONNECTIONS = 1024
+/** Longest time for a whole request, for its answer to be read, and between two requests. A session needs far less. */
+const REQUEST_TIMEOUT_MS = 10_000
+/** Times per timeout that Node.js looks for late requests. By default it looks only every 30 s. */
+const LOOKS_PER_TIMEOUT = 10
+/** Time that requests in progress get to finish when the frontend stops. */
+const STOP_GRACE_MS = 1000
+/** Longest ID or name in a path. It is large, so that a long ID is refused by its length, not as an unknown route. */
+const MAX_PARAM_CHARACTERS = 16_384
+
+const FOREIGN_EVENTS = {
+  host: 'foreignHost',
+  origin: 'foreignOrigin',
+  fetch_site: 'foreignFetchSite',
+} as const satisfies Record<ForeignReason, keyof HttpStats>
+
+const FOREIGN_MESSAGES: Record<ForeignReason, string> = {
+  host: 'Host: neither localhost, an IP address nor a name of frontends.http_hosts',
+  origin: 'Origin: a web page of another origin asks',
+  fetch_site: 'Sec-Fetch-Site: a web page of another origin asks',
+}
+
+const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
+
+export interface HttpFrontendOptions {
+  readonly listen: Address
+  /** The setting that errors name; default `frontends.http`. */
+  readonly field?: string
+  /** Names by which browsers know the frontend, besides localhost and IP addresses. */
+  readonly hosts?: readonly string[] | undefined
+  /** Whether sessions may cross the network in clear. */
+  readonly isInsecure: boolean
+  readonly backend: HttpBackend
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Longest time for a request, for its answer to be read, and between two requests. */
+  readonly requestTimeoutMs?: number
+}
+
+export class HttpFrontend implements Frontend {
+  readonly name = 'http'
+  readonly stats: HttpStats = createHttpStats()
+  readonly #options: HttpFrontendOptions
+  readonly #faults: LogLimiter
+  #address: Address
+  #app: FastifyInstance | undefined
+
+  constructor(options: HttpFrontendOptions) {
+    this.#options = options
+    this.#faults = new LogLimiter(options.clock)
+    this.#address = options.listen
+  }
+
+  get address(): Address {
+    return this.#address
+  }
+
+  async start(): Promise<void> {
+    if (this.#app !== undefined) return
+    const { listen, isInsecure, backend, logger, field = 'frontends.http' } = this.#options
+    const app = this.createApp()
+    this.#app = app
+    try {
+      await app.ready()
+      this.#address = await listenOn(app.server, listen, field)
+    } catch (error) {
+      this.#app = undefined
+      throw error
+    }
+    app.server.on('error', (error) => {
+      this.#faults.pass(() => logger.warn({ reason: messageOf(error) }, 'http: server error'))
+    })
+    if (!isLoopback(listen) && backend.caches.size > 0) {
+      const address = formatAddress(this.#address)
+      if (isInsecure) logger.warn({ address }, 'http: sessions cross the network in clear')
+      else logger.warn({ address }, 'http: sessions are refused here, the address is not loopback')
+    }
+  }
+
+  async stop(): Promise<void> {
+    const app = this.#app
+    if (app === undefined) return
+    this.#app = undefined
+    const grace = this.#options.clock.after(STOP_GRACE_MS, () => app.server.closeAllConnections())
+    app.server.closeIdleConnections()
+    await app.close()
+    grace.cancel()
+  }
+
+  /** Creates the server with its routes, but does not listen, so that tests can inject requests. */
+  createApp(): FastifyInstance {
+    const { listen, isInsecure, backend, logger } = this.#options
+    const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options
+    const app = fastify({
+      logger: false,
+      connectionTimeout: requestTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: requestTimeoutMs,
+      http: {
+        headersTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: requestTimeoutMs / LOOKS_PER_TIMEOUT,
+      },
+      routerOptions: { maxParamLength: MAX_PARAM_CHARACTERS },
+      clientErrorHandler: answerNoHttp,
+      frameworkErrors: (error, _request, reply) =>
+        void sendFault(reply.headers(ANSWER_HEADERS), faultOf(error)),
+    })
+    this.#limitConnections(app)
+    this.#refuseForeignPages(app)
+    // A body is read as octets, whatever its Content-Type says.
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser(
+      '*',
+      { parseAs: 'buffer' },
+      async (_request: unknown, body: Buffer) => body,
+    )
+    app.setErrorHandler((error, request, reply) => {
+      const answer = faultOf(error)
+      if (answer.status >= 500) {
+        const route = request.routeOptions.url
+        this.#faults.pass(() => logger.error({ route, reason: messageOf(error) }, 'http: a bug'))
+      }
+      return sendFault(reply, answer)
+    })
+    app.setNotFoundHandler((_request, reply) => sendFault(reply, fault(404, 'ERR_NOT_FOUND')))
+    // A repeater has no caches, and so no session routes.
+    if (backend.caches.size > 0) {
+      addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))
+      refuseOtherMethods(app, SESSION_PATH, SESSION_METHODS)
+    }
+    app.register(async (scope) => addOperatorRoutes(scope, backend))
+    for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)
+    return app
+  }
+
+  #limitConnections(app: FastifyInstance): void {
+    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {
+      this.stats.evictedConnections += 1
+    })
+    app.server.on('connection', (socket) => {
+      limit.add(socket)
+      this.stats.connections = limit.size
+      socket.on('close', () => {
+        this.stats.connections = limit.size
+      })
+    })
+    app.addHook('onResponse', (request, _reply, done) => {
+      limit.touch(request.raw.socket)
+      done()
+    })
+  }
+
+  /** Refuses requests of foreign web pages before their body is read, so that it need not be sent. */
+  #refuseForeignPages(app: FastifyInstance): void {
+    const { listen, hosts = [] } = this.#options
+    const guard = new BrowserGuard(listen, hosts)
+    app.addHook('onRequest', (request, reply, done) => {
+      reply.headers(ANSWER_HEADERS)
+      const reason = guard.reasonOf(request.headers)
+      if (reason === undefined) return done()
+      this.stats[FOREIGN_EVENTS[reason]] += 1
+      done(new TlscachedError('ERR_FOREIGN', FOREIGN_MESSAGES[reason]))
+    })
+  }
+}
+
+function refuseOtherMethods(app: FastifyInstance, url: string, known: readonly string[]): void {
+  const allow = known.join(', ')
+  app.route({
+    method: METHODS.filter((method) => !known.includes(method)),
+    url,
+    handler: (_request, reply) => {
+      const message = `not a method for this resource; known are ${allow}`
+      return sendFault(reply.header('allow', allow), { status: 405, code: 'ERR_USAGE', message })
+    },
+  })
+}
+
+// Counters of the HTTP frontend, besides those of the caches. They are plain numbers, exported elsewhere.
+
+export interface HttpStats {
+  /** Connections open now. */
+  connections: number
+  /** Requests refused because a page of another origin sent them; the three counters name the header that showed it. */
+  foreignHost: number
+  foreignOrigin: number
+  foreignFetchSite: number
+  /** Connections evicted for a new one because there were too many. */
+  evictedConnections: number
+}
+
+export function createHttpStats(): HttpStats {
+  return {
+    connections: 0,
+    foreignHost: 0,
+    foreignOrigin: 0,
+    foreignFetchSite: 0,
+    evictedConnections: 0,
+  }
+}

@@ -1,0 +1,127 @@
+// The frontend for uWSGI's cache commands over TCP, which its Python API sends to `name@host:port`. A connection has
+// one request and its answer, and then ends.
+
+import type { Socket } from 'node:net'
+import type { Address } from '../../base/address.ts'
+import type { Clock } from '../../base/world.ts'
+import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { Frontend } from '../../streams/listener.ts'
+import { StreamListener } from '../../streams/stream-server.ts'
+import { InputBuffer } from '../input-buffer.ts'
+import { type CommandRequest, Commands, type RequestFault, takeRequest } from './commands.ts'
+import { createUwsgiStats, type UwsgiStats } from './stats.ts'
+
+/** Longest time for a whole request to arrive and for its answer to be read. uWSGI's own client waits as long. */
+export const CONNECTION_MS = 4000
+const MAX_CONNECTIONS = 1024
+
+export interface UwsgiFrontendOptions {
+  readonly address: Address
+  readonly hooks: ReadonlyMap<string, LocalHooks>
+  /** Name of the cache for commands that name none. */
+  readonly defaultCache: string
+  readonly clock: Clock
+  /** Most open connections; further ones are closed when they come. */
+  readonly maxConnections?: number | undefined
+}
+
+export class UwsgiFrontend implements Frontend {
+  readonly name = 'uwsgi'
+  readonly stats: UwsgiStats = createUwsgiStats()
+  readonly #options: UwsgiFrontendOptions
+  readonly #commands: Commands
+  readonly #sockets = new Set<Socket>()
+  readonly #listener: StreamListener
+
+  constructor(options: UwsgiFrontendOptions) {
+    this.#options = options
+    this.#commands = new Commands({ ...options, stats: this.stats })
+    const { address, maxConnections = MAX_CONNECTIONS } = options
+    this.#listener = new StreamListener({
+      address,
+      field: 'frontends.uwsgi',
+      // Half open, because a client may end its side after the request.
+      socketOptions: { allowHalfOpen: true, noDelay: true },
+      maxConnections,
+      onConnection: (socket) => this.#accept(socket),
+      onReject: () => {
+        this.stats.rejectedConnections += 1
+      },
+    })
+  }
+
+  get address(): Address {
+    return this.#listener.address
+  }
+
+  async start(): Promise<void> {
+    await this.#listener.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#listener.stop(() => {
+      this.#commands.stop()
+      for (const socket of this.#sockets) socket.destroy()
+    })
+  }
+
+  #accept(socket: Socket): void {
+    const input = new InputBuffer()
+    let request: CommandRequest | undefined
+    let isOver = false
+    const end = (answer?: Buffer) => {
+      isOver = true
+      input.clear()
+      if (answer === undefined) socket.end()
+      else socket.end(answer)
+    }
+    const deadline = this.#options.clock.after(CONNECTION_MS, () => {
+      this.stats.timedOutConnections += 1
+      socket.destroy()
+    })
+    this.#sockets.add(socket)
+    this.stats.connections += 1
+    socket.on('data', (chunk) => {
+      if (isOver) return
+      input.append(chunk)
+      const taken = request ?? takeRequest(input)
+      if (taken === 'starved') return
+      if (typeof taken === 'string') {
+        this.#count(taken)
+        end()
+        return
+      }
+      request = taken
+      isOver = this.#serve(taken, input, end)
+    })
+    socket.on('end', () => {
+      if (isOver) return
+      this.stats.malformed += 1
+      end()
+    })
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      deadline.cancel()
+      this.#sockets.delete(socket)
+      this.stats.connections -= 1
+    })
+  }
+
+  /** Carries out a request; false while its value is incomplete. */
+  #serve(request: CommandRequest, input: InputBuffer, end: (answer?: Buffer) => void): boolean {
+    const { valueBytes } = request
+    const hooks = this.#commands.hooksFor(request)
+    if (hooks === undefined) end()
+    else if (valueBytes > hooks.limits.blocksize) {
+      this.#commands.refuseTooLarge(hooks, valueBytes)
+      end()
+    } else if (input.length < valueBytes) return false
+    else this.#commands.run(request, hooks, input.take(valueBytes), end)
+    return true
+  }
+
+  #count(fault: Exclude<RequestFault, 'starved'>): void {
+    if (fault === 'dump') this.stats.refusedDumps += 1
+    else this.stats[fault] += 1
+  }
+}

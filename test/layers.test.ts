@@ -20,6 +20,7 @@ const TABLE: Record<
   store: { from: ['base', 'session'] },
   wire: { from: ['base', 'session', 'store'] },
   replication: { from: ['base', 'session', 'store', 'wire'] },
+  tickets: { from: ['base', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire'] },
   frontends: {
     from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi'],

@@ -1,0 +1,193 @@
+// The ring of one group: the keys that its terminators mint and open tickets with, and what happens to them. The ring
+// reads no clock and arms no timer: every call is given the monotonic time of the node.
+
+import type { RandomSource } from '../base/world.ts'
+import {
+  MAX_RETIRED_NAMES,
+  MAX_RING_KEYS,
+  type OfferedKey,
+  type RingOffer,
+} from '../wire/ring-message.ts'
+import { judgeKeys, REFUSALS, type Refusal } from './merge.ts'
+import { RetiredNames } from './retired-names.ts'
+import { type AgedKey, isKeyDue, nextChangeMs, type RingView, viewOf } from './rule.ts'
+import { TicketKey } from './ticket-key.ts'
+import type { RingTimes } from './times.ts'
+
+export interface RingOptions {
+  readonly group: string
+  readonly times: RingTimes
+  /** Identifies this node among its peers; it decides which node makes the next key. */
+  readonly nodeId: Uint8Array
+  readonly random: RandomSource
+}
+
+/** What a ring counts from the start of the process. */
+export interface RingStats {
+  /** Keys that this node made. */
+  madeHere: number
+  /** Keys that peers made and this node accepted. */
+  fromPeers: number
+  /** Keys retired, by age, by a peer or by revocation. */
+  retired: number
+  /** Offered keys and names that were refused, by reason. */
+  readonly refused: Record<Refusal, number>
+}
+
+export class TicketRing {
+  readonly group: string
+  readonly times: RingTimes
+  readonly stats: RingStats = { madeHere: 0, fromPeers: 0, retired: 0, refused: noRefusals() }
+  readonly #nodeId: Uint8Array
+  readonly #random: RandomSource
+  readonly #retired: RetiredNames
+  #keys: AgedKey[] = []
+
+  constructor({ group, times, nodeId, random }: RingOptions) {
+    this.group = group
+    this.times = times
+    this.#nodeId = nodeId
+    this.#random = random
+    this.#retired = new RetiredNames(times.rememberMs)
+  }
+
+  get keys(): readonly AgedKey[] {
+    return this.#keys
+  }
+
+  /** The keys by use. It holds secrets that are erased later: lay them out at once and do not keep it. */
+  view(nowMs: number): RingView {
+    return viewOf(this.#keys, nowMs, this.times)
+  }
+
+  /** The next monotonic moment at which `tick` has something to do or the view changes; Infinity for an empty ring. */
+  nextChangeMs(nowMs: number): number {
+    return nextChangeMs(this.#keys, nowMs, this.times, this.#nodeId)
+  }
+
+  /**
+   * Retires the keys that are over age and makes the next one when it is due. A node that has not asked its peers yet
+   * (`mayMake` false) makes none. Returns whether a key came or went.
+   */
+  tick(nowMs: number, mayMake: boolean): boolean {
+    this.#retired.forgetOld(nowMs)
+    const before = this.#keys.length
+    this.#retireWhere(({ bornMs }) => nowMs - bornMs >= this.times.openMs, nowMs)
+    const isChanged = this.#keys.length < before
+    if (!mayMake || !isKeyDue(this.#keys, nowMs, this.times, this.#nodeId)) return isChanged
+    this.#make(nowMs, 0)
+    return true
+  }
+
+  /**
+   * Makes a key although none is due. With `isImmediate` it counts as one that has waited, so that tickets are made
+   * with it at once, before all terminators know it. With `isRevoking`, which implies that, all other keys are retired
+   * here and, as soon as they hear of it, on all other nodes.
+   */
+  rotate(nowMs: number, options: { isImmediate: boolean; isRevoking: boolean }): void {
+    if (options.isRevoking) this.#retireWhere(() => true, nowMs)
+    this.#make(nowMs, options.isImmediate || options.isRevoking ? this.times.waitMs : 0)
+  }
+
+  /** What this node holds, for a peer. The secrets are copies: the caller erases them when they are sent. */
+  offer(nowMs: number): RingOffer {
+    const keys = this.#keys.map(({ key, bornMs }) => ({
+      name: Buffer.from(key.name),
+      secret: Buffer.from(key.secret),
+      ageMs: Math.max(0, Math.floor(nowMs - bornMs)),
+    }))
+    return { group: this.group, keys, retired: this.#retired.list(nowMs) }
+  }
+
+  /**
+   * Takes over what a peer holds: keys that are new here, the greater of two ages, and the names of retired keys.
+   * What it refuses is counted. Returns whether a key came or went or changed its age; then call `tick`, since a ring
+   * that lost all of its keys needs one.
+   */
+  merge(nowMs: number, { keys, retired }: RingOffer): boolean {
+    const { refused } = this.stats
+    if (retired.length > MAX_RETIRED_NAMES) {
+      refused.flood += 1
+      return false
+    }
+    const verdicts = judgeKeys(keys, {
+      keys: this.#keys,
+      openMs: this.times.openMs,
+      isRetired: (hexName) => this.#retired.has(hexName),
+    })
+    if (verdicts === undefined) {
+      refused.flood += 1
+      return false
+    }
+    let isChanged = false
+    for (const [index, one] of keys.entries()) {
+      const verdict = verdicts[index] ?? 'flood'
+      if (verdict === 'new') this.#accept(one, nowMs)
+      else if (verdict === 'known') isChanged = this.#growOlder(one, nowMs) || isChanged
+      else refused[verdict] += 1
+      isChanged ||= verdict === 'new'
+    }
+    for (const one of retired) if (!this.#retired.addFromPeer(one, nowMs)) refused.flood += 1
+    const before = this.#keys.length
+    this.#retireWhere(({ key }) => this.#retired.has(key.hexName), nowMs)
+    return isChanged || this.#keys.length < before
+  }
+
+  /** Erases all secrets: the ring holds nothing any more. */
+  close(): void {
+    for (const { key } of this.#keys) key.erase()
+    this.#keys = []
+  }
+
+  #make(nowMs: number, ageMs: number): void {
+    if (this.#keys.length >= MAX_RING_KEYS) this.#retireOldest(nowMs)
+    const takenBytes = new Set(this.#keys.map(({ key }) => key.firstNameByte))
+    const key = TicketKey.generate(this.#random, takenBytes)
+    this.#keys.push({ key, bornMs: nowMs - ageMs })
+    this.stats.madeHere += 1
+  }
+
+  #accept({ name, secret, ageMs }: OfferedKey, nowMs: number): void {
+    this.#keys.push({ key: TicketKey.from(name, secret, 'peer'), bornMs: nowMs - ageMs })
+    this.stats.fromPeers += 1
+  }
+
+  /** Gives a key the age that a peer knows when that is greater by more than what the call took. */
+  #growOlder({ name, ageMs }: OfferedKey, nowMs: number): boolean {
+    const hexName = name.toString('hex')
+    const bornMs = nowMs - ageMs
+    const index = this.#keys.findIndex((one) => one.key.hexName === hexName)
+    const held = this.#keys[index]
+    if (held === undefined || bornMs >= held.bornMs) return false
+    this.#keys[index] = { key: held.key, bornMs }
+    return true
+  }
+
+  #retireOldest(nowMs: number): void {
+    const { current } = this.view(nowMs)
+    const others = this.#keys.filter((one) => one !== current)
+    const oldest = others.reduce<AgedKey | undefined>(
+      (a, b) => (a === undefined || b.bornMs < a.bornMs ? b : a),
+      undefined,
+    )
+    this.#retireWhere((one) => one === oldest, nowMs)
+  }
+
+  #retireWhere(isOver: (one: AgedKey) => boolean, nowMs: number): void {
+    const kept: AgedKey[] = []
+    for (const one of this.#keys) {
+      if (!isOver(one)) {
+        kept.push(one)
+        continue
+      }
+      if (!this.#retired.has(one.key.hexName)) this.#retired.add(one.key.hexName, nowMs)
+      one.key.erase()
+      this.stats.retired += 1
+    }
+    this.#keys = kept
+  }
+}
+
+function noRefusals(): Record<Refusal, number> {
+  return Object.fromEntries(REFUSALS.map((reason) => [reason, 0])) as Record<Refusal, number>
+}

@@ -1,0 +1,147 @@
+// The times of a ring: what an operator sets, what follows from it, and which settings contradict each other or the
+// terminators that take the keys.
+
+import { formatDurationMs } from '../base/bytes.ts'
+import { TlscachedError } from '../base/errors.ts'
+
+const DAY_MS = 86_400_000
+const SHORTEST_ROTATE_MS = 10_000
+/** RFC 8446, section 4.6.1: no ticket lives longer than seven days. */
+const LONGEST_MS = 7 * DAY_MS
+/** Time in which a key that one node made is known on every node that it reaches: one greeting and one call. */
+export const SPREAD_MS = 4000
+/** A group whose terminators hold any number of keys still makes no more than this many keys per lifetime. */
+const MOST_PLANNED_KEYS = 8
+
+/** The settings of one group of terminators that accept each other's tickets. */
+export interface TicketGroupSettings {
+  readonly name: string
+  /** Time between two new keys, 10 s to 7 d. */
+  readonly rotateMs: number
+  /** Time for which a ticket is accepted after it was made, 1 s to 7 d. */
+  readonly lifetimeMs: number
+  /** Time for which a new key is only known before tickets are made with it; at most `rotateMs`. */
+  readonly waitMs: number
+}
+
+/** What a kind of terminator asks of the times of its ring. */
+export interface TerminatorLimits {
+  /** The kind, for messages. */
+  readonly kind: string
+  /** Longest time between two reads of its keys; 0 when it is given them. */
+  readonly pollMs: number
+  /** Most keys that it holds. With 1 each rotation ends all tickets, and no lifetime is checked. */
+  readonly keysHeld: number
+}
+
+/** The times by which a ring is run, all in milliseconds. */
+export interface RingTimes {
+  readonly rotateMs: number
+  readonly waitMs: number
+  readonly lifetimeMs: number
+  /** Keys whose ages differ by no more than this were made at once by nodes that did not hear of each other. */
+  readonly jitterMs: number
+  /** A key opens tickets until it is this old; then it is retired. */
+  readonly openMs: number
+  /** The name of a retired key is remembered for this long. */
+  readonly rememberMs: number
+}
+
+/** A setting that cannot work, with its limit. */
+export interface TimeProblem {
+  readonly setting: 'rotate' | 'lifetime' | 'wait'
+  readonly message: string
+}
+
+/** Returns the times of a ring. Throws ERR_CONFIG that names the first impossible setting and its limit. */
+export function ringTimes(
+  settings: TicketGroupSettings,
+  terminators: readonly TerminatorLimits[],
+): RingTimes {
+  const [problem] = findTimeProblems(settings, terminators)
+  if (problem !== undefined) {
+    const key = `tickets.groups[${settings.name}].${problem.setting}`
+    throw new TlscachedError('ERR_CONFIG', `${key}: ${problem.message}`)
+  }
+  const { rotateMs, waitMs, lifetimeMs } = settings
+  const jitterMs = rotateMs / 10
+  const lateMs = 2 * (slowestOf(terminators).pollMs + SPREAD_MS)
+  // A key is minted until its successor has waited, that is until it is `rotate + 0.8 jitter + wait` old, and by late
+  // terminators a little longer. The last ticket then lives for `lifetime`.
+  const openMs = waitMs + rotateMs + 2 * jitterMs + lifetimeMs + lateMs
+  return { rotateMs, waitMs, lifetimeMs, jitterMs, openMs, rememberMs: 3 * openMs }
+}
+
+/** Returns every setting that is out of bounds or that these terminators make impossible. */
+export function findTimeProblems(
+  settings: TicketGroupSettings,
+  terminators: readonly TerminatorLimits[],
+): TimeProblem[] {
+  const { rotateMs, lifetimeMs, waitMs } = settings
+  const problems: TimeProblem[] = []
+  if (!isWithin(rotateMs, SHORTEST_ROTATE_MS, LONGEST_MS)) {
+    problems.push({ setting: 'rotate', message: boundsMessage(SHORTEST_ROTATE_MS, LONGEST_MS) })
+  }
+  if (!isWithin(lifetimeMs, 1000, LONGEST_MS)) {
+    problems.push({ setting: 'lifetime', message: boundsMessage(1000, LONGEST_MS) })
+  }
+  const waitProblem = findWaitProblem(waitMs, rotateMs, terminators)
+  if (waitProblem !== undefined) problems.push({ setting: 'wait', message: waitProblem })
+  if (problems.length > 0) return problems
+  const lifetimeProblem = findLifetimeProblem(settings, terminators)
+  if (lifetimeProblem !== undefined)
+    problems.push({ setting: 'lifetime', message: lifetimeProblem })
+  return problems
+}
+
+function findWaitProblem(
+  waitMs: number,
+  rotateMs: number,
+  terminators: readonly TerminatorLimits[],
+): string | undefined {
+  const slowest = slowestOf(terminators)
+  const shortestMs = 2 * Math.max(slowest.pollMs, SPREAD_MS)
+  if (!(waitMs >= shortestMs)) {
+    const reader =
+      slowest.pollMs > SPREAD_MS
+        ? `${slowest.kind} reads its keys every ${formatDurationMs(slowest.pollMs)}`
+        : `a key reaches all nodes within ${formatDurationMs(SPREAD_MS)}`
+    return `must be at least ${formatDurationMs(shortestMs)}, since ${reader}, not ${shown(waitMs)}`
+  }
+  if (waitMs <= rotateMs) return undefined
+  return `must not be longer than rotate (${shown(rotateMs)}), not ${shown(waitMs)}`
+}
+
+function findLifetimeProblem(
+  { rotateMs, lifetimeMs, waitMs }: TicketGroupSettings,
+  terminators: readonly TerminatorLimits[],
+): string | undefined {
+  const several = terminators.filter(({ keysHeld }) => keysHeld > 1)
+  const first: TerminatorLimits = { kind: 'a ring', pollMs: 0, keysHeld: MOST_PLANNED_KEYS }
+  const tightest = several.reduce((a, b) => (b.keysHeld < a.keysHeld ? b : a), first)
+  // The terminator drops a key when `keysHeld` younger ones exist, and mints with it until one of them has waited.
+  const longestMs = (tightest.keysHeld - 1) * rotateMs - waitMs
+  if (lifetimeMs <= longestMs) return undefined
+  const { kind, keysHeld } = tightest
+  return (
+    `must not be longer than ${shown(longestMs)}, not ${shown(lifetimeMs)}: ${kind} holds ${keysHeld} keys, ` +
+    `and a key is dropped ${keysHeld - 1} times rotate minus wait after its last ticket`
+  )
+}
+
+function slowestOf(terminators: readonly TerminatorLimits[]): TerminatorLimits {
+  const none: TerminatorLimits = { kind: 'none', pollMs: 0, keysHeld: MOST_PLANNED_KEYS }
+  return terminators.reduce((a, b) => (b.pollMs > a.pollMs ? b : a), none)
+}
+
+function isWithin(valueMs: number, minMs: number, maxMs: number): boolean {
+  return valueMs >= minMs && valueMs <= maxMs
+}
+
+function boundsMessage(minMs: number, maxMs: number): string {
+  return `must be ${formatDurationMs(minMs)} to ${formatDurationMs(maxMs)}`
+}
+
+function shown(durationMs: number): string {
+  return Number.isFinite(durationMs) ? formatDurationMs(durationMs) : String(durationMs)
+}

@@ -1,0 +1,122 @@
+// Encodes, decodes and checks the rings of ticket keys that two nodes swap, and makes the hash by which greetings show
+// whether they differ. A message holds secrets: whoever encodes or receives one fills its bytes with zeros after use.
+
+import { createHmac } from 'node:crypto'
+import { CACHE_NAME_PATTERN } from '../store/limits.ts'
+import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
+
+const ringsType = loadMessageType('tickets.proto', 'tlscached.tickets.Rings')
+
+/** Bytes of the name of a ticket key. */
+export const TICKET_NAME_BYTES = 16
+/** Bytes of the AES and HMAC keys of a ticket key together. */
+export const TICKET_SECRET_BYTES = 96
+/** Most keys in a ring and in an offer: 16 nodes that start without hearing of each other make as many. */
+export const MAX_RING_KEYS = 16
+/** Most names of retired keys that are remembered and sent. A ring remembers about a dozen. */
+export const MAX_RETIRED_NAMES = 128
+/** Most groups of terminators. */
+export const MAX_RINGS = 16
+/** Bytes of the hash in greetings. */
+export const RINGS_HASH_BYTES = 8
+const MAX_AGE_MS = 2 ** 32 - 1
+
+/** A ticket key as nodes send it to each other. */
+export interface OfferedKey {
+  /** TICKET_NAME_BYTES. */
+  readonly name: Buffer
+  /** TICKET_SECRET_BYTES. */
+  readonly secret: Buffer
+  /** Time since the key was made, as the sender reckons. */
+  readonly ageMs: number
+}
+
+/** The name of a retired key. */
+export interface RetiredName {
+  /** TICKET_NAME_BYTES. */
+  readonly name: Buffer
+  /** Time since the key was retired, as the sender reckons. */
+  readonly ageMs: number
+}
+
+/** The ring of one group as nodes send it to each other. */
+export interface RingOffer {
+  readonly group: string
+  readonly keys: readonly OfferedKey[]
+  readonly retired: readonly RetiredName[]
+}
+
+export function encodeRings(offers: readonly RingOffer[]): Buffer {
+  return ringsType.encode({ rings: offers })
+}
+
+/**
+ * Decodes the rings of a peer; undefined when they are malformed. Names and secrets alias `bytes`. An offer may have more
+ * keys or names than a ring can hold: the ring refuses and counts that.
+ */
+export function decodeRings(bytes: Buffer): RingOffer[] | undefined {
+  const fields = ringsType.decode(bytes)
+  if (fields === undefined || hasMistypedField(fields)) return undefined
+  const offers = checkList(fields['rings'], checkRing)
+  if (offers === undefined || offers.length > MAX_RINGS) return undefined
+  const groups = new Set(offers.map(({ group }) => group))
+  return groups.size === offers.length ? offers : undefined
+}
+
+/**
+ * The hash of the names of all keys: nodes with the same keys have the same one. It is made with a key of the cluster,
+ * so that an outsider who sees the names in tickets cannot tell which nodes hold them.
+ */
+export function hashRings(
+  rings: readonly { readonly group: string; readonly names: readonly string[] }[],
+  hashKey: Uint8Array,
+): Buffer {
+  const hmac = createHmac('sha256', hashKey)
+  const sorted = [...rings].sort((a, b) => (a.group < b.group ? -1 : 1))
+  for (const { group, names } of sorted) {
+    hmac.update(`${group}\n`)
+    for (const name of [...names].sort()) hmac.update(`${name}\n`)
+    hmac.update('\n')
+  }
+  return hmac.digest().subarray(0, RINGS_HASH_BYTES)
+}
+
+function checkRing(fields: Fields): RingOffer | undefined {
+  const { group } = fields
+  const keys = checkList(fields['keys'], checkKey)
+  const retired = checkList(fields['retired'], checkRetired)
+  if (typeof group !== 'string' || !CACHE_NAME_PATTERN.test(group)) return undefined
+  return keys === undefined || retired === undefined ? undefined : { group, keys, retired }
+}
+
+function checkKey(fields: Fields): OfferedKey | undefined {
+  const named = checkRetired(fields)
+  const { secret } = fields
+  if (named === undefined || !isBytes(secret, TICKET_SECRET_BYTES)) return undefined
+  return { ...named, secret }
+}
+
+function checkRetired({ name, ageMs }: Fields): RetiredName | undefined {
+  if (!isBytes(name, TICKET_NAME_BYTES)) return undefined
+  if (typeof ageMs !== 'number' || !(ageMs >= 0 && ageMs <= MAX_AGE_MS)) return undefined
+  return { name, ageMs }
+}
+
+/** Checks each member of a repeated field; undefined when one is malformed. */
+function checkList<Item>(
+  list: unknown,
+  check: (fields: Fields) => Item | undefined,
+): Item[] | undefined {
+  if (!Array.isArray(list)) return undefined
+  const items: Item[] = []
+  for (const fields of list as Fields[]) {
+    const item = hasMistypedField(fields) ? undefined : check(fields)
+    if (item === undefined) return undefined
+    items.push(item)
+  }
+  return items
+}
+
+function isBytes(value: unknown, length: number): value is Buffer {
+  return Buffer.isBuffer(value) && value.length === length
+}

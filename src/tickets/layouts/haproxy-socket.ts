@@ -1,0 +1,71 @@
+// What HAProxy's runtime socket needs: reading which keys it has, and pushing only those that are missing. A push is
+// not idempotent: it shifts all slots, so a key that is pushed twice throws a live one out.
+
+import { HAPROXY_SLOTS } from './key-files.ts'
+import { secretText } from './secret-text.ts'
+
+/** Asks HAProxy for all its ticket keys. */
+export const SHOW_KEYS = 'show tls-keys *\n'
+/** What HAProxy answers to a push that it took. */
+export const PUSHED = 'TLS ticket key updated!'
+
+/**
+ * The keys that HAProxy has for this file, the oldest first, as digits of base64 in the memory of `answer`; undefined
+ * when it has none for the file. The answer to SHOW_KEYS has a line `# 0 (FILE)` for each file, and below it one line
+ * `0.0 KEY` for each slot. It holds secrets: the caller erases it.
+ */
+export function parseShownKeys(answer: Buffer, file: string): Buffer[] | undefined {
+  let keys: Buffer[] | undefined
+  let isOurs = false
+  for (const line of linesOf(answer)) {
+    const header = /^#? ?\d+ \((.*)\)$/.exec(textBeforeKey(line))
+    if (header !== null) {
+      isOurs = header[1] === file
+      if (isOurs) keys = []
+    } else if (isOurs && keys !== undefined) {
+      const space = line.indexOf(' ')
+      if (space > 0 && isSlot(line.toString('latin1', 0, space)))
+        keys.push(line.subarray(space + 1))
+    }
+  }
+  return keys
+}
+
+/**
+ * The keys that have to be pushed, in order: those of `wanted` behind the longest run at its start that is the end of
+ * `held`. Empty when HAProxy has what it should have. Both lists are in the same spelling, the oldest key first.
+ */
+export function keysToPush(held: readonly Buffer[], wanted: readonly Buffer[]): Buffer[] {
+  for (let overlap = Math.min(held.length, HAPROXY_SLOTS); overlap > 0; overlap -= 1) {
+    const tail = held.slice(-overlap)
+    if (tail.every((key, index) => wanted[index]?.equals(key) === true))
+      return wanted.slice(overlap)
+  }
+  return [...wanted]
+}
+
+/** One command of the runtime socket that pushes a key, given as digits of base64; the caller erases it. */
+export function pushCommand(file: string, digits: Buffer): Buffer {
+  const head = Buffer.from(`set ssl tls-key ${file} `)
+  return Buffer.concat([head, digits, secretText(['\n'])])
+}
+
+function* linesOf(answer: Buffer): Generator<Buffer> {
+  for (let start = 0; start < answer.length; ) {
+    const end = answer.indexOf(10, start)
+    const line = answer.subarray(start, end < 0 ? answer.length : end)
+    yield line
+    start += line.length + 1
+  }
+}
+
+/** The text of a line that is no key; empty for the line of a slot, whose key must not become a string. */
+function textBeforeKey(line: Buffer): string {
+  const space = line.indexOf(' ')
+  const isKey = space > 0 && isSlot(line.toString('latin1', 0, space))
+  return isKey ? '' : line.toString()
+}
+
+function isSlot(word: string): boolean {
+  return /^\d+\.\d+$/.test(word)
+}

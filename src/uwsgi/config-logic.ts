@@ -26,6 +26,10 @@ const LOOPS = new Set(['for', 'for-times'])
 const UNSUPPORTED_LOOPS = new Set(['for-glob', 'for-readline'])
 const OTHER_FILES = new Set(['ini', 'include', 'inherit', 'yaml', 'yml', 'xml', 'json'])
 const MAX_LOOP_VALUES = 1000
+/** Longest value with its placeholders filled in; without a bound, each line could double the value above it. */
+const MAX_VALUE_BYTES = 64 * 1024
+/** Most bytes of all names and values together, after loops were carried out. */
+const MAX_TOTAL_BYTES = 4 * 1024 * 1024
 const REFERENCE = /%\(([^)\s+*/-][^)\s]*)\)/g
 
 /** Returns the first placeholder in the value that was not filled in, or undefined when there is none. */
@@ -49,11 +53,26 @@ export function applyLogic(
   const report = ({ where, name }: IniOption, message: string) => {
     problems.push({ where, key: name, message })
   }
-  const fill = (value: string) => fillIn(value, values, file.name, machine)
-  const add = (option: IniOption, context: string | undefined) => {
+  const placeholders = placeholdersOf(values, file.name, machine)
+  let totalBytes = 0
+  const isFull = () => totalBytes > MAX_TOTAL_BYTES
+  /** Returns the value filled in, or undefined, with a problem reported, when it or all values together are too long. */
+  const fill = (option: IniOption, context?: string): string | undefined => {
     const raw =
-      context === undefined ? option.value : option.value.replaceAll('%(_)', () => context)
-    const value = fill(raw)
+      context === undefined ? option.value : replaceWithin(option.value, /%\(_\)/g, () => context)
+    const value = raw === undefined ? undefined : replaceWithin(raw, PLACEHOLDER, placeholders)
+    if (value === undefined) {
+      report(option, `has more than ${MAX_VALUE_BYTES} bytes with its placeholders filled in`)
+      return undefined
+    }
+    totalBytes += Buffer.byteLength(option.name) + Buffer.byteLength(value) + 1
+    if (!isFull()) return value
+    report(option, `here all values together have more than ${MAX_TOTAL_BYTES} bytes`)
+    return undefined
+  }
+  const add = (option: IniOption, context: string | undefined) => {
+    const value = fill(option, context)
+    if (value === undefined) return
     if (SET.has(option.name)) {
       const equals = value.indexOf('=')
       if (equals < 1) report(option, 'must be name=value')
@@ -64,7 +83,7 @@ export function applyLogic(
     const isVariable = !isOption(option.name) && referred.has(option.name)
     if (!isVariable) options.push({ ...option, value })
   }
-  for (let at = 0; at < file.options.length; at += 1) {
+  for (let at = 0; at < file.options.length && !isFull(); at += 1) {
     const option = file.options[at]
     if (option === undefined) break
     const { name } = option
@@ -83,14 +102,14 @@ export function applyLogic(
       break
     }
     const body = file.options.slice(at + 1, end)
-    const contexts = isIf
-      ? conditionOf(name, fill(option.value), values, machine)
-      : loopValues(name, fill(option.value))
+    const asked = fill(option)
+    at = end
+    if (asked === undefined) continue
+    const contexts = isIf ? conditionOf(name, asked, values, machine) : loopValues(name, asked)
     if (contexts.length > MAX_LOOP_VALUES) report(option, `has more than ${MAX_LOOP_VALUES} values`)
     for (const context of contexts.slice(0, MAX_LOOP_VALUES)) {
-      for (const inner of body) add(inner, context)
+      for (const inner of body) if (!isFull()) add(inner, context)
     }
-    at = end
   }
   return { ...file, options, problems }
 }
@@ -106,12 +125,14 @@ function referencesOf(name: string, value: string): string[] {
   return isAsked ? [...references, value.replace(/=.*/, '')] : references
 }
 
-function fillIn(
-  value: string,
+const PLACEHOLDER = /%\(([^)]*)\)|\$\(([^)]*)\)|%([dpsnech])/g
+
+/** Returns the function that finds the value of a match of PLACEHOLDER, which stays as it is when it has none. */
+function placeholdersOf(
   values: ReadonlyMap<string, string>,
   file: string,
   machine: Machine,
-): string {
+): (match: RegExpMatchArray) => string {
   const path = resolve(file)
   const extension = extname(path)
   const magic: Readonly<Record<string, string>> = {
@@ -123,14 +144,33 @@ function fillIn(
     c: basename(dirname(path)),
     h: machine.hostName,
   }
-  return value.replace(
-    /%\(([^)]*)\)|\$\(([^)]*)\)|%([dpsnech])/g,
-    (whole, name?: string, variable?: string, letter?: string) => {
-      if (name !== undefined) return values.get(name) ?? whole
-      if (variable !== undefined) return machine.environment(variable) ?? whole
-      return magic[letter ?? ''] ?? whole
-    },
-  )
+  return ([whole, name, variable, letter = '']) => {
+    if (name !== undefined) return values.get(name) ?? whole
+    if (variable !== undefined) return machine.environment(variable) ?? whole
+    return magic[letter] ?? whole
+  }
+}
+
+/** Returns the text with all matches replaced, or undefined as soon as it has more than MAX_VALUE_BYTES. */
+function replaceWithin(
+  text: string,
+  pattern: RegExp,
+  replacement: (match: RegExpMatchArray) => string,
+): string | undefined {
+  const pieces: string[] = []
+  let bytes = 0
+  let end = 0
+  for (const match of text.matchAll(pattern)) {
+    const before = text.slice(end, match.index)
+    const value = replacement(match)
+    bytes += Buffer.byteLength(before) + Buffer.byteLength(value)
+    if (bytes > MAX_VALUE_BYTES) return undefined
+    pieces.push(before, value)
+    end = match.index + match[0].length
+  }
+  const rest = text.slice(end)
+  pieces.push(rest)
+  return bytes + Buffer.byteLength(rest) > MAX_VALUE_BYTES ? undefined : pieces.join('')
 }
 
 function loopValues(name: string, value: string): string[] {

@@ -372,3 +372,27 @@ test('larger limits than ours are cut to ours, and that is said', () => {
     ['keysize of cache "a"', 'blocksize of cache "a"'],
   )
 })
+
+test('values that grow by their placeholders are bounded, each and all together', () => {
+  const problemsIn = (lines: readonly string[]) => read(lines.join('\n')).problems
+  // Each line doubles the one above it: the 13th has 64 KiB, the last one would have 2^43 bytes.
+  const doubling = ['v0 = 12345678']
+  for (let at = 1; at <= 40; at += 1) doubling.push(`v${at} = %(v${at - 1})%(v${at - 1})`)
+  const tooLong = problemsIn([...doubling, 'http-to = %(v40)']).find(({ key }) => key === 'v14')
+  assert.deepEqual(tooLong, {
+    where: 'a.ini:16',
+    key: 'v14',
+    message: 'has more than 65536 bytes with its placeholders filled in',
+  })
+  const long = 'x'.repeat(60_000)
+  const inLoop = problemsIn([`for = ${long}`, 'http-to = %(_)%(_)', 'endfor'])
+  assert.deepEqual(
+    inLoop.filter(({ key }) => key === 'http-to').map(({ where, message }) => [where, message]),
+    [['a.ini:3', 'has more than 65536 bytes with its placeholders filled in']],
+  )
+  const all = problemsIn([`v0 = ${long}`, 'for-times = 1000', 'http-to = %(v0)', 'endfor'])
+  assert.deepEqual(
+    all.filter(({ key }) => key === 'http-to').map(({ where, message }) => [where, message]),
+    [['a.ini:4', 'here all values together have more than 4194304 bytes']],
+  )
+})

@@ -60,7 +60,10 @@ export class TicketRing {
     return viewOf(this.#keys, nowMs, this.times)
   }
 
-  /** The next monotonic moment at which `tick` has something to do or the view changes; Infinity for an empty ring. */
+  /**
+   * The next monotonic moment at which `tick` has something to do or the view changes; in the past when something is
+   * overdue, Infinity for an empty ring.
+   */
   nextChangeMs(nowMs: number): number {
     return nextChangeMs(this.#keys, nowMs, this.times, this.#nodeId)
   }
@@ -81,8 +84,9 @@ export class TicketRing {
 
   /**
    * Makes a key although none is due. With `isImmediate` it counts as one that has waited, so that tickets are made
-   * with it at once, before all terminators know it. With `isRevoking`, which implies that, all other keys are retired
-   * here and, as soon as they hear of it, on all other nodes.
+   * with it as soon as neighbours have had time to hear of it. With `isRevoking`, which implies that, all other keys are
+   * retired here and, when they hear of it, on all other nodes: the new key is minted at once, and full handshakes
+   * follow.
    */
   rotate(nowMs: number, options: { isImmediate: boolean; isRevoking: boolean }): void {
     if (options.isRevoking) this.#retireWhere(() => true, nowMs)
@@ -143,12 +147,16 @@ export class TicketRing {
     if (this.#keys.length >= MAX_RING_KEYS) this.#retireOldest(nowMs)
     const takenBytes = new Set(this.#keys.map(({ key }) => key.firstNameByte))
     const key = TicketKey.generate(this.#random, takenBytes)
-    this.#keys.push({ key, bornMs: nowMs - ageMs })
+    this.#keys.push({ key, bornMs: nowMs - ageMs, knownMs: nowMs })
     this.stats.madeHere += 1
   }
 
   #accept({ name, secret, ageMs }: OfferedKey, nowMs: number): void {
-    this.#keys.push({ key: TicketKey.from(name, secret, 'peer'), bornMs: nowMs - ageMs })
+    this.#keys.push({
+      key: TicketKey.from(name, secret, 'peer'),
+      bornMs: nowMs - ageMs,
+      knownMs: nowMs,
+    })
     this.stats.fromPeers += 1
   }
 
@@ -159,7 +167,7 @@ export class TicketRing {
     const index = this.#keys.findIndex((one) => one.key.hexName === hexName)
     const held = this.#keys[index]
     if (held === undefined || bornMs >= held.bornMs) return false
-    this.#keys[index] = { key: held.key, bornMs }
+    this.#keys[index] = { ...held, bornMs }
     return true
   }
 

@@ -6,10 +6,12 @@ import { createHash } from 'node:crypto'
 import type { TicketKey } from './ticket-key.ts'
 import type { RingTimes } from './times.ts'
 
-/** A key, and when it was made by the monotonic clock of this node, as far as this node knows. */
+/** A key and its moments by the monotonic clock of this node. The key was made at `bornMs` as far as the node knows. */
 export interface AgedKey {
   readonly key: TicketKey
   readonly bornMs: number
+  /** When this node made the key or first heard of it. */
+  readonly knownMs: number
 }
 
 /** The keys of a ring by what they are used for. None of the lists has a key of another. */
@@ -29,10 +31,12 @@ const MAKING_SPREAD = 0.8
 export function viewOf(keys: readonly AgedKey[], nowMs: number, times: RingTimes): RingView {
   const youngestFirst = [...keys].sort(byAge)
   const current = mintingKey(youngestFirst, nowMs, times)
+  if (current === undefined) return { current, next: [], previous: [] }
   const others = youngestFirst.filter((one) => one !== current)
-  const next = others.filter((one) => !hasWaited(one, nowMs, times))
-  const previous = others.filter((one) => hasWaited(one, nowMs, times))
-  return { current, next: nextFirst(next, times), previous }
+  const isNext = (one: AgedKey) =>
+    !hasWaited(one, nowMs, times) || willTakeOver(one, current, nowMs, times)
+  const previous = others.filter((one) => !isNext(one))
+  return { current, next: nextFirst(others.filter(isNext), times), previous }
 }
 
 /** The keys in the order for terminators that mint with the first one and open with all: current, next, previous. */
@@ -41,32 +45,49 @@ export function openedKeys({ current, next, previous }: RingView): AgedKey[] {
 }
 
 /**
- * The key that tickets are made with: the youngest one that has waited long enough. Of several made at once, the one
- * with the lowest name. While no key has waited, the oldest one.
+ * The key that tickets are made with: the youngest one that has waited and that this node has known for a while. Of
+ * several made at once, the one with the lowest name.
+ *
+ * A key that is new to this node, as after a partition, may be new to its neighbours too: until they have had time to
+ * hear of it, the node goes on with what it knew. A node that knows no key for so long takes the youngest one that has
+ * waited, and while none has, the oldest one.
  */
 function mintingKey(
   youngestFirst: readonly AgedKey[],
   nowMs: number,
   times: RingTimes,
 ): AgedKey | undefined {
-  const waited = youngestFirst.filter((one) => hasWaited(one, nowMs, times))
-  return waited.length > 0 ? lowestOfFirst(waited, times) : youngestFirst.at(-1)
+  const settled = youngestFirst.filter((one) => isSettled(one, nowMs, times))
+  const candidates = settled.length > 0 ? settled : youngestFirst
+  const waited = candidates.filter((one) => hasWaited(one, nowMs, times))
+  return waited.length > 0 ? lowestOfFirst(waited, times) : candidates.at(-1)
 }
 
-/** Of keys sorted by age, the one with the lowest name among those made at once with the first one. */
-function lowestOfFirst(sorted: readonly AgedKey[], times: RingTimes): AgedKey | undefined {
-  const [first] = sorted
+/** Whether a key that has waited is only held back until the neighbours of this node know it. */
+function willTakeOver(one: AgedKey, current: AgedKey, nowMs: number, times: RingTimes): boolean {
+  if (isSettled(one, nowMs, times) || !isSettled(current, nowMs, times)) return false
+  return one.bornMs > current.bornMs || !hasWaited(current, nowMs, times)
+}
+
+/** Of keys in the order of their turns, the one with the lowest name among those made at once with the first one. */
+function lowestOfFirst(inTurn: readonly AgedKey[], times: RingTimes): AgedKey | undefined {
+  const [first] = inTurn
   if (first === undefined) return undefined
-  const atOnce = sorted.filter(({ bornMs }) => Math.abs(first.bornMs - bornMs) <= times.jitterMs)
+  const atOnce = inTurn.filter(({ bornMs }) => Math.abs(first.bornMs - bornMs) <= times.jitterMs)
   return atOnce.reduce((a, b) => (b.key.hexName < a.key.hexName ? b : a), first)
 }
 
 /** Sorts keys that are still to come, so that the one that will be minted first comes first. */
-function nextFirst(youngestFirst: readonly AgedKey[], times: RingTimes): AgedKey[] {
-  const oldestFirst = [...youngestFirst].reverse()
-  const first = lowestOfFirst(oldestFirst, times)
+function nextFirst(next: readonly AgedKey[], times: RingTimes): AgedKey[] {
+  const inTurn = [...next].reverse().sort((a, b) => turnMs(a, times) - turnMs(b, times))
+  const first = lowestOfFirst(inTurn, times)
   if (first === undefined) return []
-  return [first, ...oldestFirst.filter((one) => one !== first)]
+  return [first, ...inTurn.filter((one) => one !== first)]
+}
+
+/** The moment from which a key may be minted. */
+export function turnMs({ bornMs, knownMs }: AgedKey, times: RingTimes): number {
+  return Math.max(bornMs + times.waitMs, knownMs + times.settleMs)
 }
 
 /** Whether the ring needs a new key now: it is empty, or its youngest key is older than the share of this node. */
@@ -95,17 +116,23 @@ export function keyDueMs(
   return youngest.bornMs + times.rotateMs + share * times.jitterMs * MAKING_SPREAD
 }
 
-/** The next monotonic moment after `nowMs` at which the view changes by itself or a key is retired or due. */
+/**
+ * The next monotonic moment at which the view changes by itself, or a key is to be retired or made. What is overdue
+ * counts: then the moment is not after `nowMs`. Infinity for an empty ring.
+ */
 export function nextChangeMs(
   keys: readonly AgedKey[],
   nowMs: number,
   times: RingTimes,
   nodeId: Uint8Array,
 ): number {
-  const moments = keys.flatMap(({ bornMs }) => [bornMs + times.waitMs, bornMs + times.openMs])
-  const dueMs = keyDueMs(keys, times, nodeId)
-  if (dueMs !== undefined) moments.push(dueMs)
-  return Math.min(...moments.filter((moment) => moment > nowMs))
+  const turns = keys.flatMap(({ bornMs, knownMs }) => [
+    bornMs + times.waitMs,
+    knownMs + times.settleMs,
+  ])
+  const ends = keys.map(({ bornMs }) => bornMs + times.openMs)
+  const dueMs = keyDueMs(keys, times, nodeId) ?? Number.POSITIVE_INFINITY
+  return Math.min(...turns.filter((moment) => moment > nowMs), ...ends, dueMs)
 }
 
 /** A number 0 <= n < 1 that only depends on the key and the node. */
@@ -120,6 +147,11 @@ function shareOf(hexName: string, nodeId: Uint8Array): number {
 
 function hasWaited({ bornMs }: AgedKey, nowMs: number, times: RingTimes): boolean {
   return nowMs - bornMs >= times.waitMs
+}
+
+/** Whether the neighbours of this node have had time to hear of a key from it. */
+function isSettled({ knownMs }: AgedKey, nowMs: number, times: RingTimes): boolean {
+  return nowMs - knownMs >= times.settleMs
 }
 
 /** Youngest first; keys of the same age by name, so that the order is the same on every node. */

@@ -10,6 +10,10 @@ const SHORTEST_ROTATE_MS = 10_000
 const LONGEST_MS = 7 * DAY_MS
 /** Time in which a key that one node made is known on every node that it reaches: one greeting and one call. */
 export const SPREAD_MS = 4000
+/** Time for neighbours to hear of a key; so much above SPREAD_MS because greetings may be lost. */
+const LONGEST_SETTLE_MS = 60_000
+/** Longest age that a message can say, 49.7 days. */
+const LONGEST_MEMORY_MS = 2 ** 32 - 1
 /** A group whose terminators hold any number of keys still makes no more than this many keys per lifetime. */
 const MOST_PLANNED_KEYS = 8
 
@@ -41,6 +45,8 @@ export interface RingTimes {
   readonly lifetimeMs: number
   /** Keys whose ages differ by no more than this were made at once by nodes that did not hear of each other. */
   readonly jitterMs: number
+  /** A key that is new to this node is not minted for this long, so that its neighbours hear of it first. */
+  readonly settleMs: number
   /** A key opens tickets until it is this old; then it is retired. */
   readonly openMs: number
   /** The name of a retired key is remembered for this long. */
@@ -65,11 +71,14 @@ export function ringTimes(
   }
   const { rotateMs, waitMs, lifetimeMs } = settings
   const jitterMs = rotateMs / 10
-  const lateMs = 2 * (slowestOf(terminators).pollMs + SPREAD_MS)
+  const { pollMs } = slowestOf(terminators)
+  const settleMs = Math.min(waitMs / 2, LONGEST_SETTLE_MS + pollMs)
+  const lateMs = settleMs + 2 * (pollMs + SPREAD_MS)
   // A key is minted until its successor has waited, that is until it is `rotate + 0.8 jitter + wait` old, and by late
-  // terminators a little longer. The last ticket then lives for `lifetime`.
+  // nodes and terminators a little longer. The last ticket then lives for `lifetime`.
   const openMs = waitMs + rotateMs + 2 * jitterMs + lifetimeMs + lateMs
-  return { rotateMs, waitMs, lifetimeMs, jitterMs, openMs, rememberMs: 3 * openMs }
+  const rememberMs = Math.min(3 * openMs, LONGEST_MEMORY_MS)
+  return { rotateMs, waitMs, lifetimeMs, jitterMs, settleMs, openMs, rememberMs }
 }
 
 /** Returns every setting that is out of bounds or that these terminators make impossible. */

@@ -11,8 +11,8 @@ const ringsType = loadMessageType('tickets.proto', 'tlscached.tickets.Rings')
 export const TICKET_NAME_BYTES = 16
 /** Bytes of the AES and HMAC keys of a ticket key together. */
 export const TICKET_SECRET_BYTES = 96
-/** Most keys in a ring and in an offer: 16 nodes that start without hearing of each other make as many. */
-export const MAX_RING_KEYS = 16
+/** Most keys in a ring and in an offer: 16 nodes that start without hearing of each other, and their next keys. */
+export const MAX_RING_KEYS = 32
 /** Most names of retired keys that are remembered and sent. A ring remembers about a dozen. */
 export const MAX_RETIRED_NAMES = 128
 /** Most groups of terminators. */

@@ -47,9 +47,9 @@ function countingKey(first: number): TicketKey {
 }
 
 const nowMs = 10 * HOUR_MS
-const previous: AgedKey = { key: countingKey(0), bornMs: nowMs - 2.5 * HOUR_MS }
-const current: AgedKey = { key: countingKey(50), bornMs: nowMs - 1.5 * HOUR_MS }
-const next: AgedKey = { key: countingKey(100), bornMs: nowMs - 0.5 * HOUR_MS }
+const previous: AgedKey = { key: countingKey(0), bornMs: nowMs - 2.5 * HOUR_MS, knownMs: 0 }
+const current: AgedKey = { key: countingKey(50), bornMs: nowMs - 1.5 * HOUR_MS, knownMs: 0 }
+const next: AgedKey = { key: countingKey(100), bornMs: nowMs - 0.5 * HOUR_MS, knownMs: 0 }
 const view = viewOf([next, previous, current], nowMs, times)
 const opened = openedKeys(view).map(({ key }) => key)
 const now = { monotonicMs: nowMs, wallMs: 1_800_000_000_000 }
@@ -171,6 +171,7 @@ test('Cilium gets no more keys than it reads', () => {
   const many = Array.from({ length: 12 }, (_, index) => ({
     key: countingKey(index),
     bornMs: nowMs - index,
+    knownMs: 0,
   }))
   const cilium = JSON.parse(ciliumSecret(place, viewOf(many, nowMs, times)).toString())
   assert.equal(Object.keys(cilium.data).length, 10)

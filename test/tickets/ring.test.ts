@@ -94,12 +94,18 @@ describe('one node', () => {
     assert.notEqual(ring.view(times.openMs).current, undefined)
   })
 
+  test('says that it is overdue: a merge just before does not hide the end of a key', () => {
+    ring.tick(0, true)
+    assert.ok(ring.nextChangeMs(times.openMs + 5) <= times.openMs + 5)
+  })
+
   test('rotates on command: a next key, one that is minted at once, or one that is left alone', () => {
     ring.tick(0, true)
     ring.rotate(10, { isImmediate: false, isRevoking: false })
     assert.equal(usesOf(ring, 10).next.length, 1)
     ring.rotate(20, { isImmediate: true, isRevoking: false })
-    assert.equal(ring.view(20).current, ring.keys[2])
+    assert.equal(ring.view(20 + times.settleMs - 1).current, ring.keys[0])
+    assert.equal(ring.view(20 + times.settleMs).current, ring.keys[2])
     const secrets = ring.keys.map(({ key }) => key.secret)
     ring.rotate(30, { isImmediate: false, isRevoking: true })
     assert.deepEqual(usesOf(ring, 30), {
@@ -156,6 +162,20 @@ describe('two nodes', () => {
     assert.deepEqual(usesOf(a, 6000), usesOf(b, 6000))
     assert.deepEqual(usesOf(a, 6000).current, [a.keys[0]?.key.hexName])
     assert.equal(b.stats.fromPeers, 1)
+  })
+
+  test('give neighbours time to hear of a key that a healed partition brings', () => {
+    const a = createRing('edge-1')
+    const b = createRing('edge-2')
+    for (const ring of [a, b]) ring.tick(0, true)
+    b.tick(2 * HOUR_MS, true)
+    const healedMs = 3.1 * HOUR_MS
+    const before = a.view(healedMs).current
+    swap(a, b, healedMs)
+    const [newer] = usesOf(b, healedMs).current
+    assert.equal(a.view(healedMs + times.settleMs - 1).current, before)
+    assert.deepEqual(usesOf(a, healedMs).next, [newer])
+    assert.deepEqual(usesOf(a, healedMs + times.settleMs).current, [newer])
   })
 
   test('take the lowest name of keys that they made at once', () => {
@@ -317,7 +337,7 @@ describe('an offer of a faulty peer', () => {
     assert.equal(ring.keys.length, MAX_RING_KEYS)
     ring.rotate(20, { isImmediate: true, isRevoking: false })
     assert.equal(ring.keys.length, MAX_RING_KEYS)
-    assert.equal(ring.view(20).current?.key.origin, 'self')
+    assert.equal(ring.view(20 + times.settleMs).current?.key.origin, 'self')
   })
 
   test('with more retired names than there is room for: our own are kept', () => {

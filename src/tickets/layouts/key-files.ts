@@ -2,7 +2,7 @@
 // other programs. Each function returns a Buffer of its own, which the caller erases after use.
 
 import type { AgedKey, RingView } from '../rule.ts'
-import { openedKeys } from '../rule.ts'
+import { openedKeys, turnMs } from '../rule.ts'
 import type { TicketKey } from '../ticket-key.ts'
 import type { RingTimes } from '../times.ts'
 import { type KeyOrder, type KeySize, keyBytes } from './binary.ts'
@@ -53,16 +53,16 @@ export interface KeyWindow {
 
 /** Converts the age of a key to times of the day, for a terminator that runs on this host and reads the same clock. */
 export function windowOf(
-  { bornMs }: AgedKey,
+  one: AgedKey,
   isNext: boolean,
   times: RingTimes,
   now: { readonly monotonicMs: number; readonly wallMs: number },
 ): KeyWindow {
   const skewMs = now.wallMs - now.monotonicMs
-  const notBeforeMs = bornMs + times.waitMs + skewMs
+  const notBeforeMs = turnMs(one, times) + skewMs
   return {
     notBeforeSec: isNext ? Math.ceil(notBeforeMs / 1000) : 0,
-    notAfterSec: Math.ceil((bornMs + times.openMs + skewMs) / 1000),
+    notAfterSec: Math.ceil((one.bornMs + times.openMs + skewMs) / 1000),
   }
 }
 

@@ -13,7 +13,6 @@ export type { CallFailure, RemoteStats } from './hooks/remote-hooks.ts'
 export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
 export type { NodeConfig } from './node/config.ts'
-export { ConfigError, type ConfigProblem } from './node/config-error.ts'
 export type { ConfigInput } from './node/config-schema.ts'
 export {
   type CacheNode,
@@ -22,4 +21,5 @@ export {
   type NodeOptions,
   nodeConfig,
 } from './node/node.ts'
+export { ConfigError, type ConfigProblem } from './settings/errors.ts'
 export type { PutResult } from './store/stats.ts'

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { checkConfig } from '../src/node/config.ts'
-import { standaloneSettings } from '../src/node/config-reference.ts'
+import { standaloneSettings } from '../src/node/config-schema.ts'
 import { runCli } from './support/node-processes.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))

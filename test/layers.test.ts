@@ -16,6 +16,7 @@ const TABLE: Record<
 > = {
   base: { from: [] },
   streams: { from: ['base'] },
+  settings: { from: ['base'] },
   session: { from: ['base'] },
   store: { from: ['base', 'session'] },
   wire: { from: ['base', 'session', 'store'] },
@@ -33,6 +34,7 @@ const TABLE: Record<
     from: [
       'base',
       'streams',
+      'settings',
       'session',
       'store',
       'wire',
@@ -43,8 +45,20 @@ const TABLE: Record<
       'metrics',
     ],
   },
-  cli: { from: ['base', 'streams', 'session', 'hooks', 'wire', 'uwsgi', 'node', 'terminator'] },
-  'index.ts': { from: ['base', 'session', 'store', 'hooks', 'node', 'terminator'] },
+  cli: {
+    from: [
+      'base',
+      'streams',
+      'settings',
+      'session',
+      'hooks',
+      'wire',
+      'uwsgi',
+      'node',
+      'terminator',
+    ],
+  },
+  'index.ts': { from: ['base', 'settings', 'session', 'store', 'hooks', 'node', 'terminator'] },
 }
 
 const BANNED_NAMES = /^(utils?|helpers?|common|misc|types|manager)\.ts$/

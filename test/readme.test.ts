@@ -4,9 +4,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { silentLogger } from '../src/base/world.ts'
-import { replaceReference } from '../src/node/config-reference.ts'
+import { settings } from '../src/node/config-schema.ts'
 import { createNode } from '../src/node/node.ts'
 import { RepeaterNode } from '../src/node/repeater-node.ts'
+import { replaceReference } from '../src/settings/schema.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 import { readReleases, sentenceOf } from './releases/node-releases.ts'
 
@@ -18,7 +19,7 @@ const NOTHING_COUNTED = { workers: 0, restarts: 0, processes: [] }
 
 test('the configuration reference is that of the schema', () => {
   assert.equal(
-    replaceReference(CONFIGURATION),
+    replaceReference(CONFIGURATION, settings),
     CONFIGURATION,
     'run: node --import tsx test/support/write-reference.ts',
   )

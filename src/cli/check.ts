@@ -3,10 +3,11 @@
 import { Command } from 'commander'
 import { TlscachedError } from '../base/errors.ts'
 import type { NodeConfig } from '../node/config.ts'
-import { ConfigError, type ConfigProblem, formatProblem } from '../node/config-error.ts'
-import { configJsonSchema, formatReference } from '../node/config-reference.ts'
+import { configSchema, settings } from '../node/config-schema.ts'
 import { findWarnings } from '../node/config-warnings.ts'
 import { keyringOf } from '../node/keys.ts'
+import { ConfigError, type ConfigProblem, formatProblem } from '../settings/errors.ts'
+import { formatReference, jsonSchemaOf } from '../settings/schema.ts'
 import { addConfigOptions, configPath, readCommandConfig } from './config-options.ts'
 import { INVALID } from './exit-codes.ts'
 
@@ -27,11 +28,11 @@ export function checkCommand(): Command {
 
 function check(file: string | undefined, options: CheckOptions, command: Command): void {
   if (options.reference) {
-    console.log(formatReference())
+    console.log(formatReference(settings))
     return
   }
   if (options.schema) {
-    console.log(JSON.stringify(configJsonSchema(), null, 2))
+    console.log(JSON.stringify(jsonSchemaOf(configSchema, 'Configuration of tlscached'), null, 2))
     return
   }
   const path = configPath(file, command)

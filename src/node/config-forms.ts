@@ -1,15 +1,7 @@
-// The forms that values of settings have: text, numbers with bounds, sizes, durations, addresses, keys.
+// The forms of settings that only a node has: session ID contexts, sources of peers, keys.
 
 import { z } from 'zod'
-import { MAX_UNIX_PATH_BYTES, parseAddress, parseHostAddress } from '../base/address.ts'
-import {
-  DURATION_UNIT,
-  formatDurationMs,
-  parseDurationMs,
-  parseHex,
-  parseSizeBytes,
-  SIZE_UNIT,
-} from '../base/bytes.ts'
+import { parseHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
 import {
   MAX_SERVICE_NAME_BYTES,
@@ -18,45 +10,18 @@ import {
   SERVICE_SCHEME,
 } from '../replication/peers/discovery.ts'
 import { MAX_CONTEXT_BYTES, toContext } from '../session/encoded-session.ts'
+import {
+  type JsonSchema,
+  list,
+  matching,
+  PEER_ADDRESS,
+  parsed,
+  writtenForms,
+} from '../settings/forms.ts'
 import { Keyring, parseKey } from '../wire/keyring.ts'
 
-/** Value in place of an address that turns a frontend off. */
-export const NONE = 'none'
 const HEX_PREFIX = 'hex:'
 
-type JsonSchema = z.core.JSONSchema.BaseSchema
-
-/**
- * JSON Schemas of the forms that a function reads here. A schema accepts everything that its function accepts, and
- * also what it cannot check, such as whether 8d is within the bounds of a duration.
- */
-export const writtenForms = z.registry<JsonSchema>()
-
-/**
- * Returns a schema of text that matches a pattern. Editors show `patternErrorMessage`, a keyword of their own, instead
- * of the pattern.
- */
-function matching(pattern: string, patternErrorMessage: string): JsonSchema {
-  return { pattern: `^${pattern}$`, patternErrorMessage }
-}
-
-const ABOVE_0 = '0{0,11}[1-9][0-9]{0,11}'
-const PORT_NOT_0 =
-  '(?:0{0,4}[1-9]|0{0,3}[1-9][0-9]|0{0,2}[1-9][0-9]{2}|0?[1-9][0-9]{3}|[1-5][0-9]{4}|' +
-  '6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])'
-const PORT = `(?:0{1,5}|${PORT_NOT_0})`
-const HOST = '(?:\\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z.:-]+)?\\]|[^:[\\]]+)'
-const HOST_ADDRESS = matching(`${HOST}:${PORT}`, 'must be host:port or [ipv6]:port')
-const PEER_ADDRESS = matching(`${HOST}:${PORT_NOT_0}`, 'must be host:port or [ipv6]:port')
-const UNIX_PREFIX = 'unix:'
-const ADDRESSES: readonly JsonSchema[] = [
-  { ...HOST_ADDRESS, not: { pattern: `^${UNIX_PREFIX}` } },
-  {
-    pattern: `^${UNIX_PREFIX}/`,
-    patternErrorMessage: 'must be host:port, [ipv6]:port or unix:/path',
-    maxLength: UNIX_PREFIX.length + MAX_UNIX_PATH_BYTES,
-  },
-]
 const SERVICE: JsonSchema = {
   ...matching(
     `${SERVICE_SCHEME.replace('+', '\\+')}${SERVICE_NAME_PATTERN}`,
@@ -71,117 +36,6 @@ const KEY: JsonSchema = {
   ...matching('[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=', KEY_ERROR),
 }
 
-export function text() {
-  return z.string({ error: 'must be text (a number needs quotes)' }).min(1, 'must not be empty')
-}
-
-/** Returns the form of a host name without a port. */
-export function hostName() {
-  return text().regex(
-    /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/,
-    'must be a host name, without a port',
-  )
-}
-
-export function flag() {
-  return z.boolean({ error: 'must be true or false' })
-}
-
-export function oneOf<const Values extends readonly string[]>(values: Values) {
-  return z.enum(values, { error: `must be ${values.join(' or ')}` })
-}
-
-export function list<Element extends z.ZodType>(element: Element, min: number, max: number) {
-  return z
-    .array(element, { error: 'must be a list, as in [a, b]' })
-    .min(min, `must have at least ${min}`)
-    .max(max, `must have at most ${max}`)
-}
-
-export function integer(min: number, max: number) {
-  const error = `must be a whole number, ${min}..${max}`
-  return z.int({ error }).min(min, error).max(max, error)
-}
-
-/** Returns the form of a size in bytes: a number, or text such as `4KiB`. */
-export function size(min: number, max: number) {
-  const error = `must be a size, ${min}..${max} bytes (as in 4096 or 4KiB)`
-  const read = (value: number | string) => {
-    const bytes = typeof value === 'number' ? value : parseSizeBytes(value)
-    const isWithin = bytes !== undefined && bytes >= min && bytes <= max
-    return isWithin && Number.isInteger(bytes) ? bytes : undefined
-  }
-  return z
-    .union([z.number(), z.string()], { error })
-    .transform((value, context) => {
-      const bytes = read(value)
-      if (bytes !== undefined) return bytes
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
-    .register(writtenForms, {
-      anyOf: [
-        { type: 'integer', minimum: min, maximum: max },
-        { type: 'string', ...matching(`${ABOVE_0}${SIZE_UNIT}`, error) },
-      ],
-      examples: [64, 4096, '4KiB', '64MiB'].filter((value) => read(value) !== undefined),
-    })
-}
-
-export function duration(maxMs: number) {
-  const error = `must be a duration, 1ms..${formatDurationMs(maxMs)} (as in 250ms, 300s, 5m, 12h)`
-  return z
-    .string({ error })
-    .transform((value, context) => {
-      const durationMs = parseDurationMs(value)
-      if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
-    .register(writtenForms, {
-      ...matching(`${ABOVE_0}${DURATION_UNIT}`, error),
-      examples: ['250ms', '30s', formatDurationMs(maxMs)],
-    })
-}
-
-/** Returns the form of a duration within these bounds, or 0 for off. */
-export function durationOrOff(minMs: number, maxMs: number) {
-  const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
-  const error = `must be 0 (off) or a duration, ${bounds} (as in 2s)`
-  return z
-    .union([z.number(), z.string()], { error })
-    .transform((value, context) => {
-      const durationMs = value === 0 || value === '0' ? 0 : parseDurationMs(String(value))
-      const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
-      if (isWithin || durationMs === 0) return durationMs
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
-    .register(writtenForms, {
-      anyOf: [
-        { const: 0 },
-        { type: 'string', ...matching(`(?:0|[0-9]{1,12}${DURATION_UNIT})`, error) },
-      ],
-      examples: [0, formatDurationMs(minMs), formatDurationMs(maxMs)],
-    })
-}
-
-/**
- * Returns the form of text that `parse` accepts; the message of an error that it throws is reported as the problem.
- */
-function parsed<Value>(form: JsonSchema, parse: (value: string) => Value) {
-  return text()
-    .transform((value, context): Value => {
-      try {
-        return parse(value)
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: messageOf(error) })
-        return z.NEVER
-      }
-    })
-    .register(writtenForms, form)
-}
-
 export function context() {
   const hex = `^${HEX_PREFIX}(?:[0-9A-Fa-f]{2}){0,${MAX_CONTEXT_BYTES}}$`
   const plain = { maxLength: MAX_CONTEXT_BYTES, not: { pattern: `^${HEX_PREFIX}` } }
@@ -192,39 +46,9 @@ export function context() {
   )
 }
 
-export function hostAddress() {
-  return parsed({ ...HOST_ADDRESS, examples: ['127.0.0.1:7171', '[::1]:7171'] }, parseHostAddress)
-}
-
-export function address() {
-  return parsed(
-    { anyOf: [...ADDRESSES], examples: ['127.0.0.1:5001', 'unix:/run/tlscached/stats.sock'] },
-    parseAddress,
-  )
-}
-
-/** Returns the form of one address with a port. Nodes of other programs are not looked up by the name of a service. */
-export function peerAddress() {
-  return parsed({ ...PEER_ADDRESS, examples: ['127.0.0.1:7272'] }, (value) => {
-    const peer = parseHostAddress(value)
-    if (peer.port === 0) throw new Error(`"${value}" is a peer without a port`)
-    return peer
-  })
-}
-
 export function peerSource() {
   const examples = ['10.0.0.2:7171', `${SERVICE_SCHEME}_tlscached._udp.example.com`]
   return parsed({ anyOf: [PEER_ADDRESS, SERVICE], examples }, parsePeerSource)
-}
-
-export function frontendAddress() {
-  return parsed(
-    {
-      anyOf: [...ADDRESSES, { const: NONE }],
-      examples: ['127.0.0.1:5080', 'unix:/run/tlscached/frontend.sock', NONE],
-    },
-    (value) => (value === NONE ? NONE : parseAddress(value)),
-  )
 }
 
 /** Returns the form of a list of keys in base64; a problem never repeats what was written. */

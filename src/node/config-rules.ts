@@ -1,10 +1,10 @@
 // Checks the rules between settings; the schema checks each setting by itself.
 
 import { isLoopback, parseAddress } from '../base/address.ts'
-import { NONE } from './config-forms.ts'
-import type { ConfigPath } from './config-reference.ts'
+import { NONE } from '../settings/forms.ts'
+import type { ConfigPath } from '../settings/schema.ts'
+import { type ConfigTree, isSection } from '../settings/sources.ts'
 import { DEFAULT_CACHE_NAME, isMulticastListen } from './config-schema.ts'
-import { type ConfigTree, isSection } from './config-sources.ts'
 
 /**
  * Reports settings that contradict each other. It reads the written values, so that these problems are found together

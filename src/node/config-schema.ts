@@ -8,6 +8,24 @@ import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/w
 import { REMOVE_POLICIES } from '../frontends/sessiond/frontend.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/sync/synchronizer.ts'
 import {
+  address,
+  duration,
+  durationOrOff,
+  flag,
+  frontendAddress,
+  hostAddress,
+  hostName,
+  integer,
+  list,
+  notes,
+  oneOf,
+  peerAddress,
+  size,
+  text,
+  writtenForms,
+} from '../settings/forms.ts'
+import { isStandalone, settingsOf } from '../settings/schema.ts'
+import {
   CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
   MAX_ITEMS,
@@ -20,38 +38,7 @@ import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
 import { KEYS_FILE_MODES } from '../wire/keyring.ts'
 import { PROTOCOL_VERSION } from '../wire/message.ts'
-import {
-  address,
-  context,
-  duration,
-  durationOrOff,
-  flag,
-  frontendAddress,
-  hostAddress,
-  hostName,
-  integer,
-  keyring,
-  list,
-  oneOf,
-  peerAddress,
-  peerSource,
-  size,
-  text,
-  writtenForms,
-} from './config-forms.ts'
-
-/** What the reference and the command line need to know about a setting besides its schema. */
-export interface SettingNote {
-  readonly description: string
-  /** What a value looks like, in a few words. */
-  readonly form: string
-  /** Text in place of the default, when the schema has none. */
-  readonly fallback?: string
-  /** Whether the setting must not be a flag, because every user of the machine can read the command line. */
-  readonly isSecret?: boolean
-}
-
-export const notes = z.registry<SettingNote>()
+import { context, keyring, peerSource } from './config-forms.ts'
 
 /** Name of the cache of a node that configures none. */
 export const DEFAULT_CACHE_NAME = 'ssl'
@@ -318,6 +305,10 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
 })
+
+/** Every setting of a node, in the order of the reference. */
+export const settings = settingsOf(configSchema)
+export const standaloneSettings = settings.filter(isStandalone)
 
 /**
  * A configuration as it may be written, before defaults: the keys and forms of the YAML file, such as `timeout: '5m'`.

@@ -4,13 +4,9 @@ import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
 import type { RemovePolicy } from '../frontends/sessiond/frontend.ts'
 import type { PeerSource } from '../replication/peers/discovery.ts'
-import { type CacheLimits, itemsWithin } from '../store/limits.ts'
-import type { Keyring, KeysFileMode } from '../wire/keyring.ts'
-import { ConfigError, nearest } from './config-error.ts'
-import { NONE } from './config-forms.ts'
-import { type ConfigPath, formatPath, knownKeys, settings } from './config-reference.ts'
-import { checkRules } from './config-rules.ts'
-import { type ConfigInput, configSchema, type ParsedConfig } from './config-schema.ts'
+import { ConfigError, nearest } from '../settings/errors.ts'
+import { NONE } from '../settings/forms.ts'
+import { type ConfigPath, formatPath, knownKeys } from '../settings/schema.ts'
 import {
   addConverted,
   addEnvironment,
@@ -19,7 +15,17 @@ import {
   addObject,
   ConfigTree,
   type ConvertedConfig,
-} from './config-sources.ts'
+} from '../settings/sources.ts'
+import { type CacheLimits, itemsWithin } from '../store/limits.ts'
+import type { Keyring, KeysFileMode } from '../wire/keyring.ts'
+import { checkRules } from './config-rules.ts'
+import {
+  type ConfigInput,
+  configSchema,
+  type ParsedConfig,
+  settings,
+  standaloneSettings,
+} from './config-schema.ts'
 
 export interface CacheConfig {
   readonly limits: CacheLimits
@@ -115,8 +121,9 @@ export function readConfig(sources: ConfigSources): NodeConfig {
   const tree = new ConfigTree()
   if (sources.file !== undefined) addFile(tree, sources.file)
   if (sources.converted !== undefined) addConverted(tree, sources.converted)
-  if (sources.environment !== undefined) addEnvironment(tree, sources.environment)
-  if (sources.flags !== undefined) addFlags(tree, sources.flags)
+  if (sources.environment !== undefined)
+    addEnvironment(tree, standaloneSettings, sources.environment)
+  if (sources.flags !== undefined) addFlags(tree, standaloneSettings, sources.flags)
   return checkTree(tree, sources.hostName)
 }
 
@@ -155,7 +162,7 @@ function reportUnknown(tree: ConfigTree, path: ConfigPath): void {
   const name = String(path.at(-1))
   // For example, `http: ...` at the top was meant to be `frontends.http`.
   const elsewhere = settings.find((setting) => setting.key.endsWith(`.${name}`))
-  const near = nearest(name, knownKeys(section))
+  const near = nearest(name, knownKeys(configSchema, section))
   const known = elsewhere?.key ?? (near && formatPath([...section, near]))
   tree.report(path, `unknown key${known && `; the nearest known one is ${known}`}`)
 }

@@ -9,12 +9,13 @@ import fc from 'fast-check'
 import { parse } from 'yaml'
 import { parseDurationMs, parseSizeBytes } from '../../src/base/bytes.ts'
 import { checkConfig } from '../../src/node/config.ts'
-import { ConfigError } from '../../src/node/config-error.ts'
-import { configJsonSchema, settings } from '../../src/node/config-reference.ts'
+import { configSchema, settings } from '../../src/node/config-schema.ts'
+import { ConfigError } from '../../src/settings/errors.ts'
+import { jsonSchemaOf } from '../../src/settings/schema.ts'
 import { mistakes } from '../support/config-mistakes.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-const SCHEMA = configJsonSchema()
+const SCHEMA = jsonSchemaOf(configSchema, 'Configuration of tlscached')
 const ajv = new Ajv({ allErrors: true, allowUnionTypes: true })
 // Editors show it in place of the pattern.
 ajv.addKeyword('patternErrorMessage')

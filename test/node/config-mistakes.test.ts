@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { checkConfig, readConfig } from '../../src/node/config.ts'
-import { ConfigError } from '../../src/node/config-error.ts'
+import { ConfigError } from '../../src/settings/errors.ts'
 import { mistakes, standaloneMistakes } from '../support/config-mistakes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-config-'))

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type ConfigSources, checkConfig, readConfig } from '../../src/node/config.ts'
-import { settings, standaloneSettings } from '../../src/node/config-reference.ts'
+import { settings, standaloneSettings } from '../../src/node/config-schema.ts'
 import { formatPeerSource } from '../../src/replication/peers/discovery.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-config-'))

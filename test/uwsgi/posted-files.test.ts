@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import { nearest } from '../../src/node/config-error.ts'
+import { nearest } from '../../src/settings/errors.ts'
 import type { Machine } from '../../src/uwsgi/config-logic.ts'
 import { type Conversion, convert } from '../../src/uwsgi/conversion.ts'
 import { parseIni } from '../../src/uwsgi/ini.ts'

@@ -4,15 +4,14 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument 
 import { messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { readRegularFile } from '../base/regular-file.ts'
-import { type ConfigProblem, nearest } from './config-error.ts'
+import { type ConfigProblem, nearest } from './errors.ts'
 import {
   CONFIG_VARIABLE,
   type ConfigPath,
   ENVIRONMENT_PREFIX,
   formatPath,
   type StandaloneSetting,
-  standaloneSettings,
-} from './config-reference.ts'
+} from './schema.ts'
 
 /** Largest file that is read; the configuration of a whole cluster has a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024
@@ -70,9 +69,10 @@ export function addObject(tree: ConfigTree, value: Readonly<Record<string, unkno
  */
 export function addEnvironment(
   tree: ConfigTree,
+  settings: readonly StandaloneSetting[],
   environment: Readonly<Record<string, string | undefined>>,
 ): void {
-  const byVariable = new Map(standaloneSettings.map((setting) => [setting.variable, setting]))
+  const byVariable = new Map(settings.map((setting) => [setting.variable, setting]))
   for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith(ENVIRONMENT_PREFIX) || value === undefined) continue
     if (name === CONFIG_VARIABLE) continue
@@ -86,8 +86,12 @@ export function addEnvironment(
 }
 
 /** Adds flags, given as text by the key of their setting (`replication.listen`). */
-export function addFlags(tree: ConfigTree, flags: ReadonlyMap<string, string>): void {
-  for (const setting of standaloneSettings) {
+export function addFlags(
+  tree: ConfigTree,
+  settings: readonly StandaloneSetting[],
+  flags: ReadonlyMap<string, string>,
+): void {
+  for (const setting of settings) {
     const value = flags.get(setting.key)
     if (value !== undefined) addText(tree, setting, value, setting.flag)
   }

@@ -1,8 +1,7 @@
 // Every setting with its name in a file, in the environment and as a flag, collected in one walk of the schema.
 
 import { z } from 'zod'
-import { writtenForms } from './config-forms.ts'
-import { configSchema, notes, type SettingNote } from './config-schema.ts'
+import { type JsonSchema, notes, type SettingNote, writtenForms } from './forms.ts'
 
 export const ENVIRONMENT_PREFIX = 'TLSCACHED_'
 /** Name of the environment variable that has the path of the configuration file. */
@@ -25,7 +24,10 @@ export interface Setting extends SettingNote {
   readonly isText: boolean
 }
 
-export const settings: readonly Setting[] = collect(configSchema, [], '')
+/** Returns every setting of a schema, in its order. */
+export function settingsOf(schema: z.ZodType): readonly Setting[] {
+  return collect(schema, [], '')
+}
 
 /** A setting that the environment and flags can give. */
 export interface StandaloneSetting extends Setting {
@@ -33,9 +35,9 @@ export interface StandaloneSetting extends Setting {
   readonly flag: string
 }
 
-export const standaloneSettings: readonly StandaloneSetting[] = settings.filter(
-  (setting): setting is StandaloneSetting => setting.variable !== undefined,
-)
+export function isStandalone(setting: Setting): setting is StandaloneSetting {
+  return setting.variable !== undefined
+}
 
 /** Returns a path as text: `['caches', 0, 'items']` is `caches[0].items`. */
 export function formatPath(path: ConfigPath): string {
@@ -47,9 +49,9 @@ export function formatPath(path: ConfigPath): string {
   return text
 }
 
-/** Returns the keys that the section at this path may have. */
-export function knownKeys(path: ConfigPath): readonly string[] {
-  let schema: z.core.$ZodType = unwrap(configSchema)
+/** Returns the keys that the section at this path of a schema may have. */
+export function knownKeys(root: z.ZodType, path: ConfigPath): readonly string[] {
+  let schema: z.core.$ZodType = unwrap(root)
   for (const part of path) {
     if (schema instanceof z.ZodArray) schema = unwrap(schema.element)
     else if (schema instanceof z.ZodObject) schema = unwrap(schema.shape[String(part)])
@@ -118,7 +120,7 @@ export const REFERENCE_END = '<!-- end of the generated configuration reference 
  * Returns a Markdown table with one row for each setting. The names of the variable and the flag follow from the key,
  * so they have no column. Cells are padded to the width of their column, as Markdown formatters do.
  */
-export function formatReference(): string {
+export function formatReference(settings: readonly Setting[]): string {
   const head = ['Key', 'Default', 'Form', 'Meaning']
   const rows = settings.map(toRow)
   const widths = head.map((title, column) =>
@@ -130,12 +132,12 @@ export function formatReference(): string {
 }
 
 /** Returns the text with everything between the two markers replaced. Throws when they are not there. */
-export function replaceReference(text: string): string {
+export function replaceReference(text: string, settings: readonly Setting[]): string {
   const begin = text.indexOf(REFERENCE_BEGIN)
   const end = text.indexOf(REFERENCE_END)
   if (begin < 0 || end < begin) throw new Error('the text has no place for the reference')
   const before = text.slice(0, begin + REFERENCE_BEGIN.length)
-  return `${before}\n\n${formatReference()}\n\n${text.slice(end)}`
+  return `${before}\n\n${formatReference(settings)}\n\n${text.slice(end)}`
 }
 
 function toRow({ key, defaultText = 'required', form, description }: Setting): string[] {
@@ -143,8 +145,6 @@ function toRow({ key, defaultText = 'required', form, description }: Setting): s
 }
 
 // The JSON Schema of the configuration file, for editors and other programs.
-
-type JsonSchema = z.core.JSONSchema.BaseSchema
 
 /** The version of JSON Schema that the language servers of editors support best. */
 const TARGET = 'draft-07'
@@ -154,8 +154,8 @@ const TARGET = 'draft-07'
  * the program accepts; rules between two settings, the bounds of sizes and durations given as text, and what YAML
  * itself forbids are not in it.
  */
-export function configJsonSchema(): JsonSchema {
-  const schema = z.toJSONSchema(configSchema, {
+export function jsonSchemaOf(written: z.ZodType, title: string): JsonSchema {
+  const schema = z.toJSONSchema(written, {
     io: 'input',
     target: TARGET,
     override: ({ zodSchema, jsonSchema }) => {
@@ -163,7 +163,7 @@ export function configJsonSchema(): JsonSchema {
     },
   })
   for (const section of [schema, ...Object.values(schema.properties ?? {})]) allowEmpty(section)
-  return { title: 'Configuration of tlscached', ...schema }
+  return { title, ...schema }
 }
 
 function describeField(schema: z.core.$ZodType, json: JsonSchema): void {

@@ -1,9 +1,6 @@
 // The configuration of a node, complete and checked: the only form the rest of the program sees.
 
-import type { Address, HostAddress } from '../base/address.ts'
 import type { LoggerOptions } from '../base/logger.ts'
-import type { RemovePolicy } from '../frontends/sessiond/frontend.ts'
-import type { PeerSource } from '../replication/peers/discovery.ts'
 import { ConfigError, nearest } from '../settings/errors.ts'
 import { NONE } from '../settings/forms.ts'
 import { type ConfigPath, formatPath, knownKeys } from '../settings/schema.ts'
@@ -17,7 +14,6 @@ import {
   type ConvertedConfig,
 } from '../settings/sources.ts'
 import { type CacheLimits, itemsWithin } from '../store/limits.ts'
-import type { Keyring, KeysFileMode } from '../wire/keyring.ts'
 import { checkRules } from './config-rules.ts'
 import {
   type ConfigInput,
@@ -37,51 +33,14 @@ export interface CacheConfig {
   readonly isReplicated: boolean
 }
 
-export interface ReplicationConfig {
-  /** Address of the UDP socket; a multicast address is a group to join. */
-  readonly listen: HostAddress
-  readonly peers: readonly PeerSource[]
-  /** Repeaters: they pass on what this node sends, and let it know where its peers are. */
-  readonly repeaters: readonly PeerSource[]
-  readonly keysFile: string | undefined
-  readonly keysFileMode: KeysFileMode
-  readonly keys: Keyring | undefined
-  readonly isInsecure: boolean
-  readonly interface: string | undefined
-  readonly multicastTtl: number | undefined
-  readonly maxDatagramBytes: number
-  /** Time between two comparisons with a peer. */
-  readonly digestIntervalMs: number
-  /** Nothing is accepted from a node whose highest protocol version is below this one. */
-  readonly minimumVersion: number
-}
+/** Replication with nodes of this program; a multicast address in `listen` is a group to join. */
+export type ReplicationConfig = Readonly<NonNullable<ReturnType<typeof toReplicationConfig>>>
 
-/** A listener for uWSGI's own datagrams. */
-export interface UwsgiListenerConfig {
-  /** Address of the UDP socket; a multicast address is a group to join. */
-  readonly listen: HostAddress
-  readonly peers: readonly HostAddress[]
-  /** Name of the cache that is shared with the nodes of uWSGI. */
-  readonly cache: string
-  readonly interface: string | undefined
-  readonly multicastTtl: number | undefined
-}
+/** A listener for uWSGI's own datagrams; a multicast address in `listen` is a group to join. */
+export type UwsgiListenerConfig = Readonly<ReturnType<typeof toListenerConfig>>
 
-export interface FrontendsConfig {
-  readonly http: Address | undefined
-  /** Host names that a request may have besides localhost and IP addresses. */
-  readonly httpHosts: readonly string[]
-  readonly memcached: Address | undefined
-  readonly sessiond: HostAddress | undefined
-  readonly sessiondRemove: RemovePolicy
-  readonly rpc: Address | undefined
-  readonly stats: Address | undefined
-  readonly uwsgi: Address | undefined
-  /** Name of the cache for protocols and commands that name none. */
-  readonly cache: string
-  /** Whether sessions may cross the network in clear. */
-  readonly isInsecure: boolean
-}
+/** Where each frontend listens, undefined for one that does not exist. */
+export type FrontendsConfig = Readonly<ReturnType<typeof toFrontendsConfig>>
 
 /**
  * The configuration of a node, complete and checked: times in milliseconds, addresses parsed, defaults filled in,
@@ -186,13 +145,9 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
     nodeName: parsed.node.name ?? hostName,
     caches: parsed.caches.map(toCacheConfig),
     replication: toReplicationConfig(parsed.replication),
-    uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) => ({
-      listen: listener.listen,
-      peers: listener.peers ?? [],
-      cache: listener.cache ?? parsed.caches[0]?.name ?? '',
-      interface: listener.interface,
-      multicastTtl: listener.multicast_ttl,
-    })),
+    uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) =>
+      toListenerConfig(listener, parsed.caches[0]?.name ?? ''),
+    ),
     frontends: toFrontendsConfig(parsed),
     log: parsed.log,
     watchdogMs: parsed.node.watchdog,
@@ -215,10 +170,26 @@ function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
   }
 }
 
-function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig {
+type ParsedReplication = NonNullable<ParsedConfig['replication']>
+
+function toListenerConfig(
+  parsed: NonNullable<ParsedReplication['listeners']>[number],
+  firstCache: string,
+) {
+  return {
+    listen: parsed.listen,
+    peers: parsed.peers ?? [],
+    cache: parsed.cache ?? firstCache,
+    interface: parsed.interface,
+    multicastTtl: parsed.multicast_ttl,
+  }
+}
+
+function toFrontendsConfig({ frontends, caches }: ParsedConfig) {
   const { http, memcached, sessiond, rpc, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
+    /** Host names that a request may have besides localhost and IP addresses. */
     httpHosts: frontends.http_hosts ?? [],
     memcached: memcached === NONE ? undefined : memcached,
     sessiond,
@@ -226,16 +197,19 @@ function toFrontendsConfig({ frontends, caches }: ParsedConfig): FrontendsConfig
     rpc: rpc === NONE ? undefined : rpc,
     stats,
     uwsgi: uwsgi === NONE ? undefined : uwsgi,
+    /** Name of the cache for protocols and commands that name none. */
     cache: frontends.cache ?? caches[0]?.name ?? '',
+    /** Whether sessions may cross the network in clear. */
     isInsecure: frontends.insecure,
   }
 }
 
-function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationConfig | undefined {
+function toReplicationConfig(parsed: ParsedReplication | undefined) {
   if (parsed?.listen === undefined) return undefined
   return {
     listen: parsed.listen,
     peers: parsed.peers ?? [],
+    /** Repeaters pass on what this node sends, and let it know where its peers are. */
     repeaters: parsed.repeaters ?? [],
     keysFile: parsed.keys_file,
     keysFileMode: parsed.keys_file_mode,
@@ -244,7 +218,9 @@ function toReplicationConfig(parsed: ParsedConfig['replication']): ReplicationCo
     interface: parsed.interface,
     multicastTtl: parsed.multicast_ttl,
     maxDatagramBytes: parsed.max_datagram,
+    /** Time between two comparisons with a peer. */
     digestIntervalMs: parsed.digest_interval,
+    /** Nothing is accepted from a node whose highest protocol version is below this one. */
     minimumVersion: parsed.minimum_version,
   }
 }

@@ -22,7 +22,7 @@ const TABLE: Record<
   wire: { from: ['base', 'session', 'store'] },
   replication: { from: ['base', 'session', 'store', 'wire'] },
   tickets: { from: ['base', 'wire'] },
-  hooks: { from: ['base', 'session', 'store', 'wire'] },
+  hooks: { from: ['base', 'session', 'store', 'wire', 'tickets'] },
   frontends: {
     from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi'],
     types: ['metrics', 'replication'],

@@ -1,27 +1,12 @@
 // The configuration of a node, complete and checked: the only form the rest of the program sees.
 
 import type { LoggerOptions } from '../base/logger.ts'
-import { ConfigError, nearest } from '../settings/errors.ts'
 import { NONE } from '../settings/forms.ts'
-import { type ConfigPath, formatPath, knownKeys } from '../settings/schema.ts'
-import {
-  addConverted,
-  addEnvironment,
-  addFile,
-  addFlags,
-  addObject,
-  ConfigTree,
-  type ConvertedConfig,
-} from '../settings/sources.ts'
+import { deepFreeze, parseTree, readSources, type SettingSources } from '../settings/read.ts'
+import { addObject, ConfigTree, type ConvertedConfig } from '../settings/sources.ts'
 import { type CacheLimits, itemsWithin } from '../store/limits.ts'
 import { checkRules } from './config-rules.ts'
-import {
-  type ConfigInput,
-  configSchema,
-  type ParsedConfig,
-  settings,
-  standaloneSettings,
-} from './config-schema.ts'
+import { type ConfigInput, configSchema, type ParsedConfig, settings } from './config-schema.ts'
 
 export interface CacheConfig {
   readonly limits: CacheLimits
@@ -63,27 +48,14 @@ export interface NodeConfig {
   readonly watchdogMs: number
 }
 
-export interface ConfigSources {
-  /** Path of a YAML file. */
-  readonly file?: string | undefined
-  /** A converted file of another program, in place of `file`. */
-  readonly converted?: ConvertedConfig | undefined
-  readonly environment?: Readonly<Record<string, string | undefined>>
-  /** Values by the key of their setting, as in `replication.listen`. */
-  readonly flags?: ReadonlyMap<string, string>
+export interface ConfigSources extends SettingSources {
   /** Name of the node when no source names it. */
   readonly hostName: string
 }
 
 /** Reads and checks a configuration. Throws a ConfigError with every mistake. */
 export function readConfig(sources: ConfigSources): NodeConfig {
-  const tree = new ConfigTree()
-  if (sources.file !== undefined) addFile(tree, sources.file)
-  if (sources.converted !== undefined) addConverted(tree, sources.converted)
-  if (sources.environment !== undefined)
-    addEnvironment(tree, standaloneSettings, sources.environment)
-  if (sources.flags !== undefined) addFlags(tree, standaloneSettings, sources.flags)
-  return checkTree(tree, sources.hostName)
+  return checkTree(readSources(sources, settings), sources.hostName)
 }
 
 /** Checks a configuration given as an object. Throws a ConfigError with every mistake. */
@@ -103,41 +75,7 @@ export function checkConverted(converted: ConvertedConfig): NodeConfig {
 
 function checkTree(tree: ConfigTree, hostName: string): NodeConfig {
   checkRules(tree)
-  const parsed = configSchema.safeParse(tree.root)
-  for (const issue of parsed.error?.issues ?? []) {
-    if (issue.code === 'unrecognized_keys') {
-      for (const name of issue.keys) reportUnknown(tree, [...issue.path, name])
-    } else if (isMissing(tree, issue.path)) tree.report(issue.path, 'is required')
-    else tree.report(issue.path, issue.message)
-  }
-  if (parsed.data === undefined || tree.problems.length > 0) {
-    throw new ConfigError(tree.problems.toSorted(byPlace))
-  }
-  return deepFreeze(toNodeConfig(parsed.data, hostName))
-}
-
-function reportUnknown(tree: ConfigTree, path: ConfigPath): void {
-  const section = path.slice(0, -1)
-  const name = String(path.at(-1))
-  // For example, `http: ...` at the top was meant to be `frontends.http`.
-  const elsewhere = settings.find((setting) => setting.key.endsWith(`.${name}`))
-  const near = nearest(name, knownKeys(configSchema, section))
-  const known = elsewhere?.key ?? (near && formatPath([...section, near]))
-  tree.report(path, `unknown key${known && `; the nearest known one is ${known}`}`)
-}
-
-function isMissing(tree: ConfigTree, path: ConfigPath): boolean {
-  let value: unknown = tree.root
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null) return false
-    value = Reflect.get(value, part)
-  }
-  return value === undefined || value === null
-}
-
-/** Sorts problems in the order in which an editor would visit them. */
-function byPlace(a: { where: string }, b: { where: string }): number {
-  return a.where.localeCompare(b.where, 'en', { numeric: true })
+  return deepFreeze(toNodeConfig(parseTree(tree, configSchema, settings), hostName))
 }
 
 function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
@@ -223,16 +161,4 @@ function toReplicationConfig(parsed: ParsedReplication | undefined) {
     /** Nothing is accepted from a node whose highest protocol version is below this one. */
     minimumVersion: parsed.minimum_version,
   }
-}
-
-/** Freezes plain objects and lists, at every depth. Bytes cannot be frozen, and a keyring has nothing to change. */
-function deepFreeze<Value>(value: Value): Value {
-  const isPlain =
-    Array.isArray(value) ||
-    (typeof value === 'object' &&
-      value !== null &&
-      Object.getPrototypeOf(value) === Object.prototype)
-  if (!isPlain) return value
-  for (const inner of Object.values(value)) deepFreeze(inner)
-  return Object.freeze(value)
 }

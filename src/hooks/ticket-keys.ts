@@ -9,17 +9,10 @@ import { constants } from 'node:crypto'
 import type { Server } from 'node:tls'
 import { TlscachedError } from '../base/errors.ts'
 import { type RandomSource, systemRandom } from '../base/world.ts'
+import type { TicketKeySource } from '../tickets/authority.ts'
 import { keyBytes } from '../tickets/layouts/binary.ts'
 import { type AgedKey, openedKeys, type RingView } from '../tickets/rule.ts'
 import { TicketKey } from '../tickets/ticket-key.ts'
-
-/** Where the keys come from: a ring in this process, or one of a node elsewhere. */
-export interface TicketKeySource {
-  /** The keys by use, as they are now. */
-  view(): RingView
-  /** Calls `listener` after each change of the view. Returns a function that ends it. */
-  onChange(listener: () => void): () => void
-}
 
 export interface TicketKeyOptions {
   readonly random?: RandomSource

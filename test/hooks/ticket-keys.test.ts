@@ -7,11 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { after, afterEach, describe, test } from 'node:test'
 import { createServer, type Server, type TlsOptions } from 'node:tls'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
-import {
-  attachTicketKeys,
-  type TicketKeyOptions,
-  type TicketKeySource,
-} from '../../src/hooks/ticket-keys.ts'
+import { attachTicketKeys, type TicketKeyOptions } from '../../src/hooks/ticket-keys.ts'
+import type { TicketKeySource } from '../../src/tickets/authority.ts'
 import type { AgedKey, RingView } from '../../src/tickets/rule.ts'
 import { TicketKey } from '../../src/tickets/ticket-key.ts'
 import { seededBytes } from '../support/seeded-random.ts'

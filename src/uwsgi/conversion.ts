@@ -15,19 +15,15 @@ import {
   wholeNumber,
 } from './ini.ts'
 import {
+  type ConversionDraft,
   KNOWN_OPTIONS,
   OPTION_ALIASES,
+  type Place,
   REPEATABLE,
   USED_OPTIONS,
   type UsedOption,
   whyMeaningless,
 } from './options.ts'
-
-/** Position in the uWSGI file that a setting of our configuration comes from. */
-export interface Place {
-  readonly path: readonly (string | number)[]
-  readonly where: string
-}
 
 export interface Conversion {
   /** The configuration with the keys of our own file. */
@@ -52,21 +48,6 @@ export interface ConversionOptions {
   readonly rpcAddress: string
   /** Returns the known word closest to an unknown one, or '' when none is near. */
   readonly nearest: (word: string, known: readonly string[]) => string
-}
-
-/** The options that the steps of a conversion read, and the problems, notes and places that they add. */
-export interface ConversionDraft {
-  /** Returns the last option of this name, or undefined when the file has none. */
-  one(name: UsedOption): IniOption | undefined
-  all(name: UsedOption): readonly IniOption[]
-  /**
-   * Returns the number that the option gives. Returns the fallback when the option is missing or, reported as a
-   * problem, not a number.
-   */
-  number(name: UsedOption, fallback: number): number
-  report(option: IniOption | { readonly where: string }, message: string): void
-  note(option: string, where: string, why: string): void
-  place(path: Place['path'], where: string): void
 }
 
 export function convert(source: IniFile, options: ConversionOptions): Conversion {

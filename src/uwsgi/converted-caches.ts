@@ -1,7 +1,6 @@
 // Converts the caches of a uWSGI file: the one that the older option `cache` creates, and those of `cache2`.
 
 import { MAX_BLOCKSIZE, MAX_KEYSIZE } from '../store/limits.ts'
-import type { ConversionDraft } from './conversion.ts'
 import {
   type CacheSpec,
   DEFAULT_BLOCKSIZE,
@@ -10,6 +9,7 @@ import {
   parseCacheSpec,
   readFlag,
 } from './ini.ts'
+import type { ConversionDraft } from './options.ts'
 
 /** Length of a session ID of OpenSSL. */
 const SESSION_ID_BYTES = 32

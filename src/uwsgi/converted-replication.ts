@@ -3,9 +3,9 @@
 
 import { type HostAddress, isLoopback, isMulticast, parseHostAddress } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
-import type { ConversionDraft } from './conversion.ts'
 import type { ConvertedCaches } from './converted-caches.ts'
 import { type CacheSpec, toAddressText } from './ini.ts'
+import type { ConversionDraft } from './options.ts'
 
 export const WIRES = ['sealed', 'uwsgi'] as const
 export type Wire = (typeof WIRES)[number]

@@ -2,9 +2,9 @@
 
 import { messageOf } from '../base/errors.ts'
 import { toContext } from '../session/encoded-session.ts'
-import type { ConversionDraft } from './conversion.ts'
 import type { ConvertedCaches } from './converted-caches.ts'
 import { type IniOption, toAddressText } from './ini.ts'
+import type { ConversionDraft } from './options.ts'
 
 export interface TerminatorPlan {
   readonly listen: string

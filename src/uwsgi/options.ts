@@ -1,6 +1,8 @@
 // The options of uWSGI: their names, as uWSGI 2.0.21 of Debian 12 prints them with the plugins that come with it (a test
 // compares them with the program), and what becomes of each in a conversion.
 
+import type { IniOption } from './ini.ts'
+
 const NAMES = `
 abstract-socket add-cache-item add-gid add-header after-request-call after-request-hook alarm
 alarm-backlog alarm-cheap alarm-fd alarm-freq alarm-list alarm-listen-queue alarm-log alarm-lq
@@ -344,3 +346,24 @@ export const KNOWN_OPTIONS: readonly string[] = [
     ...UWSGI_OPTION_NAMES,
   ]),
 ]
+
+/** Position in the uWSGI file that a setting of our configuration comes from. */
+export interface Place {
+  readonly path: readonly (string | number)[]
+  readonly where: string
+}
+
+/** The options that the steps of a conversion read, and the problems, notes and places that they add. */
+export interface ConversionDraft {
+  /** Returns the last option of this name, or undefined when the file has none. */
+  one(name: UsedOption): IniOption | undefined
+  all(name: UsedOption): readonly IniOption[]
+  /**
+   * Returns the number that the option gives. Returns the fallback when the option is missing or, reported as a
+   * problem, not a number.
+   */
+  number(name: UsedOption, fallback: number): number
+  report(option: IniOption | { readonly where: string }, message: string): void
+  note(option: string, where: string, why: string): void
+  place(path: Place['path'], where: string): void
+}

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { Latch } from '../support/latch.ts'
 import { NetworkNamespaces, whyNoNamespaces } from '../support/network-namespaces.ts'
-import { CLI_ARGS, finish, runCli, stopProcess } from '../support/node-processes.ts'
+import { CLI_ARGS, finish, runCli, stopProcess, TSX_ARGS } from '../support/node-processes.ts'
 import type { ResumptionResult, ResumptionTask } from '../support/resumption-client.ts'
 import { seededNumbers } from '../support/seeded-random.ts'
 
@@ -172,9 +172,7 @@ describe("set-ups of uWSGI's documentation", { skip: whyNoNamespaces() }, () => 
     { tls, stats, processes }: SetUp,
   ): Promise<ResumptionResult> {
     const task: ResumptionTask = { tls, stats, sessions: SESSIONS, processes }
-    // All but the program itself: the loader of TypeScript.
-    const loader = CLI_ARGS.slice(0, -1)
-    const child = launch(network, host, [...loader, CLIENT, JSON.stringify(task)])
+    const child = launch(network, host, [...TSX_ARGS, CLIENT, JSON.stringify(task)])
     t.after(() => stopProcess(child))
     const { code, stdout } = await finish(child)
     assert.equal(code, 0)

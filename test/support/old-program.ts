@@ -4,7 +4,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { CLI_ARGS, type Spawner } from './node-processes.ts'
+import { CLI_ARGS, type Spawner, TSX_ARGS } from './node-processes.ts'
 
 /** The last commit whose nodes speak version 1 only. */
 export const OLD_COMMIT = 'ed8347bc830ef5c07ebaa1d15bda072a777ee7dd'
@@ -41,9 +41,8 @@ export function createOldSpawner(
   execFileSync('tar', ['-x', '-C', old], { input: archive })
   symlinkSync(join(ROOT, 'node_modules'), join(old, 'node_modules'))
   const oldMain = join(old, 'src', 'cli', 'main.ts')
-  const main = CLI_ARGS.at(-1)
   return (args) => {
-    const oldArgs = args.map((argument) => (argument === main ? oldMain : argument))
+    const oldArgs = [...TSX_ARGS, oldMain, ...args.slice(CLI_ARGS.length)]
     const child = spawn(process.execPath, oldArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
     onSpawn(child)
     return child

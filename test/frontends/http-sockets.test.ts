@@ -142,8 +142,11 @@ test('a stop waits no longer than a second for a sender that has fallen silent',
   socket.write(`PUT ${PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf`)
   await ask(frontend.address, { path: '/healthz' })
   const closed = once(socket, 'close')
+  const startMs = performance.now()
   await frontend.stop()
   await closed
+  const stopMs = performance.now() - startMs
+  assert.ok(stopMs < 3000, `the stop took ${stopMs} ms`)
 })
 
 test('an address beyond loopback is told in one line at the start', async () => {

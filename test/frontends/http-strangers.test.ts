@@ -243,11 +243,14 @@ test('64 scrapers that say nothing deny nobody the metrics of a terminator', asy
 
 test('connections that are held end when the limit says', { timeout: 20_000 }, async () => {
   const { frontend } = await start({ requestTimeoutMs: 400 })
+  const startMs = performance.now()
   const held = await hold(frontend.address, HOLDERS.length)
-  await Promise.all(
+  const lastedMs = await Promise.all(
     held.map(async (socket) => {
       socket.resume()
       await once(socket, 'close')
+      return performance.now() - startMs
     }),
   )
+  assert.ok(Math.min(...lastedMs) >= 400, `one ended after ${Math.min(...lastedMs)} ms`)
 })

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type ConnectOptions, connectHooks } from '../../src/hooks/remote-hooks.ts'
+import { type ConnectOptions, connectHooks, RemoteHooks } from '../../src/hooks/remote-hooks.ts'
 import { BusyClock } from '../support/busy-clock.ts'
 import { until } from '../support/latch.ts'
 import { CONTEXT, connectedFixture, ID, remoteFixture, SESSION } from '../support/remote-fixture.ts'
@@ -237,5 +237,6 @@ for (const [name, address, options, code, message] of mistakes) {
 
 test('beyond loopback when the caller insists', async () => {
   const hooks = connectHooks('10.0.0.1:7172', { cache: 'ssl', insecure: true })
+  assert.ok(hooks instanceof RemoteHooks)
   await hooks.close()
 })

@@ -21,5 +21,8 @@ export {
   type NodeOptions,
   nodeConfig,
 } from './node/node.ts'
+export type { Finding } from './prove/findings.ts'
+export { type ProveOptions, type ProveResult, prove } from './prove/prove.ts'
 export { ConfigError, type ConfigProblem } from './settings/errors.ts'
+
 export type { PutResult } from './store/stats.ts'

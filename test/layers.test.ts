@@ -45,6 +45,7 @@ const TABLE: Record<
       'metrics',
     ],
   },
+  prove: { from: ['base', 'session'] },
   cli: {
     from: [
       'base',
@@ -56,9 +57,12 @@ const TABLE: Record<
       'uwsgi',
       'node',
       'terminator',
+      'prove',
     ],
   },
-  'index.ts': { from: ['base', 'settings', 'session', 'store', 'hooks', 'node', 'terminator'] },
+  'index.ts': {
+    from: ['base', 'settings', 'session', 'store', 'hooks', 'node', 'terminator', 'prove'],
+  },
 }
 
 const BANNED_NAMES = /^(utils?|helpers?|common|misc|types|manager)\.ts$/

@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   put: async () => (await import('./session.ts')).putCommand(),
   remove: async () => (await import('./session.ts')).removeCommand(),
   stats: async () => (await import('./stats.ts')).statsCommand(),
+  prove: async () => (await import('./prove.ts')).proveCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),
 }
 /** Commands that only `demo` starts; the help leaves them out. */

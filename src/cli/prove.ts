@@ -1,0 +1,150 @@
+// `tlscached prove`: shakes hands with real servers, and says what resumes where and why not.
+
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { parseDurationMs } from '../base/bytes.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
+import { TLS_VERSIONS, type TlsVersion } from '../prove/handshake.ts'
+import { DEFAULT_TRIES, MAX_TRIES, type ProveResult, prove } from '../prove/prove.ts'
+import { documentOf, linesOf, matrixOf, metricsOf } from '../prove/report.ts'
+import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../prove/starttls.ts'
+import { FAILED } from './exit-codes.ts'
+import { formatTable } from './stats.ts'
+
+interface ProveCommandOptions {
+  readonly via?: string
+  readonly serverName?: string
+  readonly tls: readonly TlsVersion[]
+  readonly starttls?: StartTlsProtocol
+  readonly cert?: string
+  readonly key?: string
+  readonly ca?: string
+  readonly tries: number
+  readonly again: number
+  readonly node?: readonly string[]
+  readonly json?: boolean
+  readonly watch?: number
+  readonly textfile?: string
+}
+
+const LEAST_WATCH_MS = 1000
+
+export function proveCommand(): Command {
+  return new Command('prove')
+    .description(
+      'Make TLS sessions on real servers, offer them to each, and say why not all resume.',
+    )
+    .argument('<server...>', 'HOST, HOST:PORT or [IPV6]:PORT; each address of a name is a server')
+    .option('--via <balancer>', 'address that spreads connections over the servers')
+    .option('--server-name <name>', 'server name (SNI), by default the first name given')
+    .option('--tls <versions>', 'versions of TLS', versions, TLS_VERSIONS)
+    .addOption(
+      new Option('--starttls <protocol>', 'what is spoken before TLS').choices(STARTTLS_PROTOCOLS),
+    )
+    .option('--cert <file>', 'certificate of the client, PEM')
+    .option('--key <file>', 'key of the certificate, PEM')
+    .option('--ca <file>', 'authorities that must have signed the certificates, PEM')
+    .option('--tries <count>', 'sessions for each pair of servers', tries, DEFAULT_TRIES)
+    .option(
+      '--again <duration>',
+      'offer sessions again after this time, 0s for never',
+      duration,
+      5000,
+    )
+    .option('--node <address...>', 'HTTP frontends of nodes, which tell what they were asked')
+    .option('--json', 'print one JSON document for each run')
+    .option('--watch <interval>', 'run again and again, until stopped', interval)
+    .option('--textfile <file>', "write metrics for node_exporter's textfile collector")
+    .action(run)
+}
+
+async function run(targets: readonly string[], options: ProveCommandOptions): Promise<void> {
+  const { via, serverName, starttls: startTls, node: nodes } = options
+  const settings = {
+    ...{ targets, tls: options.tls, tries: options.tries, laterMs: options.again },
+    ...(via !== undefined && { via }),
+    ...(serverName !== undefined && { serverName }),
+    ...(startTls !== undefined && { startTls }),
+    ...(nodes !== undefined && { nodes }),
+    ...readPem('cert', options.cert),
+    ...readPem('key', options.key),
+    ...readPem('ca', options.ca),
+  }
+  for (;;) {
+    const startMs = performance.now()
+    const result = await prove({ ...settings, onHandshake: showProgress })
+    clearProgress()
+    print(result, options.json === true)
+    if (options.textfile !== undefined) writeMetrics(options.textfile, result)
+    if (options.watch === undefined) {
+      if (!result.isAllResumed) process.exitCode = FAILED
+      return
+    }
+    await delay(Math.max(0, startMs + options.watch - performance.now()))
+  }
+}
+
+function print(result: ProveResult, isJson: boolean): void {
+  if (isJson) {
+    console.log(JSON.stringify(documentOf(result)))
+    return
+  }
+  const { head, rows } = matrixOf(result)
+  console.log([formatTable(head, rows), '', ...linesOf(result)].join('\n'))
+}
+
+/** Replaces the file as a whole, since a collector may read it at any time. */
+function writeMetrics(file: string, result: ProveResult): void {
+  const unfinished = `${file}.${process.pid}.tmp`
+  try {
+    writeFileSync(unfinished, metricsOf(result, Date.now()), { mode: 0o644 })
+    renameSync(unfinished, file)
+  } catch (error) {
+    rmSync(unfinished, { force: true })
+    throw new Error(`--textfile: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** Shows on a terminal that work goes on; a pipe gets nothing of it. */
+function showProgress(count: number): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${count} handshakes`)
+}
+
+function clearProgress(): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\u001b[K')
+}
+
+function readPem(name: 'cert' | 'key' | 'ca', file: string | undefined) {
+  if (file === undefined) return {}
+  try {
+    return { [name]: readFileSync(file, 'utf8') }
+  } catch (error) {
+    throw new TlscachedError('ERR_USAGE', `--${name}: ${messageOf(error)}`)
+  }
+}
+
+function versions(text: string): readonly TlsVersion[] {
+  const asked = text.split(',')
+  const known = TLS_VERSIONS.filter((version) => asked.includes(version))
+  if (known.length === new Set(asked).size) return known
+  throw new InvalidArgumentError(`must be some of ${TLS_VERSIONS.join(',')}`)
+}
+
+function tries(text: string): number {
+  const count = /^\d{1,4}$/.test(text) ? Number(text) : 0
+  if (count >= 1 && count <= MAX_TRIES) return count
+  throw new InvalidArgumentError(`must be a whole number, 1..${MAX_TRIES}`)
+}
+
+function duration(text: string): number {
+  const durationMs = parseDurationMs(text)
+  if (durationMs !== undefined) return durationMs
+  throw new InvalidArgumentError('must be a duration as in 5s')
+}
+
+function interval(text: string): number {
+  const durationMs = duration(text)
+  if (durationMs >= LEAST_WATCH_MS) return durationMs
+  throw new InvalidArgumentError(`must be at least ${LEAST_WATCH_MS / 1000}s`)
+}

@@ -1,0 +1,115 @@
+// Reads what nodes counted, over GET /v1/caches of their HTTP frontends: so prove can tell whether a terminator stored a
+// session, asked for it, and got it.
+
+import { request } from 'node:http'
+import { z } from 'zod'
+import { type Address, formatAddress, parseAddress } from '../base/address.ts'
+import { messageOf, TlscachedError } from '../base/errors.ts'
+import type { NodeCounts } from './observations.ts'
+
+/** Reads the counters of all nodes, added up over nodes and caches. */
+export type ReadNodes = () => Promise<NodeCounts>
+
+const TIMEOUT_MS = 5000
+/** Longest answer that is read; a cache takes about a kilobyte of it. */
+const MAX_ANSWER_BYTES = 1024 * 1024
+
+const counts = z.record(z.string(), z.number())
+const answerSchema = z.object({
+  caches: z.array(
+    z.object({
+      gets: counts,
+      puts: counts,
+      applied: counts,
+      /** Older nodes leave it out. */
+      peer_refusals: counts.prefault({}),
+    }),
+  ),
+})
+type CacheCounts = z.output<typeof answerSchema>['caches'][number]
+
+/** Parses `host:port`, `unix:/path` or `http://host:port`. Throws ERR_ADDRESS. */
+export function parseNode(text: string): Address {
+  return parseAddress(text.replace(/^http:\/\/([^/]+)\/?$/, '$1'))
+}
+
+/** The reader rejects with ERR_UNREACHABLE and the address when a node does not answer, or not as a node does. */
+export function createNodeReader(nodes: readonly Address[]): ReadNodes {
+  return async () => sumOf((await Promise.all(nodes.map(readCaches))).flat())
+}
+
+/** How the counters changed. A node that was started again in between counts as one that did nothing. */
+export function changeOf(before: NodeCounts, after: NodeCounts): NodeCounts {
+  return combine(before, after, (from, to) => Math.max(0, to - from))
+}
+
+/** The smaller of each two counters: what other clients do at the same time adds to some measurements, not to all. */
+export function leastOf(a: NodeCounts, b: NodeCounts): NodeCounts {
+  return combine(a, b, Math.min)
+}
+
+function combine(
+  a: NodeCounts,
+  b: NodeCounts,
+  operation: (a: number, b: number) => number,
+): NodeCounts {
+  const each = (group: 'puts' | 'gets' | 'peerRefusals') =>
+    Object.fromEntries(
+      Object.keys({ ...a[group], ...b[group] }).map((name) => [
+        name,
+        operation(a[group][name] ?? 0, b[group][name] ?? 0),
+      ]),
+    )
+  return {
+    puts: each('puts'),
+    gets: each('gets'),
+    applied: operation(a.applied, b.applied),
+    peerRefusals: each('peerRefusals'),
+  }
+}
+
+function sumOf(caches: readonly CacheCounts[]): NodeCounts {
+  const none: NodeCounts = { puts: {}, gets: {}, applied: 0, peerRefusals: {} }
+  return caches.reduce<NodeCounts>(
+    (sum, { puts, gets, applied, peer_refusals: peerRefusals }) =>
+      combine(sum, { puts, gets, applied: applied['applied'] ?? 0, peerRefusals }, (a, b) => a + b),
+    none,
+  )
+}
+
+async function readCaches(node: Address): Promise<readonly CacheCounts[]> {
+  const where = `the node at ${formatAddress(node)}`
+  const text = await fetchText(node).catch((error: unknown) => {
+    throw new TlscachedError('ERR_UNREACHABLE', `cannot reach ${where}: ${messageOf(error)}`)
+  })
+  try {
+    return answerSchema.parse(JSON.parse(text)).caches
+  } catch (error) {
+    const message = `${where} does not answer as a node: give the address of its frontends.http`
+    throw new TlscachedError('ERR_UNREACHABLE', message, { cause: error })
+  }
+}
+
+function fetchText(node: Address): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({
+      ...('path' in node ? { socketPath: node.path } : node),
+      path: '/v1/caches',
+      // A connection of its own each time: an idle one would outlive the run.
+      agent: false,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
+    outgoing.on('error', reject)
+    outgoing.on('response', (incoming) => {
+      let text = ''
+      incoming.setEncoding('utf8')
+      incoming.on('error', reject)
+      incoming.on('data', (chunk: string) => {
+        text += chunk
+        if (text.length > MAX_ANSWER_BYTES) incoming.destroy(new Error('the answer is too long'))
+      })
+      incoming.on('end', () => resolve(text))
+    })
+    outgoing.end()
+  })
+}

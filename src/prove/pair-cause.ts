@@ -1,0 +1,129 @@
+// Why sessions that one server made do not resume on another, or where they were made: by the mechanism of both, their
+// keys and certificates, and by what the nodes counted.
+
+import type { FindingCode } from './finding-texts.ts'
+import {
+  type Cell,
+  isSameKind,
+  keyNamesOf,
+  mechanismOf,
+  type NodeCounts,
+  type Observations,
+  type Question,
+  type Source,
+  shownKey,
+  sourceOf,
+} from './observations.ts'
+
+export interface PairCause {
+  readonly code: FindingCode
+  /** Which of both servers, or their nodes, has to be changed: the one that made the session, or the one it met. */
+  readonly subject: 'maker' | 'taker'
+  readonly detail: string
+}
+
+/** Results of a put that leave the session in the cache. */
+const TAKEN: readonly string[] = ['stored', 'replaced']
+
+export function pairCauseOf(seen: Observations, cell: Cell): PairCause {
+  const maker = sourceOf(seen.sources[cell.madeOn] ?? [], cell.kind)
+  const taker = sourceOf(seen.sources[cell.offeredTo] ?? [], cell.kind)
+  if (maker === undefined || taker === undefined) return by('taker', 'not_shared')
+  const isOwn = cell.madeOn === cell.offeredTo
+  if (mechanismOf(maker) === 'ticket') return ticketCause(seen, cell, maker, taker)
+  // It has a cache, perhaps, but its clients never offer what could be found there.
+  if (mechanismOf(taker) === 'ticket') return by('taker', 'tickets_on')
+  const question = seen.questions.find(
+    ({ kind, madeOn, offeredTo }) =>
+      isSameKind(kind, cell.kind) && madeOn === cell.madeOn && offeredTo === cell.offeredTo,
+  )
+  if (question !== undefined) return countedCause(seen, question)
+  if (isOwn) return by('maker', 'own_not_resumed', shareOf(cell))
+  if (!isMadeToResume(seen, cell)) return by('maker', 'own_not_resumed', shareOf(ownOf(seen, cell)))
+  return hasOtherCertificate(maker, taker)
+    ? by('taker', 'other_certificate')
+    : by('taker', 'not_shared')
+}
+
+function ticketCause(seen: Observations, cell: Cell, maker: Source, taker: Source): PairCause {
+  const keys = keyNamesOf(maker)
+  if (cell.madeOn === cell.offeredTo) {
+    return keys.length > 1
+      ? by('maker', 'keys_within', keys.map(shownKey).join(', '))
+      : by('maker', 'own_not_resumed', shareOf(cell))
+  }
+  const others = mechanismOf(taker)
+  if (others !== 'ticket') return by('maker', 'tickets_on')
+  const shared = keys.filter((key) => taker.keyNames.has(key))
+  if (shared.length > 0) {
+    if (hasOtherCertificate(maker, taker)) return by('taker', 'other_certificate')
+    return by('taker', 'ticket_refused', shared.map(shownKey).join(', '))
+  }
+  if (keys.length > 1 && !isMadeToResume(seen, cell)) {
+    return by('maker', 'keys_within', keys.map(shownKey).join(', '))
+  }
+  return by('maker', keys.length === 0 ? 'ticket_refused' : 'no_shared_keys')
+}
+
+/** The cause by what the nodes counted, in the order of a session's way. */
+function countedCause(seen: Observations, question: Question): PairCause {
+  const { whileMade, whileOffered } = question
+  const isOwn = question.madeOn === question.offeredTo
+  const refusal = firstOf(whileMade.puts, TAKEN)
+  const isStored = TAKEN.some((result) => (whileMade.puts[result] ?? 0) > 0)
+  if (!isStored) {
+    return refusal === undefined ? by('maker', 'no_put') : by('maker', 'put_refused', refusal)
+  }
+  const { gets } = whileOffered
+  if (has(gets, 'context_mismatch')) return by('taker', 'other_context')
+  if (has(gets, 'hit')) return by('taker', 'not_accepted')
+  if (has(gets, 'expired')) return by('taker', 'expired')
+  if (!has(gets, 'miss')) return by('taker', 'not_asked')
+  const peerRefusal = firstOf(whileMade.peerRefusals, [])
+  if (isOwn || seen.nodes < 2) return by('taker', 'missed')
+  if (peerRefusal !== undefined) return by('taker', 'peer_refused', peerRefusal)
+  return by('taker', isOnEveryNode(seen, whileMade) ? 'missed' : 'not_replicated')
+}
+
+/** Whether all other nodes took what was put on one, as far as they were asked. */
+function isOnEveryNode({ nodes }: Observations, { puts, applied }: NodeCounts): boolean {
+  const stored = TAKEN.reduce((sum, result) => sum + (puts[result] ?? 0), 0)
+  return applied >= stored * (nodes - 1)
+}
+
+function has(counts: Readonly<Record<string, number>>, name: string): boolean {
+  return (counts[name] ?? 0) > 0
+}
+
+/** The first counter that is not 0, besides these. */
+function firstOf(
+  counts: Readonly<Record<string, number>>,
+  besides: readonly string[],
+): string | undefined {
+  return Object.keys(counts).find((name) => has(counts, name) && !besides.includes(name))
+}
+
+function hasOtherCertificate(maker: Source, taker: Source): boolean {
+  return ![...maker.certificates].some((one) => taker.certificates.has(one))
+}
+
+function ownOf(seen: Observations, { kind, madeOn }: Cell): Cell | undefined {
+  return seen.cells.find(
+    (cell) => isSameKind(cell.kind, kind) && cell.madeOn === madeOn && cell.offeredTo === madeOn,
+  )
+}
+
+/** Whether the sessions resume where they were made. */
+function isMadeToResume(seen: Observations, cell: Cell): boolean {
+  const own = ownOf(seen, cell)
+  return own !== undefined && own.soon.resumed === own.soon.offered
+}
+
+/** How many of the sessions resumed, such as `1 of 3`. */
+function shareOf(cell: Cell | undefined): string {
+  return cell === undefined ? 'none' : `${cell.soon.resumed} of ${cell.soon.offered}`
+}
+
+function by(subject: PairCause['subject'], code: FindingCode, detail = ''): PairCause {
+  return { code, subject, detail }
+}

@@ -108,7 +108,7 @@ function fill(count: number): void {
 }
 
 function putNew(): void {
-  node?.hooks('ssl').put(CONTEXT, idOf(ownNumber, made), SESSION)
+  node?.hooks('ssl').put({ context: CONTEXT, id: idOf(ownNumber, made), session: SESSION })
   made += 1
 }
 

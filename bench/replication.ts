@@ -189,7 +189,7 @@ function putter(sender: CacheNode): (number: number) => void {
   const id = randomBytes(ID_BYTES)
   return (number) => {
     id.writeUInt32LE(number)
-    hooks.put(CONTEXT, id, SESSION)
+    hooks.put({ context: CONTEXT, id, session: SESSION })
   }
 }
 

@@ -101,7 +101,7 @@ async function fill(address: string, key: string): Promise<void> {
   for (let number = 0; number < SESSIONS; number += 1) {
     const id = Buffer.alloc(ID_BYTES, ID_FILL)
     id.writeUInt32LE(number)
-    hooks.put(CONTEXT, id, encodeSession({ id, context: CONTEXT }))
+    hooks.put({ context: CONTEXT, id, session: encodeSession({ id, context: CONTEXT }) })
     if (number % 100 === 0) await delay(1)
   }
   await delay(JOIN_MS)

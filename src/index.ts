@@ -2,7 +2,7 @@
 // server.
 
 export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
-export type { Awaitable, FoundSession, SessionHooks } from './hooks/hooks.ts'
+export type { Awaitable, FoundSession, PutRequest, SessionHooks } from './hooks/hooks.ts'
 export type { LocalHooks } from './hooks/local-hooks.ts'
 export {
   type AttachOptions,

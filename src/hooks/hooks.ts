@@ -15,6 +15,23 @@ export interface FoundSession {
   readonly isRenewable?: boolean
 }
 
+/** A session to store, with what it is bound to. Hooks of this package copy the bytes before `put` returns. */
+export interface PutRequest {
+  /** Session ID context, 0..32 bytes. */
+  readonly context: Uint8Array
+  /** Session ID, 1 byte up to the `keysize` of the cache. */
+  readonly id: Uint8Array
+  /** The encoded session, 1 byte up to the `blocksize` of the cache. */
+  readonly session: Uint8Array
+  /**
+   * Lifetime asked for, in milliseconds; without it the `timeout` of the cache applies. The `timeout` and the session
+   * itself may shorten it.
+   */
+  readonly ttlMs?: number | undefined
+  /** Server name that the client sent as SNI: '' when it sent none, undefined when the caller cannot know it. */
+  readonly serverName?: string | undefined
+}
+
 /** A result that comes at once or as a promise; `await` takes both. Hooks in the same process return it at once. */
 export type Awaitable<T> = T | Promise<T>
 
@@ -30,8 +47,9 @@ export type Awaitable<T> = T | Promise<T>
  *
  * ```ts
  * const context = Buffer.from('shop.example')
- * await hooks.put(context, id, session, 300_000, 'www.shop.example') // 'stored'
- * await hooks.get(context, id, 'www.shop.example') // { session, ttlMs }
+ * const serverName = 'www.shop.example'
+ * await hooks.put({ context, id, session, ttlMs: 300_000, serverName }) // 'stored'
+ * await hooks.get(context, id, serverName) // { session, ttlMs }
  * await hooks.get(context, id, 'mail.example') // undefined: a miss
  * ```
  */
@@ -45,17 +63,10 @@ export interface SessionHooks {
   /**
    * Stores an encoded session on the node, which sends it to its peers without waiting for them. A refusal is not an
    * error but a result (PutResult); what was stored under this ID before stays, except after `version`, which removes
-   * it. `ttlMs` asks for a lifetime in milliseconds; without it the `timeout` of the cache applies. The `timeout` and
-   * the session itself may shorten it. Throws or rejects with ERR_CONTEXT; hooks on a node in another process also
+   * it. Throws or rejects with ERR_CONTEXT; hooks on a node in another process also
    * reject with ERR_UNREACHABLE, ERR_DEADLINE, ERR_CACHE and ERR_INTERNAL.
    */
-  put(
-    context: Uint8Array,
-    id: Uint8Array,
-    session: Uint8Array,
-    ttlMs?: number,
-    serverName?: string,
-  ): Awaitable<PutResult>
+  put(request: PutRequest): Awaitable<PutResult>
   /**
    * Removes a session from the node and from all of its peers. Resolves with whether the node held it under this
    * context. Throws or rejects with the errors of `put`.

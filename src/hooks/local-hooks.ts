@@ -18,7 +18,7 @@ import type { SessionStore } from '../store/session-store.ts'
 import type { PeekedSession, SessionView } from '../store/session-view.ts'
 import type { CacheStats, PutResult, RefusalReason } from '../store/stats.ts'
 import type { Version } from '../store/versions.ts'
-import type { FoundSession, SessionHooks } from './hooks.ts'
+import type { FoundSession, PutRequest, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
 
 /** Longest lifetime of a session of TLS 1.2 or older: RFC 5246, F.1.4. */
@@ -75,13 +75,7 @@ export class LocalHooks implements SessionHooks {
     return found
   }
 
-  put(
-    context: Uint8Array,
-    id: Uint8Array,
-    session: Uint8Array,
-    ttlMs?: number,
-    serverName?: string,
-  ): PutResult {
+  put({ context, id, session, ttlMs, serverName }: PutRequest): PutResult {
     checkContext(context)
     const encoded = this.#read(id, session)
     if (encoded === undefined) {

@@ -224,7 +224,7 @@ class Binding implements SessionCacheBinding {
     }
     const ttlMs = this.#lifetimeOf(connection)
     const serverName = connection?.hello?.serverName
-    const put = () => this.#hooks.put(this.#context, id, session, ttlMs, serverName)
+    const put = () => this.#hooks.put({ context: this.#context, id, session, ttlMs, serverName })
     this.#call(put, id, (result) => {
       if (result === undefined) return
       if (!PUT_RESULTS.includes(result)) this.#fail(id, 'the cache answered a put with no result')

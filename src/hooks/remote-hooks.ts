@@ -24,7 +24,7 @@ import {
   isServerName,
   isSessionLength,
 } from '../wire/hooks-message.ts'
-import type { FoundSession, SessionHooks } from './hooks.ts'
+import type { FoundSession, PutRequest, SessionHooks } from './hooks.ts'
 import { type Outcome, RemoteLink } from './remote-link.ts'
 
 const DEFAULT_DEADLINE_MS = 50
@@ -157,13 +157,7 @@ export class RemoteHooks implements SessionHooks {
     return undefined
   }
 
-  async put(
-    context: Uint8Array,
-    id: Uint8Array,
-    session: Uint8Array,
-    ttlMs?: number,
-    serverName?: string,
-  ): Promise<PutResult> {
+  async put({ context, id, session, ttlMs, serverName }: PutRequest): Promise<PutResult> {
     checkContext(context)
     const { puts } = this.stats
     const unsendable = whyUnsendable(id, session, serverName)

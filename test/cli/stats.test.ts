@@ -25,7 +25,7 @@ function setUp() {
       )
   }
   const put = (id: string, bytes: number) =>
-    hooks.put(CONTEXT, Buffer.from(id), Buffer.alloc(bytes, 1))
+    hooks.put({ context: CONTEXT, id: Buffer.from(id), session: Buffer.alloc(bytes, 1) })
   return { store, show, put }
 }
 

@@ -197,7 +197,7 @@ async function openRpc({ hooks: local, logger }: CacheFixture): Promise<Frontend
   const hooks = connectHooks(formatAddress(frontend.address), { cache: 'ssl', deadlineMs: 10_000 })
   return {
     put: ({ context, id, session, ttlSec, serverName }) =>
-      hooks.put(context, id, session, ttlSec * 1000, serverName),
+      hooks.put({ context, id, session, ttlMs: ttlSec * 1000, serverName }),
     get: async (id, context, serverName) => (await hooks.get(context, id, serverName))?.session,
     remove: (id, context) => hooks.remove(context, id),
     async close() {

@@ -82,7 +82,7 @@ test('h2o writes base64url and an absolute time, quietly', () => {
 test('a session that a hook stored is found by its key', () => {
   const { say, hooks, encode } = setup()
   const session = encode(id, shop)
-  hooks.put(shop, id, session)
+  hooks.put({ context: shop, id, session })
   assert.deepEqual(valueIn(say(`get ${apacheKey}`)), session)
 })
 
@@ -141,7 +141,7 @@ test('early data and a lifetime that is over are refused', () => {
 test('a touch gives no more lifetime than the session has, and keeps its server name', () => {
   const { say, hooks, clock, encode } = setup()
   const session = encode(id, shop)
-  hooks.put(shop, id, session, 10_000, 'shop.example')
+  hooks.put({ context: shop, id, session, ttlMs: 10_000, serverName: 'shop.example' })
   clock.advance(5000)
   assert.equal(say(`touch ${apacheKey} 3000`), 'TOUCHED\r\n')
   assert.deepEqual(hooks.get(shop, id, 'shop.example'), { session, ttlMs: 295_000 })

@@ -66,13 +66,13 @@ for (const key of KEYS) {
 
 test('it is found on a node where another frontend, or a peer, stored it', () => {
   const { hooks, say, shows, encode } = setup()
-  hooks.put(shop, id, encode())
+  hooks.put({ context: shop, id, session: encode() })
   for (const key of KEYS) assert.equal(say(`get ${key}`), shows(key, encode()))
 })
 
 test('bytes under an ID that are no session of that ID are not given out by a spelled key', () => {
   const { hooks, store, say } = setup()
-  hooks.put(shop, id, Buffer.from('opaque'))
+  hooks.put({ context: shop, id, session: Buffer.from('opaque') })
   assert.equal(say(`get sess:${hex}`), 'END\r\n')
   assert.equal(store.stats.gets.miss, 1)
 })

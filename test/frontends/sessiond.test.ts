@@ -132,9 +132,9 @@ test('what is no session of this ID is not stored', async (t) => {
 test('a session of another frontend is given back as long as stunnel can take it', async (t) => {
   const { ask, hooks, frontend } = await setup(t)
   const fits = Buffer.alloc(512, 'x')
-  hooks.put(www, id, fits)
+  hooks.put({ context: www, id, session: fits })
   assert.deepEqual(await ask(request(GET)), Buffer.concat([FOUND, fits]))
-  hooks.put(www, id, Buffer.alloc(513, 'x'))
+  hooks.put({ context: www, id, session: Buffer.alloc(513, 'x') })
   assert.deepEqual(await ask(request(GET)), NOT_FOUND)
   assert.equal(frontend.stats.tooLarge, 1)
 })

@@ -68,7 +68,8 @@ test('the fields of uWSGI come first and mean what they mean there', async (t) =
   assert.deepEqual(Object.keys(empty).slice(0, 12), Object.keys(theirs.caches[0] ?? {}))
   assert.equal(empty.last_modified_at, 0)
 
-  for (const number of [1, 2, 3, 4]) hooks.put(CONTEXT, idOf(number), Buffer.alloc(130))
+  for (const number of [1, 2, 3, 4])
+    hooks.put({ context: CONTEXT, id: idOf(number), session: Buffer.alloc(130) })
   hooks.get(CONTEXT, idOf(4))
   hooks.get(CONTEXT, idOf(9))
   hooks.get(Buffer.from('other'), idOf(4))
@@ -93,7 +94,7 @@ test('the fields of uWSGI come first and mean what they mean there', async (t) =
 
 test('a removal is a modification', async (t) => {
   const { node, clock, read } = await setup(t)
-  node.hooks('ssl').put(CONTEXT, idOf(1), Buffer.alloc(130))
+  node.hooks('ssl').put({ context: CONTEXT, id: idOf(1), session: Buffer.alloc(130) })
   clock.advance(5000)
   node.hooks('ssl').remove(CONTEXT, idOf(1))
   assert.equal(
@@ -104,7 +105,7 @@ test('a removal is a modification', async (t) => {
 
 test('what is as it was stays modified when it was, whatever the wall clock does', async (t) => {
   const { node, clock, read } = await setup(t)
-  node.hooks('ssl').put(CONTEXT, idOf(1), Buffer.alloc(130))
+  node.hooks('ssl').put({ context: CONTEXT, id: idOf(1), session: Buffer.alloc(130) })
   const madeSec = Math.floor(clock.wallMs() / 1000)
   clock.shiftWall(5000)
   assert.equal((await read()).caches[0].last_modified_at, madeSec)

@@ -46,7 +46,7 @@ test('a context belongs to itself and to its name, and to no other', () => {
 test('a put under the operator context stores that context, and only its name gets it back', () => {
   const { hooks, store } = createCacheFixture()
   const session = boundSession(SHOP, NAME)
-  assert.equal(hooks.put(SHOP, ID, session, undefined, NAME), 'stored')
+  assert.equal(hooks.put({ context: SHOP, id: ID, session, serverName: NAME }), 'stored')
   assert.deepEqual(store.peek(ID)?.context, SHOP)
   assert.deepEqual(hooks.get(SHOP, ID, NAME)?.session, session)
   assert.equal(hooks.get(SHOP, ID, 'b.example'), undefined)
@@ -56,10 +56,16 @@ test('a put under the operator context stores that context, and only its name ge
 
 test('a session bound to another context or name is refused', () => {
   const { hooks, store } = createCacheFixture()
-  assert.equal(hooks.put(BANK, ID, boundSession(SHOP, NAME), undefined, NAME), 'context')
+  assert.equal(
+    hooks.put({ context: BANK, id: ID, session: boundSession(SHOP, NAME), serverName: NAME }),
+    'context',
+  )
   const hash = nameBoundContext(SHOP, 'b.example')
   const wrongName = encodeSession({ id: ID, context: hash, serverName: NAME })
-  assert.equal(hooks.put(SHOP, ID, wrongName, undefined, NAME), 'context')
+  assert.equal(
+    hooks.put({ context: SHOP, id: ID, session: wrongName, serverName: NAME }),
+    'context',
+  )
   assert.equal(store.stats.items, 0)
 })
 

@@ -78,9 +78,9 @@ function createAskedCache(found: Partial<FoundSession>) {
       const session = hooks.get(...given)
       return session && { ...session, ttlMs: LEFT_MS, ...found }
     },
-    put: (context, id, session, ttlMs, serverName) => {
-      lifetimesMs.push(ttlMs)
-      return hooks.put(context, id, session, ttlMs, serverName)
+    put: (request) => {
+      lifetimesMs.push(request.ttlMs)
+      return hooks.put(request)
     },
     remove: () => false,
   }

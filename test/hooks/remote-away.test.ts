@@ -20,7 +20,9 @@ const lowest = () => Buffer.alloc(4)
 test('calls that wait when the node goes have no answer at once', async (t) => {
   const all = await connectedFixture(t)
   const get = all.get()
-  const failed = assert.rejects(all.hooks.put(CONTEXT, ID, SESSION), { code: 'ERR_UNREACHABLE' })
+  const failed = assert.rejects(all.hooks.put({ context: CONTEXT, id: ID, session: SESSION }), {
+    code: 'ERR_UNREACHABLE',
+  })
   await lose(all)
   assert.equal(await get, undefined)
   await failed
@@ -64,7 +66,9 @@ test('while the node is away nobody waits, and it is tried less and less often',
     await until('it failed', () => hooks.stats.disconnects > disconnects)
     // Each of these calls ends although the clock stands still.
     assert.equal(await get(), undefined)
-    await assert.rejects(hooks.put(CONTEXT, ID, SESSION), { code: 'ERR_UNREACHABLE' })
+    await assert.rejects(hooks.put({ context: CONTEXT, id: ID, session: SESSION }), {
+      code: 'ERR_UNREACHABLE',
+    })
     await assert.rejects(hooks.remove(CONTEXT, ID), { code: 'ERR_UNREACHABLE' })
   }
   const waitsMs = attemptsMs.map((at, index) => at - (attemptsMs[index - 1] ?? 0))

@@ -24,10 +24,10 @@ test('what is asked is what was meant', async (t) => {
   const { node, hooks } = await connectedFixture(t)
   const calls = [
     hooks.get(CONTEXT, ID, 'www.test'),
-    hooks.put(CONTEXT, ID, SESSION),
-    hooks.put(CONTEXT, ID, SESSION, 1500.7, ''),
-    hooks.put(CONTEXT, ID, SESSION, -1),
-    hooks.put(CONTEXT, ID, SESSION, Number.POSITIVE_INFINITY),
+    hooks.put({ context: CONTEXT, id: ID, session: SESSION }),
+    hooks.put({ context: CONTEXT, id: ID, session: SESSION, ttlMs: 1500.7, serverName: '' }),
+    hooks.put({ context: CONTEXT, id: ID, session: SESSION, ttlMs: -1 }),
+    hooks.put({ context: CONTEXT, id: ID, session: SESSION, ttlMs: Number.POSITIVE_INFINITY }),
     hooks.remove(CONTEXT, ID),
   ]
   await until('all are asked', () => node.last.requests.length === calls.length)
@@ -51,8 +51,8 @@ test('what is asked is what was meant', async (t) => {
 test('answers find their calls in whatever order they come', async (t) => {
   const { node, hooks } = await connectedFixture(t)
   const get = hooks.get(CONTEXT, ID)
-  const put = hooks.put(CONTEXT, ID, SESSION)
-  const refused = hooks.put(CONTEXT, ID, SESSION)
+  const put = hooks.put({ context: CONTEXT, id: ID, session: SESSION })
+  const refused = hooks.put({ context: CONTEXT, id: ID, session: SESSION })
   const remove = hooks.remove(CONTEXT, ID)
   const nothing = hooks.remove(CONTEXT, ID)
   await node.last.answer('remove', { kind: 'removed', wasThere: true })
@@ -74,7 +74,7 @@ test('answers find their calls in whatever order they come', async (t) => {
 test('a late answer is none: a get misses, put and remove reject, and the connection stays', async (t) => {
   const { node, clock, hooks } = await connectedFixture(t)
   const get = hooks.get(CONTEXT, ID)
-  const put = hooks.put(CONTEXT, ID, SESSION)
+  const put = hooks.put({ context: CONTEXT, id: ID, session: SESSION })
   const remove = hooks.remove(CONTEXT, ID)
   clock.advance(50)
   assert.equal(await get, undefined)
@@ -141,13 +141,13 @@ test('an error of the node is a miss or a rejection with its reason, logged once
   const missed = get()
   await node.last.answer('get', error)
   assert.equal(await missed, undefined)
-  const put = hooks.put(CONTEXT, ID, SESSION)
+  const put = hooks.put({ context: CONTEXT, id: ID, session: SESSION })
   await node.last.answer('put', error)
   await assert.rejects(put, { code: 'ERR_CACHE' })
   const remove = hooks.remove(CONTEXT, ID)
   await node.last.answer('remove', { kind: 'error', code: 'internal' })
   await assert.rejects(remove, { code: 'ERR_INTERNAL' })
-  const other = hooks.put(CONTEXT, ID, SESSION)
+  const other = hooks.put({ context: CONTEXT, id: ID, session: SESSION })
   await node.last.answer('put', { kind: 'pong' })
   await assert.rejects(other, { code: 'ERR_INTERNAL' })
   const { gets, puts, removes } = hooks.stats
@@ -162,7 +162,7 @@ test('more calls than may wait fail at once', async (t) => {
   const { hooks, get } = await connectedFixture(t)
   const waiting = Array.from({ length: 4096 }, get)
   assert.equal(await get(), undefined)
-  await assert.rejects(hooks.put(CONTEXT, ID, SESSION), {
+  await assert.rejects(hooks.put({ context: CONTEXT, id: ID, session: SESSION }), {
     code: 'ERR_UNREACHABLE',
     message: 'too many calls wait for the node',
   })
@@ -176,9 +176,9 @@ test('more bytes than may wait fail at once', async (t) => {
   node.last.stream.pause()
   const large = Buffer.alloc(65_536)
   const waiting = Array.from({ length: 80 }, () =>
-    hooks.put(CONTEXT, ID, large).catch(() => undefined),
+    hooks.put({ context: CONTEXT, id: ID, session: large }).catch(() => undefined),
   )
-  await hooks.put(CONTEXT, ID, SESSION).catch(() => undefined)
+  await hooks.put({ context: CONTEXT, id: ID, session: SESSION }).catch(() => undefined)
   assert.ok(hooks.stats.puts.overloaded > 10, `${hooks.stats.puts.overloaded}`)
   await hooks.close()
   await Promise.all(waiting)
@@ -191,7 +191,9 @@ test('after the close nothing is left, and calls have no answer', async (t) => {
   await hooks.close()
   assert.equal(await waiting, undefined)
   assert.equal(await get(), undefined)
-  await assert.rejects(hooks.put(CONTEXT, ID, SESSION), { code: 'ERR_UNREACHABLE' })
+  await assert.rejects(hooks.put({ context: CONTEXT, id: ID, session: SESSION }), {
+    code: 'ERR_UNREACHABLE',
+  })
   assert.equal(clock.pendingCount, 0)
   await until('the node sees the end', () => node.last.stream.destroyed)
   clock.advance(10_000)
@@ -205,14 +207,22 @@ test('what no request can hold is refused as the store would, without asking', a
   assert.equal(await hooks.get(CONTEXT, tooLong), undefined)
   assert.equal(await hooks.get(CONTEXT, Buffer.alloc(0)), undefined)
   assert.equal(await hooks.get(CONTEXT, ID, name), undefined)
-  assert.equal(await hooks.put(CONTEXT, tooLong, SESSION), 'keysize')
-  assert.equal(await hooks.put(CONTEXT, ID, Buffer.alloc(0)), 'blocksize')
-  assert.equal(await hooks.put(CONTEXT, ID, Buffer.alloc(65_537)), 'blocksize')
-  assert.equal(await hooks.put(CONTEXT, ID, SESSION, undefined, name), 'context')
+  assert.equal(await hooks.put({ context: CONTEXT, id: tooLong, session: SESSION }), 'keysize')
+  assert.equal(await hooks.put({ context: CONTEXT, id: ID, session: Buffer.alloc(0) }), 'blocksize')
+  assert.equal(
+    await hooks.put({ context: CONTEXT, id: ID, session: Buffer.alloc(65_537) }),
+    'blocksize',
+  )
+  assert.equal(
+    await hooks.put({ context: CONTEXT, id: ID, session: SESSION, serverName: name }),
+    'context',
+  )
   assert.equal(await hooks.remove(CONTEXT, tooLong), false)
   const longContext = Buffer.alloc(33)
   await assert.rejects(hooks.get(longContext, ID), { code: 'ERR_CONTEXT' })
-  await assert.rejects(hooks.put(longContext, ID, SESSION), { code: 'ERR_CONTEXT' })
+  await assert.rejects(hooks.put({ context: longContext, id: ID, session: SESSION }), {
+    code: 'ERR_CONTEXT',
+  })
   await assert.rejects(hooks.remove(longContext, ID), { code: 'ERR_CONTEXT' })
   assert.equal(node.connections.length, 0)
   const { gets, puts, removes } = hooks.stats

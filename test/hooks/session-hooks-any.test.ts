@@ -66,7 +66,7 @@ test('for single use, a get consumes a session of TLS 1.3 and only that; a peek 
 
 test('a touch keeps context and server name, and stays within the session’s own lifetime', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode(), 1000, 'shop.example')
+  hooks.put({ context: shop, id, session: encode(), ttlMs: 1000, serverName: 'shop.example' })
   assert.equal(hooks.touchAny(id, 100_000), 'replaced')
   assert.equal(hooks.get(shop, id, 'shop.example')?.ttlMs, 100_000)
   assert.equal(hooks.touchAny(id), 'replaced')
@@ -77,7 +77,7 @@ test('a touch keeps context and server name, and stays within the session’s ow
 
 test('a touch of opaque bytes is bound by the cache only', () => {
   const { hooks } = setup()
-  hooks.put(shop, id, Buffer.from('opaque'), 1000)
+  hooks.put({ context: shop, id, session: Buffer.from('opaque'), ttlMs: 1000 })
   assert.equal(hooks.touchAny(id), 'replaced')
   assert.equal(hooks.get(shop, id)?.ttlMs, 86_400_000)
 })

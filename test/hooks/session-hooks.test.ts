@@ -47,15 +47,15 @@ function setup(options: SetupOptions = {}) {
 
 test('a session comes back under its context, as the bytes it was', () => {
   const { hooks, store, encode } = setup()
-  assert.equal(hooks.put(shop, id, encode()), 'stored')
+  assert.equal(hooks.put({ context: shop, id, session: encode() }), 'stored')
   assert.deepEqual(hooks.get(shop, id), { session: encode(), ttlMs: 300_000 })
   assert.equal(store.stats.gets.hit, 1)
-  assert.equal(hooks.put(shop, id, encode()), 'replaced')
+  assert.equal(hooks.put({ context: shop, id, session: encode() }), 'replaced')
 })
 
 test('under another context it is a miss, counted and logged at most once a second', () => {
   const { clock, hooks, store, logger, encode } = setup()
-  hooks.put(shop, id, encode())
+  hooks.put({ context: shop, id, session: encode() })
   assert.equal(hooks.get(bank, id), undefined)
   assert.equal(hooks.get(none, id), undefined)
   clock.advance(1000)
@@ -73,7 +73,7 @@ test('under another context it is a miss, counted and logged at most once a seco
 
 test('the empty context matches only itself', () => {
   const { hooks, encode } = setup()
-  assert.equal(hooks.put(none, id, encode({ context: none })), 'stored')
+  assert.equal(hooks.put({ context: none, id, session: encode({ context: none }) }), 'stored')
   assert.equal(hooks.get(shop, id), undefined)
   assert.notEqual(hooks.get(none, id), undefined)
 })
@@ -83,23 +83,23 @@ test('a context of more than 32 bytes is an error in every call', () => {
   const tooLong = Buffer.alloc(33)
   const expected = { code: 'ERR_CONTEXT', message: /at most 32 bytes, this one has 33/ }
   assert.throws(() => hooks.get(tooLong, id), expected)
-  assert.throws(() => hooks.put(tooLong, id, encode()), expected)
+  assert.throws(() => hooks.put({ context: tooLong, id, session: encode() }), expected)
   assert.throws(() => hooks.remove(tooLong, id), expected)
   assert.equal(store.stats.items, 0)
 })
 
 test('another context can neither overwrite nor remove a session', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode())
-  assert.equal(hooks.put(bank, id, encode({ context: bank })), 'context')
-  assert.equal(hooks.put(bank, id, opaque), 'context')
+  hooks.put({ context: shop, id, session: encode() })
+  assert.equal(hooks.put({ context: bank, id, session: encode({ context: bank }) }), 'context')
+  assert.equal(hooks.put({ context: bank, id, session: opaque }), 'context')
   assert.equal(hooks.remove(bank, id), false)
   assert.deepEqual(hooks.get(shop, id)?.session, encode())
 })
 
 test('a removed session is gone', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode())
+  hooks.put({ context: shop, id, session: encode() })
   assert.equal(hooks.remove(shop, id), true)
   assert.equal(hooks.get(shop, id), undefined)
   assert.equal(hooks.remove(shop, id), false)
@@ -182,7 +182,13 @@ for (const { what, result, ...given } of putCases) {
     )
     const session = given.session ?? encode(given.fields)
     const isStored = result === 'stored'
-    const got = hooks.put(shop, given.id ?? id, session, given.ttlMs, given.serverName)
+    const got = hooks.put({
+      context: shop,
+      id: given.id ?? id,
+      session,
+      ttlMs: given.ttlMs,
+      serverName: given.serverName,
+    })
     assert.equal(got, result)
     assert.equal(store.stats.puts[result], 1)
     assert.equal(store.stats.items, isStored ? 1 : 0)
@@ -192,9 +198,9 @@ for (const { what, result, ...given } of putCases) {
 
 test('a refused put leaves what is stored under that ID', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode())
-  assert.equal(hooks.put(shop, id, encode({ maxEarlyData: 1 })), 'early_data')
-  assert.equal(hooks.put(shop, id, encode({ timeSec: 5 })), 'expired')
+  hooks.put({ context: shop, id, session: encode() })
+  assert.equal(hooks.put({ context: shop, id, session: encode({ maxEarlyData: 1 }) }), 'early_data')
+  assert.equal(hooks.put({ context: shop, id, session: encode({ timeSec: 5 }) }), 'expired')
   assert.deepEqual(hooks.get(shop, id)?.session, encode())
 })
 
@@ -232,7 +238,7 @@ for (const { what, ttlMs, ...given } of lifetimeCases) {
     const { timeoutMs = 7 * DAY_SEC * 1000 } = given
     const { clock, hooks, encode } = setup({ limits: { timeoutMs } })
     const session = given.opaque === true ? opaque : encode(given.fields)
-    hooks.put(shop, id, session, given.askedMs)
+    hooks.put({ context: shop, id, session, ttlMs: given.askedMs })
     assert.equal(hooks.get(shop, id)?.ttlMs, ttlMs)
     clock.advance(ttlMs - 1)
     assert.equal(hooks.get(shop, id)?.ttlMs, 1)
@@ -245,13 +251,13 @@ test('what the session has left is counted from when it was made', () => {
   const { clock, hooks, encode } = setup()
   const session = encode()
   clock.advance(100_000)
-  hooks.put(shop, id, session)
+  hooks.put({ context: shop, id, session })
   assert.equal(hooks.get(shop, id)?.ttlMs, 200_000)
 })
 
 test('a session made under one server name is a miss under another', () => {
   const { hooks, store, encode } = setup()
-  hooks.put(shop, id, encode({ serverName: 'a.example' }))
+  hooks.put({ context: shop, id, session: encode({ serverName: 'a.example' }) })
   assert.equal(hooks.get(shop, id, 'b.example'), undefined)
   assert.equal(hooks.get(shop, id, ''), undefined)
   assert.equal(store.stats.gets.context_mismatch, 2)
@@ -261,7 +267,7 @@ test('a session made under one server name is a miss under another', () => {
 
 test('the name the caller knew counts when the session has none', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode(), undefined, 'a.example')
+  hooks.put({ context: shop, id, session: encode(), serverName: 'a.example' })
   assert.equal(hooks.get(shop, id, 'b.example'), undefined)
   assert.notEqual(hooks.get(shop, id, 'a.example'), undefined)
 })
@@ -270,21 +276,21 @@ test('single use: a TLS 1.3 session is given once, one of TLS 1.2 again and agai
   const { hooks, store, encode } = setup({ singleUse: true })
   const removed: string[] = []
   store.onChange = (change) => removed.push(change.kind)
-  hooks.put(shop, id, encode({ protocolVersion: TLS_1_3 }))
+  hooks.put({ context: shop, id, session: encode({ protocolVersion: TLS_1_3 }) })
   assert.equal(hooks.get(bank, id), undefined)
   assert.notEqual(hooks.get(shop, id), undefined)
   assert.equal(hooks.get(shop, id), undefined)
   assert.deepEqual(removed, ['put', 'remove'])
 
   const other = Buffer.alloc(32, 9)
-  hooks.put(shop, other, encode({ id: other }))
+  hooks.put({ context: shop, id: other, session: encode({ id: other }) })
   assert.notEqual(hooks.get(shop, other), undefined)
   assert.notEqual(hooks.get(shop, other), undefined)
 })
 
 test('without single use a TLS 1.3 session is given again and again', () => {
   const { hooks, encode } = setup()
-  hooks.put(shop, id, encode({ protocolVersion: TLS_1_3 }))
+  hooks.put({ context: shop, id, session: encode({ protocolVersion: TLS_1_3 }) })
   assert.notEqual(hooks.get(shop, id), undefined)
   assert.notEqual(hooks.get(shop, id), undefined)
 })
@@ -335,7 +341,7 @@ test('a get without context counts as one get, hit or miss', () => {
 test('every get is in the histogram of durations', () => {
   const { hooks, encode } = setup()
   hooks.get(shop, id)
-  hooks.put(shop, id, encode())
+  hooks.put({ context: shop, id, session: encode() })
   hooks.get(shop, id)
   hooks.get(bank, id)
   assert.equal(hooks.stats.getDurations.count, 3)
@@ -343,7 +349,7 @@ test('every get is in the histogram of durations', () => {
 
 test('nothing of a session is in the log', () => {
   const { hooks, logger } = setup()
-  hooks.put(shop, id, opaque)
+  hooks.put({ context: shop, id, session: opaque })
   hooks.get(bank, id)
   const written = JSON.stringify(logger.lines)
   assert.equal(logger.lines.length, 1)

@@ -61,7 +61,12 @@ async function runHost(setup: HostSetup): Promise<void> {
         lastTickMs = nowMs
         for (; nextPut < sessions; nextPut += addresses.length) {
           if (startMs + nextPut * everyMs > nowMs) break
-          hooks.put(CONTEXT, idOf(row, nextPut), randomBytes(load.sessionBytes), 3_600_000)
+          hooks.put({
+            context: CONTEXT,
+            id: idOf(row, nextPut),
+            session: randomBytes(load.sessionBytes),
+            ttlMs: 3_600_000,
+          })
           putMs.push([nextPut, monotonicMs()])
         }
         for (; nextRead < sessions; nextRead += 1) {

@@ -65,7 +65,12 @@ async function runHost(setup: PartitionSetup): Promise<void> {
     switch (command.do) {
       case 'change':
         for (const label of command.puts) {
-          hooks.put(CONTEXT, idOf(label), randomBytes(SESSION_BYTES), TTL_MS)
+          hooks.put({
+            context: CONTEXT,
+            id: idOf(label),
+            session: randomBytes(SESSION_BYTES),
+            ttlMs: TTL_MS,
+          })
         }
         for (const label of command.removes) hooks.remove(CONTEXT, idOf(label))
         return undefined

@@ -56,7 +56,12 @@ async function runHost(setup: RestartSetup): Promise<void> {
     }
   }
   const put = (kind: keyof typeof KINDS, session: number) =>
-    hooks.put(CONTEXT, idOf(kind, session), randomBytes(SESSION_BYTES), TTL_MS)
+    hooks.put({
+      context: CONTEXT,
+      id: idOf(kind, session),
+      session: randomBytes(SESSION_BYTES),
+      ttlMs: TTL_MS,
+    })
 
   /** Resolves when everything is there; looks at every turn that a timer allows. */
   async function join(): Promise<Joined> {

@@ -41,7 +41,7 @@ async function runHost(setup: SoakSetup): Promise<void> {
   let count = 0
   let timer: NodeJS.Timeout | undefined
 
-  const put = (id: Buffer) => hooks.put(CONTEXT, id, session, ttlSec * 1000)
+  const put = (id: Buffer) => hooks.put({ context: CONTEXT, id, session, ttlMs: ttlSec * 1000 })
   const idOf = (label: string) => hash('sha256', label, 'buffer')
 
   function workOnce(): void {

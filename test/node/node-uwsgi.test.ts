@@ -25,7 +25,7 @@ test('what the network refuses is counted, and the cache has it all the same', a
   await node.start()
   const hooks = node.hooks('ssl')
   const [context, id] = [Buffer.from('shop'), Buffer.from('id')]
-  assert.equal(hooks.put(context, id, Buffer.from('session')), 'stored')
+  assert.equal(hooks.put({ context, id, session: Buffer.from('session') }), 'stored')
   const http = node.listening().find(({ name }) => name === 'http')
   let metrics = ''
   await until('the error is counted', async () => {

@@ -73,7 +73,7 @@ describe('alone', () => {
 
   test('hooks put, get and remove in the cache they are of', async () => {
     const node = await startNode({ caches: [{ name: 'a' }, { name: 'b' }] })
-    assert.equal(node.hooks('a').put(CONTEXT, ID, SESSION), 'stored')
+    assert.equal(node.hooks('a').put({ context: CONTEXT, id: ID, session: SESSION }), 'stored')
     assert.deepEqual(node.hooks('a').get(CONTEXT, ID)?.session, SESSION)
     assert.equal(node.hooks('b').get(CONTEXT, ID), undefined)
     assert.equal(node.hooks('a').remove(CONTEXT, ID), true)
@@ -139,7 +139,7 @@ describe('several', () => {
     await connect(nodes)
     const [a, b, c] = nodes.map(({ node }) => node)
     assert.ok(a !== undefined && b !== undefined && c !== undefined)
-    assert.equal(a.hooks('ssl').put(CONTEXT, ID, SESSION), 'stored')
+    assert.equal(a.hooks('ssl').put({ context: CONTEXT, id: ID, session: SESSION }), 'stored')
     await until('b and c have it', () =>
       [b, c].every((node) => node.caches.get('ssl')?.stats.items === 1),
     )
@@ -168,7 +168,7 @@ describe('several', () => {
       { node: a, config: configs[0] },
       { node: b, config: configs[1] },
     ])
-    a.hooks('only-a').put(CONTEXT, ID, SESSION)
+    a.hooks('only-a').put({ context: CONTEXT, id: ID, session: SESSION })
     await until('it was counted', async () =>
       (await b.metrics()).text.includes('tlscached_replication_unknown_cache_total 1'),
     )

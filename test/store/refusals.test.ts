@@ -13,7 +13,8 @@ const FACTS = { cache: 'ssl', contextHex: CONTEXT.toString('hex'), id: 'abababab
 function setUp(limits: Partial<CacheLimits> = {}) {
   const cache = createCacheFixture(limits)
   const { hooks, store, logger } = cache
-  const put = (bytes: number, id = ID) => hooks.put(CONTEXT, id, Buffer.alloc(bytes, 1))
+  const put = (bytes: number, id = ID) =>
+    hooks.put({ context: CONTEXT, id, session: Buffer.alloc(bytes, 1) })
   const apply = (bytes: number, ttlMs = 1000) => {
     const session = Buffer.alloc(bytes, 1)
     const version = { clock: 1, origin: 2 }
@@ -71,11 +72,11 @@ test('each reason of a peer has its counter', () => {
 test('a session of another context than its caller says, and one with early data, are logged', () => {
   const one = setUp()
   const other = encodeSession({ id: ID, context: Buffer.from('other') })
-  assert.equal(one.hooks.put(CONTEXT, ID, other), 'context')
+  assert.equal(one.hooks.put({ context: CONTEXT, id: ID, session: other }), 'context')
   assert.deepEqual(one.lastLine().fields, { ...FACTS, from: 'caller', reason: 'context' })
   const early = setUp()
   const session = encodeSession({ id: ID, context: CONTEXT, maxEarlyData: 1 })
-  assert.equal(early.hooks.put(CONTEXT, ID, session), 'early_data')
+  assert.equal(early.hooks.put({ context: CONTEXT, id: ID, session }), 'early_data')
   assert.deepEqual(early.lastLine().fields, { ...FACTS, from: 'caller', reason: 'early_data' })
 })
 

@@ -114,7 +114,7 @@ export function testFrontendContract(traits: FrontendTraits): void {
       await put(here, 'stored', { session })
       assert.deepEqual(hooks.get(SHOP, ID)?.session, session)
       const other = make({ id: OTHER_ID })
-      hooks.put(SHOP, OTHER_ID, other)
+      hooks.put({ context: SHOP, id: OTHER_ID, session: other })
       assert.deepEqual(await here.client.get(OTHER_ID, SHOP), other)
     })
 

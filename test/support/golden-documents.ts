@@ -83,7 +83,7 @@ async function nodeDocuments(folder: string): Promise<[string, string][]> {
     await Promise.all([a.start(), b.start()])
     await meet([a, config], [b, other])
     a.hooks('early').get(CONTEXT, ID)
-    b.hooks('ssl').put(CONTEXT, ID, Buffer.alloc(130))
+    b.hooks('ssl').put({ context: CONTEXT, id: ID, session: Buffer.alloc(130) })
     await until('the session is there', () => a.caches.get('ssl')?.stats.items === 1)
     a.hooks('ssl').get(CONTEXT, ID)
     const bodyOf = async (name: string, path: string) => {

@@ -71,9 +71,9 @@ test('sessions have the lifetime asked for', async (t) => {
   const a = await start(t, { hooks, sessionTimeoutSec: 60 })
   let ttlMs = 0
   const put = hooks.put.bind(hooks)
-  hooks.put = (context, id, session, ...rest) => {
-    const result = put(context, id, session, ...rest)
-    ttlMs = hooks.get(context, id)?.ttlMs ?? 0
+  hooks.put = (request) => {
+    const result = put(request)
+    ttlMs = hooks.get(request.context, request.id)?.ttlMs ?? 0
     return result
   }
   await handshake(a.address.port, { request })

@@ -154,13 +154,13 @@ async function putSession(
   const id = parseHex(request.params.id)
   const session = request.body
   if (!Buffer.isBuffer(session) || session.length === 0) throw new TlscachedError('ERR_BODY')
-  const result = await hooks.put(
-    contextOf(query),
+  const result = await hooks.put({
+    context: contextOf(query),
     id,
     session,
-    ttlMsOf(query),
-    query.get('server_name'),
-  )
+    ttlMs: ttlMsOf(query),
+    serverName: query.get('server_name'),
+  })
   if (result === 'stored' || result === 'replaced') return reply.code(201).send({ result })
   const { status, code } = REFUSALS[result]
   return sendFault(reply, fault(status, code))

@@ -229,9 +229,9 @@ export class Conversation {
     return { kind: 'found', session, ttlMs, ...(isRenewable === true && { isRenewable }) }
   }
 
-  #put(hooks: LocalHooks, { context, id, session, ttlMs, serverName }: PutCall): HooksResult {
+  #put(hooks: LocalHooks, call: PutCall): HooksResult {
     this.#parts.stats.puts += 1
-    const result = hooks.put(context, id, session, ttlMs, serverName)
+    const result = hooks.put(call)
     if (result !== 'stored' && result !== 'replaced') this.#parts.stats.refused += 1
     return { kind: 'stored', result }
   }

@@ -1,4 +1,5 @@
-// Conversions and copies of bytes. Session IDs are public (they cross the wire in clear), sessions are not.
+// Conversions: bytes, sizes and durations as text and back. Session IDs are public (they cross the wire in clear),
+// sessions are not.
 
 import { TlscachedError } from './errors.ts'
 

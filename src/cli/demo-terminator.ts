@@ -1,5 +1,5 @@
-// A small TLS terminator: answers each connection's first line with one short text, which says whether the
-// handshake resumed a session. For the demo, and to try a cluster with any TLS client.
+// A small TLS terminator and its public certificate: answers each connection's first line with one short text, which
+// says whether the handshake resumed a session. For the demo, and to try a cluster with any TLS client.
 
 import type { TLSSocket } from 'node:tls'
 import type { HostAddress } from '../base/address.ts'

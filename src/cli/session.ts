@@ -1,3 +1,5 @@
+// `tlscached get`, `put` and `remove`: one session of a node, and the options that the three commands have in common.
+
 // `tlscached get`: reads a session from a node.
 
 import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from 'node:fs'

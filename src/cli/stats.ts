@@ -1,4 +1,4 @@
-// `tlscached stats`: shows what the caches of a node hold and have done.
+// `tlscached stats` and `tlscached peers`: what a node answers about its caches and its peers, as tables for people.
 
 import Table from 'cli-table3'
 import { Command } from 'commander'
@@ -218,7 +218,7 @@ export function total(counters: Readonly<Record<string, number>>): number {
   return Object.values(counters).reduce((sum, count) => sum + count, 0)
 }
 
-// Formats tables for people.
+// Tables.
 
 /** Returns a table as text; columns of numbers are aligned to the right. */
 export function formatTable(

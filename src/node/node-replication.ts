@@ -1,4 +1,5 @@
-// Sets up replication by the configuration: the transport, the keys, and the store for each received change.
+// Sets up replication by the configuration: the transport, the keys, the store for each received change, and the copies
+// and comparisons over TCP.
 
 import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import { codeOf, TlscachedError } from '../base/errors.ts'

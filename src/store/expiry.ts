@@ -1,5 +1,5 @@
-// Keeps the slots by the time at which they expire: a ring of buckets of equal length, each a doubly linked list of
-// slots. The time that sweeping takes depends on how many slots expired, never on how many are stored.
+// Keeps the slots by the time at which they expire, and sweeps them: a ring of buckets of equal length, each a doubly
+// linked list of slots. The time that sweeping takes depends on how many slots expired, never on how many are stored.
 
 import { DurationHistogram } from '../base/counters.ts'
 import { type Clock, every, type Timer } from '../base/world.ts'

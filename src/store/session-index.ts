@@ -1,5 +1,5 @@
-// Maps session IDs to slots and knows which ID was used least recently: of all IDs in an index of one shard, per shard
-// in a larger one. The store has one index for its sessions and one for its tombstones.
+// The index of a store: maps session IDs to slots and knows which ID was used least recently: of all IDs in an index of
+// one shard, per shard in a larger one. The store has one index for its sessions and one for its tombstones.
 //
 // The keys of the shards are made from the ID's fingerprint: a small integer is found in half the time of a string and
 // takes no memory of its own. Since two IDs may share a fingerprint, a lookup compares the ID in the slot. An ID whose

@@ -1,6 +1,6 @@
-// The hybrid logical clock that makes versions (Kulkarni et al. 2014). A reading is one safe integer: milliseconds
-// since 2024 times 4096, plus a counter. The clock never falls behind a reading that it has seen, so a wrong wall clock
-// neither loses changes nor brings back what was removed.
+// Versions of changes: the hybrid logical clock that makes them (Kulkarni et al. 2014), and the changes that carry
+// them. A reading is one safe integer: milliseconds since 2024 times 4096, plus a counter. The clock never falls behind
+// a reading that it has seen, so a wrong wall clock neither loses changes nor brings back what was removed.
 
 import type { Clock } from '../base/world.ts'
 
@@ -83,7 +83,7 @@ export class VersionClock {
 
 /**
  * Orders all changes of one session ID on all nodes: the higher `clock` wins, then the higher `origin`.
- * `clock` is a hybrid logical clock reading (version-clock.ts), `origin` the number of the node that made
+ * `clock` is a hybrid logical clock reading (`VersionClock`), `origin` the number of the node that made
  * the change; both are safe integers.
  */
 export interface Version {

@@ -1,4 +1,4 @@
-// The metrics of a terminator, which it collects from its processes on each scrape.
+// The metrics of a terminator, which it collects from its processes on each scrape, and the server that shows them.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'

@@ -1,4 +1,4 @@
-// The header that passes the addresses of a client's connection to a backend: PROXY protocol, versions 1 and 2.
+// Writes and reads the header that passes the addresses of a client's connection on: PROXY protocol, versions 1 and 2.
 //
 //   v1   PROXY TCP4|TCP6 source destination source-port destination-port CR LF
 //   v2   signature 12 | 0x21 | family 1 | length 2 | source | destination | ports 2 + 2 | TLV*
@@ -129,7 +129,7 @@ function v6Bytes(host: string): Buffer {
 }
 
 // Reads the header in which a balancer passes the addresses of a client's connection: PROXY protocol, versions 1
-// and 2. The layout of both is in proxy-header.ts, which writes them.
+// and 2. The layout of both is at the top of this file.
 //
 // Headers are only read from balancers that the operator listed, but what they pass on may come from anybody: the
 // size of a header is bounded, and everything that is not exactly a header is refused.

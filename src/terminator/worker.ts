@@ -1,4 +1,5 @@
-// A worker of the reference terminator: one of several processes, which follows the messages of its primary.
+// A worker of the reference terminator, and the messages between it and its primary: one of several processes, which
+// follows the messages of its primary.
 
 import { z } from 'zod'
 import { type Address, formatAddress } from '../base/address.ts'

@@ -1,7 +1,7 @@
-// Shares one cache with uWSGI nodes through their own datagrams, which are neither encrypted nor authenticated.
-// Every change of the cache is sent to the nodes once, except one that was just received from a node; a received
-// set of a session that is stored already changes nothing. So no entry travels in a loop, however the nodes are
-// connected.
+// Shares one cache with uWSGI nodes through their own datagrams, sent no faster than they are received, which are
+// neither encrypted nor authenticated. Every change of the cache is sent to the nodes once, except one that was just
+// received from a node; a received set of a session that is stored already changes nothing. So no entry travels in a
+// loop, however the nodes are connected.
 
 import { isIPv4 } from 'node:net'
 import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'

@@ -1,5 +1,5 @@
-// Reads uWSGI's ini files: the options of the section [uwsgi], each with its line. Placeholders (%d, %(name),
-// $(NAME)) are not filled in here.
+// Reads uWSGI's ini files and the values in them, addresses and cache2: the options of the section [uwsgi], each with
+// its line. Placeholders (%d, %(name), $(NAME)) are not filled in here.
 
 export interface IniOption {
   readonly name: string

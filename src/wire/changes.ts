@@ -1,5 +1,5 @@
-// The tag bytes of the fields in a message with changes, for the code that writes and reads it without protobufjs. A
-// tag is the field's number in replication.proto times 8 plus its wire type.
+// Messages with changes, which are written and read at every put: encoded and decoded without protobufjs, in an order
+// of fields that both sides know. A tag is the field's number in replication.proto times 8 plus its wire type.
 
 import {
   CACHE_NAME_PATTERN,
@@ -168,8 +168,8 @@ function utf8Bytes(text: string): number {
   return text === '' ? 0 : Buffer.byteLength(text)
 }
 
-// The fast decoder of messages with changes, which makes no object for each field. It reads only the order of fields
-// that change-batch.ts writes; other orders, and values out of bounds, are left to the general decoder (message.ts).
+// The decoder, which makes no object for each field. It reads only the order of fields that `ChangeBatch` writes; other
+// orders, and values out of bounds, are left to the general decoder (message.ts).
 
 export interface ChangesMessage {
   readonly kind: 'changes'

@@ -1,10 +1,10 @@
-// Reads protobuf fields straight from a buffer, one after the other in an order that the caller knows: for messages
-// that are decoded at every put. field-writer.ts writes them.
+// Reads and writes protobuf fields straight in a buffer, one after the other in an order that the caller knows: for
+// messages that are encoded and decoded at every put.
 //
-// Each function reads the field that begins with the given tag byte (its number and wire type). Where another field
-// begins it reads nothing and returns the value that stands for an absent field. Malformed bytes move the reader beyond
-// the end, where it finds no more fields: a caller that compares `at` with the expected end has checked for all of
-// them.
+// Each function of the reader reads the field that begins with the given tag byte (its number and wire type). Where
+// another field begins it reads nothing and returns the value that stands for an absent field. Malformed bytes move the
+// reader beyond the end, where it finds no more fields: a caller that compares `at` with the expected end has checked
+// for all of them.
 
 const FIXED64_BYTES = 8
 /** Most bytes of an unsigned 32-bit number as a varint; the last of five holds four bits. */

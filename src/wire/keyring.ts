@@ -1,4 +1,5 @@
-// The keys of a cluster: the first one seals, all of them open. A keyring holds secrets and never shows them.
+// The keys of a cluster and the file that they are in: the first one seals, all of them open. A keyring holds secrets
+// and never shows them.
 
 import { createHash, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import type { Stats } from 'node:fs'

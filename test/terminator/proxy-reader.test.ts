@@ -129,7 +129,7 @@ test('what this terminator writes, it reads', () => {
       const [source = '', destination = ''] = pair.map((address) => {
         return new SocketAddress({ family, address }).address
       })
-      // An IPv4 address inside IPv6 is written as IPv4: see proxy-header.ts.
+      // An IPv4 address inside IPv6 is written as IPv4: see proxy-protocol.ts.
       if (family === 'ipv6' && `${source}${destination}`.includes('.')) return
       const endpoints = ends(source, from, destination, to)
       const header = proxyHeader(version, {

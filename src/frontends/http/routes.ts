@@ -1,4 +1,5 @@
-// The routes for operators and Prometheus: health, metrics, caches and peers. None of them returns a session.
+// The routes of the HTTP frontend, and their query parameters. First those for operators and Prometheus: health,
+// metrics, caches and peers; none of them returns a session.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { parseHex } from '../../base/bytes.ts'

@@ -1,5 +1,5 @@
-// The stats frontend, which works like uWSGI's stats server: every connection gets one JSON document and ends. An HTTP
-// GET is answered in HTTP.
+// The stats frontend and its document, which work like uWSGI's stats server: every connection gets one JSON document
+// and ends. An HTTP GET is answered in HTTP.
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'

@@ -1,4 +1,4 @@
-// The status of each peer, as an operator sees it.
+// Which peers are heard now, and the status of each, as an operator sees it.
 
 import { formatAddress, type HostAddress } from '../../base/address.ts'
 import type { Clock, Logger } from '../../base/world.ts'
@@ -127,7 +127,7 @@ const UNHEARD: Omit<PeerStatus, 'role' | 'name' | 'address' | 'entriesSent'> = {
   sync: undefined,
 }
 
-// Which peers are heard now. Logs when a peer falls silent and when it is heard again, warns when no peer is heard, and
+// Logs when a peer falls silent and when it is heard again, warns when no peer is heard, and
 // keeps peers that are gone in view for a while.
 
 /**

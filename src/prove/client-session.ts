@@ -46,10 +46,18 @@ const FIELDS_BEFORE_TAGS = 5
 const LIFETIME_HINT_TAG = 9
 const TICKET_TAG = 10
 
-/** Reads the session of a client. Throws ERR_SESSION_FORMAT when the bytes are none. */
+/**
+ * What Node.js releases since November 2026 put before the session of a client, as seen in 22.23.5, 24.22.3 and 26.12.1:
+ * this text, the length of the server name in two bytes, and the name, under which alone they offer the session again.
+ */
+const NAME_BINDING = Buffer.from('\0nodejs:tls:session:1\0', 'latin1')
+const NAME_LENGTH_BYTES = 2
+
+/** Reads the session of a client, as Node.js gives it out. Throws ERR_SESSION_FORMAT when the bytes are none. */
 export function readClientSession(bytes: Buffer): ClientSession {
-  const { protocolVersion, id, maxEarlyData } = readEncodedSession(bytes)
-  const { ticket, lifetimeSec } = readTicketFields(bytes)
+  const encoded = encodedSessionIn(bytes)
+  const { protocolVersion, id, maxEarlyData } = readEncodedSession(encoded)
+  const { ticket, lifetimeSec } = readTicketFields(encoded)
   const mechanism = mechanismOf(protocolVersion, id, ticket)
   const isLaidOut =
     mechanism === 'ticket' &&
@@ -62,6 +70,13 @@ export function readClientSession(bytes: Buffer): ClientSession {
     lifetimeSec: ticket.length === 0 ? undefined : lifetimeSec,
     takesEarlyData: maxEarlyData > 0,
   }
+}
+
+function encodedSessionIn(bytes: Buffer): Buffer {
+  const nameAt = NAME_BINDING.length + NAME_LENGTH_BYTES
+  const isBound =
+    bytes.length >= nameAt && bytes.subarray(0, NAME_BINDING.length).equals(NAME_BINDING)
+  return isBound ? bytes.subarray(nameAt + bytes.readUInt16BE(NAME_BINDING.length)) : bytes
 }
 
 function mechanismOf(protocolVersion: number, id: Uint8Array, ticket: Buffer): Mechanism {

@@ -158,3 +158,13 @@ test('a server that never answers is given up in time', async (t) => {
   assert.equal(await failure, 'timeout')
   assert.equal(clock.pendingCount, 0)
 })
+
+test('a session bound to a server name, as newer releases of Node.js give it out, reads as the one in it', async (t) => {
+  const { address } = await startTlsServer(t, makeCertificate())
+  const { session } = await clientOf()(address, { version: '1.2', takesTickets: true })
+  const bytes = session?.bytes ?? Buffer.alloc(0)
+  const encoded = bytes.subarray(bytes.indexOf(Buffer.from([0x30, 0x82])))
+  const name = Buffer.from('\0nodejs:tls:session:1\0\0\x0cshop.example', 'latin1')
+  const bound = readClientSession(Buffer.concat([name, encoded]))
+  assert.deepEqual({ ...bound, bytes: encoded }, readClientSession(encoded))
+})

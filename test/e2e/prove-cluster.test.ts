@@ -8,7 +8,7 @@ import type { TlsOptions } from 'node:tls'
 import { attachSessionCache } from '../../src/hooks/node-tls.ts'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
 import { type ProveOptions, prove } from '../../src/prove/prove.ts'
-import { makeCertificate, NO_TICKETS, startTlsServer } from './tls-fixture.ts'
+import { makeCertificate, NO_TICKETS, startTlsServer } from '../prove/tls-fixture.ts'
 
 const CONTEXT = 'prove'
 const KEY = randomBytes(32).toString('base64')

@@ -6,7 +6,13 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseDurationMs } from '../base/bytes.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../prove/handshake.ts'
-import { DEFAULT_TRIES, MAX_TRIES, type ProveResult, prove } from '../prove/prove.ts'
+import {
+  DEFAULT_LATER_MS,
+  DEFAULT_TRIES,
+  MAX_TRIES,
+  type ProveResult,
+  prove,
+} from '../prove/prove.ts'
 import { documentOf, linesOf, matrixOf, metricsOf } from '../prove/report.ts'
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../prove/starttls.ts'
 import { FAILED } from './exit-codes.ts'
@@ -38,7 +44,11 @@ export function proveCommand(): Command {
     .argument('<server...>', 'HOST, HOST:PORT or [IPV6]:PORT; each address of a name is a server')
     .option('--via <balancer>', 'address that spreads connections over the servers')
     .option('--server-name <name>', 'server name (SNI), by default the first name given')
-    .option('--tls <versions>', 'versions of TLS', versions, TLS_VERSIONS)
+    .addOption(
+      new Option('--tls <versions>', 'versions of TLS')
+        .argParser(versions)
+        .default(TLS_VERSIONS, TLS_VERSIONS.join(',')),
+    )
     .addOption(
       new Option('--starttls <protocol>', 'what is spoken before TLS').choices(STARTTLS_PROTOCOLS),
     )
@@ -46,13 +56,15 @@ export function proveCommand(): Command {
     .option('--key <file>', 'key of the certificate, PEM')
     .option('--ca <file>', 'authorities that must have signed the certificates, PEM')
     .option('--tries <count>', 'sessions for each pair of servers', tries, DEFAULT_TRIES)
-    .option(
-      '--again <duration>',
-      'offer sessions again after this time, 0s for never',
-      duration,
-      5000,
+    .addOption(
+      new Option('--again <duration>', 'offer sessions again after this time, 0s for never')
+        .argParser(duration)
+        .default(DEFAULT_LATER_MS, `${DEFAULT_LATER_MS / 1000}s`),
     )
-    .option('--node <address...>', 'HTTP frontends of nodes, which tell what they were asked')
+    .option(
+      '--node <address...>',
+      'HTTP frontends of nodes, which tell what they were asked; name the servers before them',
+    )
     .option('--json', 'print one JSON document for each run')
     .option('--watch <interval>', 'run again and again, until stopped', interval)
     .option('--textfile <file>', "write metrics for node_exporter's textfile collector")

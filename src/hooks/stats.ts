@@ -1,6 +1,6 @@
 // What the hooks on one cache and the binding of one TLS server count. Plain numbers, exported elsewhere.
 
-import { DurationHistogram } from '../base/counters.ts'
+import { DurationHistogram } from '../base/histogram.ts'
 import { PUT_RESULTS, type PutResult } from '../store/stats.ts'
 
 /** Counters of the local hooks on one cache. */

@@ -1,7 +1,7 @@
 // The metrics of a node: caches, sweeper and replication, read from their counters when scraped.
 
 import type { Registry } from 'prom-client'
-import type { DurationHistogram } from '../base/counters.ts'
+import type { DurationHistogram } from '../base/histogram.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStats } from '../replication/sync/stats.ts'

@@ -5,7 +5,7 @@
 // these two is enough; prom-client's own Histogram is not used, because its buckets cannot be set.
 
 import type { Metric, Registry } from 'prom-client'
-import { DURATION_BOUNDS_SEC, type DurationHistogram } from '../base/counters.ts'
+import { DURATION_BOUNDS_SEC, type DurationHistogram } from '../base/histogram.ts'
 
 export interface DurationSeries {
   readonly labels: Readonly<Record<string, string>>

@@ -20,7 +20,7 @@ import {
 
 export const DEFAULT_TRIES = 3
 export const MAX_TRIES = 1000
-const DEFAULT_LATER_MS = 5000
+export const DEFAULT_LATER_MS = 5000
 const MAX_LATER_MS = 3_600_000
 const DEFAULT_TIMEOUT_MS = 5000
 const MAX_TIMEOUT_MS = 60_000

@@ -12,7 +12,7 @@ export const MAX_SERVERS = 64
 const HTTPS_PORT = 443
 
 export interface Target {
-  /** As it was written, without the port. */
+  /** Host name or IP address of the target, as the caller wrote it, without the port. */
   readonly host: string
   readonly port: number
 }

@@ -1,6 +1,6 @@
 // The counters of replication: plain numbers, which metrics read.
 
-import { DurationHistogram } from '../base/counters.ts'
+import { DurationHistogram } from '../base/histogram.ts'
 
 /**
  * Reasons for which a node drops a datagram. `malformed`: it is no datagram or message of this protocol.

@@ -1,7 +1,7 @@
 // Keeps the slots by the time at which they expire, and sweeps them: a ring of buckets of equal length, each a doubly
 // linked list of slots. The time that sweeping takes depends on how many slots expired, never on how many are stored.
 
-import { DurationHistogram } from '../base/counters.ts'
+import { DurationHistogram } from '../base/histogram.ts'
 import { type Clock, every, type Timer } from '../base/world.ts'
 import type { SessionStore } from './session-store.ts'
 

@@ -69,7 +69,10 @@ function willTakeOver(one: AgedKey, current: AgedKey, nowMs: number, times: Ring
   return one.bornMs > current.bornMs || !hasWaited(current, nowMs, times)
 }
 
-/** Of keys in the order of their turns, the one with the lowest name among those made at once with the first one. */
+/**
+ * Returns the key with the lowest name among those that were made at once with the first one; undefined for no keys. The
+ * keys are in the order of their turns.
+ */
 function lowestOfFirst(inTurn: readonly AgedKey[], times: RingTimes): AgedKey | undefined {
   const [first] = inTurn
   if (first === undefined) return undefined

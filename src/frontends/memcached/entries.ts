@@ -223,7 +223,7 @@ export class Entries {
 
   #put(entryKey: EntryKey, value: KeyedValue, ttlMs?: number): WriteResult {
     if (ttlMs !== undefined && ttlMs <= 0) {
-      // As in memcached, the value expires at once, and what was stored before is removed all the same.
+      // In memcached such a value expires at once, and it removes what was stored before; so it does here.
       this.#remove(value.key, entryKey)
       return 'stored'
     }

@@ -169,7 +169,7 @@ function answerWith(
     for (const [letter, token] of flags) {
       const fact = facts[letter]
       if (letter === 'O') output.text(` O${token}`)
-      // As in memcached, ` b` says that the key is base64, and is left out when the key is.
+      // memcached answers ` b` to say that the key is base64, and leaves it out where it leaves out the key.
       else if (letter === 'k') output.text(` k${command.key}${flags.has('b') ? ' b' : ''}`)
       else if (fact !== undefined) output.text(` ${letter}${fact()}`)
     }

@@ -117,7 +117,7 @@ export class TextParser {
     const key = this.#keyMemory.read(bytes, position, end)
     if (key === undefined) return malformed(BAD_FORMAT)
     if (position + key.length === end) return this.#getOf(key, withCas, expirySec, true)
-    // As in memcached, no key is answered when one of them is too long.
+    // memcached answers none of the keys when one of them is too long; so do we.
     if (hasLongWord(bytes, position + key.length, end)) return malformed(BAD_FORMAT)
     // The keys are copied: the peer may have to read answers first, and the input is overwritten meanwhile.
     const rest = Buffer.from(bytes.subarray(position, end))

@@ -6,7 +6,7 @@ import { messageOf } from '../../base/errors.ts'
 import { type Clock, every, type Logger, LogLimiter, type Timer } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-server.ts'
+import { StreamListener } from '../../streams/stream-listener.ts'
 import { Connection } from './conversation.ts'
 import { createRpcStats, type RpcStats } from './stats.ts'
 

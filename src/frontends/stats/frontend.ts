@@ -6,7 +6,7 @@ import type { Address } from '../../base/address.ts'
 import type { Clock, Timer } from '../../base/world.ts'
 import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-server.ts'
+import { StreamListener } from '../../streams/stream-listener.ts'
 import {
   type CacheStatus,
   describeCache,
@@ -202,7 +202,7 @@ function describe(cache: CacheStatus) {
     hits: hit,
     // An expired session and one of another context count as misses, since they were not returned.
     miss: Object.values(misses).reduce((sum, count) => sum + count, 0),
-    // As in uWSGI: puts that found no room, whether they were refused or evicted another session.
+    // uWSGI counts here all puts that found no room, whether they were refused or evicted another session.
     full: stats.puts.full + stats.evicted,
     last_modified_at: Math.floor(stats.changedWallMs / 1000),
     // The fields of this program follow, without those that are above already.

@@ -2,37 +2,22 @@
 
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { silentLogger, systemClock } from '../../src/base/world.ts'
+import { connect as connectTls } from 'node:tls'
+import { silentLogger } from '../../src/base/world.ts'
 import {
   DEMO_CERTIFICATE,
   startTerminator,
   type TerminatorOptions,
 } from '../../src/cli/demo-terminator.ts'
-import { LocalHooks } from '../../src/hooks/local-hooks.ts'
-import { SessionStore } from '../../src/store/session-store.ts'
-import { VersionClock } from '../../src/store/versions.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { until } from '../support/latch.ts'
+import { closed, createHooks } from '../support/terminator-fixture.ts'
 import { handshake } from '../support/tls-client.ts'
 
 const listen = { host: '127.0.0.1', port: 0 }
 const request = 'GET / HTTP/1.0\r\n\r\n'
-
-function createHooks(): LocalHooks {
-  const store = new SessionStore(
-    { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
-    {
-      clock: systemClock,
-      versions: new VersionClock(systemClock),
-      origin: 1,
-      seed: Buffer.from('seed'),
-    },
-  )
-  return new LocalHooks(store, { clock: systemClock, logger: silentLogger })
-}
 
 async function start(t: TestContext, options: Partial<TerminatorOptions> = {}) {
   const terminator = await startTerminator({
@@ -48,9 +33,6 @@ async function start(t: TestContext, options: Partial<TerminatorOptions> = {}) {
   t.after(() => terminator.stop())
   return terminator
 }
-
-const closed = (socket: Socket | TLSSocket) =>
-  new Promise<void>((resolve) => socket.on('error', () => {}).once('close', () => resolve()))
 
 test('names the node, and tells a full handshake from a resumed one', async (t) => {
   const hooks = createHooks()

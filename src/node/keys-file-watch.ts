@@ -12,6 +12,19 @@ import { type Keyring, type KeysFileMode, loadKeyring } from '../wire/keyring.ts
  */
 export const LOOK_PERIOD_MS = 2000
 
+/** How files of keys are read. */
+export interface KeysFiles {
+  /** Throws ERR_NO_KEYS or ERR_KEYRING. */
+  load(path: string, mode?: KeysFileMode): Keyring
+  /** Resolves with a text that differs when another file is at this path or it was written. Never rejects. */
+  stateOf(path: string): Promise<string>
+}
+
+export const systemKeysFiles: KeysFiles = {
+  load: (path, mode) => loadKeyring(path, mode),
+  stateOf,
+}
+
 export interface KeysFile {
   readonly path: string
   readonly mode: KeysFileMode
@@ -20,6 +33,8 @@ export interface KeysFile {
 export interface KeysFileWatchOptions {
   readonly clock: Clock
   readonly logger: Logger
+  /** Default: those of the system. */
+  readonly files?: KeysFiles | undefined
   /** Called with the keys of the file each time it was read, also when they are the same as before. */
   readonly onKeyring: (keyring: Keyring) => void
 }
@@ -65,7 +80,8 @@ export class KeysFileWatch {
   }
 
   async #look(file: KeysFile): Promise<void> {
-    const seen = await stateOf(file.path)
+    const { files = systemKeysFiles } = this.#options
+    const seen = await files.stateOf(file.path)
     if (file !== this.#file) return
     const isStable = seen === this.#lastSeen
     this.#lastSeen = seen
@@ -75,9 +91,9 @@ export class KeysFileWatch {
   }
 
   #read({ path, mode }: KeysFile): void {
-    const { logger, onKeyring } = this.#options
+    const { logger, onKeyring, files = systemKeysFiles } = this.#options
     try {
-      onKeyring(loadKeyring(path, mode))
+      onKeyring(files.load(path, mode))
     } catch (error) {
       logger.error(
         { reason: messageOf(error) },

@@ -3,17 +3,22 @@
 import { type HostAddress, isLoopback } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'
 import { formatPeerSource, type PeerSource } from '../replication/peers/discovery.ts'
-import { type Keyring, loadKeyring, publicKeyring } from '../wire/keyring.ts'
+import { type Keyring, publicKeyring } from '../wire/keyring.ts'
 import type { ReplicationConfig } from './config.ts'
+import { systemKeysFiles } from './keys-file-watch.ts'
 
 /**
  * Returns the configured keyring, or the public one when there are no keys. Throws ERR_NO_KEYS or ERR_KEYRING when the
  * keys cannot be used, and ERR_INSECURE when the configured address, or `bound`, where this node listens already,
  * requires keys.
  */
-export function keyringOf(config: ReplicationConfig, bound = config.listen): Keyring {
+export function keyringOf(
+  config: ReplicationConfig,
+  bound = config.listen,
+  files = systemKeysFiles,
+): Keyring {
   const { keysFile, keysFileMode } = config
-  const keyring = keysFile === undefined ? config.keys : loadKeyring(keysFile, keysFileMode)
+  const keyring = keysFile === undefined ? config.keys : files.load(keysFile, keysFileMode)
   const others = [...config.peers, ...config.repeaters]
   for (const listen of [config.listen, bound]) {
     requireKeys(listen, others, keyring !== undefined, config.isInsecure)

@@ -5,12 +5,13 @@ import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts
 import { codeOf, TlscachedError } from '../base/errors.ts'
 import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/world.ts'
 import type { Sender } from '../replication/live/senders.ts'
-import { UdpTransport } from '../replication/live/udp-transport.ts'
+import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import { type JoinState, Replicator } from '../replication/replicator.ts'
 import { connectSync } from '../replication/sync/client.ts'
 import { SyncListener, SyncResponder } from '../replication/sync/server.ts'
 import { createSyncStats, SyncError } from '../replication/sync/stats.ts'
 import { Synchronizer } from '../replication/sync/synchronizer.ts'
+import type { SyncStreams } from '../replication/sync/tls.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { ApplyResult } from '../store/stats.ts'
 import type { Change } from '../store/versions.ts'
@@ -20,6 +21,7 @@ import type { Keyring } from '../wire/keyring.ts'
 import type { ReplicationConfig } from './config.ts'
 import { keyringOf } from './keys.ts'
 import { KeysFileWatch } from './keys-file-watch.ts'
+import type { Machine } from './machine.ts'
 
 export interface NodeReplicationOptions {
   readonly config: ReplicationConfig
@@ -28,10 +30,11 @@ export interface NodeReplicationOptions {
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
+  readonly machine: Machine
 }
 
 export class NodeReplication {
-  readonly transport: UdpTransport
+  readonly transport: CountingTransport
   readonly replicator: Replicator
   readonly sync: NodeSync
   /** Number of received changes for a cache that is not configured here. */
@@ -44,17 +47,18 @@ export class NodeReplication {
 
   /** Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(options: NodeReplicationOptions) {
-    const { config, identity, stores, clock, random, logger } = options
+    const { config, identity, stores, clock, random, logger, machine } = options
     this.#options = options
     this.#config = config
-    this.#keyring = keyringOf(config)
+    this.#keyring = keyringOf(config, config.listen, machine.keysFiles)
     this.#unknownCacheLog = new LogLimiter(clock)
     this.#keysFileWatch = new KeysFileWatch({
       clock,
       logger,
+      files: machine.keysFiles,
       onKeyring: (keyring) => this.#takeKeyring(keyring),
     })
-    this.transport = new UdpTransport({
+    this.transport = machine.openTransport({
       listen: config.listen,
       networkInterface: config.interface,
       multicastHops: config.multicastTtl,
@@ -71,6 +75,7 @@ export class NodeReplication {
       clock,
       random,
       logger,
+      streams: machine.syncStreams,
     })
     const { synchronizer } = this.sync
     this.replicator = new Replicator({
@@ -85,6 +90,9 @@ export class NodeReplication {
       clock,
       random,
       logger,
+      resolver: machine.resolver,
+      serviceResolver: machine.serviceResolver,
+      interfaceAddresses: machine.interfaceAddresses,
       apply: (change) => this.#apply(change),
       listenSync: (address) => this.sync.listen(address),
       syncOf: (sender) => synchronizer.peerSync(sender.key),
@@ -124,7 +132,7 @@ export class NodeReplication {
    */
   async reload(config: ReplicationConfig): Promise<void> {
     // The sockets stay bound as they are until a restart, whatever the new configuration says.
-    const keyring = keyringOf(config, this.#options.config.listen)
+    const keyring = keyringOf(config, this.#options.config.listen, this.#options.machine.keysFiles)
     this.#config = config
     this.#keyring = keyring
     this.replicator.setKeyring(keyring)
@@ -184,6 +192,7 @@ export interface NodeSyncOptions {
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
+  readonly streams: SyncStreams
 }
 
 export class NodeSync {
@@ -193,13 +202,14 @@ export class NodeSync {
   readonly #listener: SyncListener
 
   constructor(options: NodeSyncOptions) {
-    const { stores, keyring, senders, clock } = options
+    const { stores, keyring, senders, clock, streams } = options
     const shared = { ...options, stats: this.stats }
     this.#listen = options.listen
     this.synchronizer = new Synchronizer({
       ...shared,
       peers: () => senders().filter((sender) => sender.syncPort !== undefined),
-      connect: (sender, signal) => connectSync(syncAddressOf(sender), keyring(), clock, signal),
+      connect: (sender, signal) =>
+        connectSync(syncAddressOf(sender), keyring(), clock, signal, streams),
     })
     const isComplete = () => this.synchronizer.isComplete
     const responder = new SyncResponder({ stores, isComplete, clock, stats: this.stats })

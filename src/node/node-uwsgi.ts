@@ -4,22 +4,24 @@ import { TlscachedError } from '../base/errors.ts'
 import type { Clock, Logger } from '../base/world.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { CacheUdpSource } from '../metrics/cache-udp-collectors.ts'
-import { UdpTransport } from '../replication/live/udp-transport.ts'
+import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Change } from '../store/versions.ts'
 import { toListenError } from '../streams/listener.ts'
 import { CacheUdp } from '../uwsgi/cache-udp.ts'
 import type { UwsgiListenerConfig } from './config.ts'
+import type { Machine } from './machine.ts'
 
 export interface NodeUwsgiOptions {
   readonly listeners: readonly UwsgiListenerConfig[]
   readonly hooks: ReadonlyMap<string, LocalHooks>
   readonly clock: Clock
   readonly logger: Logger
+  readonly machine: Machine
 }
 
 interface Listener extends CacheUdpSource {
   readonly config: UwsgiListenerConfig
-  readonly transport: UdpTransport
+  readonly transport: CountingTransport
   readonly cacheUdp: CacheUdp
 }
 
@@ -28,20 +30,27 @@ export class NodeUwsgi {
   readonly #logger: Logger
 
   /** Throws ERR_CACHE when there is no cache of a listener's name. */
-  constructor({ listeners, hooks, clock, logger }: NodeUwsgiOptions) {
+  constructor({ listeners, hooks, clock, logger, machine }: NodeUwsgiOptions) {
     this.#logger = logger
     this.listeners = listeners.map((config) => {
       const { cache, listen, peers } = config
       const cacheHooks = hooks.get(cache)
       if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
-      const transport = new UdpTransport({
+      const transport = machine.openTransport({
         listen,
         networkInterface: config.interface,
         multicastHops: config.multicastTtl,
         clock,
         logger,
       })
-      const cacheUdp = new CacheUdp({ transport, peers, hooks: cacheHooks, clock, logger })
+      const cacheUdp = new CacheUdp({
+        ...machine,
+        transport,
+        peers,
+        hooks: cacheHooks,
+        clock,
+        logger,
+      })
       const sendErrors = () => transport.stats.sendErrors
       return { cache, config, transport, cacheUdp, stats: cacheUdp.stats, sendErrors }
     })

@@ -34,6 +34,7 @@ import type { Frontend } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
 import { checkConfig, type NodeConfig } from './config.ts'
 import type { ConfigInput } from './config-schema.ts'
+import { type Machine, systemMachine } from './machine.ts'
 import { planMemory } from './memory-plan.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
@@ -46,6 +47,8 @@ export interface NodeOptions {
   readonly clock?: Clock
   /** Randomness for keys and identifiers, injected by tests; default: the system's. */
   readonly random?: RandomSource
+  /** Sockets, names and files of keys, injected by tests; default: those of the machine. */
+  readonly machine?: Machine
   /** Receives log lines, fields first and then a message; `console` will do. Without one, a node logs nothing. */
   readonly logger?: Logger
   /** Whether `/metrics` also has the metrics of the whole process; for one node of a process at most. Default false. */
@@ -126,6 +129,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   constructor(config: NodeConfig, options: NodeOptions = {}) {
     const clock = options.clock ?? systemClock
     const random = options.random ?? systemRandom
+    const machine = options.machine ?? systemMachine()
     this.#config = config
     this.nodeName = config.nodeName
     this.#logger = options.logger ?? silentLogger
@@ -160,7 +164,15 @@ export class CacheNode implements HttpBackend, StatsBackend {
     )
     this.#replication =
       config.replication &&
-      new NodeReplication({ config: config.replication, identity, stores, clock, random, logger })
+      new NodeReplication({
+        config: config.replication,
+        identity,
+        stores,
+        clock,
+        random,
+        logger,
+        machine,
+      })
     const replicator = this.#replication?.replicator
     for (const cache of this.caches.values()) {
       cache.store.onChange = (change, origin) => {
@@ -169,7 +181,13 @@ export class CacheNode implements HttpBackend, StatsBackend {
       }
     }
     const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
-    this.#uwsgi = new NodeUwsgi({ listeners: config.uwsgiListeners, hooks, clock, logger })
+    this.#uwsgi = new NodeUwsgi({
+      listeners: config.uwsgiListeners,
+      hooks,
+      clock,
+      logger,
+      machine,
+    })
     this.#registry = this.#createRegistry(options)
     this.#frontends = createFrontends({
       config: config.frontends,

@@ -16,14 +16,15 @@ import { HttpFrontend } from '../frontends/http/frontend.ts'
 import { collectFrontends } from '../metrics/frontend-collectors.ts'
 import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
 import { collectRepeater } from '../metrics/repeater-collectors.ts'
-import { UdpTransport } from '../replication/live/udp-transport.ts'
+import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
 import { toListenError } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
-import { type Keyring, type KeysFileMode, loadKeyring, publicKeyring } from '../wire/keyring.ts'
+import { type Keyring, type KeysFileMode, publicKeyring } from '../wire/keyring.ts'
 import { requireKeys } from './keys.ts'
-import { KeysFileWatch } from './keys-file-watch.ts'
+import { type KeysFiles, KeysFileWatch } from './keys-file-watch.ts'
+import { type Machine, systemMachine } from './machine.ts'
 import type { Listening } from './node.ts'
 import { sourceOf } from './node-frontends.ts'
 
@@ -42,6 +43,8 @@ export interface RepeaterNodeOptions {
   readonly clock?: Clock
   readonly random?: RandomSource
   readonly logger: Logger
+  /** Sockets and files of keys, injected by tests; default: those of the machine. */
+  readonly machine?: Machine
   /** Whether `/metrics` also has the metrics of the whole process; for one node of a process at most. */
   readonly hasProcessMetrics?: boolean
   /** Returns how many log lines the process dropped, for `/metrics`. */
@@ -54,7 +57,8 @@ export class RepeaterNode implements HttpBackend {
   readonly #config: RepeaterConfig
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #transport: UdpTransport
+  readonly #machine: Machine
+  readonly #transport: CountingTransport
   readonly #repeater: Repeater
   readonly #http: HttpFrontend | undefined
   readonly #registry: Registry
@@ -65,22 +69,25 @@ export class RepeaterNode implements HttpBackend {
   /** Throws ERR_ADDRESS for a multicast group, and ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(config: RepeaterConfig, options: RepeaterNodeOptions) {
     const { logger, clock = systemClock, random = systemRandom } = options
+    const machine = options.machine ?? systemMachine()
     const { name, listen } = config
     if (isMulticast(listen.host)) {
       const message = 'a repeater listens on an address of its own, not on a multicast group'
       throw new TlscachedError('ERR_ADDRESS', message)
     }
     this.#config = config
+    this.#machine = machine
     this.#clock = clock
     this.#logger = logger
     this.nodeName = name
-    this.#keyring = keyringOf(config)
+    this.#keyring = keyringOf(config, machine.keysFiles)
     this.#keysFileWatch = new KeysFileWatch({
       clock,
       logger,
+      files: machine.keysFiles,
       onKeyring: (keyring) => this.#takeKeyring(keyring),
     })
-    this.#transport = new UdpTransport({ listen, clock, logger })
+    this.#transport = machine.openTransport({ listen, clock, logger })
     const identity = createIdentity(name, random)
     const keyring = this.#keyring
     const transport = this.#transport
@@ -132,7 +139,7 @@ export class RepeaterNode implements HttpBackend {
 
   /** Reads the file of keys again. Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed. */
   reloadKeys(): void {
-    const keyring = keyringOf(this.#config)
+    const keyring = keyringOf(this.#config, this.#machine.keysFiles)
     this.#keyring = keyring
     this.#repeater.setKeyring(keyring)
     if (this.#isListening) this.#watchKeysFile()
@@ -209,7 +216,10 @@ export class RepeaterNode implements HttpBackend {
   }
 }
 
-function keyringOf({ keysFile, keysFileMode, listen, isInsecure }: RepeaterConfig): Keyring {
+function keyringOf(
+  { keysFile, keysFileMode, listen, isInsecure }: RepeaterConfig,
+  files: KeysFiles,
+): Keyring {
   requireKeys(listen, [], keysFile !== undefined, isInsecure)
-  return keysFile === undefined ? publicKeyring() : loadKeyring(keysFile, keysFileMode)
+  return keysFile === undefined ? publicKeyring() : files.load(keysFile, keysFileMode)
 }

@@ -105,6 +105,7 @@ export class Replicator {
   readonly #discovery: Discovery
   readonly #repeaters: RepeaterClient
   readonly #presence: Presence
+  readonly #interfaceAddresses: InterfaceAddresses
   #startedMs: number | undefined
   #hasJoined = false
   #syncPort = 0
@@ -117,6 +118,7 @@ export class Replicator {
       throw new RangeError(`maxDatagramBytes: ${MIN_DATAGRAM_BYTES}..${MAX_DATAGRAM_BYTES}`)
     }
     this.#options = options
+    this.#interfaceAddresses = options.interfaceAddresses ?? systemInterfaceAddresses()
     const form = (options.minimumVersion ?? 1) >= 2 ? 2 : 1
     this.#sealer = new Sealer(identity, options.keyring, form)
     this.#senders = new SenderTable((sender) => this.#forget(sender))
@@ -300,10 +302,10 @@ export class Replicator {
 
   /** True for an address of this node itself, and for one that the socket cannot send to. */
   #isExcluded(address: HostAddress): boolean {
-    const { transport, interfaceAddresses = systemInterfaceAddresses } = this.#options
+    const { transport } = this.#options
     return (
       !isReachable(address, transport.address) ||
-      isOwnAddress(address, transport.address, interfaceAddresses)
+      isOwnAddress(address, transport.address, this.#interfaceAddresses)
     )
   }
 

@@ -18,6 +18,7 @@ import {
 import {
   Discovery,
   type Resolver,
+  type ServiceResolver,
   systemResolver,
   systemServiceResolver,
 } from '../replication/peers/discovery.ts'
@@ -47,6 +48,7 @@ export interface CacheUdpOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly resolver?: Resolver | undefined
+  readonly serviceResolver?: ServiceResolver | undefined
   readonly interfaceAddresses?: InterfaceAddresses | undefined
 }
 
@@ -56,6 +58,7 @@ export class CacheUdp {
   readonly #dropLog: LogLimiter
   readonly #discovery: Discovery
   readonly #queue: SendQueue
+  readonly #interfaceAddresses: InterfaceAddresses
   #destinations: readonly HostAddress[] = []
   #listedHosts: ReadonlySet<string> = new Set()
   #isOpen = false
@@ -65,11 +68,12 @@ export class CacheUdp {
   constructor(options: CacheUdpOptions) {
     const { transport, clock, logger } = options
     this.#options = options
+    this.#interfaceAddresses = options.interfaceAddresses ?? systemInterfaceAddresses()
     this.#dropLog = new LogLimiter(clock)
     this.#discovery = new Discovery({
       peers: options.peers,
       resolver: options.resolver ?? systemResolver,
-      serviceResolver: systemServiceResolver,
+      serviceResolver: options.serviceResolver ?? systemServiceResolver,
       isExcluded: (address) => !isReachable(address, transport.address) || this.#isOwn(address),
       clock,
       logger,
@@ -185,8 +189,7 @@ export class CacheUdp {
   }
 
   #isOwn(from: HostAddress): boolean {
-    const { transport, interfaceAddresses } = this.#options
-    return isOwnAddress(from, transport.address, interfaceAddresses ?? systemInterfaceAddresses)
+    return isOwnAddress(from, this.#options.transport.address, this.#interfaceAddresses)
   }
 
   /**

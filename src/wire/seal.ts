@@ -33,13 +33,6 @@ import type { Keyring } from './keyring.ts'
 
 const ALGORITHM = 'aes-256-gcm'
 const TAG_OPTIONS = { authTagLength: TAG_BYTES }
-/**
- * Nonce of form 1, overwritten for each cipher, which copies it. Native code that is given a new array of this size
- * moves it out of the JavaScript heap first (measured: a third of the time that it takes to make a cipher).
- */
-const nonce = Buffer.alloc(NONCE_BYTES)
-/** Nonce of form 2, overwritten likewise; a memory of its own, as `nonce` must keep zeros in its bytes 4 and 5. */
-const sentNonce = Buffer.alloc(NONCE_BYTES)
 
 /** Seals all datagrams of one boot of one node. There is one per boot, as a sequence number must not be used twice. */
 export class Sealer {
@@ -48,6 +41,11 @@ export class Sealer {
   readonly #identity: Identity
   readonly #form: Form
   readonly #lastSequence: Record<Channel, number> = { changes: 0, control: 0 }
+  /**
+   * Nonce of the datagram, overwritten for each cipher, which copies it. Native code that is given a new array of this
+   * size moves it out of the JavaScript heap first (measured: a third of the time that it takes to make a cipher).
+   */
+  readonly #nonce = Buffer.alloc(NONCE_BYTES)
   #key: KeyObject
   #nonceKey: Buffer
   /** Memory for the bytes whose hash is the nonce of form 2; used again for each datagram. */
@@ -115,9 +113,9 @@ export class Sealer {
     this.#hashed.set(this.#nonceKey)
     this.#hashed.set(this.#header, this.#nonceKey.length)
     this.#hashed.set(message, this.#nonceKey.length + HEADER_BYTES)
-    hash('sha256', this.#hashed.subarray(0, length), 'buffer').copy(sentNonce, 0, 0, NONCE_BYTES)
-    datagram.set(sentNonce, HEADER_BYTES)
-    return createCipheriv(ALGORITHM, this.#key, sentNonce, TAG_OPTIONS)
+    hash('sha256', this.#hashed.subarray(0, length), 'buffer').copy(this.#nonce, 0, 0, NONCE_BYTES)
+    datagram.set(this.#nonce, HEADER_BYTES)
+    return createCipheriv(ALGORITHM, this.#key, this.#nonce, TAG_OPTIONS)
   }
 
   #take(channel: Channel, sequence: number): CipherGCM {
@@ -128,14 +126,16 @@ export class Sealer {
   }
 
   #cipher(channel: Channel, sequence: number): CipherGCM {
-    writeNonce(nonce, channel, sequence)
-    return createCipheriv(ALGORITHM, this.#key, nonce, TAG_OPTIONS)
+    writeNonce(this.#nonce, channel, sequence)
+    return createCipheriv(ALGORITHM, this.#key, this.#nonce, TAG_OPTIONS)
   }
 }
 
 /** Opens what one boot of one node sealed in one form under one key of the ring. */
 export class Opener {
   readonly #key: KeyObject
+  /** Nonce of the datagram, overwritten for each decipher, like that of a Sealer. */
+  readonly #nonce = Buffer.alloc(NONCE_BYTES)
   #ready: { readonly sequence: number; readonly decipher: DecipherGCM } | undefined
 
   constructor(key: KeyObject) {
@@ -174,13 +174,13 @@ export class Opener {
   }
 
   #decipherOf(datagram: Buffer): DecipherGCM {
-    datagram.copy(sentNonce, 0, HEADER_BYTES, HEADER_BYTES + NONCE_BYTES)
-    return createDecipheriv(ALGORITHM, this.#key, sentNonce, TAG_OPTIONS)
+    datagram.copy(this.#nonce, 0, HEADER_BYTES, HEADER_BYTES + NONCE_BYTES)
+    return createDecipheriv(ALGORITHM, this.#key, this.#nonce, TAG_OPTIONS)
   }
 
   #decipher(channel: Channel, sequence: number): DecipherGCM {
-    writeNonce(nonce, channel, sequence)
-    return createDecipheriv(ALGORITHM, this.#key, nonce, TAG_OPTIONS)
+    writeNonce(this.#nonce, channel, sequence)
+    return createDecipheriv(ALGORITHM, this.#key, this.#nonce, TAG_OPTIONS)
   }
 }
 

@@ -47,7 +47,15 @@ export interface UdpTransportStats {
   sendErrors: number
 }
 
-export class UdpTransport implements Transport {
+/** A transport that counts what the kernel refuses to send. */
+export interface CountingTransport extends Transport {
+  readonly stats: Readonly<UdpTransportStats>
+}
+
+/** Makes a transport, which opens its sockets in `start`. */
+export type OpenTransport = (options: UdpTransportOptions) => CountingTransport
+
+export class UdpTransport implements CountingTransport {
   readonly stats: UdpTransportStats = { receiveBufferBytes: 0, sendErrors: 0 }
   readonly group: HostAddress | undefined
   readonly #options: UdpTransportOptions

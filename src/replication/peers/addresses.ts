@@ -290,19 +290,21 @@ function textsOf({ address, sender }: PeerAddress): string[] {
 /** Returns the literal addresses of all network interfaces of this machine. */
 export type InterfaceAddresses = () => readonly string[]
 
-let lastKnown: readonly string[] = []
-
 /**
- * Returns the last known addresses when the system call fails: it needs a file descriptor and there may be none left.
+ * Makes a function that asks the system. When the system call fails, which needs a file descriptor, the function
+ * returns the addresses that it returned last.
  */
-export const systemInterfaceAddresses: InterfaceAddresses = () => {
-  try {
-    const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
-    lastKnown = all.map(({ address }) => address)
-  } catch {
+export function systemInterfaceAddresses(): InterfaceAddresses {
+  let lastKnown: readonly string[] = []
+  return () => {
+    try {
+      const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+      lastKnown = all.map(({ address }) => address)
+    } catch {
+      return lastKnown
+    }
     return lastKnown
   }
-  return lastKnown
 }
 
 /**

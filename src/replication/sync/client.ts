@@ -1,7 +1,6 @@
 // The calling side of a connection: copies a peer's caches, or compares them with its own and transfers only what
 // differs, in both directions.
 
-import { connect } from 'node:tls'
 import type { HostAddress } from '../../base/address.ts'
 import type { Clock, RandomSource } from '../../base/world.ts'
 import { DIGEST_BUCKETS } from '../../store/digest.ts'
@@ -19,7 +18,7 @@ import {
 import { BucketedVersions } from './bucketed-versions.ts'
 import { SyncError, type SyncStats } from './stats.ts'
 import { applyEntries, ChangeSender, FrameStream, Pacer, PeerAdmission } from './stream.ts'
-import { clientOptions, HANDSHAKE_TIMEOUT_MS, handshakeReason } from './tls.ts'
+import { HANDSHAKE_TIMEOUT_MS, handshakeReason, type SyncStreams, tlsStreams } from './tls.ts'
 
 /** Versions of a peer that are in memory at once: buckets are compared in groups of about this many versions. */
 const VERSIONS_PER_GROUP = 65_536
@@ -256,11 +255,10 @@ export function connectSync(
   keyring: Keyring,
   clock: Clock,
   signal?: AbortSignal,
+  streams: SyncStreams = tlsStreams,
 ): Promise<FrameStream> {
   return new Promise((resolve, reject) => {
-    const { host, port } = address
-    const socket = connect({ host, port, ...clientOptions(keyring) })
-    socket.setNoDelay()
+    const socket = streams.connect(address, keyring)
     const fail = (reason: string) => {
       finish()
       socket.destroy()

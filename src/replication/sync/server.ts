@@ -4,8 +4,7 @@
 // peer out, neither before its handshake nor after it.
 
 import { once } from 'node:events'
-import { isIP, type Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { isIP } from 'node:net'
 import type { HostAddress } from '../../base/address.ts'
 import { type Clock, type Logger, LogLimiter, type Timer } from '../../base/world.ts'
 import type { SessionStore } from '../../store/session-store.ts'
@@ -21,7 +20,14 @@ import {
 import { BucketedVersions } from './bucketed-versions.ts'
 import { failureOf, SyncError, type SyncStats } from './stats.ts'
 import { applyEntries, ChangeSender, FrameStream, Pacer, PeerAdmission } from './stream.ts'
-import { HANDSHAKE_TIMEOUT_MS, handshakeReason, serverOptions } from './tls.ts'
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  handshakeReason,
+  type SyncServer,
+  type SyncSocket,
+  type SyncStreams,
+  tlsStreams,
+} from './tls.ts'
 
 /**
  * Concurrent handshakes from addresses of peers, and as many from all others; a further one closes the oldest of its
@@ -49,10 +55,12 @@ export interface SyncListenerOptions {
   readonly stats: SyncStats
   readonly clock: Clock
   readonly logger: Logger
+  /** Default: TLS. */
+  readonly streams?: SyncStreams | undefined
 }
 
 interface Handshake {
-  readonly socket: Socket
+  readonly socket: SyncSocket
   readonly timer: Timer
   readonly host: string
   readonly isPeer: boolean
@@ -64,8 +72,8 @@ export class SyncListener {
   /** Running handshakes by the text that `keyOf` makes, oldest first. */
   readonly #handshakes = new Map<string, Handshake>()
   /** Served connections; the value says whether the address is a peer's. */
-  readonly #connections = new Map<TLSSocket, boolean>()
-  #server: Server | undefined
+  readonly #connections = new Map<SyncSocket, boolean>()
+  #server: SyncServer | undefined
 
   constructor(options: SyncListenerOptions) {
     this.#options = options
@@ -85,10 +93,11 @@ export class SyncListener {
 
   /** Listens; rejects with the system's error when it cannot bind the address. */
   async start({ host, port }: HostAddress): Promise<void> {
-    const server = createServer(serverOptions(this.#options.keyring))
-    server.on('connection', (socket) => this.#begin(socket))
-    server.on('secureConnection', (socket) => this.#accept(socket))
-    server.on('tlsClientError', (error, socket) => {
+    const { streams = tlsStreams, keyring } = this.#options
+    const server = streams.createServer(keyring)
+    server.on('connection', (socket: SyncSocket) => this.#begin(socket))
+    server.on('secureConnection', (socket: SyncSocket) => this.#accept(socket))
+    server.on('tlsClientError', (error: Error, socket: SyncSocket) => {
       if (this.#take(keyOf(socket)) !== undefined) this.#failHandshake(error)
       socket.destroy()
     })
@@ -115,7 +124,7 @@ export class SyncListener {
     await closed
   }
 
-  #begin(socket: Socket): void {
+  #begin(socket: SyncSocket): void {
     const { clock, stats, isPeer: isPeerAt } = this.#options
     const host = hostOf(socket)
     const isPeer = isPeerAt(host)
@@ -139,7 +148,7 @@ export class SyncListener {
     })
   }
 
-  #accept(socket: TLSSocket): void {
+  #accept(socket: SyncSocket): void {
     const { stats, clock, serve, isPeer: isPeerAt } = this.#options
     this.#take(keyOf(socket))
     const isPeer = isPeerAt(hostOf(socket))
@@ -174,7 +183,7 @@ export class SyncListener {
   }
 
   /** Removes a handshake, cancels its timer and returns its socket; undefined when it is not there. */
-  #take(key: string): Socket | undefined {
+  #take(key: string): SyncSocket | undefined {
     const handshake = this.#handshakes.get(key)
     this.#handshakes.delete(key)
     handshake?.timer.cancel()
@@ -194,13 +203,13 @@ export class SyncListener {
 }
 
 /** The caller's IP address; an IPv4 address in its own form also on an IPv6 socket. */
-function hostOf(socket: Socket): string {
+function hostOf(socket: SyncSocket): string {
   const host = socket.remoteAddress ?? ''
   const mapped = host.replace(/^::ffff:/i, '')
   return isIP(mapped) === 4 ? mapped : host
 }
 
-function keyOf(socket: Socket): string {
+function keyOf(socket: SyncSocket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
 }
 

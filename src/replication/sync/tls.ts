@@ -2,7 +2,11 @@
 // certificates; the PSK identity is the key ID in hex.
 
 import { constants } from 'node:crypto'
-import type { ConnectionOptions, TlsOptions } from 'node:tls'
+import type { EventEmitter } from 'node:events'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls'
+import type { HostAddress } from '../../base/address.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import type { Keyring } from '../../wire/keyring.ts'
 
@@ -32,7 +36,7 @@ export function serverOptions(keyring: () => Keyring): TlsOptions {
   }
 }
 
-export function clientOptions(keyring: Keyring): ConnectionOptions {
+function clientOptions(keyring: Keyring): ConnectionOptions {
   return {
     ...PROTOCOL,
     // No certificate is trusted: a server that sends one does not have the key.
@@ -44,6 +48,36 @@ export function clientOptions(keyring: Keyring): ConnectionOptions {
       return { psk, identity: keyring.primaryKeyId.toString(16).padStart(8, '0') }
     },
   }
+}
+
+/** A connection between two nodes, as Node.js's TLSSocket. */
+export type SyncSocket = Duplex & Pick<Socket, 'remoteAddress' | 'remotePort'>
+
+/**
+ * A listener for connections that prove a key, as Node.js's tls.Server: it emits `listening`, `connection` when one
+ * begins, `secureConnection` when the other side has proved a key, `tlsClientError` when it has not, `error`, `close`.
+ */
+export interface SyncServer extends EventEmitter {
+  listen(options: { host: string; port: number; backlog: number }): unknown
+  address(): AddressInfo | string | null
+  close(): unknown
+}
+
+/** Streams between nodes on which each side proves to have a key of the ring. */
+export interface SyncStreams {
+  /** Connects; the socket emits `secureConnect` when both sides have proved the primary key of this ring. */
+  connect(address: HostAddress, keyring: Keyring): SyncSocket
+  /** Makes a listener; `keyring` is called at every handshake and returns the current ring. */
+  createServer(keyring: () => Keyring): SyncServer
+}
+
+export const tlsStreams: SyncStreams = {
+  connect({ host, port }, keyring) {
+    const socket = connect({ host, port, ...clientOptions(keyring) })
+    socket.setNoDelay()
+    return socket
+  },
+  createServer: (keyring) => createServer(serverOptions(keyring)),
 }
 
 /** Causes by OpenSSL's error code; OpenSSL's own text names lines of its source and no cause. */

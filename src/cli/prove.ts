@@ -1,17 +1,22 @@
 // `tlscached prove`: shakes hands with real servers, and says what resumes where and why not.
 
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseDurationMs } from '../base/bytes.ts'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { hideKeys } from '../base/hidden-keys.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../prove/handshake.ts'
+import { NOTHING_SEEN } from '../prove/observations.ts'
 import {
   DEFAULT_LATER_MS,
   DEFAULT_TRIES,
   MAX_TRIES,
+  type ProveOptions,
   type ProveResult,
   prove,
+  resultOf,
 } from '../prove/prove.ts'
 import { documentOf, linesOf, matrixOf, metricsOf } from '../prove/report.ts'
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../prove/starttls.ts'
@@ -35,6 +40,8 @@ interface ProveCommandOptions {
 }
 
 const LEAST_WATCH_MS = 1000
+/** Longest file of certificates or a key. */
+const MAX_PEM_BYTES = 1024 * 1024
 
 export function proveCommand(): Command {
   return new Command('prove')
@@ -62,8 +69,9 @@ export function proveCommand(): Command {
         .default(DEFAULT_LATER_MS, `${DEFAULT_LATER_MS / 1000}s`),
     )
     .option(
-      '--node <address...>',
-      'HTTP frontends of nodes, which tell what they were asked; name the servers before them',
+      '--node <address>',
+      'HTTP frontend of a node, which tells what it was asked; may be repeated',
+      (address: string, before: readonly string[] = []) => [...before, address],
     )
     .option('--json', 'print one JSON document for each run')
     .option('--watch <interval>', 'run again and again, until stopped', interval)
@@ -85,16 +93,30 @@ async function run(targets: readonly string[], options: ProveCommandOptions): Pr
   }
   for (;;) {
     const startMs = performance.now()
-    const result = await prove({ ...settings, onHandshake: showProgress })
-    clearProgress()
-    print(result, options.json === true)
-    if (options.textfile !== undefined) writeMetrics(options.textfile, result)
+    const isAllResumed = await runOnce({ ...settings, onHandshake: showProgress }, options)
     if (options.watch === undefined) {
-      if (!result.isAllResumed) process.exitCode = FAILED
+      if (!isAllResumed) process.exitCode = FAILED
       return
     }
     await delay(Math.max(0, startMs + options.watch - performance.now()))
   }
+}
+
+/** Whether all sessions resumed. Rejects for wrong usage only: a name or node out of reach is printed. */
+async function runOnce(settings: ProveOptions, options: ProveCommandOptions): Promise<boolean> {
+  let result: ProveResult
+  try {
+    result = await prove(settings)
+    clearProgress()
+    print(result, options.json === true)
+  } catch (error) {
+    clearProgress()
+    if (codeOf(error) !== 'ERR_UNREACHABLE') throw error
+    console.error(hideKeys(messageOf(error)))
+    result = resultOf(NOTHING_SEEN)
+  }
+  if (options.textfile !== undefined) writeMetrics(options.textfile, result)
+  return result.isAllResumed
 }
 
 function print(result: ProveResult, isJson: boolean): void {
@@ -130,7 +152,7 @@ function clearProgress(): void {
 function readPem(name: 'cert' | 'key' | 'ca', file: string | undefined) {
   if (file === undefined) return {}
   try {
-    return { [name]: readFileSync(file, 'utf8') }
+    return { [name]: readRegularFile(file, MAX_PEM_BYTES).text }
   } catch (error) {
     throw new TlscachedError('ERR_USAGE', `--${name}: ${messageOf(error)}`)
   }

@@ -55,6 +55,7 @@ export function findingsOf(seen: Observations): readonly Finding[] {
     ),
     ...unspokenSights(seen),
     ...keySights(seen),
+    ...ticketlessSights(seen),
     ...seen.cells.flatMap((cell) => cellSights(seen, cell)),
     ...balancerSights(seen),
   ]
@@ -140,15 +141,24 @@ function keySights(seen: Observations): Sight[] {
   })
 }
 
+/** Servers where clients without tickets do not resume: one sight for all of them. */
+function ticketlessSights(seen: Observations): Sight[] {
+  const failing = seen.cells.filter((cell) => cell.kind.client === 'no_tickets' && isFailing(cell))
+  const subject = unique(failing.map(({ offeredTo }) => seen.servers[offeredTo])).join(', ')
+  return failing.map(({ kind, madeOn }) => ({
+    code: 'without_tickets',
+    kind,
+    subject,
+    other: seen.servers[madeOn] ?? '',
+  }))
+}
+
 function cellSights(seen: Observations, cell: Cell): Sight[] {
   const { kind, soon, later } = cell
   const other = seen.servers[cell.madeOn] ?? ''
   const taker = seen.servers[cell.offeredTo] ?? ''
   const laterSec = seen.laterMs / 1000
-  if (!isFailing(cell)) return []
-  if (kind.client === 'no_tickets') {
-    return [{ code: 'without_tickets', kind, subject: taker, other }]
-  }
+  if (!isFailing(cell) || kind.client === 'no_tickets') return []
   if (soon.failed + later.failed > 0) {
     return [{ code: 'offer_refused', kind, subject: taker, other }]
   }

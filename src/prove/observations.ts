@@ -95,6 +95,19 @@ export interface Observations {
   readonly resumedMs: readonly number[]
 }
 
+/** A run that ended before its first handshake. */
+export const NOTHING_SEEN: Observations = {
+  servers: [],
+  laterMs: 0,
+  sources: [],
+  cells: [],
+  balancer: undefined,
+  nodes: 0,
+  questions: [],
+  fullMs: [],
+  resumedMs: [],
+}
+
 const SHOWN_DIGITS = 8
 
 export function newTally(): Tally {

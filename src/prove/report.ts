@@ -4,6 +4,7 @@ import { FINDING_CODES, LEVELS } from './finding-texts.ts'
 import type { Finding } from './findings.ts'
 import { TLS_VERSIONS, type TlsVersion } from './handshake.ts'
 import {
+  type Cell,
   isSameKind,
   keyNamesOf,
   mechanismOf,
@@ -163,7 +164,7 @@ function talliesOf(
     const rows = seen.balancer?.rows ?? []
     return rows.flatMap(({ source, tally }) => (source.kind.version === version ? [tally] : []))
   }
-  return seen.cells
+  return usualCells(seen)
     .filter(({ kind, madeOn, offeredTo }) => {
       const isSame = madeOn === offeredTo
       return kind.version === version && isSame === (server === 'same')
@@ -171,9 +172,14 @@ function talliesOf(
     .flatMap(({ soon, later }) => [soon, later])
 }
 
+/** Nearly all clients take tickets: the few that do not have rows in the matrix, and count in no total. */
+function usualCells(seen: Observations): readonly Cell[] {
+  return seen.cells.filter(({ kind }) => kind.client === 'usual')
+}
+
 function totalOf(seen: Observations): { offered: number; resumed: number } {
   const { offered, resumed } = sumOf([
-    ...seen.cells.flatMap(({ soon, later }) => [soon, later]),
+    ...usualCells(seen).flatMap(({ soon, later }) => [soon, later]),
     ...(seen.balancer?.rows ?? []).map(({ tally }) => tally),
   ])
   return { offered, resumed }

@@ -1,79 +1,19 @@
 // What is said in clear before TLS, against servers that follow a script, and how prove goes on with TLS after it.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { type TestContext, test } from 'node:test'
-import { TLSSocket } from 'node:tls'
+import { test } from 'node:test'
 import { systemClock } from '../../src/base/world.ts'
 import { createClient, HandshakeError } from '../../src/prove/handshake.ts'
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../../src/prove/starttls.ts'
+import { SCRIPTS, type Script, startScripted, startTlsAfter } from './scripted-server.ts'
 import { makeCertificate } from './tls-fixture.ts'
-
-/** What a server says, each part after it heard the text before it. */
-type Script = readonly (readonly [heard: string, said: string])[]
-
-const SCRIPTS: Readonly<Record<StartTlsProtocol, Script>> = {
-  smtp: [
-    ['', '220-mail.example ESMTP\r\n220 second line\r\n'],
-    ['EHLO tlscached.invalid\r\n', '250-mail.example\r\n250-STARTTLS\r\n250 SIZE 1000\r\n'],
-    ['STARTTLS\r\n', '220 go ahead\r\n'],
-  ],
-  imap: [
-    ['', '* OK IMAP4rev2 ready\r\n'],
-    ['a STARTTLS\r\n', '* CAPABILITY IMAP4rev2\r\na OK begin\r\n'],
-  ],
-  pop3: [
-    ['', '+OK POP3 ready\r\n'],
-    ['STLS\r\n', '+OK begin\r\n'],
-  ],
-  postgres: [['\0\0\0\b\x04\xd2\x16/', 'S']],
-}
-
-/** Says each part of the script in two pieces, then hands the connection over. */
-async function follow(socket: Socket, script: Script): Promise<void> {
-  for (const [heard, said] of script) {
-    let text = ''
-    while (text.length < heard.length) {
-      socket.resume()
-      const [chunk]: Buffer[] = await once(socket, 'data')
-      text += chunk?.toString('latin1')
-    }
-    socket.pause()
-    assert.equal(text, heard)
-    socket.write(said.slice(0, 3))
-    await new Promise((resolve) => setImmediate(resolve))
-    socket.write(said.slice(3))
-  }
-}
-
-async function startScripted(t: TestContext, script: Script, then: (socket: Socket) => void) {
-  const server = createServer({ noDelay: true }, (socket) => {
-    socket.on('error', () => {})
-    follow(socket, script).then(
-      () => then(socket),
-      () => socket.destroy(),
-    )
-    t.after(() => socket.destroy())
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-  })
-  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
-}
 
 const REQUEST = { version: '1.3', takesTickets: true } as const
 
 for (const protocol of STARTTLS_PROTOCOLS) {
   test(`${protocol}: TLS begins after the words before it`, async (t) => {
     const certificate = makeCertificate()
-    const address = await startScripted(t, SCRIPTS[protocol], (socket) => {
-      const tls = new TLSSocket(socket, { isServer: true, ...certificate })
-      tls.on('error', () => {})
-      tls.resume()
-    })
+    const address = await startScripted(t, SCRIPTS[protocol], startTlsAfter(certificate))
     const shakeHands = createClient(systemClock, { timeoutMs: 10_000, startTls: protocol })
     const { session } = await shakeHands(address, REQUEST)
     assert.equal(session?.mechanism, 'ticket')

@@ -23,8 +23,9 @@ const TABLE: Record<
   replication: { from: ['base', 'session', 'store', 'wire'] },
   tickets: { from: ['base', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire', 'tickets'] },
+  status: { from: ['base', 'store', 'replication'] },
   frontends: {
-    from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi'],
+    from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi', 'status'],
     types: ['metrics', 'replication'],
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
@@ -41,6 +42,7 @@ const TABLE: Record<
       'replication',
       'hooks',
       'uwsgi',
+      'status',
       'frontends',
       'metrics',
     ],

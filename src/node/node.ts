@@ -16,7 +16,7 @@ import {
   systemClock,
   systemRandom,
 } from '../base/world.ts'
-import type { HttpBackend, HttpCache, Readiness } from '../frontends/http/backend.ts'
+import type { HttpBackend, HttpCache } from '../frontends/http/backend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { LocalHooks } from '../hooks/local-hooks.ts'
 import { collectCacheUdp } from '../metrics/cache-udp-collectors.ts'
@@ -26,6 +26,9 @@ import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 import { NONE } from '../settings/forms.ts'
+import { type Readiness, readinessOf } from '../status/readiness.ts'
+import { type Summary, summarize } from '../status/summary.ts'
+import { NodeWatch } from '../status/watch.ts'
 import { Sweeper } from '../store/expiry.ts'
 import { SessionStore } from '../store/session-store.ts'
 import { SEED_BYTES } from '../store/sharding.ts'
@@ -39,7 +42,6 @@ import { planMemory } from './memory-plan.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
-import { readinessOf } from './readiness.ts'
 
 /** What a node gets from the program around it, besides its configuration. */
 export interface NodeOptions {
@@ -123,6 +125,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly #uwsgi: NodeUwsgi
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
+  readonly #watch: NodeWatch
+  readonly #boot: string
+  readonly #release = readVersion()
   #started: Promise<void> | undefined
   #isListening = false
 
@@ -189,6 +194,15 @@ export class CacheNode implements HttpBackend, StatsBackend {
       machine,
     })
     this.#registry = this.#createRegistry(options)
+    this.#boot = identity.bootId.toString('hex')
+    this.#watch = new NodeWatch(
+      {
+        caches: [...this.caches].map(([name, { stats }]) => ({ name, stats })),
+        replication: this.replicationStats(),
+        unknownCaches: () => this.#replication?.unknownCaches ?? 0,
+      },
+      clock,
+    )
     this.#frontends = createFrontends({
       config: config.frontends,
       backend: this,
@@ -275,6 +289,21 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return this.#replication?.replicator.stats
   }
 
+  /** Returns what this node says of itself, with its newest `samples` samples of rates; the default is all of an hour. */
+  summary(samples?: number): Summary {
+    const facts = {
+      nodeName: this.nodeName,
+      boot: this.#boot,
+      release: this.#release,
+      readiness: this.readiness(),
+      caches: [...this.caches.values()],
+      peers: this.peers(),
+      sync: this.syncStatus(),
+      watch: this.#watch,
+    }
+    return summarize(facts, samples)
+  }
+
   /** Resolves with all metrics of this node in the text format of Prometheus. */
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
@@ -303,6 +332,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       throw error
     }
     this.#sweeper.start()
+    this.#watch.start()
     this.#isListening = true
     for (const { name, address } of this.listening()) {
       this.#logger.info({ frontend: name, address }, 'listening')
@@ -312,6 +342,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   async #close(): Promise<void> {
     this.#isListening = false
     this.#sweeper.stop()
+    this.#watch.stop()
     // Frontends stop first, so that replication still sends the changes that they accept.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
     closed.push(...(await Promise.allSettled([this.#replication?.stop(), this.#uwsgi.stop()])))
@@ -322,7 +353,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   #createRegistry({ hasProcessMetrics, droppedLogLines }: NodeOptions): Registry {
-    const registry = createRegistry(readVersion())
+    const registry = createRegistry(this.#release)
     if (hasProcessMetrics) collectProcess(registry)
     if (droppedLogLines !== undefined) collectLog(registry, droppedLogLines)
     collectCaches(

@@ -11,7 +11,7 @@ import {
   systemClock,
   systemRandom,
 } from '../base/world.ts'
-import type { HttpBackend, Readiness } from '../frontends/http/backend.ts'
+import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/frontend.ts'
 import { collectFrontends } from '../metrics/frontend-collectors.ts'
 import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
@@ -19,6 +19,7 @@ import { collectRepeater } from '../metrics/repeater-collectors.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
+import type { Readiness } from '../status/readiness.ts'
 import { toListenError } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
 import { type Keyring, type KeysFileMode, publicKeyring } from '../wire/keyring.ts'

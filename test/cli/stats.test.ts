@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type CachesAnswer, formatCaches } from '../../src/cli/stats.ts'
-import { describeCache } from '../../src/frontends/node-status.ts'
+import { describeCache } from '../../src/status/documents.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 
 const CONTEXT = Buffer.alloc(0)

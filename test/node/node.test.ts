@@ -71,6 +71,21 @@ describe('alone', () => {
     assert.deepEqual([...node.caches.keys()], ['ssl'])
   })
 
+  test('says of itself what it counted since its start', async () => {
+    const node = await startNode({ node: { name: 'a' }, caches: [{ name: 'ssl', items: 1 }] })
+    const hooks = node.hooks('ssl')
+    for (const id of ['aa', 'bb']) {
+      await hooks.put({ context: CONTEXT, id: Buffer.from(id), session: SESSION })
+    }
+    const { ready, caches, problems, rates } = node.summary()
+    assert.deepEqual([ready, caches[0]?.items, caches[0]?.recent.stored], [true, 1, 2])
+    assert.deepEqual(
+      problems.map(({ code, subject }) => [code, subject]),
+      [['evicting', 'ssl']],
+    )
+    assert.deepEqual([rates.last, rates.gets], [0, []])
+  })
+
   test('hooks put, get and remove in the cache they are of', async () => {
     const node = await startNode({ caches: [{ name: 'a' }, { name: 'b' }] })
     assert.equal(node.hooks('a').put({ context: CONTEXT, id: ID, session: SESSION }), 'stored')

@@ -4,6 +4,7 @@ import type { Awaitable, SessionHooks } from '../../hooks/hooks.ts'
 import type { PeerStatus } from '../../replication/peers/presence.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
+import type { Readiness } from '../../status/readiness.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { RefusedSession } from '../../store/refusals.ts'
 import type { CacheStats, RefusalReason } from '../../store/stats.ts'
@@ -15,15 +16,6 @@ export interface HttpCache {
   readonly hooks: SessionHooks
   /** Counts and logs a put that was refused before it came to the hooks. */
   refuse(reason: RefusalReason, refused: RefusedSession): void
-}
-
-export interface Readiness {
-  /** Whether the node serves. It does so without its peers too, since a restart would not bring them back. */
-  readonly isReady: boolean
-  /** Whether the node serves and, if replication is configured, replicates now. */
-  readonly isStrictlyReady: boolean
-  /** Says why in one sentence that names the peers heard now and those that are silent. */
-  readonly reason: string
 }
 
 export interface HttpBackend {

@@ -11,7 +11,7 @@ import {
   describeReadiness,
   describeReplication,
   describeSync,
-} from '../node-status.ts'
+} from '../../status/documents.ts'
 import type { HttpBackend, HttpCache } from './backend.ts'
 import { BODY_TOO_LARGE, fault, faultOf, REFUSALS, sendFault } from './error-replies.ts'
 

@@ -3,7 +3,7 @@
 import type { PeerStatus } from '../../replication/peers/presence.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
-import type { CacheStatus } from '../node-status.ts'
+import type { CacheStatus } from '../../status/documents.ts'
 
 export interface StatsBackend {
   readonly nodeName: string

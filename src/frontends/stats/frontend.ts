@@ -4,9 +4,6 @@
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import type { Clock, Timer } from '../../base/world.ts'
-import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
-import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-listener.ts'
 import {
   type CacheStatus,
   describeCache,
@@ -14,7 +11,10 @@ import {
   describeReadiness,
   describeReplication,
   describeSync,
-} from '../node-status.ts'
+} from '../../status/documents.ts'
+import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
+import type { Frontend } from '../../streams/listener.ts'
+import { StreamListener } from '../../streams/stream-listener.ts'
 import type { StatsBackend } from './backend.ts'
 import { createStatsFrontendStats, type StatsFrontendStats } from './stats.ts'
 

@@ -1,8 +1,16 @@
 // Describes in one sentence whether a node is ready and which peers it replicates with now.
 
-import type { Readiness } from '../frontends/http/backend.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
+
+export interface Readiness {
+  /** Whether the node serves. It does so without its peers too, since a restart would not bring them back. */
+  readonly isReady: boolean
+  /** Whether the node serves and, if replication is configured, replicates now. */
+  readonly isStrictlyReady: boolean
+  /** Says why in one sentence that names the peers heard now and those that are silent. */
+  readonly reason: string
+}
 
 /** Most names that the sentence lists; the others are only counted. */
 const MAX_NAMES = 5
@@ -41,7 +49,8 @@ function ready(isStrictlyReady: boolean, reason: string): Readiness {
   return { isReady: true, isStrictlyReady, reason }
 }
 
-function aloneReason(peers: readonly PeerStatus[]): string {
+/** Returns why a node that hears nobody serves alone. */
+export function aloneReason(peers: readonly PeerStatus[]): string {
   const silent = peers.filter(({ role, name }) => role === 'node' && name !== '')
   if (silent.length > 0) return `serves alone: ${silentOf(silent)}`
   const unheard = peers.filter(({ name }) => name === '')
@@ -63,9 +72,11 @@ function silentNote(nodes: readonly PeerStatus[], heard: readonly PeerStatus[]):
 }
 
 function silentOf(silent: readonly PeerStatus[]): string {
-  return namesOf(silent, ({ name, lastSeenMs = 0 }) => {
-    return `${name} has been silent for ${Math.round(lastSeenMs / 1000)} s`
-  })
+  return namesOf(silent, silentText)
+}
+
+export function silentText({ name, lastSeenMs = 0 }: PeerStatus): string {
+  return `${name} has been silent for ${Math.round(lastSeenMs / 1000)} s`
 }
 
 function namesOf(

@@ -2,28 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readinessOf } from '../../src/node/readiness.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
 import type { SyncState } from '../../src/replication/sync/synchronizer.ts'
+import { readinessOf } from '../../src/status/readiness.ts'
+import { peerStatus } from '../support/peer-status.ts'
 
-function peer(name: string, silentSec: number | undefined, address = '10.0.0.9:7171'): PeerStatus {
-  return {
-    role: 'node',
-    name,
-    address,
-    boot: undefined,
-    isVerified: name !== '',
-    isUp: silentSec !== undefined && silentSec <= 10,
-    lastSeenMs: silentSec === undefined ? undefined : silentSec * 1000,
-    lagMs: undefined,
-    clockDifferenceMs: undefined,
-    lost: 0,
-    repaired: 0,
-    entriesSent: 0,
-    entriesReceived: 0,
-    sync: undefined,
-  }
-}
+const peer = (name: string, silentSec: number | undefined, address = '10.0.0.9:7171') =>
+  peerStatus(name, silentSec, { address })
 
 const MANY = Array.from({ length: 8 }, (_, index) => peer(`edge-${index}`, 1))
 const REPEATER: PeerStatus = { ...peer('r', 1), role: 'repeater' }

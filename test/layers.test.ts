@@ -21,7 +21,7 @@ const TABLE: Record<
   store: { from: ['base', 'session'] },
   wire: { from: ['base', 'session', 'store'] },
   replication: { from: ['base', 'session', 'store', 'wire'] },
-  tickets: { from: ['base', 'wire'] },
+  tickets: { from: ['base', 'settings', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire', 'tickets'] },
   status: { from: ['base', 'store', 'replication'] },
   frontends: {

@@ -54,15 +54,31 @@ export function knownKeys(root: z.ZodType, path: ConfigPath): readonly string[] 
   let schema: z.core.$ZodType = unwrap(root)
   for (const part of path) {
     if (schema instanceof z.ZodArray) schema = unwrap(schema.element)
-    else if (schema instanceof z.ZodObject) schema = unwrap(schema.shape[String(part)])
+    else {
+      const [, inner] = fieldsOf(schema).find(([name]) => name === part) ?? []
+      schema = unwrap(inner ?? schema)
+    }
   }
-  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
+  return fieldsOf(schema).map(([name]) => name)
+}
+
+/** The fields of a section; those of a section that comes in several kinds are the fields of all, each once. */
+function fieldsOf(schema: z.core.$ZodType): [string, z.core.$ZodType][] {
+  if (schema instanceof z.ZodObject) return Object.entries(schema.shape)
+  if (!(schema instanceof z.ZodDiscriminatedUnion)) return []
+  const fields = schema.options.flatMap((option) => fieldsOf(unwrap(option)))
+  const isFirst = ([name, field]: [string, z.core.$ZodType], index: number) =>
+    index === fields.findIndex((other) => other[0] === name && isSameNote(other[1], field))
+  return fields.filter(isFirst)
+}
+
+/** Whether two fields mean the same, so that the reference has one row for both. */
+function isSameNote(a: z.core.$ZodType, b: z.core.$ZodType): boolean {
+  return a === b || notes.get(a)?.description === notes.get(b)?.description
 }
 
 function collect(section: z.core.$ZodType, path: readonly string[], prefix: string): Setting[] {
-  const object = unwrap(section)
-  if (!(object instanceof z.ZodObject)) return []
-  return Object.entries(object.shape).flatMap(([name, schema]) => {
+  return fieldsOf(unwrap(section)).flatMap(([name, schema]) => {
     const inner = unwrap(schema)
     const note = notes.get(schema)
     const key = `${prefix}${name}`

@@ -4,7 +4,7 @@
 import { spawn } from 'node:child_process'
 import { messageOf } from '../../base/errors.ts'
 import type { Clock } from '../../base/world.ts'
-import type { TargetFailure } from './secret-file.ts'
+import type { TargetFailure } from './target.ts'
 
 export const COMMAND_TIMEOUT_MS = 10_000
 const MAX_LINE_CHARACTERS = 200

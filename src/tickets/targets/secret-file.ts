@@ -1,48 +1,66 @@
 // Writes a file of ticket keys for a terminator: under a temporary name that nobody had before, with its owner and mode,
 // then by rename, so that the terminator sees the old file or the whole new one. Anything that fails leaves the old file.
 
+import { readFileSync, type Stats } from 'node:fs'
 import {
   type FileHandle,
+  link as linkFile,
   open as openFile,
+  readdir as readFolder,
   rename as renameFile,
   statfs as statFileSystem,
+  stat as statPath,
   unlink as unlinkFile,
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { codeOf, messageOf } from '../../base/errors.ts'
+import { codeOf, messageOf, TlscachedError } from '../../base/errors.ts'
+import type { TargetFailure } from './target.ts'
 
 /** Types of file systems that keep everything in memory, as statfs tells them: tmpfs and ramfs. */
 const MEMORY_FILE_SYSTEMS: readonly number[] = [0x01021994, 0x858458f6]
+
+/** A user and a group, by their numbers. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
 
 export interface SecretFileOptions {
   /** Permission bits; 0o400 unless the terminator reads as a group. */
   readonly mode: number
   /** The user and group that the terminator reads as; absent: those of this process. */
-  readonly owner?: { readonly uid: number; readonly gid: number }
+  readonly owner?: Owner
   /** Allows a file system that keeps keys on a disk. */
   readonly allowDisk: boolean
-}
-
-/** Why a target could not be given its keys. */
-export interface TargetFailure {
-  readonly reason: 'write' | 'permission' | 'space' | 'disk' | 'check' | 'reload'
-  /** Names the file or command and what to do; never a secret. */
-  readonly message: string
+  /** Folder for temporary names, where the terminator reads every file of the folder itself; on the same file system. */
+  readonly temporaryFolder?: string
 }
 
 /** The calls to the file system, injected so that a test can make each of them fail. */
 export interface SecretFileSystem {
-  open(path: string, flags: string, mode: number): Promise<FileHandle>
+  open(path: string, flags: string, mode: number): Promise<SecretFileHandle>
   rename(from: string, to: string): Promise<void>
+  link(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
   statfs(path: string): Promise<{ readonly type: number }>
+  stat(path: string): Promise<Pick<Stats, 'size' | 'ino' | 'mtimeMs' | 'uid' | 'gid' | 'mode'>>
+  readdir(path: string): Promise<string[]>
+}
+
+/** An open file, as far as one is written here. */
+export type SecretFileHandle = Pick<FileHandle, 'chown' | 'chmod' | 'close'> & {
+  writeFile(bytes: Uint8Array): Promise<void>
+  stat(): Promise<{ readonly size: number }>
 }
 
 export const secretFileSystem: SecretFileSystem = {
   open: openFile,
   rename: renameFile,
+  link: linkFile,
   unlink: unlinkFile,
   statfs: (path) => statFileSystem(path),
+  stat: (path) => statPath(path),
+  readdir: (path) => readFolder(path),
 }
 
 /** Replaces the file with these bytes. Returns what went wrong; the file is then as it was. */
@@ -53,7 +71,7 @@ export async function writeSecretFile(
   files: SecretFileSystem = secretFileSystem,
 ): Promise<TargetFailure | undefined> {
   const folder = dirname(path)
-  const temporary = join(folder, `.${basename(path)}.tmp`)
+  const temporary = temporaryName(path, 'tmp', options)
   try {
     const { type } = await files.statfs(folder)
     if (!options.allowDisk && !MEMORY_FILE_SYSTEMS.includes(type)) {
@@ -67,6 +85,48 @@ export async function writeSecretFile(
     await files.unlink(temporary).catch(() => {})
     return failureOf(error, path)
   }
+}
+
+/**
+ * Keeps the file as it is under a second name, until the terminator has accepted the one that takes its place. Returns
+ * the way back to it; with no file before, the way back is to have none.
+ */
+export async function keepOldFile(
+  path: string,
+  options: SecretFileOptions,
+  files: SecretFileSystem = secretFileSystem,
+): Promise<{ restore(): Promise<void>; forget(): Promise<void> }> {
+  const kept = temporaryName(path, 'old', options)
+  await files.unlink(kept).catch(() => {})
+  let bringBack = () => files.rename(kept, path)
+  try {
+    await files.link(path, kept)
+  } catch (error) {
+    // Where a file of another user cannot be kept (fs.protected_hardlinks), the new one is better than none.
+    const isNew = codeOf(error) === 'ENOENT'
+    bringBack = isNew ? () => files.unlink(path) : () => Promise.resolve()
+  }
+  return {
+    restore: () => bringBack().catch(() => {}),
+    forget: () => files.unlink(kept).catch(() => {}),
+  }
+}
+
+/** The length of a file, and text that changes with its content, its owner or its mode; undefined without a file. */
+export async function statFile(
+  path: string,
+  files: SecretFileSystem,
+): Promise<{ readonly size: number; readonly identity: string } | undefined> {
+  try {
+    const { size, ino, mtimeMs, uid, gid, mode } = await files.stat(path)
+    return { size, identity: [ino, size, mtimeMs, uid, gid, mode].join() }
+  } catch {
+    return undefined
+  }
+}
+
+function temporaryName(path: string, ending: string, options: SecretFileOptions): string {
+  return join(options.temporaryFolder ?? dirname(path), `.${basename(path)}.${ending}`)
 }
 
 async function writeTemporary(
@@ -103,4 +163,35 @@ function failureOf(error: unknown, path: string): TargetFailure {
     default:
       return { reason: 'write', message }
   }
+}
+
+/**
+ * Finds `user` or `user:group`, each by name or number, in the files of this host. Without a group it is the user's own;
+ * a user given as a number that no file has is their group, too. Throws ERR_CONFIG when there is no such name.
+ */
+export function findOwner(
+  text: string,
+  passwd = readFileSync('/etc/passwd', 'utf8'),
+  groups = readFileSync('/etc/group', 'utf8'),
+): Owner {
+  const [user = '', group] = text.split(':', 2)
+  const account = entryOf(passwd, user)
+  const uid = account?.[2] ?? numberOr(user, `owner: there is no user ${user} in /etc/passwd`)
+  const gid =
+    group === undefined
+      ? (account?.[3] ?? uid)
+      : (entryOf(groups, group)?.[2] ??
+        numberOr(group, `owner: there is no group ${group} in /etc/group`))
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+/** The line of a file such as /etc/passwd that begins with a name, or has a number in its third field. */
+function entryOf(file: string, key: string): string[] | undefined {
+  const entries = file.split('\n').map((line) => line.split(':'))
+  return entries.find(([name]) => name === key) ?? entries.find(([, , id]) => id === key)
+}
+
+function numberOr(text: string, problem: string): string {
+  if (/^\d{1,10}$/.test(text)) return text
+  throw new TlscachedError('ERR_CONFIG', problem)
 }

@@ -1,0 +1,78 @@
+// The targets of a node: one runner for each terminator that gets keys from the rings of this node.
+
+import type { World } from '../../base/world.ts'
+import type { TicketAuthority } from '../authority.ts'
+import type { RingTimes } from '../times.ts'
+import { createTarget, type TargetContext } from './kinds.ts'
+import { type TargetReport, TargetRunner } from './runner.ts'
+import { type TargetSettings, targetName } from './target-schema.ts'
+
+export interface TicketTargetsOptions {
+  readonly targets: readonly TargetSettings[]
+  readonly authority: TicketAuthority
+  readonly world: Pick<World, 'clock' | 'logger'>
+  readonly ownerOf?: TargetContext['ownerOf']
+}
+
+export class TicketTargets {
+  readonly #runners: readonly TargetRunner[]
+
+  /** Throws ERR_CONFIG when the owner of a file does not exist on this host. */
+  constructor({ targets, authority, world, ownerOf }: TicketTargetsOptions) {
+    const timesOf = new Map(
+      authority.rings.map(({ group, times }): [string, RingTimes] => [group, times]),
+    )
+    this.#runners = targets.flatMap((settings) => {
+      const source = authority.source(settings.group)
+      const times = timesOf.get(settings.group)
+      if (source === undefined || times === undefined) return []
+      const context = { times, clock: world.clock, ...(ownerOf !== undefined && { ownerOf }) }
+      return [new TargetRunner({ target: createTarget(settings, context), source, times, world })]
+    })
+  }
+
+  /** Follows the rings. Resolves when each target was given its first keys, or that failed for the first time. */
+  async start(): Promise<void> {
+    await Promise.all(this.#runners.map((runner) => runner.start()))
+  }
+
+  /** Ends the work before the rings are erased; files and keys stay with the terminators. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#runners.map((runner) => runner.stop()))
+  }
+
+  reports(): TargetReport[] {
+    return this.#runners.map((runner) => runner.report())
+  }
+}
+
+/** A mistake between targets, or between a target and the groups, with the place of the setting. */
+export interface TargetProblem {
+  readonly index: number
+  readonly setting: string
+  readonly message: string
+}
+
+/** Returns every contradiction that the schema of one target cannot see. */
+export function findTargetProblems(
+  targets: readonly TargetSettings[],
+  groups: readonly string[],
+): TargetProblem[] {
+  const names = targets.map(targetName)
+  return targets.flatMap((target, index) => {
+    const problems: TargetProblem[] = []
+    const report = (setting: string, message: string) => problems.push({ index, setting, message })
+    if (!groups.includes(target.group))
+      report('group', `there is no group "${target.group}" in tickets.groups`)
+    const first = names.indexOf(targetName(target))
+    if (first !== index)
+      report('name', `"${names[index]}" is the name of targets[${first}] already: give a name`)
+    if (target.kind === 'apache' && !target.insecure)
+      report('insecure', 'must be true: Apache signs its tickets with a key of zeros')
+    if (target.kind === 'kubernetes-secret' && !target.allow_disk)
+      report('allow_disk', 'must be true: Kubernetes keeps Secrets on the disks of etcd')
+    if (target.kind === 'haproxy' && target.socket !== undefined && target.reload !== undefined)
+      report('reload', 'excludes socket: over its socket HAProxy gets keys without a reload')
+    return problems
+  })
+}

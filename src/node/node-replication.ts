@@ -8,6 +8,7 @@ import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import { type JoinState, Replicator } from '../replication/replicator.ts'
 import { connectSync } from '../replication/sync/client.ts'
+import { RingExchange, type RingHolder } from '../replication/sync/ring-exchange.ts'
 import { SyncListener, SyncResponder } from '../replication/sync/server.ts'
 import { createSyncStats, SyncError } from '../replication/sync/stats.ts'
 import { Synchronizer } from '../replication/sync/synchronizer.ts'
@@ -27,6 +28,8 @@ export interface NodeReplicationOptions {
   readonly config: ReplicationConfig
   readonly identity: Identity
   readonly stores: ReadonlyMap<string, SessionStore>
+  /** The rings of ticket keys of this node; undefined where it has none. */
+  readonly rings: RingHolder | undefined
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
@@ -47,7 +50,7 @@ export class NodeReplication {
 
   /** Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(options: NodeReplicationOptions) {
-    const { config, identity, stores, clock, random, logger, machine } = options
+    const { config, identity, stores, rings, clock, random, logger, machine } = options
     this.#options = options
     this.#config = config
     this.#keyring = keyringOf(config, config.listen, machine.keysFiles)
@@ -69,6 +72,7 @@ export class NodeReplication {
       listen: config.listen,
       digestIntervalMs: config.digestIntervalMs,
       stores,
+      rings,
       keyring: () => this.#keyring,
       senders: () => this.replicator.verifiedSenders(),
       joinState: () => this.replicator.joinState(),
@@ -77,7 +81,7 @@ export class NodeReplication {
       logger,
       streams: machine.syncStreams,
     })
-    const { synchronizer } = this.sync
+    const { synchronizer, ringExchange } = this.sync
     this.replicator = new Replicator({
       transport: this.transport,
       identity,
@@ -87,6 +91,7 @@ export class NodeReplication {
       maxDatagramBytes: config.maxDatagramBytes,
       minimumVersion: config.minimumVersion,
       caches: [...stores.values()].map(({ limits }) => limits),
+      rings: ringExchange,
       clock,
       random,
       logger,
@@ -111,6 +116,7 @@ export class NodeReplication {
       throw toListenError(cause, this.#config.listen, 'replication.listen')
     }
     this.sync.synchronizer.start()
+    this.sync.ringExchange?.start()
     this.#watchKeysFile()
     if (!this.isEncrypted) {
       this.#options.logger.warn({}, 'replication: no keys, sessions are sent in clear')
@@ -185,6 +191,7 @@ export interface NodeSyncOptions {
   readonly listen: HostAddress
   readonly digestIntervalMs: number
   readonly stores: ReadonlyMap<string, SessionStore>
+  readonly rings: RingHolder | undefined
   readonly keyring: () => Keyring
   /** Returns the peers that have proved to be alive. */
   readonly senders: () => readonly Sender[]
@@ -198,21 +205,26 @@ export interface NodeSyncOptions {
 export class NodeSync {
   readonly stats = createSyncStats()
   readonly synchronizer: Synchronizer<Sender>
+  /** Undefined for a node without rings. */
+  readonly ringExchange: RingExchange<Sender> | undefined
   readonly #listen: HostAddress
   readonly #listener: SyncListener
 
   constructor(options: NodeSyncOptions) {
-    const { stores, keyring, senders, clock, streams } = options
-    const shared = { ...options, stats: this.stats }
-    this.#listen = options.listen
-    this.synchronizer = new Synchronizer({
-      ...shared,
+    const { stores, rings, keyring, senders, clock, streams } = options
+    const shared = {
+      ...options,
+      stats: this.stats,
       peers: () => senders().filter((sender) => sender.syncPort !== undefined),
-      connect: (sender, signal) =>
+      connect: (sender: Sender, signal: AbortSignal) =>
         connectSync(syncAddressOf(sender), keyring(), clock, signal, streams),
-    })
+    }
+    this.#listen = options.listen
+    this.synchronizer = new Synchronizer(shared)
+    this.ringExchange =
+      rings && new RingExchange({ ...shared, rings, intervalMs: options.digestIntervalMs })
     const isComplete = () => this.synchronizer.isComplete
-    const responder = new SyncResponder({ stores, isComplete, clock, stats: this.stats })
+    const responder = new SyncResponder({ stores, rings, isComplete, clock, stats: this.stats })
     this.#listener = new SyncListener({
       ...shared,
       isPeer: (host) => senders().some(({ provenAddress }) => provenAddress?.host === host),
@@ -241,7 +253,7 @@ export class NodeSync {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.synchronizer.stop(), this.#listener.stop()])
+    await Promise.all([this.synchronizer.stop(), this.ringExchange?.stop(), this.#listener.stop()])
   }
 }
 

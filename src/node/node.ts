@@ -173,6 +173,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         config: config.replication,
         identity,
         stores,
+        rings: undefined,
         clock,
         random,
         logger,

@@ -29,7 +29,7 @@ import {
   systemResolver,
   systemServiceResolver,
 } from './peers/discovery.ts'
-import { Greeter } from './peers/greeter.ts'
+import { type GreetedRings, Greeter } from './peers/greeter.ts'
 import { PeerLimits } from './peers/limits.ts'
 import { isHeardAt, listPeers, type PeerStatus, type PeerSync, Presence } from './peers/presence.ts'
 import { RepairAnswerer } from './repair/answerer.ts'
@@ -59,6 +59,8 @@ export interface ReplicatorOptions {
   readonly maxDatagramBytes?: number | undefined
   /** Limits of this node's caches, which its greetings carry to the peers. */
   readonly caches?: readonly CacheLimits[] | undefined
+  /** The rings of ticket keys of this node; absent where it has none. */
+  readonly rings?: GreetedRings | undefined
   /**
    * Lowest protocol version of a peer: greetings of older nodes are dropped, and nothing is taken from them; default 1.
    */
@@ -156,6 +158,7 @@ export class Replicator {
       nodeName: identity.nodeName,
       syncPort: () => this.#syncPort,
       limits: new PeerLimits(options.caches ?? [], random, logger),
+      rings: options.rings,
       minimumVersion: options.minimumVersion ?? 1,
       roleTo: (address) => (this.#addresses.isRepeater(address) ? 'subscriber' : undefined),
       random,

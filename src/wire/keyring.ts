@@ -19,6 +19,7 @@ const MAX_KEYS = 64
 const SENDER_KEY_INFO = { 1: 'tlscached replication 1', 2: 'tlscached replication 2' } as const
 const NONCE_KEY_INFO = 'tlscached replication 2 nonce'
 const SYNC_KEY_INFO = 'tlscached sync 1'
+const RINGS_KEY_INFO = 'tlscached rings 1'
 /** A key of 32 bytes in base64: 43 digits and one padding character. */
 const KEY_PATTERN = /^[A-Za-z0-9+/]{43}=$/
 
@@ -32,6 +33,7 @@ export class Keyring {
   readonly primaryKeyId: number
   readonly writtenWallMs: number | undefined
   readonly #keys: ReadonlyMap<number, KeyObject>
+  #ringsKeys: readonly Buffer[] | undefined
 
   /** Makes a keyring of 1..64 different keys of KEY_BYTES each, the primary one first. Throws ERR_KEYRING. */
   constructor(keys: readonly Uint8Array[], source: KeyringSource = {}) {
@@ -99,6 +101,14 @@ export class Keyring {
     const clusterKey = this.#keys.get(keyId)
     if (clusterKey === undefined) return undefined
     return Buffer.from(hkdfSync('sha256', clusterKey, NO_SALT, SYNC_KEY_INFO, KEY_BYTES))
+  }
+
+  /** Keys of the hash over rings of ticket keys that greetings have, one for each key, the primary one first. */
+  get ringsKeys(): readonly Buffer[] {
+    this.#ringsKeys ??= [...this.#keys.values()].map((key) =>
+      Buffer.from(hkdfSync('sha256', key, NO_SALT, RINGS_KEY_INFO, KEY_BYTES)),
+    )
+    return this.#ringsKeys
   }
 
   toString(): string {

@@ -17,6 +17,7 @@ import { MAX_SEQUENCE } from './datagram.ts'
 import { checkGreetedCaches, type GreetedCaches } from './greeted-caches.ts'
 import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'
 import type { SequenceRange } from './replay-window.ts'
+import { RINGS_HASH_BYTES } from './ring-message.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
@@ -84,6 +85,8 @@ export interface GreetingMessage extends Partial<GreetedCaches> {
   readonly role?: Role
   /** The highest version of the protocol that the sender knows; absent in greetings of version 1. */
   readonly version?: number
+  /** The hash of the sender's rings of ticket keys, RINGS_HASH_BYTES; absent where the sender has none. */
+  readonly ringsHash?: Buffer
 }
 
 export interface HeartbeatMessage {
@@ -142,18 +145,8 @@ export function encodeGreeting(
   greeting: Omit<GreetingMessage, 'kind'>,
   bytes = GREETING_BYTES,
 ): Buffer {
-  const fields = {
-    ...(greeting.challenge === undefined ? {} : { challenge: greeting.challenge }),
-    ...(greeting.answer === undefined ? {} : { answer: greeting.answer }),
-    changesSequence: greeting.changesSequence,
-    sentWallMs: greeting.sentWallMs,
-    nodeName: greeting.nodeName,
-    ...(greeting.syncPort === undefined ? {} : { syncPort: greeting.syncPort }),
-    ...(greeting.role === undefined ? {} : { role: ROLES.indexOf(greeting.role) }),
-    ...(greeting.version === undefined ? {} : { version: greeting.version }),
-    ...(greeting.caches === undefined ? {} : { caches: greeting.caches }),
-    ...(greeting.cacheCount === undefined ? {} : { cacheCount: greeting.cacheCount }),
-  }
+  const { role } = greeting
+  const fields = { ...greeting, role: role && ROLES.indexOf(role) }
   // The padding is 128 bytes or more, so that its length always takes two bytes and the size comes out exactly.
   const shortest = messageType.encode({ greeting: { ...fields, padding: Buffer.alloc(128) } })
   const padding = Buffer.alloc(128 + bytes - shortest.length)
@@ -283,6 +276,7 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
   const { nodeName, syncPort, role, version } = fields
   const challenge = bytesOf(fields['challenge'], 0, CHALLENGE_BYTES)
   const answer = bytesOf(fields['answer'], 0, CHALLENGE_BYTES)
+  const ringsHash = bytesOf(fields['ringsHash'], 0, RINGS_HASH_BYTES)
   const changesSequence = safeIntegerOf(fields['changesSequence'])
   const sentWallMs = safeIntegerOf(fields['sentWallMs'])
   if (!isInteger(sentWallMs, 1, MAX_WALL_MS) || hasMistypedField(fields)) return undefined
@@ -292,7 +286,9 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
   const checkedRole = ROLES[role]
   const told = checkGreetedCaches(fields)
   if (told === undefined || !isInteger(version, 0, MAX_VERSION)) return undefined
-  if (!isChallengeOrEmpty(challenge) || !isChallengeOrEmpty(answer)) return undefined
+  if (!isEmptyOr(challenge, CHALLENGE_BYTES) || !isEmptyOr(answer, CHALLENGE_BYTES))
+    return undefined
+  if (!isEmptyOr(ringsHash, RINGS_HASH_BYTES)) return undefined
   if (typeof nodeName !== 'string') return undefined
   if (!isInteger(Buffer.byteLength(nodeName), 1, MAX_NODE_NAME_BYTES)) return undefined
   return {
@@ -306,6 +302,7 @@ function checkGreeting(fields: Fields): GreetingMessage | undefined {
     ...(checkedRole === undefined ? {} : { role: checkedRole }),
     ...(version === 0 ? {} : { version }),
     ...(told.cacheCount === 0 ? {} : told),
+    ...(ringsHash.length === 0 ? {} : { ringsHash }),
   }
 }
 
@@ -385,8 +382,8 @@ function bytesOf(value: unknown, minBytes: number, maxBytes: number): Buffer | u
   return bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined
 }
 
-function isChallengeOrEmpty(bytes: Buffer | undefined): bytes is Buffer {
-  return bytes?.length === 0 || bytes?.length === CHALLENGE_BYTES
+function isEmptyOr(bytes: Buffer | undefined, length: number): bytes is Buffer {
+  return bytes?.length === 0 || bytes?.length === length
 }
 
 function isInteger(value: unknown, min: number, max: number): value is number {

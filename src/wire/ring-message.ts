@@ -1,11 +1,10 @@
-// Encodes, decodes and checks the rings of ticket keys that two nodes swap, and makes the hash by which greetings show
-// whether they differ. A message holds secrets: whoever encodes or receives one fills its bytes with zeros after use.
+// Checks the rings of ticket keys that two nodes swap, and makes the hash by which greetings show whether they differ.
+// They are a part of frames of the sync connection (sync-message.ts). A frame with rings holds secrets: the code that
+// encodes or receives one fills its bytes with zeros after use.
 
 import { createHmac } from 'node:crypto'
 import { CACHE_NAME_PATTERN } from '../store/limits.ts'
-import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
-
-const ringsType = loadMessageType('tickets.proto', 'tlscached.tickets.Rings')
+import { type Fields, hasMistypedField } from './schema.ts'
 
 /** Bytes of the name of a ticket key. */
 export const TICKET_NAME_BYTES = 16
@@ -46,17 +45,16 @@ export interface RingOffer {
   readonly retired: readonly RetiredName[]
 }
 
-export function encodeRings(offers: readonly RingOffer[]): Buffer {
-  return ringsType.encode({ rings: offers })
+/** Fills the secrets of offers with zeros, and with them the bytes of the frame that they alias. */
+export function eraseSecrets(offers: readonly RingOffer[]): void {
+  for (const { keys } of offers) for (const { secret } of keys) secret.fill(0)
 }
 
 /**
- * Decodes the rings of a peer; undefined when they are malformed. Names and secrets alias `bytes`. An offer may have more
- * keys or names than a ring can hold: the ring refuses and counts that.
+ * The rings in a decoded message; undefined when they are malformed. Names and secrets alias the decoded bytes. An offer
+ * may have more keys or names than a ring can hold: the ring refuses and counts that.
  */
-export function decodeRings(bytes: Buffer): RingOffer[] | undefined {
-  const fields = ringsType.decode(bytes)
-  if (fields === undefined || hasMistypedField(fields)) return undefined
+export function checkRings(fields: Fields): RingOffer[] | undefined {
   const offers = checkList(fields['rings'], checkRing)
   if (offers === undefined || offers.length > MAX_RINGS) return undefined
   const groups = new Set(offers.map(({ group }) => group))

@@ -15,6 +15,7 @@ import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type Version } from '../store/version
 import type { ChangesMessage } from './changes.ts'
 import { MAX_ORIGIN } from './identity.ts'
 import { decodeMessage } from './message.ts'
+import { checkRings, type RingOffer } from './ring-message.ts'
 import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
 
 const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
@@ -70,6 +71,7 @@ export type SyncFrame =
   | { readonly kind: 'versions'; readonly versions: readonly EntryVersion[] }
   | EntriesRequest
   | { readonly kind: 'applied_request' }
+  | { readonly kind: 'rings'; readonly rings: readonly RingOffer[] }
   | { readonly kind: 'end'; readonly isComplete: boolean }
 
 export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buffer {
@@ -95,6 +97,8 @@ export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buff
       return frameType.encode({ appliedRequest: {} })
     case 'end':
       return frameType.encode({ end: { isComplete: frame.isComplete } })
+    case 'rings':
+      return frameType.encode({ rings: { rings: frame.rings } })
   }
 }
 
@@ -122,6 +126,7 @@ const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefi
   ['entriesRequest', checkEntriesRequest],
   ['appliedRequest', () => ({ kind: 'applied_request' })],
   ['end', ({ isComplete }) => ({ kind: 'end', isComplete: isComplete === true })],
+  ['rings', checkRingsFrame],
 ]
 
 function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
@@ -190,6 +195,11 @@ function checkEntriesRequest(fields: Fields): SyncFrame | undefined {
   const told = checkLimits(fields)
   if (!isName(cache) || !isList(ids, MAX_IDS_PER_FRAME) || !ids.every(isId)) return undefined
   return told === undefined ? undefined : { kind: 'entries_request', cache, ids, ...told }
+}
+
+function checkRingsFrame(fields: Fields): SyncFrame | undefined {
+  const rings = checkRings(fields)
+  return rings && { kind: 'rings', rings }
 }
 
 function fieldsOfLimits({ limits }: { limits?: ToldLimits }): Fields {

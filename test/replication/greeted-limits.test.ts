@@ -1,7 +1,9 @@
-// What greetings say beyond the proof: the version of the protocol, and the limits of the caches.
+// What greetings say beyond the proof: the version of the protocol, the limits of the caches, the hash of rings.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Sender } from '../../src/replication/live/senders.ts'
+import { GREETING_DATAGRAM_BYTES } from '../../src/replication/peers/greeter.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { encodeGreeting, PROTOCOL_VERSION } from '../../src/wire/message.ts'
@@ -98,6 +100,33 @@ test('the limits in a recorded greeting of an earlier boot are not taken for tho
     [],
   )
   await cluster.stop([node])
+})
+
+test('the hash of rings is told to peers within 4 s, and a node without rings tells and takes none', async () => {
+  const cluster = new MemoryCluster()
+  const heard: string[] = []
+  const told = { hash: Buffer.from('11'.repeat(8), 'hex') }
+  const greet = (sender: Sender) =>
+    heard.push(`${sender.nodeName} ${sender.ringsHash?.toString('hex')}`)
+  // Room for a long name and caches beside it: every greeting keeps its size.
+  const caches = Array.from({ length: 10 }, (_, number) => limits(`cache-${number}`))
+  const rings = { hash: () => told.hash, greet }
+  const members = [
+    cluster.member(1, 3, { name: 'n'.repeat(128), caches, rings: { ...rings, greet: () => {} } }),
+    cluster.member(2, 3, { rings }),
+    cluster.member(3, 3, { caches }),
+  ]
+  for (const member of members) await member.replicator.start()
+  cluster.clock.advance(2000)
+  assert.ok(heard.includes(`${'n'.repeat(128)} ${'11'.repeat(8)}`), heard.join())
+  assert.ok(heard.includes('node-3 undefined'))
+  told.hash = Buffer.from('22'.repeat(8), 'hex')
+  heard.length = 0
+  cluster.clock.advance(4000)
+  assert.ok(heard.includes(`${'n'.repeat(128)} ${'22'.repeat(8)}`), heard.join())
+  const sizes = ofKind(cluster.network.sent, 'greeting').map(({ datagram }) => datagram.length)
+  assert.deepEqual([...new Set(sizes)], [GREETING_DATAGRAM_BYTES])
+  await cluster.stop(members)
 })
 
 test('every greeting has the version, and who has none is of version 1', async () => {

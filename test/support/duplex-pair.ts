@@ -14,7 +14,8 @@ class End extends Duplex {
 
   override _write(chunk: Buffer, _encoding: string, taken: () => void): void {
     const { other } = this
-    if (other === undefined || other.destroyed || other.push(chunk)) taken()
+    // A copy, as the kernel makes one: the writer may fill its bytes with zeros as soon as they are taken.
+    if (other === undefined || other.destroyed || other.push(Buffer.from(chunk))) taken()
     else other.#resume = taken
   }
 

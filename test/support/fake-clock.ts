@@ -54,6 +54,11 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs
   }
 
+  /** Moves both clocks on and runs nothing, as for a process that was stopped: what fell due runs late. */
+  stall(durationMs: number): void {
+    this.#nowMs += durationMs
+  }
+
   /** Sets the wall clock wrong by `skewMs`, as an operator or NTP would; lifetimes do not notice. */
   shiftWall(skewMs: number): void {
     this.#wallSkewMs += skewMs

@@ -4,6 +4,7 @@ import type { HostAddress } from '../../src/base/address.ts'
 import { type Clock, type Logger, silentLogger } from '../../src/base/world.ts'
 import type { Transport } from '../../src/replication/live/transport.ts'
 import type { Resolver } from '../../src/replication/peers/discovery.ts'
+import type { GreetedRings } from '../../src/replication/peers/greeter.ts'
 import { Replicator } from '../../src/replication/replicator.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { type Change, compareVersions, type PutChange } from '../../src/store/versions.ts'
@@ -27,6 +28,7 @@ export interface TestNodeOptions {
   readonly resolver?: Resolver
   readonly caches?: readonly CacheLimits[]
   readonly minimumVersion?: number
+  readonly rings?: GreetedRings
   readonly logger?: Logger
 }
 
@@ -63,6 +65,7 @@ export class TestNode {
       logger: options.logger ?? silentLogger,
       caches: options.caches,
       minimumVersion: options.minimumVersion,
+      rings: options.rings,
       apply: (change) => this.#apply(change),
       onVerified: (sender) => this.verified.push(sender.nodeName),
       onReturn: (sender) => this.returned.push(sender.nodeName),

@@ -5,7 +5,8 @@ import { beforeEach, test } from 'node:test'
 import { TicketAuthority } from '../../src/tickets/authority.ts'
 import { openedKeys } from '../../src/tickets/rule.ts'
 import { ringTimes } from '../../src/tickets/times.ts'
-import { decodeRings, encodeRings } from '../../src/wire/ring-message.ts'
+import type { RingOffer } from '../../src/wire/ring-message.ts'
+import { decodeSyncFrame, encodeSyncFrame } from '../../src/wire/sync-message.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
@@ -30,9 +31,15 @@ function namesOf(authority: TicketAuthority, group = 'www'): string[] {
 
 /** Sends all rings over the wire, as one call does, both ways. */
 function swap(a: TicketAuthority, b: TicketAuthority): void {
-  const [toB, toA] = [encodeRings(a.offers()), encodeRings(b.offers())]
-  b.merge(decodeRings(toB) ?? [])
-  a.merge(decodeRings(toA) ?? [])
+  const [toB, toA] = [overWire(a.offers()), overWire(b.offers())]
+  b.merge(toB)
+  a.merge(toA)
+}
+
+function overWire(rings: readonly RingOffer[]): readonly RingOffer[] {
+  const frame = decodeSyncFrame(encodeSyncFrame({ kind: 'rings', rings }))
+  assert.equal(frame?.kind, 'rings')
+  return frame.rings
 }
 
 test('makes no key before it may, then one for each group, and rotates by the clock', () => {

@@ -3,19 +3,16 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import {
-  decodeRings,
-  encodeRings,
-  hashRings,
-  MAX_RINGS,
-  type RingOffer,
-} from '../../src/wire/ring-message.ts'
+import { parseKeyring } from '../../src/wire/keyring.ts'
+import { eraseSecrets, hashRings, MAX_RINGS, type RingOffer } from '../../src/wire/ring-message.ts'
 import { loadMessageType } from '../../src/wire/schema.ts'
+import { decodeSyncFrame, encodeSyncFrame } from '../../src/wire/sync-message.ts'
 
 interface Vectors {
   readonly messages: readonly { name: string; bytes: string; rings: unknown }[]
   readonly hashes: readonly {
     name: string
+    clusterKey?: string
     hashKey: string
     rings: { group: string; names: string[] }[]
     hash: string
@@ -25,6 +22,13 @@ interface Vectors {
 const vectors: Vectors = JSON.parse(
   readFileSync(new URL('../vectors/ticket-rings.json', import.meta.url), 'utf8'),
 )
+
+const encodeRings = (rings: readonly RingOffer[]) => encodeSyncFrame({ kind: 'rings', rings })
+
+function decodeRings(bytes: Buffer): readonly RingOffer[] | undefined {
+  const frame = decodeSyncFrame(bytes)
+  return frame?.kind === 'rings' ? frame.rings : undefined
+}
 
 function withHex(_: string, value: unknown): unknown {
   const isBuffer =
@@ -47,8 +51,11 @@ for (const { name, bytes, rings } of vectors.messages) {
   })
 }
 
-for (const { name, hashKey, rings, hash } of vectors.hashes) {
+for (const { name, clusterKey, hashKey, rings, hash } of vectors.hashes) {
   test(`hash: ${name}`, () => {
+    if (clusterKey !== undefined) {
+      assert.equal(parseKeyring(clusterKey).ringsKeys[0]?.toString('hex'), hashKey)
+    }
     assert.equal(hashRings(rings, Buffer.from(hashKey, 'hex')).toString('hex'), hash)
   })
 }
@@ -85,8 +92,19 @@ test('the hash does not depend on an order, but on every name, group and on the 
   assert.equal(new Set([first, ...others]).size, 4)
 })
 
+test('erases the secrets of a received frame, and nothing else', () => {
+  const secret = Buffer.alloc(96, 7)
+  const key = { name: Buffer.alloc(16, 1), secret, ageMs: 3 }
+  const bytes = encodeRings([{ group: 'www', keys: [key, key], retired: [] }])
+  const offers = decodeRings(bytes) ?? []
+  assert.equal(bytes.filter((byte) => byte === 7).length, 192)
+  eraseSecrets(offers)
+  assert.equal(bytes.includes(7), false)
+  assert.equal(offers[0]?.keys[0]?.name.equals(key.name), true)
+})
+
 describe('malformed', () => {
-  const rings = loadMessageType('tickets.proto', 'tlscached.tickets.Rings')
+  const frame = loadMessageType('sync.proto', 'tlscached.sync.Frame')
   const name = Buffer.alloc(16, 1)
   const key = { name, secret: Buffer.alloc(96, 2), ageMs: 3 }
   const ring: RingOffer = { group: 'www', keys: [key], retired: [{ name, ageMs: 1 }] }
@@ -105,17 +123,16 @@ describe('malformed', () => {
     })),
   }
   for (const [what, list] of Object.entries(cases)) {
-    test(what, () => assert.equal(decodeRings(rings.encode({ rings: list })), undefined))
+    test(what, () => assert.equal(decodeRings(frame.encode({ rings: { rings: list } })), undefined))
   }
 
   test('an age of another wire type', () => {
-    const bytes = encodeRings([{ ...ring, retired: [] }])
-    const at = bytes.lastIndexOf(Buffer.from([0x18, 3]))
-    const wrong = Buffer.concat([
-      bytes.subarray(0, at),
-      Buffer.from([0x1d]),
-      bytes.subarray(at + 1),
-    ])
+    // A varint of four bytes, so that a fixed32 takes its place without another length.
+    const bytes = encodeRings([{ ...ring, keys: [{ ...key, ageMs: 2 ** 27 }], retired: [] }])
+    const at = bytes.indexOf(Buffer.from([0x18, 0x80, 0x80, 0x80, 0x40]))
+    assert.notEqual(decodeRings(bytes), undefined)
+    const wrong = Buffer.from(bytes)
+    wrong[at] = 0x1d
     assert.equal(decodeRings(wrong), undefined)
   })
 

@@ -54,6 +54,8 @@ export class Sender {
   nodeName = ''
   /** TCP port where it accepts connections for copies and comparisons; undefined where it does not. */
   syncPort: number | undefined
+  /** Hash of its rings of ticket keys in its last greeting since it was verified; undefined where it has none. */
+  ringsHash: Buffer | undefined
   /** Role in its last greeting; undefined for a plain node. */
   role: Role | undefined
   /** Highest protocol version that it knows, from its last greeting. */

@@ -12,6 +12,7 @@ import {
   PROTOCOL_VERSION,
   type Role,
 } from '../../wire/message.ts'
+import { RINGS_HASH_BYTES } from '../../wire/ring-message.ts'
 import type { Sealer } from '../../wire/seal.ts'
 import type { Sender } from '../live/senders.ts'
 import type { Transport } from '../live/transport.ts'
@@ -29,6 +30,8 @@ export const GREETING_DATAGRAM_BYTES = GREETING_BYTES + SEAL_OVERHEAD_BYTES
  * padding.
  */
 const CACHES_BYTES = GREETING_BYTES - 84 - 131
+/** Bytes of the hash of rings in a greeting, with tag and length. */
+const RINGS_BYTES = 2 + RINGS_HASH_BYTES
 /**
  * Period of greetings to addresses where nobody answers and to repeaters, and of challenges to an unverified sender.
  */
@@ -52,6 +55,8 @@ export interface GreeterOptions {
   readonly stats: GreeterStats
   /** Limits of this node's caches; absent where it stores nothing. */
   readonly limits?: PeerLimits
+  /** The hash of this node's rings of ticket keys, and what is called with a sender whose greeting has one. */
+  readonly rings?: GreetedRings | undefined
   /** Greetings of nodes whose highest protocol version is lower are dropped; default 1. */
   readonly minimumVersion?: number
   /** Role to send in a greeting to this address. */
@@ -70,6 +75,11 @@ export interface GreeterOptions {
   readonly onVerified: (sender: Sender, changesSequence: number) => void
   /** Called after each round of greetings, every GREETING_PERIOD_MS. */
   readonly onRound: () => void
+}
+
+export interface GreetedRings {
+  hash(): Buffer
+  greet(sender: Sender): void
 }
 
 export interface GreeterStats extends Pick<ReplicationStats, 'datagramsSent'> {
@@ -130,7 +140,7 @@ export class Greeter {
   /** Handles a greeting that authenticated and was no replay; returns the reason when it is dropped. */
   receive(greeting: GreetingMessage, sender: Sender, from: HostAddress): DropReason | undefined {
     const { challenge, answer, nodeName, version = 1, caches = [], cacheCount = 0 } = greeting
-    const { minimumVersion = 1, limits } = this.#options
+    const { minimumVersion = 1, limits, rings } = this.#options
     sender.nodeName = nodeName
     sender.version = version
     if (version < minimumVersion) return 'version'
@@ -138,8 +148,13 @@ export class Greeter {
     sender.role = greeting.role
     const isAnswerWrong =
       answer !== undefined && !this.#receiveAnswer(greeting, answer, sender, from)
-    // Only of a verified sender: a recorded greeting of an earlier boot has the limits of that time.
-    if (sender.isVerified) limits?.receive(sender, { caches, cacheCount })
+    // Only of a verified sender: a recorded greeting of an earlier boot has the limits and rings of that time.
+    if (sender.isVerified) {
+      limits?.receive(sender, { caches, cacheCount })
+      // A copy: it outlives the datagram that it is a part of.
+      sender.ringsHash = greeting.ringsHash && Buffer.from(greeting.ringsHash)
+      rings?.greet(sender)
+    }
     if (challenge !== undefined && !this.#answer(challenge, sender, from)) return 'queue_full'
     if (isAnswerWrong) return 'stale'
     if (challenge === undefined && answer !== undefined) this.challenge(sender, from)
@@ -208,9 +223,10 @@ export class Greeter {
   }
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
-    const { nodeName, sealer, transport, clock, stats, limits } = this.#options
+    const { nodeName, sealer, transport, clock, stats, limits, rings } = this.#options
     const syncPort = this.#options.syncPort()
     const role = this.#options.roleTo(to)
+    const cachesBytes = CACHES_BYTES - (rings === undefined ? 0 : RINGS_BYTES)
     const greeting = {
       challenge,
       answer,
@@ -220,7 +236,8 @@ export class Greeter {
       ...(syncPort === 0 ? {} : { syncPort }),
       ...(role === undefined ? {} : { role }),
       version: PROTOCOL_VERSION,
-      ...limits?.tell(Math.max(0, CACHES_BYTES - Buffer.byteLength(nodeName))),
+      ...limits?.tell(Math.max(0, cachesBytes - Buffer.byteLength(nodeName))),
+      ...(rings === undefined ? {} : { ringsHash: rings.hash() }),
     }
     // A greeting datagram has one size in both forms.
     const message = encodeGreeting(greeting, GREETING_DATAGRAM_BYTES - sealer.overheadBytes)

@@ -10,6 +10,7 @@ import { type Clock, type Logger, LogLimiter, type Timer } from '../../base/worl
 import type { SessionStore } from '../../store/session-store.ts'
 import type { EntryVersion } from '../../store/stored-entries.ts'
 import type { Keyring } from '../../wire/keyring.ts'
+import type { RingOffer } from '../../wire/ring-message.ts'
 import {
   type EntriesRequest,
   encodeSyncFrame,
@@ -18,6 +19,7 @@ import {
   type ToldLimits,
 } from '../../wire/sync-message.ts'
 import { BucketedVersions } from './bucketed-versions.ts'
+import { type RingHolder, receiveRings, sendRings } from './ring-exchange.ts'
 import { failureOf, SyncError, type SyncStats } from './stats.ts'
 import { applyEntries, ChangeSender, FrameStream, Pacer, PeerAdmission } from './stream.ts'
 import {
@@ -219,6 +221,8 @@ export interface SyncResponderOptions {
   readonly stores: ReadonlyMap<string, SessionStore>
   /** Whether this node's own join is over; as long as it is not, its stores are no full copy. */
   readonly isComplete: () => boolean
+  /** The rings of this node; absent where it has none, and answers with none. */
+  readonly rings?: RingHolder | undefined
   readonly clock: Clock
   readonly stats: SyncStats
 }
@@ -274,12 +278,23 @@ export class SyncResponder {
       case 'entries_request':
         await this.#sendEntries(new ChangeSender(stream, clock, stats), frame)
         break
+      case 'rings':
+        return this.#swapRings(stream, frame.rings)
       case 'digest':
       case 'versions':
       case 'end':
         throw new SyncError('malformed', 'an answer to nothing')
     }
     await stream.send(encodeSyncFrame({ kind: 'end', isComplete: this.#options.isComplete() }))
+  }
+
+  /** Answers with what this node held before it takes over what the caller has. */
+  async #swapRings(stream: FrameStream, theirs: readonly RingOffer[]): Promise<void> {
+    const { rings, stats } = this.#options
+    const own = rings?.offers() ?? []
+    receiveRings(theirs, rings)
+    stats.ringSwaps += 1
+    await sendRings(stream, own)
   }
 
   async #sendSnapshot(

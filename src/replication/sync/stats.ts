@@ -22,6 +22,8 @@ export interface SyncStats {
   snapshots: number
   /** Comparisons that this node began and finished. */
   comparisons: number
+  /** Swaps of rings of ticket keys that ended well, begun by this node or by a peer. */
+  ringSwaps: number
   /** Entries sent over TCP. */
   entriesSent: number
   /** Entries received over TCP, whether or not the store took them. */
@@ -33,6 +35,7 @@ export function createSyncStats(): SyncStats {
   return {
     snapshots: 0,
     comparisons: 0,
+    ringSwaps: 0,
     entriesSent: 0,
     entriesReceived: 0,
     failures: { handshake: 0, flood: 0, busy: 0, stalled: 0, malformed: 0, broken: 0 },

@@ -63,17 +63,33 @@ export class FrameStream {
     const body = await this.#read(length, deadlineMs)
     if (body === undefined) throw new SyncError('broken', 'ended within a frame')
     const frame = decodeSyncFrame(body)
-    if (frame === undefined) throw new SyncError('malformed', 'a frame that is none')
-    return frame
+    if (frame !== undefined) return frame
+    // It may be a frame of ticket keys in which one byte is wrong.
+    body.fill(0)
+    throw new SyncError('malformed', 'a frame that is none')
   }
 
   /** Writes a copy of the frame and resolves when there is room for another one. Rejects with a SyncError. */
-  async send(frame: Buffer): Promise<void> {
-    this.assertOpen()
-    const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)
-    bytes.writeUInt32BE(frame.length)
-    frame.copy(bytes, LENGTH_BYTES)
-    if (this.#stream.write(bytes)) return
+  send(frame: Buffer): Promise<void> {
+    return this.#write(withLength(frame), () => {})
+  }
+
+  /** Writes a frame that holds secrets as `send` does, and fills its bytes and those of the copy with zeros. */
+  sendSecret(frame: Buffer): Promise<void> {
+    const bytes = withLength(frame)
+    frame.fill(0)
+    return this.#write(bytes, () => bytes.fill(0))
+  }
+
+  /** Calls `taken` when the stream no longer needs the bytes, also when it failed. */
+  async #write(bytes: Buffer, taken: () => void): Promise<void> {
+    try {
+      this.assertOpen()
+    } catch (error) {
+      taken()
+      throw error
+    }
+    if (this.#stream.write(bytes, taken)) return
     const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
     while (this.#stream.writableNeedDrain) {
       await this.#wait(deadlineMs)
@@ -124,6 +140,13 @@ export class FrameStream {
     if (isOpen && this.#error === undefined) return
     throw new SyncError('broken', this.#error?.message ?? 'closed')
   }
+}
+
+function withLength(frame: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)
+  bytes.writeUInt32BE(frame.length)
+  frame.copy(bytes, LENGTH_BYTES)
+  return bytes
 }
 
 // Entries over a connection: gathered into frames of changes and sent in short turns of the event loop.

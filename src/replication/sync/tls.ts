@@ -13,6 +13,12 @@ import type { Keyring } from '../../wire/keyring.ts'
 /** Longest time for a handshake; it takes milliseconds on any network where replication makes sense. */
 export const HANDSHAKE_TIMEOUT_MS = 3000
 
+/**
+ * SSL_OP_CLEANSE_PLAINTEXT of OpenSSL 3, which Node.js has no name for: what was received is filled with zeros in
+ * OpenSSL's own buffer as soon as it was read. Ticket keys come this way.
+ */
+const CLEANSE_PLAINTEXT = 2
+
 const KEY_ID_PATTERN = /^[0-9a-f]{8}$/
 
 const PROTOCOL = {
@@ -21,7 +27,7 @@ const PROTOCOL = {
   // An external pre-shared key is used with SHA-256 unless it names another hash (RFC 8446 4.2.11).
   ciphers: 'TLS_AES_128_GCM_SHA256',
   // Without tickets no connection is resumed, so a key that was removed from the ring opens no connection any more.
-  secureOptions: constants.SSL_OP_NO_TICKET,
+  secureOptions: constants.SSL_OP_NO_TICKET | CLEANSE_PLAINTEXT,
 } as const
 
 /** Options of the listening side; `keyring` is called at every handshake and returns the current ring. */

@@ -48,6 +48,7 @@ const TABLE: Record<
     ],
   },
   prove: { from: ['base', 'session'] },
+  doctor: { from: ['base', 'settings', 'wire', 'replication', 'node'] },
   cli: {
     from: [
       'base',
@@ -60,6 +61,7 @@ const TABLE: Record<
       'node',
       'terminator',
       'prove',
+      'doctor',
     ],
   },
   'index.ts': {

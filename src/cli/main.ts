@@ -34,6 +34,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   remove: async () => (await import('./session.ts')).removeCommand(),
   stats: async () => (await import('./stats.ts')).statsCommand(),
   prove: async () => (await import('./prove.ts')).proveCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),
 }
 /** Commands that only `demo` starts; the help leaves them out. */

@@ -58,10 +58,14 @@ export class Keyring {
     return this.#keys.size
   }
 
+  /** IDs of the keys in their order, the primary one first; an ID tells nothing about its key. */
+  get keyIds(): readonly number[] {
+    return [...this.#keys.keys()]
+  }
+
   /** Whether both keyrings have the same keys, by their IDs, in the same order. */
   hasSameKeys(other: Keyring): boolean {
-    const ids = [...this.#keys.keys()].join()
-    return ids === [...other.#keys.keys()].join()
+    return this.keyIds.join() === other.keyIds.join()
   }
 
   has(keyId: number): boolean {
@@ -175,6 +179,11 @@ export function publicKeyring(): Keyring {
 /** ID of a key: the first bytes of a hash, which identify the key and reveal nothing about it. */
 function keyIdOf(key: Uint8Array): number {
   return createHash('sha256').update('tlscached key id').update(key).digest().readUInt32BE(0)
+}
+
+/** A key ID as it is shown and as TLS between nodes names it: eight hex digits. */
+export function formatKeyId(keyId: number): string {
+  return keyId.toString(16).padStart(8, '0')
 }
 
 function keyringError(message: string): TlscachedError {

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls'
 import type { HostAddress } from '../../base/address.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import { formatKeyId, type Keyring } from '../../wire/keyring.ts'
 
 /** Longest time for a handshake; it takes milliseconds on any network where replication makes sense. */
 export const HANDSHAKE_TIMEOUT_MS = 3000
@@ -42,16 +42,16 @@ export function serverOptions(keyring: () => Keyring): TlsOptions {
   }
 }
 
-function clientOptions(keyring: Keyring): ConnectionOptions {
+/** Options of the calling side, which proves one key of the ring. */
+export function clientOptions(keyring: Keyring, keyId = keyring.primaryKeyId): ConnectionOptions {
   return {
     ...PROTOCOL,
     // No certificate is trusted: a server that sends one does not have the key.
     ca: [],
     checkServerIdentity: () => new Error('the peer does not have the key'),
     pskCallback: () => {
-      const psk = keyring.syncKey(keyring.primaryKeyId)
-      if (psk === undefined) return null
-      return { psk, identity: keyring.primaryKeyId.toString(16).padStart(8, '0') }
+      const psk = keyring.syncKey(keyId)
+      return psk === undefined ? null : { psk, identity: formatKeyId(keyId) }
     },
   }
 }

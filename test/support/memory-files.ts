@@ -11,13 +11,19 @@ interface Entry {
   gid: number
   mode: number
   readonly ino: number
+  mtimeMs: number
 }
 
 export class MemoryFiles implements SecretFileSystem {
   readonly entries = new Map<string, Entry>()
   /** The error code with which writing fails from here on; undefined when it works. */
   fault: string | undefined
+  readonly #wallMs: () => number
   #ino = 0
+
+  constructor(wallMs: () => number = () => 0) {
+    this.#wallMs = wallMs
+  }
 
   /** The names that a terminator sees. */
   get names(): string[] {
@@ -28,7 +34,9 @@ export class MemoryFiles implements SecretFileSystem {
     if (this.fault !== undefined) throw failure(this.fault)
     if (this.entries.has(path)) throw failure('EEXIST')
     this.#ino += 1
-    const entry: Entry = { bytes: Buffer.alloc(0), uid: 0, gid: 0, mode, ino: this.#ino }
+    const mtimeMs = this.#wallMs()
+    const bytes = Buffer.alloc(0)
+    const entry: Entry = { bytes, uid: 0, gid: 0, mode, ino: this.#ino, mtimeMs }
     this.entries.set(path, entry)
     return {
       async writeFile(bytes) {
@@ -40,6 +48,9 @@ export class MemoryFiles implements SecretFileSystem {
       },
       async chmod(bits) {
         entry.mode = Number(bits)
+      },
+      async utimes(_accessedSec, changedSec) {
+        entry.mtimeMs = Number(changedSec) * 1000
       },
       async close() {},
     }
@@ -65,7 +76,7 @@ export class MemoryFiles implements SecretFileSystem {
 
   async stat(path: string) {
     const { bytes, ...rest } = this.#get(path)
-    return { ...rest, size: bytes.length, mtimeMs: 0 }
+    return { ...rest, size: bytes.length }
   }
 
   async readdir(folder: string): Promise<string[]> {

@@ -34,7 +34,7 @@ let answers: Record<string, TargetFailure | undefined>
 
 beforeEach(() => {
   clock = new FakeClock()
-  files = new MemoryFiles()
+  files = new MemoryFiles(() => clock.wallMs())
   logger = new RecordingLogger()
   ran = []
   answers = {}
@@ -96,8 +96,9 @@ const NGINX = { kind: 'nginx', dir: '/run/www' }
 
 describe('a terminator that needs reloads', () => {
   test('is given its first keys at once, after the check, and files of nobody else are touched', async () => {
-    files.entries.set('/run/www/other.key', await entryOf('x'))
-    files.entries.set(`/run/www/${'ab'.repeat(16)}.key`, await entryOf('a retired key'))
+    // The second one has the name of a key that is retired.
+    await files.open('/run/www/other.key', 'wx', 0o600)
+    await files.open(`/run/www/${'ab'.repeat(16)}.key`, 'wx', 0o600)
     const { authority, runner, names } = createFixture({ ...NGINX, ...commands, owner: 'www-data' })
     const started = runner.start()
     await pass(10 * SECOND_MS)
@@ -322,13 +323,81 @@ test('Caddy is given its file again every poll, although the keys are the same',
   assert.equal(writes, 15)
 })
 
-type Entry = MemoryFiles['entries'] extends Map<string, infer Value> ? Value : never
+describe('lighttpd', () => {
+  const stek = { kind: 'lighttpd', file: '/run/l/stek', owner: 'www-data' }
 
-async function entryOf(text: string): Promise<Entry> {
-  const other = new MemoryFiles()
-  const handle = await other.open('/x', 'wx', 0o600)
-  await handle.writeFile(Buffer.from(text))
-  const entry = other.entries.get('/x')
-  assert.ok(entry !== undefined)
-  return entry
-}
+  /** lighttpd's memory of keys: what it read at its looks, the last three, the newest first. */
+  class Lighttpd {
+    keys: { readonly name: string; readonly activeMs: number; readonly expiryMs: number }[] = []
+    #readMs = 0
+
+    /** Called once a second. */
+    tick(): void {
+      const nowSec = Math.floor(clock.wallMs() / 1000)
+      const { bytes, mtimeMs } = files.entries.get('/run/l/stek') ?? {}
+      if (nowSec % 64 !== 0 || bytes === undefined || mtimeMs === undefined) return
+      if (Math.floor(mtimeMs / 1000) <= this.#readMs) return
+      this.#readMs = nowSec
+      const name = bytes.toString('hex', 12, 28)
+      const activeMs = bytes.readUInt32LE(4) * 1000
+      const expiryMs = bytes.readUInt32LE(8) * 1000
+      this.keys = [{ name, activeMs, expiryMs }, ...this.keys].slice(0, 3)
+    }
+
+    minted(): string | undefined {
+      const nowMs = clock.wallMs()
+      return this.keys.find(({ activeMs, expiryMs }) => activeMs <= nowMs && nowMs < expiryMs)?.name
+    }
+  }
+
+  test('reads each key once, long before it is minted, and mints the current one', async () => {
+    const { authority, runner, view } = createFixture(stek)
+    const lighttpd = new Lighttpd()
+    authority.mayMake()
+    void runner.start()
+    let checks = 0
+    for (let second = 0; second < 6 * 3600; second += 1) {
+      await pass(SECOND_MS)
+      lighttpd.tick()
+      const names = lighttpd.keys.map(({ name }) => name)
+      assert.equal(new Set(names).size, names.length)
+      const { current, next } = view()
+      if (current === undefined || second < 140) continue
+      for (const { key, knownMs } of next) {
+        if (clock.monotonicMs() - knownMs > 140_000) assert.ok(names.includes(key.hexName))
+      }
+      // Both turn within the same second, by clocks that are read a moment apart.
+      if (next.length === 0 || clock.monotonicMs() - current.knownMs < HOUR_MS + 2000) continue
+      checks += 1
+      assert.equal(lighttpd.minted(), current.key.hexName)
+    }
+    assert.ok(checks > 1000)
+    await runner.stop()
+  })
+
+  test('is not given a key again when its file is damaged, nor after a restart of the node', async () => {
+    const { authority, runner } = createFixture(stek)
+    const lighttpd = new Lighttpd()
+    authority.mayMake()
+    void runner.start()
+    const passAndTick = async (seconds: number) => {
+      for (let second = 0; second < seconds; second += 1) {
+        await pass(SECOND_MS)
+        lighttpd.tick()
+      }
+    }
+    await passAndTick(130)
+    assert.equal(lighttpd.keys.length, 1)
+    const entry = files.entries.get('/run/l/stek')
+    assert.ok(entry !== undefined)
+    entry.bytes = entry.bytes.subarray(0, 50)
+    entry.mtimeMs = clock.wallMs()
+    await passAndTick(62)
+    assert.equal(files.entries.get('/run/l/stek')?.bytes.length, 92)
+    await passAndTick(200)
+    assert.equal(lighttpd.keys.length, 1)
+    await runner.stop()
+  })
+})
+
+type Entry = MemoryFiles['entries'] extends Map<string, infer Value> ? Value : never

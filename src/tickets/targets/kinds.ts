@@ -14,11 +14,14 @@ import {
   nginxInclude,
   stunnelOptions,
 } from '../layouts/key-files.ts'
+import { ciliumSecret, genericSecret } from '../layouts/kubernetes.ts'
 import { openedKeys, type RingView } from '../rule.ts'
 import type { TicketKey } from '../ticket-key.ts'
 import type { RingTimes, TerminatorLimits } from '../times.ts'
 import type { Command } from './command.ts'
 import { pushKeys } from './haproxy.ts'
+import { applySecret, POD_API } from './kubernetes.ts'
+import { lighttpdTarget } from './lighttpd.ts'
 import { reloadPauseMs } from './runner.ts'
 import { findOwner, type Owner, type SecretFileOptions } from './secret-file.ts'
 import type { Moment, Target } from './target.ts'
@@ -99,8 +102,9 @@ export function createTarget(settings: TargetSettings, context: TargetContext): 
       return { ...target, fileOptions }
     }
     case 'lighttpd':
+      return lighttpdTarget(basicsOf(settings, context), settings.file, context.times)
     case 'kubernetes-secret':
-      throw new Error('not yet')
+      return kubernetesSecret(settings, context)
   }
 }
 
@@ -182,6 +186,30 @@ function programFile(settings: SettingsOf<'file'>, view: RingView): Buffer {
       return base64Lines(openedOf(view), order, size)
     case 'json':
       return jsonKeys(group, view)
+  }
+}
+
+function kubernetesSecret(
+  settings: SettingsOf<'kubernetes-secret'>,
+  { times, clock }: TargetContext,
+): Target {
+  const { kind, group, namespace, secret: name, format, api = POD_API, credentials } = settings
+  const place = { namespace, name }
+  return {
+    ...{ name: targetName(settings), kind, group },
+    limits: terminatorLimits(settings, times.rotateMs),
+    fileOptions: { mode: 0o400, allowDisk: settings.allow_disk },
+    shown: format === 'generic' ? shownUses : shownNames,
+    deliver(view) {
+      const body =
+        format === 'cilium' ? ciliumSecret(place, view) : genericSecret(place, group, view)
+      const secretApi = { url: api, credentials, place, clock }
+      return {
+        files: [],
+        push: () => applySecret(secretApi, body),
+        erase: () => body.fill(0),
+      }
+    },
   }
 }
 

@@ -241,12 +241,12 @@ export class TargetRunner {
     const { check, fileOptions } = this.#target
     const undo: Awaited<ReturnType<typeof keepOldFile>>[] = []
     let failure: TargetFailure | undefined
-    for (const { path, bytes, isConstant = false } of files) {
+    for (const { path, bytes, isConstant = false, changedMs } of files) {
       const isThere =
         isConstant && !this.#isDamaged && (await statFile(path, this.#files))?.size === bytes.length
       if (isThere) continue
       const old = await keepOldFile(path, fileOptions, this.#files)
-      failure = await writeSecretFile(path, bytes, fileOptions, this.#files)
+      failure = await writeSecretFile(path, bytes, { ...fileOptions, changedMs }, this.#files)
       if (failure !== undefined) {
         await old.forget()
         break

@@ -34,6 +34,8 @@ export interface SecretFileOptions {
   readonly allowDisk: boolean
   /** Folder for temporary names, where the terminator reads every file of the folder itself; on the same file system. */
   readonly temporaryFolder?: string
+  /** When the file is to say that it was changed, in ms since 1970; absent: when it is. */
+  readonly changedMs?: number | undefined
 }
 
 /** The calls to the file system, injected so that a test can make each of them fail. */
@@ -48,7 +50,7 @@ export interface SecretFileSystem {
 }
 
 /** An open file, as far as one is written here. */
-export type SecretFileHandle = Pick<FileHandle, 'chown' | 'chmod' | 'close'> & {
+export type SecretFileHandle = Pick<FileHandle, 'chown' | 'chmod' | 'utimes' | 'close'> & {
   writeFile(bytes: Uint8Array): Promise<void>
   stat(): Promise<{ readonly size: number }>
 }
@@ -132,7 +134,7 @@ function temporaryName(path: string, ending: string, options: SecretFileOptions)
 async function writeTemporary(
   temporary: string,
   bytes: Uint8Array,
-  { mode, owner }: SecretFileOptions,
+  { mode, owner, changedMs }: SecretFileOptions,
   files: SecretFileSystem,
 ): Promise<void> {
   // A process that was killed may have left the name behind; what it wrote is not used.
@@ -145,6 +147,7 @@ async function writeTemporary(
     if (owner !== undefined) await handle.chown(owner.uid, owner.gid)
     // After chown, which clears bits; and not left to the umask.
     await handle.chmod(mode)
+    if (changedMs !== undefined) await handle.utimes(changedMs / 1000, changedMs / 1000)
   } finally {
     await handle.close()
   }

@@ -12,6 +12,7 @@ import {
   oneOf,
   text,
 } from '../../settings/forms.ts'
+import { POD_CREDENTIALS } from './kubernetes.ts'
 
 /** Longest time between two writes of Caddy's file. */
 const MAX_CADDY_POLL_MS = 3_600_000
@@ -212,8 +213,12 @@ export const targetSchema = z.discriminatedUnion(
         .register(notes, {
           description: 'the API server; http only to loopback, as `kubectl proxy` has it',
           form: 'URL',
-          fallback: 'the one that Kubernetes tells its pods',
+          fallback: 'https://kubernetes.default.svc, as pods see it',
         }),
+      credentials: absolutePath().prefault(POD_CREDENTIALS).register(notes, {
+        description: 'folder with `token` and `ca.crt` for https',
+        form: 'path of a folder',
+      }),
       ...everyKind,
     }),
   ],

@@ -37,6 +37,8 @@ export interface TargetFile {
   readonly bytes: Buffer
   /** A file that is named after its content is not written again while it is there with its length. */
   readonly isConstant?: boolean
+  /** When the file is to say that it was changed, in ms since 1970; absent: when it is. */
+  readonly changedMs?: number
 }
 
 /** What gives a terminator the keys of one view. */

@@ -71,8 +71,17 @@ export function findTargetProblems(
       report('insecure', 'must be true: Apache signs its tickets with a key of zeros')
     if (target.kind === 'kubernetes-secret' && !target.allow_disk)
       report('allow_disk', 'must be true: Kubernetes keeps Secrets on the disks of etcd')
+    if (target.kind === 'kubernetes-secret' && isClearBeyondLoopback(target.api))
+      report('api', 'must be https: keys would cross the network in clear')
     if (target.kind === 'haproxy' && target.socket !== undefined && target.reload !== undefined)
       report('reload', 'excludes socket: over its socket HAProxy gets keys without a reload')
     return problems
   })
+}
+
+function isClearBeyondLoopback(url: string | undefined): boolean {
+  if (url === undefined) return false
+  const { protocol, hostname } = new URL(url)
+  const isLoopback = hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+  return protocol === 'http:' && !isLoopback
 }

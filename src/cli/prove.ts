@@ -7,7 +7,6 @@ import { parseDurationMs } from '../base/bytes.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { readRegularFile } from '../base/regular-file.ts'
-import { TLS_VERSIONS, type TlsVersion } from '../prove/handshake.ts'
 import { NOTHING_SEEN } from '../prove/observations.ts'
 import {
   DEFAULT_LATER_MS,
@@ -19,7 +18,8 @@ import {
   resultOf,
 } from '../prove/prove.ts'
 import { documentOf, linesOf, matrixOf, metricsOf } from '../prove/report.ts'
-import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../prove/starttls.ts'
+import { TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
+import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../tls-client/starttls.ts'
 import { FAILED } from './exit-codes.ts'
 import { formatTable } from './stats.ts'
 

@@ -1,7 +1,7 @@
 // Says why sessions do not resume: from what a run has seen to findings, without looking at anything else.
 
+import { type Failure, TLS_VERSIONS } from '../tls-client/handshake.ts'
 import { type FindingCode, LEVELS, type Level, textOf } from './finding-texts.ts'
-import { type Failure, TLS_VERSIONS } from './handshake.ts'
 import {
   type Cell,
   isSameKind,

@@ -1,7 +1,7 @@
 // What a run of prove has seen, as plain values: the findings, the report and the metrics are made of nothing else.
 
-import type { ClientSession, Mechanism } from './client-session.ts'
-import type { Failure, Handshake, TlsVersion } from './handshake.ts'
+import type { ClientSession, Mechanism } from '../tls-client/client-session.ts'
+import type { Failure, Handshake, TlsVersion } from '../tls-client/handshake.ts'
 
 /** The usual client takes tickets; one without tickets resumes by session ID alone, which only TLS 1.2 has. */
 export const CLIENTS = ['usual', 'no_tickets'] as const

@@ -4,12 +4,12 @@
 import { createSecureContext } from 'node:tls'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { type Clock, type RandomSource, systemClock, systemRandom } from '../base/world.ts'
+import { createClient, TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
+import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../tls-client/starttls.ts'
 import { type Finding, findingsOf, isAllResumed } from './findings.ts'
-import { createClient, TLS_VERSIONS, type TlsVersion } from './handshake.ts'
 import { createNodeReader, parseNode } from './node-counters.ts'
 import type { Observations } from './observations.ts'
 import { Run } from './run.ts'
-import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from './starttls.ts'
 import {
   parseTarget,
   type Resolve,

@@ -1,8 +1,8 @@
 // What a run says: as tables and sentences for people, as one JSON document, and as metrics in Prometheus' text format.
 
+import { TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
 import { FINDING_CODES, LEVELS } from './finding-texts.ts'
 import type { Finding } from './findings.ts'
-import { TLS_VERSIONS, type TlsVersion } from './handshake.ts'
 import {
   type Cell,
   isSameKind,

@@ -2,8 +2,13 @@
 // the balancer; where one does not resume, it asks the nodes what they saw. No server ever has two connections of it.
 
 import type { Clock, RandomSource } from '../base/world.ts'
-import type { Mechanism } from './client-session.ts'
-import { type Handshake, HandshakeError, type ShakeHands, type TlsVersion } from './handshake.ts'
+import type { Mechanism } from '../tls-client/client-session.ts'
+import {
+  type Handshake,
+  HandshakeError,
+  type ShakeHands,
+  type TlsVersion,
+} from '../tls-client/handshake.ts'
 import { changeOf, leastOf, type ReadNodes } from './node-counters.ts'
 import {
   type BalancerRow,

@@ -5,7 +5,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress, isSameAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { STARTTLS_PORTS, type StartTlsProtocol } from './starttls.ts'
+import { STARTTLS_PORTS, type StartTlsProtocol } from '../tls-client/starttls.ts'
 
 /** Most servers of one run: everything that is made on one is offered to all. */
 export const MAX_SERVERS = 64

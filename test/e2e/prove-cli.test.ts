@@ -12,13 +12,13 @@ import { createInterface } from 'node:readline'
 import { after, describe, type TestContext, test } from 'node:test'
 import { attachSessionCache } from '../../src/hooks/node-tls.ts'
 import { createNode } from '../../src/node/node.ts'
-import { STARTTLS_PROTOCOLS } from '../../src/prove/starttls.ts'
-import { SCRIPTS, startScripted, startTlsAfter } from '../prove/scripted-server.ts'
+import { STARTTLS_PROTOCOLS } from '../../src/tls-client/starttls.ts'
 import { NO_TICKETS, startTlsServer } from '../prove/tls-fixture.ts'
 import { CertificateFolder } from '../support/certificates.ts'
 import { until } from '../support/latch.ts'
 import { CLI_ARGS, runCli } from '../support/node-processes.ts'
 import { whyWithout } from '../support/programs.ts'
+import { SCRIPTS, startScripted, startTlsAfter } from '../tls-client/scripted-server.ts'
 
 /** Arguments that keep a run short. */
 const SHORT: readonly string[] = ['--again', '0s', '--tries', '2']

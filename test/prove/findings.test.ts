@@ -3,10 +3,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import type { Mechanism } from '../../src/prove/client-session.ts'
 import { FINDING_CODES, type FindingCode, textOf } from '../../src/prove/finding-texts.ts'
 import { findingsOf, isAllResumed } from '../../src/prove/findings.ts'
-import type { Failure } from '../../src/prove/handshake.ts'
 import {
   type Kind,
   type NodeCounts,
@@ -15,6 +13,8 @@ import {
   type Source,
   type Tally,
 } from '../../src/prove/observations.ts'
+import type { Mechanism } from '../../src/tls-client/client-session.ts'
+import type { Failure } from '../../src/tls-client/handshake.ts'
 
 const USUAL: Kind = { version: '1.3', client: 'usual' }
 const KEY_A = 'aa'.repeat(16)

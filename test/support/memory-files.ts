@@ -5,7 +5,7 @@ import type { SecretFileHandle, SecretFileSystem } from '../../src/tickets/targe
 
 const TMPFS = 0x01021994
 
-interface Entry {
+export interface MemoryFile {
   bytes: Buffer
   uid: number
   gid: number
@@ -15,7 +15,7 @@ interface Entry {
 }
 
 export class MemoryFiles implements SecretFileSystem {
-  readonly entries = new Map<string, Entry>()
+  readonly entries = new Map<string, MemoryFile>()
   /** The error code with which writing fails from here on; undefined when it works. */
   fault: string | undefined
   readonly #wallMs: () => number
@@ -36,7 +36,7 @@ export class MemoryFiles implements SecretFileSystem {
     this.#ino += 1
     const mtimeMs = this.#wallMs()
     const bytes = Buffer.alloc(0)
-    const entry: Entry = { bytes, uid: 0, gid: 0, mode, ino: this.#ino, mtimeMs }
+    const entry: MemoryFile = { bytes, uid: 0, gid: 0, mode, ino: this.#ino, mtimeMs }
     this.entries.set(path, entry)
     return {
       async writeFile(bytes) {
@@ -84,7 +84,7 @@ export class MemoryFiles implements SecretFileSystem {
     return paths.map((path) => path.slice(folder.length + 1))
   }
 
-  #get(path: string): Entry {
+  #get(path: string): MemoryFile {
     const entry = this.entries.get(path)
     if (entry === undefined) throw failure('ENOENT')
     return entry

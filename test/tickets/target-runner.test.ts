@@ -13,7 +13,7 @@ import type { TargetFailure } from '../../src/tickets/targets/target.ts'
 import { targetSchema } from '../../src/tickets/targets/target-schema.ts'
 import { ringTimes } from '../../src/tickets/times.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { MemoryFiles } from '../support/memory-files.ts'
+import { type MemoryFile, MemoryFiles } from '../support/memory-files.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
@@ -270,7 +270,7 @@ test('a file that was cut, removed or given away is written again, without a rel
   await runner.start()
   const key = `/run/www/${names()[0]}.key`
   const whole = files.entries.get(key)?.bytes
-  const faults: ((entry: Entry) => void)[] = [
+  const faults: ((entry: MemoryFile) => void)[] = [
     (entry) => {
       entry.bytes = entry.bytes.subarray(0, 47)
     },
@@ -399,5 +399,3 @@ describe('lighttpd', () => {
     await runner.stop()
   })
 })
-
-type Entry = MemoryFiles['entries'] extends Map<string, infer Value> ? Value : never

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '../../src/base/world.ts'
-import { createClient, HandshakeError } from '../../src/prove/handshake.ts'
-import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../../src/prove/starttls.ts'
+import { createClient, HandshakeError } from '../../src/tls-client/handshake.ts'
+import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../../src/tls-client/starttls.ts'
+import { makeCertificate } from '../prove/tls-fixture.ts'
 import { SCRIPTS, type Script, startScripted, startTlsAfter } from './scripted-server.ts'
-import { makeCertificate } from './tls-fixture.ts'
 
 const REQUEST = { version: '1.3', takesTickets: true } as const
 

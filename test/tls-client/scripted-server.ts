@@ -6,7 +6,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { TLSSocket, type TLSSocketOptions } from 'node:tls'
 import type { HostAddress } from '../../src/base/address.ts'
-import type { StartTlsProtocol } from '../../src/prove/starttls.ts'
+import type { StartTlsProtocol } from '../../src/tls-client/starttls.ts'
 
 /** What a server says, each part after it heard the text before it. */
 export type Script = readonly (readonly [heard: string, said: string])[]

@@ -6,16 +6,16 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/base/world.ts'
-import { readClientSession } from '../../src/prove/client-session.ts'
+import { readClientSession } from '../../src/tls-client/client-session.ts'
 import {
   type ClientSettings,
   createClient,
   type Failure,
   HandshakeError,
   type TlsVersion,
-} from '../../src/prove/handshake.ts'
+} from '../../src/tls-client/handshake.ts'
+import { makeCertificate, NO_TICKETS, shareSessions, startTlsServer } from '../prove/tls-fixture.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { makeCertificate, NO_TICKETS, shareSessions, startTlsServer } from './tls-fixture.ts'
 
 const VERSIONS: readonly TlsVersion[] = ['1.2', '1.3']
 

@@ -7,10 +7,11 @@ import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/
 import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import { type JoinState, Replicator } from '../replication/replicator.ts'
-import { connectSync } from '../replication/sync/client.ts'
+import { askSummary, connectSync } from '../replication/sync/client.ts'
 import { RingExchange, type RingHolder } from '../replication/sync/ring-exchange.ts'
 import { SyncListener, SyncResponder } from '../replication/sync/server.ts'
-import { createSyncStats, SyncError } from '../replication/sync/stats.ts'
+import { createSyncStats, failureOf, SyncError } from '../replication/sync/stats.ts'
+import type { FrameStream } from '../replication/sync/stream.ts'
 import { Synchronizer } from '../replication/sync/synchronizer.ts'
 import type { SyncStreams } from '../replication/sync/tls.ts'
 import type { SessionStore } from '../store/session-store.ts'
@@ -35,6 +36,9 @@ export interface NodeReplicationOptions {
   readonly logger: Logger
   readonly machine: Machine
 }
+
+/** A peer that did not tell its summary within this time is given up. */
+const SUMMARY_TIMEOUT_MS = 5000
 
 export class NodeReplication {
   readonly transport: CountingTransport
@@ -204,27 +208,36 @@ export interface NodeSyncOptions {
 
 export class NodeSync {
   readonly stats = createSyncStats()
+  /** Returns what this node says of itself, for a peer that asks; JSON. */
+  summary: () => Buffer = () => Buffer.from('{}')
   readonly synchronizer: Synchronizer<Sender>
   /** Undefined for a node without rings. */
   readonly ringExchange: RingExchange<Sender> | undefined
   readonly #listen: HostAddress
   readonly #listener: SyncListener
+  readonly #clock: Clock
+  readonly #connect: (peer: Sender, signal: AbortSignal) => Promise<FrameStream>
+  #abort = new AbortController()
 
   constructor(options: NodeSyncOptions) {
     const { stores, rings, keyring, senders, clock, streams } = options
+    this.#listen = options.listen
+    this.#clock = clock
+    this.#connect = (peer, signal) =>
+      connectSync(syncAddressOf(peer), keyring(), clock, signal, streams)
     const shared = {
       ...options,
       stats: this.stats,
       peers: () => senders().filter((sender) => sender.syncPort !== undefined),
-      connect: (sender: Sender, signal: AbortSignal) =>
-        connectSync(syncAddressOf(sender), keyring(), clock, signal, streams),
+      connect: this.#connect,
     }
-    this.#listen = options.listen
     this.synchronizer = new Synchronizer(shared)
     this.ringExchange =
       rings && new RingExchange({ ...shared, rings, intervalMs: options.digestIntervalMs })
     const isComplete = () => this.synchronizer.isComplete
-    const responder = new SyncResponder({ stores, rings, isComplete, clock, stats: this.stats })
+    const { stats } = this
+    const summary = () => this.summary()
+    const responder = new SyncResponder({ stores, rings, summary, isComplete, clock, stats })
     this.#listener = new SyncListener({
       ...shared,
       isPeer: (host) => senders().some(({ provenAddress }) => provenAddress?.host === host),
@@ -252,7 +265,34 @@ export class NodeSync {
     return this.#listener.port
   }
 
+  /**
+   * Asks a peer what it says of itself, on a connection of its own, so that copies and comparisons do not depend on it.
+   * Rejects with a SyncError, which is counted.
+   */
+  async askSummary(peer: Sender): Promise<Buffer> {
+    let stream: FrameStream | undefined
+    const close = () => stream?.close()
+    const timer = this.#clock.after(SUMMARY_TIMEOUT_MS, close)
+    const { signal } = this.#abort
+    signal.addEventListener('abort', close)
+    try {
+      stream = await this.#connect(peer, signal)
+      const summary = await askSummary(stream)
+      stream.end()
+      return summary
+    } catch (error) {
+      close()
+      if (!signal.aborted) this.stats.failures[failureOf(error)] += 1
+      throw error
+    } finally {
+      timer.cancel()
+      signal.removeEventListener('abort', close)
+    }
+  }
+
   async stop(): Promise<void> {
+    this.#abort.abort()
+    this.#abort = new AbortController()
     await Promise.all([this.synchronizer.stop(), this.ringExchange?.stop(), this.#listener.stop()])
   }
 }

@@ -26,9 +26,9 @@ import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 import { NONE } from '../settings/forms.ts'
+import type { Cluster } from '../status/cluster.ts'
 import { type Readiness, readinessOf } from '../status/readiness.ts'
-import { type Summary, summarize } from '../status/summary.ts'
-import { NodeWatch } from '../status/watch.ts'
+import type { Summary } from '../status/summary.ts'
 import { Sweeper } from '../store/expiry.ts'
 import { SessionStore } from '../store/session-store.ts'
 import { SEED_BYTES } from '../store/sharding.ts'
@@ -41,6 +41,7 @@ import { type Machine, systemMachine } from './machine.ts'
 import { planMemory } from './memory-plan.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
+import { NodeStatus } from './node-status.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
 
 /** What a node gets from the program around it, besides its configuration. */
@@ -118,6 +119,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly nodeName: string
   /** The caches by name, in the order of the configuration. For hooks on one, see `hooks`. */
   readonly caches: ReadonlyMap<string, NodeCache>
+  /** What all nodes of the cluster say of themselves. */
+  readonly cluster: Cluster
   readonly #config: NodeConfig
   readonly #logger: Logger
   readonly #sweeper: Sweeper
@@ -125,9 +128,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly #uwsgi: NodeUwsgi
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
-  readonly #watch: NodeWatch
-  readonly #boot: string
-  readonly #release = readVersion()
+  readonly #status: NodeStatus
   #started: Promise<void> | undefined
   #isListening = false
 
@@ -195,15 +196,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
       machine,
     })
     this.#registry = this.#createRegistry(options)
-    this.#boot = identity.bootId.toString('hex')
-    this.#watch = new NodeWatch(
-      {
-        caches: [...this.caches].map(([name, { stats }]) => ({ name, stats })),
-        replication: this.replicationStats(),
-        unknownCaches: () => this.#replication?.unknownCaches ?? 0,
-      },
-      clock,
-    )
+    const boot = identity.bootId.toString('hex')
+    this.#status = new NodeStatus(this, boot, this.#replication, clock)
+    this.cluster = this.#status.cluster
     this.#frontends = createFrontends({
       config: config.frontends,
       backend: this,
@@ -292,17 +287,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
 
   /** Returns what this node says of itself, with its newest `samples` samples of rates; the default is all of an hour. */
   summary(samples?: number): Summary {
-    const facts = {
-      nodeName: this.nodeName,
-      boot: this.#boot,
-      release: this.#release,
-      readiness: this.readiness(),
-      caches: [...this.caches.values()],
-      peers: this.peers(),
-      sync: this.syncStatus(),
-      watch: this.#watch,
-    }
-    return summarize(facts, samples)
+    return this.#status.summary(samples)
   }
 
   /** Resolves with all metrics of this node in the text format of Prometheus. */
@@ -333,7 +318,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       throw error
     }
     this.#sweeper.start()
-    this.#watch.start()
+    this.#status.start()
     this.#isListening = true
     for (const { name, address } of this.listening()) {
       this.#logger.info({ frontend: name, address }, 'listening')
@@ -343,7 +328,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   async #close(): Promise<void> {
     this.#isListening = false
     this.#sweeper.stop()
-    this.#watch.stop()
+    this.#status.stop()
     // Frontends stop first, so that replication still sends the changes that they accept.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
     closed.push(...(await Promise.allSettled([this.#replication?.stop(), this.#uwsgi.stop()])))
@@ -354,7 +339,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   #createRegistry({ hasProcessMetrics, droppedLogLines }: NodeOptions): Registry {
-    const registry = createRegistry(this.#release)
+    const registry = createRegistry(readVersion())
     if (hasProcessMetrics) collectProcess(registry)
     if (droppedLogLines !== undefined) collectLog(registry, droppedLogLines)
     collectCaches(

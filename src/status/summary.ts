@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { GET_RESULTS, isRefusal, PUT_RESULTS } from '../store/stats.ts'
+import { MAX_SUMMARY_BYTES } from '../wire/sync-message.ts'
 import { type CacheStatus, describeCache, describePeer } from './documents.ts'
 import { type Problem, type ProblemFacts, problemsOf } from './problems.ts'
 import type { Readiness } from './readiness.ts'
@@ -11,8 +12,6 @@ import { type NodeWatch, RATE_SAMPLES, type RecentCache } from './watch.ts'
 export const MAX_SUMMARY_CACHES = 32
 export const MAX_SUMMARY_PEERS = 128
 export const MAX_SUMMARY_PROBLEMS = 32
-/** Largest summary in JSON. */
-export const MAX_SUMMARY_BYTES = 256 * 1024
 const MAX_NAME = 255
 const MAX_TEXT = 1024
 

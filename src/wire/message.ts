@@ -23,7 +23,7 @@ import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from '.
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
 
 /** The protocol's version that this node announces in greetings; PROTOCOL.md, section 11, says what each one added. */
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 export const CHALLENGE_BYTES = 16
 /** Bytes of every greeting in form 1, so that an answer is as long as what it answers. */
 export const GREETING_BYTES = 400

@@ -22,6 +22,9 @@ const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
 
 /** Largest frame. The largest that this version sends has 1024 versions with the longest IDs, and is smaller. */
 export const MAX_FRAME_BYTES = 512 * 1024
+/** Largest document of a summary, which is JSON. */
+export const MAX_SUMMARY_BYTES = 256 * 1024
+const MIN_SUMMARY_BYTES = 2
 /** Most session IDs or versions in one frame. */
 export const MAX_IDS_PER_FRAME = 1024
 /** An origin that no node has: a ChangeBatch with it as own origin writes the origin of every change. */
@@ -73,6 +76,8 @@ export type SyncFrame =
   | { readonly kind: 'applied_request' }
   | { readonly kind: 'rings'; readonly rings: readonly RingOffer[] }
   | { readonly kind: 'end'; readonly isComplete: boolean }
+  | { readonly kind: 'summary_request' }
+  | { readonly kind: 'summary'; readonly document: Buffer }
 
 export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buffer {
   switch (frame.kind) {
@@ -99,6 +104,10 @@ export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buff
       return frameType.encode({ end: { isComplete: frame.isComplete } })
     case 'rings':
       return frameType.encode({ rings: { rings: frame.rings } })
+    case 'summary_request':
+      return frameType.encode({ summaryRequest: {} })
+    case 'summary':
+      return frameType.encode({ summary: { document: frame.document } })
   }
 }
 
@@ -127,6 +136,8 @@ const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefi
   ['appliedRequest', () => ({ kind: 'applied_request' })],
   ['end', ({ isComplete }) => ({ kind: 'end', isComplete: isComplete === true })],
   ['rings', checkRingsFrame],
+  ['summaryRequest', () => ({ kind: 'summary_request' })],
+  ['summary', checkSummary],
 ]
 
 function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
@@ -200,6 +211,11 @@ function checkEntriesRequest(fields: Fields): SyncFrame | undefined {
 function checkRingsFrame(fields: Fields): SyncFrame | undefined {
   const rings = checkRings(fields)
   return rings && { kind: 'rings', rings }
+}
+
+function checkSummary({ document }: Fields): SyncFrame | undefined {
+  if (!Buffer.isBuffer(document) || document.length < MIN_SUMMARY_BYTES) return undefined
+  return document.length > MAX_SUMMARY_BYTES ? undefined : { kind: 'summary', document }
 }
 
 function fieldsOfLimits({ limits }: { limits?: ToldLimits }): Fields {

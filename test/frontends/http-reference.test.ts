@@ -102,7 +102,7 @@ test('every field of an answer is explained', async () => {
       collect(inner)
     }
   }
-  for (const path of ['/v1/caches', '/v1/caches/ssl', '/v1/peers']) {
+  for (const path of ['/v1/caches', '/v1/caches/ssl', '/v1/peers', '/v1/cluster']) {
     collect((await send('GET', path)).json)
   }
   assert.ok(names.size > 40)

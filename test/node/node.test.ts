@@ -191,6 +191,26 @@ describe('several', () => {
     assert.ok(logger.lines.some(({ fields }) => fields['cache'] === 'only-a'))
   })
 
+  test('each tells the summary of the other', async () => {
+    const config = { a: replicating('a'), b: replicating('b') }
+    const a = await startNode(config.a)
+    const b = await startNode(config.b)
+    await connect([
+      { node: a, config: config.a },
+      { node: b, config: config.b },
+    ])
+    await b.hooks('ssl').put({ context: CONTEXT, id: ID, session: SESSION })
+    const { node, nodes } = await a.cluster.look()
+    assert.deepEqual(
+      [node, ...nodes.map((one) => `${one.node} ${one.state}`)],
+      ['a', 'a self', 'b told'],
+    )
+    assert.equal(nodes[1]?.summary?.caches[0]?.puts['stored'], 1)
+    assert.equal(nodes[1]?.boot, nodes[1]?.summary?.boot)
+    const failed = /^tlscached_sync_failures_total.* [1-9]/m.exec((await b.metrics()).text)
+    assert.equal(failed, null)
+  })
+
   test('a node without peers within reach says so', async () => {
     const node = await startNode(
       replicating('a', {

@@ -103,6 +103,7 @@ class RingNode implements RingPeer {
       const responder = new SyncResponder({
         stores: new Map(),
         isComplete: () => true,
+        summary: () => Buffer.from('{}'),
         rings,
         clock,
         stats,

@@ -43,7 +43,13 @@ async function listen(): Promise<Target> {
   const node = new SyncNode(clock, 1)
   for (let index = 0; index < SESSIONS; index += 1) node.put(`id ${index}`)
   const { stores, stats } = node
-  const responder = new SyncResponder({ stores, isComplete: () => true, clock, stats })
+  const responder = new SyncResponder({
+    stores,
+    isComplete: () => true,
+    summary: () => Buffer.from('{}'),
+    clock,
+    stats,
+  })
   const listener = new SyncListener({
     keyring: () => KEYRING,
     isPeer: () => true,

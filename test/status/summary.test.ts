@@ -6,7 +6,6 @@ import { createReplicationStats } from '../../src/replication/stats.ts'
 import {
   decodeSummary,
   encodeSummary,
-  MAX_SUMMARY_BYTES,
   MAX_SUMMARY_CACHES,
   MAX_SUMMARY_PEERS,
   MAX_SUMMARY_PROBLEMS,
@@ -14,6 +13,7 @@ import {
 } from '../../src/status/summary.ts'
 import { NodeWatch, SAMPLE_PERIOD_MS } from '../../src/status/watch.ts'
 import { createCacheStats } from '../../src/store/stats.ts'
+import { MAX_SUMMARY_BYTES } from '../../src/wire/sync-message.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { peerStatus } from '../support/peer-status.ts'
 

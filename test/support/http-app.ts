@@ -6,9 +6,11 @@ import type { FastifyInstance } from 'fastify'
 import type { HttpBackend, HttpCache } from '../../src/frontends/http/backend.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import { LocalHooks } from '../../src/hooks/local-hooks.ts'
+import { NodeStatus } from '../../src/node/node-status.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
 import { createReplicationStats, type ReplicationStats } from '../../src/replication/stats.ts'
 import type { SyncStatus } from '../../src/replication/sync/synchronizer.ts'
+import type { Cluster } from '../../src/status/cluster.ts'
 import type { Readiness } from '../../src/status/readiness.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
@@ -67,7 +69,11 @@ export class Backend implements HttpBackend {
 
   constructor(limits: readonly CacheLimits[]) {
     this.caches = new Map(limits.map((one) => [one.name, createCache(one)]))
+    this.cluster = new NodeStatus(this, '0a'.repeat(16), undefined, clock).cluster
   }
+
+  /** One node, with what its caches and peers say. */
+  readonly cluster: Cluster
 
   readiness(): Readiness {
     return this.ready

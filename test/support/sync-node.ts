@@ -63,7 +63,8 @@ export class SyncNode {
     this.stores = new Map([['ssl', this.store]])
     const { stores, stats } = this
     const isComplete = () => this.isComplete
-    this.#responder = new SyncResponder({ stores, isComplete, clock, stats })
+    const summary = () => Buffer.from('{}')
+    this.#responder = new SyncResponder({ stores, isComplete, clock, stats, summary })
   }
 
   put(id: string, session = `session of ${id}`): void {

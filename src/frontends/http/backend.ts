@@ -4,6 +4,7 @@ import type { Awaitable, SessionHooks } from '../../hooks/hooks.ts'
 import type { PeerStatus } from '../../replication/peers/presence.ts'
 import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
+import type { Cluster } from '../../status/cluster.ts'
 import type { Readiness } from '../../status/readiness.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { RefusedSession } from '../../store/refusals.ts'
@@ -22,6 +23,8 @@ export interface HttpBackend {
   readonly nodeName: string
   /** Caches by name; a repeater has none. */
   readonly caches: ReadonlyMap<string, HttpCache>
+  /** What all nodes of the cluster say of themselves; a repeater has none. */
+  readonly cluster?: Cluster
   readiness(): Readiness
   peers(): readonly PeerStatus[]
   /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */

@@ -12,6 +12,7 @@ import { answerNoHttp, fault, faultOf, sendFault } from './error-replies.ts'
 import {
   addOperatorRoutes,
   addSessionRoutes,
+  CLUSTER_PATH,
   OPERATOR_METHODS,
   OPERATOR_PATHS,
   SESSION_METHODS,
@@ -150,6 +151,7 @@ export class HttpFrontend implements Frontend {
     }
     app.register(async (scope) => addOperatorRoutes(scope, backend))
     for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)
+    if (backend.cluster !== undefined) refuseOtherMethods(app, CLUSTER_PATH, OPERATOR_METHODS)
     return app
   }
 

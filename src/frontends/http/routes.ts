@@ -27,6 +27,8 @@ export const OPERATOR_PATHS = [
   '/v1/caches/:cache',
   '/v1/peers',
 ] as const
+/** Not of a repeater. */
+export const CLUSTER_PATH = '/v1/cluster'
 export const OPERATOR_METHODS = ['GET', 'HEAD'] as const
 
 export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): void {
@@ -63,6 +65,8 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
     sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),
   }))
+  const { cluster } = backend
+  if (cluster !== undefined) app.get(CLUSTER_PATH, () => cluster.look())
 }
 
 // The routes for sessions over HTTP: get, put and remove, with the bytes of the session as body.

@@ -200,6 +200,15 @@ export class SyncCaller {
   }
 }
 
+/** Asks the peer what it says of itself; resolves with the JSON of its summary. Rejects with a SyncError. */
+export async function askSummary(stream: FrameStream): Promise<Buffer> {
+  await stream.send(encodeSyncFrame({ kind: 'summary_request' }))
+  const frame = await stream.receive()
+  if (frame === undefined) throw new SyncError('broken', 'the peer ended the connection')
+  if (frame.kind !== 'summary') throw unexpected(frame)
+  return frame.document
+}
+
 /**
  * Divides the buckets into groups of about VERSIONS_PER_GROUP versions. Of the peer only the average number per bucket
  * is known.

@@ -219,6 +219,8 @@ function keyOf(socket: SyncSocket): string {
 
 export interface SyncResponderOptions {
   readonly stores: ReadonlyMap<string, SessionStore>
+  /** Returns what this node says of itself: JSON of at most MAX_SUMMARY_BYTES. */
+  readonly summary: () => Buffer
   /** Whether this node's own join is over; as long as it is not, its stores are no full copy. */
   readonly isComplete: () => boolean
   /** The rings of this node; absent where it has none, and answers with none. */
@@ -268,6 +270,8 @@ export class SyncResponder {
           frame.limits,
         )
         break
+      case 'summary_request':
+        return stream.send(encodeSyncFrame({ kind: 'summary', document: this.#options.summary() }))
       case 'digest_request':
         // A new comparison begins: the walk of the last one is out of date.
         versions.delete(frame.cache)
@@ -283,6 +287,7 @@ export class SyncResponder {
       case 'digest':
       case 'versions':
       case 'end':
+      case 'summary':
         throw new SyncError('malformed', 'an answer to nothing')
     }
     await stream.send(encodeSyncFrame({ kind: 'end', isComplete: this.#options.isComplete() }))

@@ -1,0 +1,124 @@
+// What must hold of a cluster: at every moment, and at rest, when the last fault is over and two intervals of comparison
+// have passed.
+
+import { compareVersions } from '../../src/store/versions.ts'
+import type { Cluster, Member, Running } from './cluster.ts'
+import { hexOf, Violation } from './model.ts'
+import { CACHE_NAMES } from './plan.ts'
+import { checkCounters } from './terminators.ts'
+
+const MAX_SENDERS = 1024
+/** Entries with less lifetime left may be here and not there: it passes while they travel. */
+const NEARLY_OVER_MS = 50_000
+
+/** Checks the bounds of every table and the counters of every node; called once a simulated second. */
+export function checkMoment(cluster: Cluster): void {
+  for (const member of cluster.members) {
+    const running = member.live
+    if (running === undefined) continue
+    checkBounds(member, running)
+    checkCounters(member, running)
+  }
+}
+
+function checkBounds(member: Member, { models, node }: Running): void {
+  for (const [cache, { store }] of models) {
+    const { items, tombstones, storedBytes } = store.stats
+    const { limits } = store
+    const isWithin =
+      items <= limits.items && tombstones <= limits.items && storedBytes <= items * limits.blocksize
+    if (!isWithin) {
+      const has = `${items} sessions, ${tombstones} removals, ${storedBytes} bytes`
+      throw new Violation(`${member.name} ${cache} holds ${has}: more than its limits`)
+    }
+  }
+  const stats = node.replicationStats()
+  if (stats === undefined) return
+  const peers = node.peers()
+  if (peers.length > 2 * MAX_SENDERS)
+    throw new Violation(`${member.name} has ${peers.length} peers`)
+}
+
+/** Checks what is only true at rest. */
+export function checkRest(cluster: Cluster): void {
+  const members = cluster.members.flatMap((member) => {
+    const running = member.live
+    if (running === undefined) throw new Violation(`${member.name} does not run at rest`)
+    return [{ member, running }]
+  })
+  for (const cache of CACHE_NAMES) checkAgreement(cluster, cache, members)
+  for (const { member, running } of members) checkSight(member, running, members.length - 1)
+}
+
+type Present = readonly { readonly member: Member; readonly running: Running }[]
+
+interface Entry {
+  readonly version: { readonly clock: number; readonly origin: number }
+  readonly isTombstone: boolean
+  readonly leftMs: number
+}
+
+function entriesOf({ models }: Running, cache: string): Map<string, Entry> {
+  const entries = new Map<string, Entry>()
+  const store = models.get(cache)?.store
+  if (store === undefined) return entries
+  for (const slot of store.entries.slots()) {
+    const change = store.entries.changeAt(slot)
+    if (change === undefined) continue
+    const { version, kind, ttlMs } = change
+    entries.set(hexOf(change.id), { version, isTombstone: kind === 'remove', leftMs: ttlMs })
+  }
+  return entries
+}
+
+/** All nodes hold the same entries in the same versions, as far as their limits allow. */
+function checkAgreement(cluster: Cluster, cache: string, present: Present): void {
+  const all = present.map(({ member, running }) => ({
+    member,
+    entries: entriesOf(running, cache),
+    limits: JSON.stringify(running.models.get(cache)?.store.limits),
+    isWhole: running.models.get(cache)?.isWhole ?? false,
+  }))
+  // A full cache may lack what others hold, and two full ones compare only a part of their buckets at a time.
+  if (all.some(({ isWhole }) => !isWhole)) return
+  // What is outside the limits of one node is only on the others.
+  const isAlike = all.every(({ limits }) => limits === all[0]?.limits)
+  const limitMs = NEARLY_OVER_MS + cluster.model.heldBackMs
+  const newest = new Map<string, Entry & { readonly where: string }>()
+  for (const { member, entries } of all) {
+    for (const [id, entry] of entries) {
+      const known = newest.get(id)
+      if (known === undefined || compareVersions(entry.version, known.version) > 0)
+        newest.set(id, { ...entry, where: member.name })
+    }
+  }
+  for (const [id, entry] of newest) {
+    if (entry.leftMs < limitMs) continue
+    for (const { member, entries } of all) {
+      const own = entries.get(id)
+      if (own !== undefined && compareVersions(own.version, entry.version) === 0) continue
+      if (own === undefined && !isAlike) continue
+      const what = entry.isTombstone ? 'the removal' : 'session'
+      const has = own === undefined ? 'nothing' : 'an older version'
+      throw new Violation(
+        `at rest ${entry.where} holds ${what} ${cache} ${id}, and ${member.name} holds ${has}`,
+      )
+    }
+  }
+}
+
+/** What a node says of itself: it is ready, and every other node is its peer. */
+function checkSight(member: Member, { node }: Running, others: number): void {
+  const { isStrictlyReady, reason } = node.readiness()
+  if (!isStrictlyReady) throw new Violation(`at rest ${member.name} is not ready: ${reason}`)
+  const up = new Set(
+    node
+      .peers()
+      .filter(({ role, isUp, isVerified }) => role === 'node' && isUp && isVerified)
+      .map(({ name }) => name),
+  )
+  if (up.size !== others) {
+    const names = [...up].join(', ')
+    throw new Violation(`at rest ${member.name} has ${up.size} peers of ${others}: ${names}`)
+  }
+}

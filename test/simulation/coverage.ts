@@ -1,0 +1,30 @@
+// Which reasons of which counters a simulation reached, read from the metrics of its nodes as Prometheus does.
+
+/** Labels whose values are results or reasons. */
+const REASON_LABELS = ['reason', 'result']
+
+export class Coverage {
+  /** What was counted, by `metric{label="value"}`. */
+  readonly counts = new Map<string, number>()
+
+  /** Adds the counters in metrics of one process, at its end. */
+  read(metrics: string): void {
+    for (const line of metrics.split('\n')) {
+      const match = /^(tlscached_[a-z_]+)\{([^}]*)\} (\S+)$/.exec(line)
+      if (match === null) continue
+      const [, metric = '', labels = '', value = '0'] = match
+      for (const label of REASON_LABELS) {
+        const reason = new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(labels)?.[1]
+        if (reason !== undefined) this.#add(`${metric}{${label}="${reason}"}`, Number(value))
+      }
+    }
+  }
+
+  add(other: Coverage): void {
+    for (const [name, count] of other.counts) this.#add(name, count)
+  }
+
+  #add(name: string, count: number): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + count)
+  }
+}

@@ -1,0 +1,197 @@
+// What each node may answer, kept beside the cluster: every change that a store reports is held against what the nodes
+// of the cluster were told, and every answer of a node against what this node is known to hold.
+
+import type { SessionStore } from '../../src/store/session-store.ts'
+import { type Change, compareVersions, type Version } from '../../src/store/versions.ts'
+import type { SimulatedProcess } from './host.ts'
+
+/** A rule that did not hold. */
+export class Violation extends Error {
+  override readonly name = 'Violation'
+}
+
+/** A put or remove as the node made it that a terminator called. */
+interface Made {
+  readonly change: Change
+  readonly atMs: number
+}
+
+/** The newest change that one process knows of a session ID. */
+export interface Known {
+  readonly kind: 'put' | 'remove'
+  readonly version: Version
+  readonly context: string
+  readonly serverName: string
+  readonly session: string
+  /** By the monotonic clock of the process. */
+  readonly expiresAtMs: number
+}
+
+/**
+ * How much longer than its lifetime a session may live by true time: datagrams that were lost are sent again for
+ * 30 seconds with the lifetime they had first, paths delay, clocks drift by half a percent.
+ */
+const LATE_MS = 45_000
+const DRIFT = 1.011
+
+export class ClusterModel {
+  readonly #made = new Map<string, Made[]>()
+  readonly #nowMs: () => number
+  /** Called with the time that a change took to another node. */
+  readonly #onVisible: (tookMs: number) => void
+  /** How much longer than LATE_MS datagrams were held back so far: by suspended processes, slow paths or an attacker. */
+  heldBackMs = 0
+
+  constructor(nowMs: () => number, onVisible: (tookMs: number) => void) {
+    this.#nowMs = nowMs
+    this.#onVisible = onVisible
+  }
+
+  /** Watches a store of a process that was just made. */
+  watch(process: SimulatedProcess, store: SessionStore): StoreModel {
+    const model = new StoreModel(process, store, this)
+    const report = store.onChange
+    store.onChange = (change, origin) => {
+      const copy = copyOf(change)
+      if (origin === 'local') this.#note(copy)
+      else this.#check(process, copy)
+      model.take(copy, origin)
+      report(change, origin)
+    }
+    return model
+  }
+
+  /** Throws when this session is over by true time. */
+  checkLifetime(where: string, id: string, { version }: Known, cache: string): void {
+    const nowMs = this.#nowMs()
+    const made = this.#made.get(keyOf(cache, id, version)) ?? []
+    const isLive = made.some(
+      ({ change, atMs }) => nowMs - atMs <= change.ttlMs * DRIFT + LATE_MS + this.heldBackMs,
+    )
+    if (!isLive) throw new Violation(`${where} gave session ${id} back after its lifetime`)
+  }
+
+  #note(change: Change): void {
+    const key = keyOf(change.cache, hexOf(change.id), change.version)
+    const made = this.#made.get(key) ?? []
+    made.push({ change, atMs: this.#nowMs() })
+    this.#made.set(key, made)
+  }
+
+  #check(process: SimulatedProcess, change: Change): void {
+    const id = hexOf(change.id)
+    const made = this.#made.get(keyOf(change.cache, id, change.version)) ?? []
+    const original = made.find((one) => isSame(one.change, change))
+    if (original === undefined) {
+      throw new Violation(`${process.name} accepted a ${change.kind} of ${id} that no node made`)
+    }
+    if (change.ttlMs > original.change.ttlMs) {
+      throw new Violation(`${process.name} accepted a ${change.kind} of ${id} that lives longer`)
+    }
+    this.#onVisible(this.#nowMs() - original.atMs)
+  }
+}
+
+export class StoreModel {
+  readonly store: SessionStore
+  readonly known = new Map<string, Known>()
+  /** Changes of peers that were applied. */
+  appliedCount = 0
+  readonly #process: SimulatedProcess
+  readonly #cluster: ClusterModel
+
+  constructor(process: SimulatedProcess, store: SessionStore, cluster: ClusterModel) {
+    this.#process = process
+    this.store = store
+    this.#cluster = cluster
+  }
+
+  /** Whether the store still holds all that it was told, as far as it has not expired. */
+  get isWhole(): boolean {
+    const { evicted, peerRefusals } = this.store.stats
+    const refused = Object.values(peerRefusals).reduce((sum, count) => sum + count, 0)
+    return evicted === 0 && refused === 0 && !this.#hasForgotten
+  }
+
+  /** Whether removals may have been forgotten, because there were too many. */
+  get #hasForgotten(): boolean {
+    return this.#removals >= this.store.limits.items
+  }
+
+  #removals = 0
+
+  take(change: Change, origin: 'local' | 'peer'): void {
+    const id = hexOf(change.id)
+    const before = this.known.get(id)
+    const nowMs = this.#process.clock.monotonicMs()
+    const isOver = before === undefined || before.expiresAtMs <= nowMs || !this.isWhole
+    if (!isOver && compareVersions(change.version, before.version) <= 0) {
+      const what = `${change.kind} of ${id} with a version that is not above the one it has`
+      throw new Violation(`${this.#process.name} took a ${origin} ${what}`)
+    }
+    if (origin === 'peer') this.appliedCount += 1
+    if (change.kind === 'remove') this.#removals += 1
+    const { timeoutMs } = this.store.limits
+    const ageMs = change.kind === 'put' ? (change.ageMs ?? 0) : 0
+    this.known.set(id, {
+      kind: change.kind,
+      version: change.version,
+      context: change.kind === 'put' ? textOf(change.context) : '',
+      serverName: change.kind === 'put' ? change.serverName : '',
+      session: change.kind === 'put' ? textOf(change.session) : '',
+      expiresAtMs: nowMs + Math.min(change.ttlMs, timeoutMs - ageMs),
+    })
+  }
+
+  /** Holds an answer to a get against what this store is known to hold; throws a Violation. */
+  check(id: string, context: string, serverName: string, found: Buffer | undefined): void {
+    const known = this.known.get(id)
+    const where = this.#process.name
+    const nowMs = this.#process.clock.monotonicMs()
+    if (found === undefined) {
+      if (known?.kind !== 'put' || !this.isWhole || known.expiresAtMs <= nowMs) return
+      if (known.context !== context || known.serverName !== serverName) return
+      throw new Violation(`${where} does not find session ${id}, which it holds`)
+    }
+    if (known === undefined) throw new Violation(`${where} found ${id}, which nobody put there`)
+    if (known.kind === 'remove') throw new Violation(`${where} found ${id}, which was removed`)
+    if (known.context !== context)
+      throw new Violation(`${where} gave ${id} of context ${known.context} to ${context}`)
+    if (known.serverName !== serverName)
+      throw new Violation(`${where} gave ${id} of ${known.serverName} to ${serverName}`)
+    if (known.session !== textOf(found))
+      throw new Violation(`${where} gave other bytes for ${id} than the newest put`)
+    if (known.expiresAtMs <= nowMs)
+      throw new Violation(`${where} gave ${id} back after its lifetime here`)
+    this.#cluster.checkLifetime(where, id, known, this.store.limits.name)
+  }
+}
+
+export function hexOf(id: Uint8Array): string {
+  return Buffer.from(id.buffer, id.byteOffset, id.length).toString('hex')
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}
+
+function keyOf(cache: string, id: string, { clock, origin }: Version): string {
+  return `${cache} ${id} ${clock} ${origin}`
+}
+
+function copyOf(change: Change): Change {
+  const id = Buffer.from(change.id)
+  if (change.kind === 'remove') return { ...change, id }
+  const [context, session] = [Buffer.from(change.context), Buffer.from(change.session)]
+  return { ...change, id, context, session }
+}
+
+function isSame(a: Change, b: Change): boolean {
+  if (a.kind !== b.kind) return false
+  if (a.kind === 'remove' || b.kind === 'remove') return true
+  return (
+    textOf(a.context) === textOf(b.context) &&
+    a.serverName === b.serverName &&
+    textOf(a.session) === textOf(b.session)
+  )
+}

@@ -22,6 +22,8 @@ export interface ClientSession {
   /** Encoded session, to be offered in a later handshake. A secret: never printed. */
   readonly bytes: Buffer
   readonly mechanism: Mechanism
+  /** The ticket, empty without one; a shared view. Nobody but the server can open it. */
+  readonly ticket: Buffer
   /** Name of the ticket key in hex, 32 digits; undefined for what is not a sealed ticket. */
   readonly keyName: string | undefined
   /** Whether the ticket's HMAC was made with a key of zeros, so that everybody could change the ticket. */
@@ -65,6 +67,7 @@ export function readClientSession(bytes: Buffer): ClientSession {
   return {
     bytes,
     mechanism,
+    ticket,
     keyName: isLaidOut ? ticket.toString('hex', 0, KEY_NAME_BYTES) : undefined,
     hasZeroMac: isLaidOut && isZeroMac(ticket),
     lifetimeSec: ticket.length === 0 ? undefined : lifetimeSec,

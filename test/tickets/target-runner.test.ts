@@ -140,7 +140,6 @@ describe('a terminator that needs reloads', () => {
         if (clock.monotonicMs() - bornMs < 3 * HOUR_MS) assert.ok(include.includes(key.hexName))
       }
     }
-    // Rotations take the interval and a share of the jitter.
     const reloads = countOf('reload-it')
     assert.ok(reloads >= 9 && reloads <= 11, `${reloads} reloads in ten hours`)
     assert.ok(files.names.length <= names().length + 2)

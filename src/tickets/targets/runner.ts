@@ -60,6 +60,8 @@ export interface TargetRunnerOptions {
   readonly source: TicketKeySource
   readonly times: RingTimes
   readonly world: Pick<World, 'clock' | 'logger'>
+  /** Called each time after the terminator was given keys. */
+  readonly onGiven?: () => void
   readonly files?: SecretFileSystem
   readonly run?: typeof runCommand
 }
@@ -77,6 +79,7 @@ export class TargetRunner {
   readonly #times: RingTimes
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #onGiven: () => void
   readonly #files: SecretFileSystem
   readonly #run: typeof runCommand
   readonly #failures = noFailures()
@@ -99,12 +102,13 @@ export class TargetRunner {
   #running: Promise<void> | undefined
   #isStopped = false
 
-  constructor({ target, source, times, world, files, run }: TargetRunnerOptions) {
+  constructor({ target, source, times, world, onGiven, files, run }: TargetRunnerOptions) {
     this.#target = target
     this.#source = source
     this.#times = times
     this.#clock = world.clock
     this.#logger = world.logger
+    this.#onGiven = onGiven ?? (() => {})
     this.#files = files ?? secretFileSystem
     this.#run = run ?? runCommand
     this.#firstAttempt = new Promise((resolve) => {
@@ -211,6 +215,7 @@ export class TargetRunner {
       this.#given = given
       this.#givenMs = startMs
       this.#succeed()
+      this.#onGiven()
     } else this.#fail(failure)
     this.#endFirstAttempt()
   }
@@ -312,19 +317,17 @@ export class TargetRunner {
   }
 
   #fail(failure: TargetFailure): void {
-    this.#count(failure)
+    this.#problem = failure
+    this.count(failure)
     this.#retryMs = this.#clock.monotonicMs() + this.#retryDelayMs
     this.#retryDelayMs = Math.min(2 * this.#retryDelayMs, LONGEST_RETRY_MS)
   }
 
-  #count(failure: TargetFailure): void {
+  /** Counts and logs a failure, found here or by a probe. */
+  count({ reason, message }: TargetFailure): void {
     const { name } = this.#target
-    this.#failures[failure.reason] += 1
-    this.#problem = failure
-    this.#logger.warn(
-      { target: name, reason: failure.reason },
-      `target ${name} keeps the ticket keys that it has: ${failure.message}`,
-    )
+    this.#failures[reason] += 1
+    this.#logger.warn({ target: name, reason }, `ticket keys of target ${name}: ${message}`)
   }
 }
 

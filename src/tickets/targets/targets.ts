@@ -4,8 +4,13 @@ import type { World } from '../../base/world.ts'
 import type { TicketAuthority } from '../authority.ts'
 import type { RingTimes } from '../times.ts'
 import { createTarget, type TargetContext } from './kinds.ts'
-import { type TargetReport, TargetRunner } from './runner.ts'
+import { TargetProbe } from './probe.ts'
+import { reloadPauseMs, type TargetReport, TargetRunner } from './runner.ts'
+import type { Target } from './target.ts'
 import { type TargetSettings, targetName } from './target-schema.ts'
+
+/** Time for a command to take effect, and for the next probe. */
+const GRACE_MS = 5000
 
 export interface TicketTargetsOptions {
   readonly targets: readonly TargetSettings[]
@@ -15,35 +20,62 @@ export interface TicketTargetsOptions {
 }
 
 export class TicketTargets {
-  readonly #runners: readonly TargetRunner[]
+  readonly #members: readonly { readonly runner: TargetRunner; readonly probe?: TargetProbe }[]
 
   /** Throws ERR_CONFIG when the owner of a file does not exist on this host. */
   constructor({ targets, authority, world, ownerOf }: TicketTargetsOptions) {
     const timesOf = new Map(
       authority.rings.map(({ group, times }): [string, RingTimes] => [group, times]),
     )
-    this.#runners = targets.flatMap((settings) => {
+    this.#members = targets.flatMap((settings) => {
       const source = authority.source(settings.group)
       const times = timesOf.get(settings.group)
       if (source === undefined || times === undefined) return []
       const context = { times, clock: world.clock, ...(ownerOf !== undefined && { ownerOf }) }
-      return [new TargetRunner({ target: createTarget(settings, context), source, times, world })]
+      const target = createTarget(settings, context)
+      const runner = new TargetRunner({
+        ...{ target, source, times, world },
+        onGiven: () => probe?.soon(),
+      })
+      const { probe: asked, kind } = settings
+      if (asked === undefined) return [{ runner }]
+      const probe = new TargetProbe({
+        address: asked.address,
+        serverName: asked.server_name,
+        source,
+        graceMs: graceMs(target, times),
+        takesZeroMac: kind === 'apache',
+        clock: world.clock,
+        onFailure: (failure) => runner.count(failure),
+      })
+      return [{ runner, probe }]
     })
   }
 
   /** Follows the rings. Resolves when each target was given its first keys, or that failed for the first time. */
   async start(): Promise<void> {
-    await Promise.all(this.#runners.map((runner) => runner.start()))
+    await Promise.all(this.#members.map(({ runner }) => runner.start()))
+    for (const { probe } of this.#members) probe?.start()
   }
 
   /** Ends the work before the rings are erased; files and keys stay with the terminators. */
   async stop(): Promise<void> {
-    await Promise.all(this.#runners.map((runner) => runner.stop()))
+    await Promise.all(this.#members.flatMap(({ runner, probe }) => [runner.stop(), probe?.stop()]))
   }
 
   reports(): TargetReport[] {
-    return this.#runners.map((runner) => runner.report())
+    return this.#members.map(({ runner, probe }) => {
+      const report = runner.report()
+      const problem = report.problem ?? probe?.problem
+      return { ...report, isCurrent: probe?.isCurrent, problem }
+    })
   }
+}
+
+/** How long a terminator may take to use a key whose turn has come. */
+function graceMs({ reload, limits }: Target, { rotateMs, jitterMs }: RingTimes): number {
+  const reloadMs = reload === undefined ? 0 : reloadPauseMs(rotateMs) + jitterMs
+  return limits.pollMs + reloadMs + GRACE_MS
 }
 
 /** A mistake between targets, or between a target and the groups, with the place of the setting. */

@@ -11,6 +11,7 @@ import { findUser, listProcesses, type Machine, type Process, type User } from '
 import { examineKeys, type OwnFacts, portFindings, socketFindings } from './own-files.ts'
 import { type HeardPeer, peerFindings } from './peers.ts'
 import type { Probes } from './probes.ts'
+import { terminatorFindings } from './terminators/examine.ts'
 
 /** Where systemd looks for a unit, the strongest first. */
 const UNIT_FILES = [
@@ -66,7 +67,11 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
       found.push(...(await peersOf(options, config, keyring)))
     }
   }
-  return [...found, ...limitFindings({ machine, process: node, config, heapBytes })]
+  return [
+    ...found,
+    ...terminatorFindings({ machine, processes, config }),
+    ...limitFindings({ machine, process: node, config, heapBytes }),
+  ]
 }
 
 function configFindings({ file, config, problems }: DoctorOptions): readonly Finding[] {

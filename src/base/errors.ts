@@ -35,6 +35,7 @@ export const ERROR_CODES = {
   ERR_INTERNAL: 'internal error',
   ERR_NO_KEYS: 'there is no file of keys',
   ERR_FOREIGN: 'refused because a web page of another origin asks',
+  ERR_BUSY: 'too many clients at once',
 } as const
 
 /** An error code: `ERR_...`. */

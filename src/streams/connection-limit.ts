@@ -39,6 +39,11 @@ export class ConnectionLimit {
     this.#put(socket, address)
   }
 
+  /** Holds the connection no longer: from now on it neither counts nor is evicted. */
+  release(socket: Socket): void {
+    this.#remove(socket, socket.remoteAddress)
+  }
+
   #put(socket: Socket, address: string | undefined): void {
     this.#all.add(socket)
     if (address === undefined) return

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
-import { formatAddress } from '../../src/base/address.ts'
+import { formatAddress, type HostAddress } from '../../src/base/address.ts'
 import { ERROR_CODES } from '../../src/base/errors.ts'
 import {
   answerNoHttp,
@@ -18,8 +18,11 @@ import {
   STATUS_OF,
 } from '../../src/frontends/http/error-replies.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
+import { MAX_STREAMS } from '../../src/frontends/http/live.ts'
 import type { SessionHooks } from '../../src/hooks/hooks.ts'
+import { ask } from '../support/http.ts'
 import { Backend, clock, codeIn, LIMITS, PATH, SESSION, setUp } from '../support/http-app.ts'
+import { openLiveStream } from '../support/live-stream.ts'
 import { whyWithout } from '../support/programs.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 
@@ -60,6 +63,26 @@ async function errorOfPut(put: SessionHooks['put']): Promise<string> {
   return `${statusCode} ${codeIn(JSON.parse(body))}`
 }
 
+/** The answer when as many live streams are open as may be. */
+async function errorOfFullStreams(): Promise<string> {
+  const frontend = new HttpFrontend({
+    listen: { host: '127.0.0.1', port: 0 },
+    isInsecure: false,
+    backend: new Backend([LIMITS]),
+    clock,
+    logger: new RecordingLogger(),
+  })
+  await frontend.start()
+  const address = frontend.address as HostAddress
+  const streams = await Promise.all(
+    Array.from({ length: MAX_STREAMS }, () => openLiveStream(address)),
+  )
+  const { status, body } = await ask(address, { path: '/v1/cluster/live' })
+  for (const stream of streams) stream.close()
+  await frontend.stop()
+  return `${status} ${codeIn(JSON.parse(body.toString()))}`
+}
+
 /** The answer on a connection whose bytes Node.js could not take as a request, for the code of its error. */
 function errorOfConnection(code: string): string {
   const socket = new Socket()
@@ -76,15 +99,18 @@ test('every route has a heading, and no other', async () => {
   const served: string[] = []
   for (const path of await pathsOf(app)) {
     const url = path.replace(':cache', 'ssl').replace(':id', 'a1b2')
-    const answers = await Promise.all(METHODS.map((method) => app.inject({ method, url })))
+    // The answer to a GET of a live stream does not end.
+    const known = path.endsWith('/live') ? METHODS.filter((one) => one !== 'GET') : METHODS
+    if (path.endsWith('/live')) served.push(`GET ${path}`)
+    const answers = await Promise.all(known.map((method) => app.inject({ method, url })))
     served.push(
-      ...METHODS.filter((_, at) => answers[at]?.statusCode !== 405).map((one) => `${one} ${path}`),
+      ...known.filter((_, at) => answers[at]?.statusCode !== 405).map((one) => `${one} ${path}`),
     )
   }
   const headings = [...PAGE.matchAll(/^### `([A-Z]+) (\/\S*)`$/gm)]
   const documented = headings.flatMap(([, method, path]) =>
     // The page says it once for all of them.
-    method === 'GET' && !path?.includes('/sessions/')
+    method === 'GET' && !path?.includes('/sessions/') && !path?.endsWith('/live')
       ? [`GET ${path}`, `HEAD ${path}`]
       : [`${method} ${path}`],
   )
@@ -155,6 +181,7 @@ test('every row of the table of errors is what is answered, and nothing else is'
     `${foreign.statusCode} ${codeIn(foreign.json())}`,
     errorOfConnection('HPE_INVALID_METHOD'),
     errorOfConnection('ERR_HTTP_REQUEST_TIMEOUT'),
+    await errorOfFullStreams(),
     await errorOfPut(() => {
       throw new Error('a bug')
     }),

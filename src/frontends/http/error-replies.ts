@@ -27,6 +27,7 @@ export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   ERR_NOT_FOUND: 404,
   ERR_INSECURE: 403,
   ERR_FOREIGN: 403,
+  ERR_BUSY: 503,
   ERR_INTERNAL: 500,
 }
 

@@ -1,6 +1,6 @@
 // The HTTP frontend, for people, scripts and Prometheus.
 
-import { type FastifyInstance, fastify } from 'fastify'
+import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
 import { type Address, formatAddress, isLoopback } from '../../base/address.ts'
 import { messageOf, TlscachedError } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
@@ -9,12 +9,15 @@ import { ConnectionLimit } from '../../streams/connection-limit.ts'
 import { type Frontend, listenOn } from '../../streams/listener.ts'
 import type { HttpBackend } from './backend.ts'
 import { answerNoHttp, fault, faultOf, sendFault } from './error-replies.ts'
+import { type LiveStats, LiveStreams } from './live.ts'
+import { addPageRoutes, PAGE_PATHS } from './page.ts'
 import {
   addOperatorRoutes,
   addSessionRoutes,
   CLUSTER_PATH,
   OPERATOR_METHODS,
   OPERATOR_PATHS,
+  readQuery,
   SESSION_METHODS,
   SESSION_PATH,
 } from './routes.ts'
@@ -41,6 +44,15 @@ const FOREIGN_MESSAGES: Record<ForeignReason, string> = {
   fetch_site: 'Sec-Fetch-Site: a web page of another origin asks',
 }
 
+/** Events come for as long as a client reads; it has no use for them from a cache. */
+const LIVE_PATH = '/v1/cluster/live'
+const LIVE_METHODS = ['GET'] as const
+const EVENT_STREAM_HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-store',
+  connection: 'close',
+} as const
+
 const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
 
 export interface HttpFrontendOptions {
@@ -63,12 +75,20 @@ export class HttpFrontend implements Frontend {
   readonly stats: HttpStats = createHttpStats()
   readonly #options: HttpFrontendOptions
   readonly #faults: LogLimiter
+  readonly #limit: ConnectionLimit
+  readonly #live: LiveStreams | undefined
   #address: Address
   #app: FastifyInstance | undefined
 
   constructor(options: HttpFrontendOptions) {
     this.#options = options
     this.#faults = new LogLimiter(options.clock)
+    this.#limit = new ConnectionLimit(MAX_CONNECTIONS, () => {
+      this.stats.evictedConnections += 1
+    })
+    const { backend, clock } = options
+    const { cluster } = backend
+    this.#live = cluster && new LiveStreams({ cluster, clock, stats: this.stats })
     this.#address = options.listen
   }
 
@@ -102,6 +122,7 @@ export class HttpFrontend implements Frontend {
     const app = this.#app
     if (app === undefined) return
     this.#app = undefined
+    this.#live?.stop()
     const grace = this.#options.clock.after(STOP_GRACE_MS, () => app.server.closeAllConnections())
     app.server.closeIdleConnections()
     await app.close()
@@ -151,25 +172,44 @@ export class HttpFrontend implements Frontend {
     }
     app.register(async (scope) => addOperatorRoutes(scope, backend))
     for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)
-    if (backend.cluster !== undefined) refuseOtherMethods(app, CLUSTER_PATH, OPERATOR_METHODS)
+    if (this.#live !== undefined) {
+      addPageRoutes(app)
+      for (const path of [CLUSTER_PATH, ...PAGE_PATHS]) {
+        refuseOtherMethods(app, path, OPERATOR_METHODS)
+      }
+      this.#addLiveRoute(app, this.#live)
+    }
     return app
   }
 
   #limitConnections(app: FastifyInstance): void {
-    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {
-      this.stats.evictedConnections += 1
-    })
+    const limit = this.#limit
     app.server.on('connection', (socket) => {
-      limit.add(socket)
-      this.stats.connections = limit.size
+      this.stats.connections += 1
       socket.on('close', () => {
-        this.stats.connections = limit.size
+        this.stats.connections -= 1
       })
+      limit.add(socket)
     })
     app.addHook('onResponse', (request, _reply, done) => {
       limit.touch(request.raw.socket)
       done()
     })
+  }
+
+  #addLiveRoute(app: FastifyInstance, live: LiveStreams): void {
+    app.get(LIVE_PATH, { exposeHeadRoute: false }, (request, reply) => {
+      readQuery(request, [])
+      if (!live.hasRoom()) throw new TlscachedError('ERR_BUSY', 'too many live streams are open')
+      const { socket } = request.raw
+      // A stream lasts as long as it is read, which LiveStreams watches over.
+      this.#limit.release(socket)
+      socket.setTimeout(0)
+      reply.hijack()
+      reply.raw.writeHead(200, { ...ANSWER_HEADERS, ...EVENT_STREAM_HEADERS })
+      live.open(reply.raw)
+    })
+    refuseOtherMethods(app, LIVE_PATH, LIVE_METHODS)
   }
 
   /** Refuses requests of foreign web pages before their body is read, so that it need not be sent. */
@@ -179,11 +219,19 @@ export class HttpFrontend implements Frontend {
     app.addHook('onRequest', (request, reply, done) => {
       reply.headers(ANSWER_HEADERS)
       const reason = guard.reasonOf(request.headers)
-      if (reason === undefined) return done()
+      if (reason === undefined || (reason === 'fetch_site' && isVisit(request))) return done()
       this.stats[FOREIGN_EVENTS[reason]] += 1
       done(new TlscachedError('ERR_FOREIGN', FOREIGN_MESSAGES[reason]))
     })
   }
+}
+
+/** Whether a browser opens the page because its user followed a link, wherever that was. */
+function isVisit({ headers, routeOptions }: FastifyRequest): boolean {
+  const isPage = PAGE_PATHS.some((path) => path === routeOptions.url)
+  return (
+    isPage && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+  )
 }
 
 function refuseOtherMethods(app: FastifyInstance, url: string, known: readonly string[]): void {
@@ -200,7 +248,7 @@ function refuseOtherMethods(app: FastifyInstance, url: string, known: readonly s
 
 // Counters of the HTTP frontend, besides those of the caches. They are plain numbers, exported elsewhere.
 
-export interface HttpStats {
+export interface HttpStats extends LiveStats {
   /** Connections open now. */
   connections: number
   /** Requests refused because a page of another origin sent them; the three counters name the header that showed it. */
@@ -218,5 +266,7 @@ export function createHttpStats(): HttpStats {
     foreignOrigin: 0,
     foreignFetchSite: 0,
     evictedConnections: 0,
+    refusedStreams: 0,
+    stalledStreams: 0,
   }
 }

@@ -15,16 +15,12 @@ export class Coverage {
       const [, metric = '', labels = '', value = '0'] = match
       for (const label of REASON_LABELS) {
         const reason = new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(labels)?.[1]
-        if (reason !== undefined) this.#add(`${metric}{${label}="${reason}"}`, Number(value))
+        if (reason !== undefined) this.addCount(`${metric}{${label}="${reason}"}`, Number(value))
       }
     }
   }
 
-  add(other: Coverage): void {
-    for (const [name, count] of other.counts) this.#add(name, count)
-  }
-
-  #add(name: string, count: number): void {
+  addCount(name: string, count: number): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + count)
   }
 }

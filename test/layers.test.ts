@@ -27,11 +27,10 @@ const TABLE: Record<
   status: { from: ['base', 'store', 'wire', 'replication'] },
   frontends: {
     from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi', 'status'],
-    types: ['metrics', 'replication'],
+    types: ['replication'],
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
-  metrics: { from: ['base'], types: ['store', 'replication', 'hooks', 'uwsgi'] },
-  terminator: { from: ['base', 'streams', 'session', 'hooks', 'metrics'] },
+  terminator: { from: ['base', 'streams', 'session', 'hooks'] },
   node: {
     from: [
       'base',
@@ -45,7 +44,6 @@ const TABLE: Record<
       'uwsgi',
       'status',
       'frontends',
-      'metrics',
     ],
   },
   prove: { from: ['base', 'session', 'tls-client'] },

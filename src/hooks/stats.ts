@@ -1,16 +1,24 @@
 // What the hooks on one cache and the binding of one TLS server count. Plain numbers, exported elsewhere.
 
-import { DurationHistogram } from '../base/histogram.ts'
+import { type CountsOf, durations, histogram, zeros } from '../base/counters.ts'
 import { PUT_RESULTS, type PutResult } from '../store/stats.ts'
 
 /** Counters of the local hooks on one cache. */
-export interface HookStats {
+export const HOOK_COUNTERS = {
   /** Durations of all gets, hits and misses alike. */
-  readonly getDurations: DurationHistogram
+  getDurations: durations(
+    histogram(
+      'get_duration_seconds',
+      "How long gets took; over memcached's protocol with all commands that came together.",
+      'cache',
+    ),
+  ),
 }
 
+export type HookStats = CountsOf<typeof HOOK_COUNTERS>
+
 export function createHookStats(): HookStats {
-  return { getDurations: new DurationHistogram() }
+  return zeros(HOOK_COUNTERS)
 }
 
 /** Counters of a TLS server that is joined to a cache, since it was joined. */

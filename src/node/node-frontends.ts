@@ -13,9 +13,9 @@ import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/frontend.ts'
 import { UwsgiFrontend } from '../frontends/uwsgi/frontend.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
-import { collectFrontends, type FrontendSource } from '../metrics/frontend-collectors.ts'
 import type { Frontend } from '../streams/listener.ts'
 import type { FrontendsConfig } from './config.ts'
+import { collectFrontends, type FrontendSource } from './metrics.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig

@@ -3,13 +3,13 @@
 import { TlscachedError } from '../base/errors.ts'
 import type { Clock, Logger } from '../base/world.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
-import type { CacheUdpSource } from '../metrics/cache-udp-collectors.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Change } from '../store/versions.ts'
 import { toListenError } from '../streams/listener.ts'
 import { CacheUdp } from '../uwsgi/cache-udp.ts'
 import type { UwsgiListenerConfig } from './config.ts'
 import type { Machine } from './machine.ts'
+import type { CacheUdpSource } from './metrics.ts'
 
 export interface NodeUwsgiOptions {
   readonly listeners: readonly UwsgiListenerConfig[]

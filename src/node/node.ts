@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client'
 import { formatAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger } from '../base/logger.ts'
+import { collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
 import { OutputThread } from '../base/output-thread.ts'
 import { readVersion } from '../base/version.ts'
 import {
@@ -19,9 +20,6 @@ import {
 import type { HttpBackend, HttpCache } from '../frontends/http/backend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { LocalHooks } from '../hooks/local-hooks.ts'
-import { collectCacheUdp } from '../metrics/cache-udp-collectors.ts'
-import { collectCaches, collectReplication, collectSweeper } from '../metrics/collectors.ts'
-import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
@@ -39,6 +37,7 @@ import { checkConfig, type NodeConfig } from './config.ts'
 import type { ConfigInput } from './config-schema.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { planMemory } from './memory-plan.ts'
+import { collectCaches, collectCacheUdp, collectReplication, collectSweeper } from './metrics.ts'
 import { createFrontends } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 import { NodeStatus } from './node-status.ts'
@@ -348,7 +347,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         name: limits.name,
         itemsLimit: limits.items,
         stats,
-        getDurations: hooks.stats.getDurations,
+        hookStats: hooks.stats,
       })),
     )
     collectSweeper(registry, this.#sweeper.durations)

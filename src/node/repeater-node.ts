@@ -3,6 +3,7 @@
 import type { Registry } from 'prom-client'
 import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'
+import { collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
 import { readVersion } from '../base/version.ts'
 import {
   type Clock,
@@ -13,9 +14,6 @@ import {
 } from '../base/world.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/frontend.ts'
-import { collectFrontends } from '../metrics/frontend-collectors.ts'
-import { collectLog, collectProcess, createRegistry } from '../metrics/registry.ts'
-import { collectRepeater } from '../metrics/repeater-collectors.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
@@ -26,6 +24,7 @@ import { type Keyring, type KeysFileMode, publicKeyring } from '../wire/keyring.
 import { requireKeys } from './keys.ts'
 import { type KeysFiles, KeysFileWatch } from './keys-file-watch.ts'
 import { type Machine, systemMachine } from './machine.ts'
+import { collectFrontends, collectRepeater } from './metrics.ts'
 import type { Listening } from './node.ts'
 import { sourceOf } from './node-frontends.ts'
 

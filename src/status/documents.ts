@@ -1,5 +1,6 @@
 // Describes a node, its caches and its peers for answers in JSON, which never hold a session or a key.
 
+import { toJson } from '../base/counters.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
@@ -13,9 +14,10 @@ export interface CacheStatus {
 }
 
 export function describeCache({ limits, singleUse, stats }: CacheStatus) {
+  const { items, changed_wall_ms: _changedWallMs, ...counts } = toJson(stats)
   return {
     name: limits.name,
-    items: stats.items,
+    items,
     items_limit: limits.items,
     keysize: limits.keysize,
     blocksize: limits.blocksize,
@@ -24,16 +26,7 @@ export function describeCache({ limits, singleUse, stats }: CacheStatus) {
     contexts_hex: limits.contexts?.map((context) => Buffer.from(context).toString('hex')) ?? null,
     full: limits.full,
     single_use: singleUse,
-    stored_bytes: stats.storedBytes,
-    arena_bytes: stats.arenaBytes,
-    tombstones: stats.tombstones,
-    gets: stats.gets,
-    puts: stats.puts,
-    applied: stats.applied,
-    peer_refusals: stats.peerRefusals,
-    removes: stats.removes,
-    evicted: stats.evicted,
-    expired: stats.expired,
+    ...counts,
   }
 }
 
@@ -73,16 +66,7 @@ export function describeSync(status: SyncStatus | undefined) {
 
 export function describeReplication(stats: ReplicationStats | undefined) {
   if (stats === undefined) return null
-  return {
-    datagrams_sent: stats.datagramsSent,
-    datagrams_received: stats.datagramsReceived,
-    entries_sent: stats.entriesSent,
-    entries_received: stats.entriesReceived,
-    dropped: stats.dropped,
-    lost: stats.lost,
-    repaired: stats.repaired,
-    duplicates: stats.duplicates,
-  }
+  return toJson(stats)
 }
 
 function rounded(durationMs: number | undefined): number | null {

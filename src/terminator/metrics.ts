@@ -3,10 +3,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'
 import type { HostAddress } from '../base/address.ts'
+import { counter, gauge, type Reading } from '../base/counters.ts'
 import { messageOf } from '../base/errors.ts'
+import { addMetric, collectLog, createRegistry } from '../base/metrics.ts'
 import type { Logger } from '../base/world.ts'
-import { collectLog, createRegistry } from '../metrics/registry.ts'
-import { addCounter, addGauge, type Reading } from '../metrics/stats-metrics.ts'
 import { ANSWER_HEADERS, BrowserGuard } from '../streams/browser-guard.ts'
 import { ConnectionLimit } from '../streams/connection-limit.ts'
 import { listen } from '../streams/listener.ts'
@@ -51,11 +51,16 @@ export class TerminatorMetrics {
   }
 
   #addHandshakes(): void {
-    addCounter(this.#registry, {
-      name: 'terminator_handshakes_total',
-      help: 'TLS handshakes that got through, by process; resumed as isSessionReused says.',
-      labelNames: ['process', 'version', 'resumed'],
-      read: () =>
+    addMetric(
+      this.#registry,
+      counter(
+        'terminator_handshakes_total',
+        'TLS handshakes that got through, by process; resumed as isSessionReused says.',
+        'process',
+        'version',
+        'resumed',
+      ),
+      () =>
         this.#stats.processes.flatMap(({ handshakes }, index) =>
           TLS_VERSIONS.flatMap((version) => {
             const labels = { process: String(index + 1), version }
@@ -66,70 +71,87 @@ export class TerminatorMetrics {
             ]
           }),
         ),
-    })
-    addCounter(this.#registry, {
-      name: 'terminator_handshake_failures_total',
-      help: 'Connections that did not get through their handshake.',
-      labelNames: ['reason'],
-      read: () => this.#each('reason', FAILURE_REASONS, ({ failures }) => failures),
-    })
-    addCounter(this.#registry, {
-      name: 'terminator_cache_calls_total',
-      help: 'Sessions asked for and put, by what the node answered or why it did not.',
-      labelNames: ['call', 'result'],
-      read: () => [
+    )
+    addMetric(
+      this.#registry,
+      counter(
+        'terminator_handshake_failures_total',
+        'Connections that did not get through their handshake.',
+        'reason',
+      ),
+      () => this.#each('reason', FAILURE_REASONS, ({ failures }) => failures),
+    )
+    addMetric(
+      this.#registry,
+      counter(
+        'terminator_cache_calls_total',
+        'Sessions asked for and put, by what the node answered or why it did not.',
+        'call',
+        'result',
+      ),
+      () => [
         ...this.#each('result', GET_RESULTS, ({ cache }) => cache.gets, { call: 'get' }),
         ...this.#each('result', PUT_RESULTS, ({ cache }) => cache.puts, { call: 'put' }),
       ],
-    })
+    )
   }
 
   #addConnections(): void {
-    addGauge(this.#registry, {
-      name: 'terminator_connections',
-      help: 'Client connections open now.',
-      read: () => [{ value: this.#total().connections }],
-    })
-    addCounter(this.#registry, {
-      name: 'terminator_refused_connections_total',
-      help: 'Client connections turned away, since as many were open as are allowed.',
-      read: () => [{ value: this.#total().refused }],
-    })
-    addCounter(this.#registry, {
-      name: 'terminator_backend_connections_total',
-      help: 'Connections to backends for clients.',
-      labelNames: ['backend', 'result'],
-      read: () =>
+    addMetric(
+      this.#registry,
+      gauge('terminator_connections', 'Client connections open now.'),
+      () => [{ value: this.#total().connections }],
+    )
+    addMetric(
+      this.#registry,
+      counter(
+        'terminator_refused_connections_total',
+        'Client connections turned away, since as many were open as are allowed.',
+      ),
+      () => [{ value: this.#total().refused }],
+    )
+    addMetric(
+      this.#registry,
+      counter(
+        'terminator_backend_connections_total',
+        'Connections to backends for clients.',
+        'backend',
+        'result',
+      ),
+      () =>
         Object.entries(this.#total().backends).flatMap(([backend, { results }]) =>
           BACKEND_RESULTS.map((result) => ({
             labels: { backend, result },
             value: results[result],
           })),
         ),
-    })
-    addGauge(this.#registry, {
-      name: 'terminator_backend_up',
-      help: '1 when the backend answered every process last time.',
-      labelNames: ['backend'],
-      read: () =>
+    )
+    addMetric(
+      this.#registry,
+      gauge(
+        'terminator_backend_up',
+        '1 when the backend answered every process last time.',
+        'backend',
+      ),
+      () =>
         Object.entries(this.#total().backends).map(([backend, { isUp }]) => ({
           labels: { backend },
           value: isUp ? 1 : 0,
         })),
-    })
+    )
   }
 
   #addProcesses(): void {
-    addGauge(this.#registry, {
-      name: 'terminator_processes',
-      help: 'Processes that serve clients now.',
-      read: () => [{ value: this.#stats.workers }],
-    })
-    addCounter(this.#registry, {
-      name: 'terminator_process_restarts_total',
-      help: 'Processes started in place of one that ended.',
-      read: () => [{ value: this.#stats.restarts }],
-    })
+    addMetric(
+      this.#registry,
+      gauge('terminator_processes', 'Processes that serve clients now.'),
+      () => [{ value: this.#stats.workers }],
+    )
+    addMetric(
+      this.#registry,
+      counter('terminator_process_restarts_total', 'Processes started in place of one that ended.'),
+      () => [{ value: this.#stats.restarts }],
+    )
   }
 
   #total(): TerminatorStats {

@@ -101,22 +101,17 @@ export const MAX_DATAGRAM_BYTES = 65_507
 /** Expiry in seconds since 1970; ten digits last until the year 2286. */
 const EXPIRY = /^\d{1,10}$/
 
-/**
- * Why bytes are not a valid datagram. `short`: shorter than the smallest one. `modifier`: modifier1 or modifier2 is
- * not one of the table above. `size`: the size field differs from the real size. `truncated`: a field reaches
- * beyond the end. `trailing`: bytes follow the last field. `empty`: the key or the value has no bytes. `expiry`:
- * the expiry is not a decimal number of at most ten digits.
- */
-export const MALFORMED_REASONS = [
-  'short',
-  'modifier',
-  'size',
-  'truncated',
-  'trailing',
-  'empty',
-  'expiry',
-] as const
-export type MalformedReason = (typeof MALFORMED_REASONS)[number]
+/** Why bytes are not a valid datagram. `expiry` also counts times more than a year ahead. */
+export const MALFORMED_REASONS = {
+  short: 'it is shorter than the smallest one',
+  modifier: 'modifier1 or modifier2 is none of a cache operation',
+  size: 'the size field differs from the real size',
+  truncated: 'a field reaches beyond the end',
+  trailing: 'bytes follow the last field',
+  empty: 'the key or the value has no bytes',
+  expiry: 'the expiry is not a decimal number of at most ten digits, or is more than a year ahead',
+} as const
+export type MalformedReason = keyof typeof MALFORMED_REASONS
 
 /** One operation; its buffers are views of the datagram, not copies. */
 export type CacheOperation =

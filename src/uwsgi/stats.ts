@@ -1,52 +1,56 @@
-// Counters of one listener of uWSGI's cache-udp: plain numbers, which the metrics export.
+// The counters of one listener of uWSGI's cache-udp.
 
+import { by, type CountsOf, counter, one, zeros } from '../base/counters.ts'
+import { REFUSALS } from '../store/stats.ts'
 import { MALFORMED_REASONS } from './datagram.ts'
 
-/**
- * Why a datagram was dropped, besides being malformed; `expiry` also counts times more than a year ahead.
- * `unlisted`: the sender is not one of the peers. `relative`: the expiry is a lifetime and not a time, which uWSGI
- * sends with purge_lru. `expired`: the expiry time is over. `unchanged`: the same session is stored already.
- * `unknown`: a delete of a session that is not stored. `keysize` to `key_mismatch`: why the cache refused the
- * session. `queue_full` and `too_large`: why a change was not sent.
- */
-export const CACHE_UDP_DROP_REASONS = [
-  ...MALFORMED_REASONS,
-  'unlisted',
-  'relative',
-  'expired',
-  'unchanged',
-  'unknown',
-  'keysize',
-  'blocksize',
-  'context',
-  'full',
-  'early_data',
-  'version',
-  'key_mismatch',
-  'queue_full',
-  'too_large',
-] as const
-export type CacheUdpDropReason = (typeof CACHE_UDP_DROP_REASONS)[number]
+const DATAGRAMS = counter(
+  'uwsgi_datagrams_total',
+  'Datagrams of cache-udp sent, once per destination, and received.',
+  'cache',
+)
+const APPLIED = counter(
+  'uwsgi_applied_total',
+  'Datagrams of cache-udp that changed the cache.',
+  'cache',
+)
 
-export interface CacheUdpStats {
+const { expired: EXPIRED, ...OTHER_REFUSALS } = REFUSALS
+
+export const CACHE_UDP_COUNTERS = {
   /** Datagrams handed to the network, counted once per destination. */
-  datagramsSent: number
+  datagramsSent: one(DATAGRAMS, { direction: 'sent' }),
   /** Datagrams received, without our own that a multicast group delivered to us. */
-  datagramsReceived: number
+  datagramsReceived: one(DATAGRAMS, { direction: 'received' }),
   /** Received sets that were stored. */
-  stored: number
+  stored: one(APPLIED, { kind: 'set' }),
   /** Received deletes that removed a session. */
-  removed: number
-  readonly dropped: Record<CacheUdpDropReason, number>
+  removed: one(APPLIED, { kind: 'delete' }),
+  dropped: by(
+    'reason',
+    {
+      ...MALFORMED_REASONS,
+      unlisted: 'the sender is not one of the peers',
+      relative: 'the expiry is a lifetime and not a time, which uWSGI sends with `purge_lru`',
+      expired: EXPIRED,
+      unchanged: 'the same session is stored already',
+      unknown: 'a delete of a session that is not stored',
+      // Why the cache refused the session.
+      ...OTHER_REFUSALS,
+      queue_full: 'a change was not sent, because too many wait',
+      too_large: 'a change was not sent, because it does not fit a datagram',
+    },
+    counter(
+      'uwsgi_dropped_total',
+      'Datagrams of cache-udp that went no further, by reason.',
+      'cache',
+    ),
+  ),
 }
 
+export type CacheUdpStats = CountsOf<typeof CACHE_UDP_COUNTERS>
+export type CacheUdpDropReason = keyof CacheUdpStats['dropped']
+
 export function createCacheUdpStats(): CacheUdpStats {
-  const dropped = Object.fromEntries(CACHE_UDP_DROP_REASONS.map((reason) => [reason, 0]))
-  return {
-    datagramsSent: 0,
-    datagramsReceived: 0,
-    stored: 0,
-    removed: 0,
-    dropped: dropped as Record<CacheUdpDropReason, number>,
-  }
+  return zeros(CACHE_UDP_COUNTERS)
 }

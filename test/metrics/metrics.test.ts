@@ -6,8 +6,9 @@ import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Histogram, type Registry } from 'prom-client'
 import { DurationHistogram } from '../../src/base/histogram.ts'
-import { collectCaches, collectReplication, collectSweeper } from '../../src/metrics/collectors.ts'
-import { collectProcess, createRegistry } from '../../src/metrics/registry.ts'
+import { collectProcess, createRegistry } from '../../src/base/metrics.ts'
+import { createHookStats } from '../../src/hooks/stats.ts'
+import { collectCaches, collectReplication, collectSweeper } from '../../src/node/metrics.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
 import { createReplicationStats } from '../../src/replication/stats.ts'
 import { createSyncStats } from '../../src/replication/sync/stats.ts'
@@ -36,12 +37,13 @@ function peer(name: string, address: string, isUp: boolean): PeerStatus {
 function setUp() {
   const registry = createRegistry('1.2.3')
   const stats = createCacheStats()
-  const getDurations = new DurationHistogram()
+  const hookStats = createHookStats()
+  const { getDurations } = hookStats
   const sweeps = new DurationHistogram()
   const replication = createReplicationStats()
   const peers = [peer('b', '1', false), peer('b', '2', true), peer('', '10.0.0.3:1', false)]
   const state = { keyAgeSec: 60 as number | undefined, unknownCaches: 2 }
-  collectCaches(registry, [{ name: 'ssl', itemsLimit: 9, stats, getDurations }])
+  collectCaches(registry, [{ name: 'ssl', itemsLimit: 9, stats, hookStats }])
   collectSweeper(registry, sweeps)
   collectReplication(registry, {
     stats: replication,

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { CacheUdp } from '../../src/uwsgi/cache-udp.ts'
 import { formatDelete, formatSet } from '../../src/uwsgi/datagram.ts'
-import { CACHE_UDP_DROP_REASONS } from '../../src/uwsgi/stats.ts'
 import { type CraftedFields, craftDelete, craftSet } from '../support/cache-datagrams.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
 import { OUR_ADDRESS, SENDER, setupCacheUdp, THEIR_ADDRESS } from '../support/cache-udp-fixture.ts'
@@ -200,11 +199,6 @@ test('what is stored already changes nothing; a later expiry does', async (t) =>
   receive(set('a', { expiry: atSec(clock, 90) }))
   assert.equal(stats.stored, 2)
   assert.equal(hooks.peekAny(Buffer.from('a'))?.ttlMs, 90_000)
-})
-
-test('the sum of all reasons is the table of reasons', async (t) => {
-  const { stats } = await setupCacheUdp(t)
-  assert.deepEqual(Object.keys(stats.dropped), [...CACHE_UDP_DROP_REASONS])
 })
 
 // ---- No loops.

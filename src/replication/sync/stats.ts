@@ -1,45 +1,47 @@
-// The counters of copies and comparisons over TCP: plain numbers, which metrics read.
+// The counters of copies and comparisons over TCP, and the error that ends a connection with a counted reason.
 
-/**
- * Reasons for which a connection ended before its work was done. `handshake`: the TLS handshake failed, was ended by
- * the other side, or took too long. `flood`: it was closed for a newer handshake, because too many were open. `busy`:
- * too many connections were served. `stalled`: the other side fell silent or stopped reading. `malformed`: it sent
- * something that is no frame of the protocol, or no answer to what was asked. `broken`: the network or the other side
- * ended it.
- */
-export const SYNC_FAILURES = [
-  'handshake',
-  'flood',
-  'busy',
-  'stalled',
-  'malformed',
-  'broken',
-] as const
-export type SyncFailure = (typeof SYNC_FAILURES)[number]
+import { by, type CountsOf, counter, one, zeros } from '../../base/counters.ts'
 
-export interface SyncStats {
+const RUNS = counter(
+  'sync_total',
+  'Copies of a peer taken, and comparisons with one that this node began.',
+)
+const ENTRIES = counter('sync_entries_total', 'Entries sent and received over TCP.')
+
+export const SYNC_COUNTERS = {
   /** Peers copied completely, all caches of one counted once. */
-  snapshots: number
+  snapshots: one(RUNS, { kind: 'snapshot' }),
   /** Comparisons that this node began and finished. */
-  comparisons: number
+  comparisons: one(RUNS, { kind: 'comparison' }),
   /** Swaps of rings of ticket keys that ended well, begun by this node or by a peer. */
-  ringSwaps: number
-  /** Entries sent over TCP. */
-  entriesSent: number
-  /** Entries received over TCP, whether or not the store took them. */
-  entriesReceived: number
-  readonly failures: Record<SyncFailure, number>
+  ringSwaps: one(),
+  entriesSent: one(ENTRIES, { direction: 'sent' }),
+  /** Entries received, whether or not the store took them. */
+  entriesReceived: one(ENTRIES, { direction: 'received' }),
+  failures: by(
+    'reason',
+    {
+      handshake: 'the TLS handshake failed, was ended by the other side, or took too long',
+      flood: 'it was closed for a newer handshake, because too many were open',
+      busy: 'too many connections were served',
+      stalled: 'the other side fell silent or stopped reading',
+      malformed:
+        'it sent something that is no frame of the protocol, or no answer to what was asked',
+      broken: 'the network or the other side ended it',
+    },
+    counter(
+      'sync_failures_total',
+      'Connections over TCP that ended before their work was done, by reason.',
+    ),
+  ),
 }
 
+export type SyncStats = CountsOf<typeof SYNC_COUNTERS>
+/** Why a connection ended before its work was done. */
+export type SyncFailure = keyof SyncStats['failures']
+
 export function createSyncStats(): SyncStats {
-  return {
-    snapshots: 0,
-    comparisons: 0,
-    ringSwaps: 0,
-    entriesSent: 0,
-    entriesReceived: 0,
-    failures: { handshake: 0, flood: 0, busy: 0, stalled: 0, malformed: 0, broken: 0 },
-  }
+  return zeros(SYNC_COUNTERS)
 }
 
 /** Ends a connection, on either side, with the reason that is counted. */

@@ -2,6 +2,7 @@
 // of them at full length are written to RESULTS.md, too; growth at full length is drawn in plots/.
 
 import { parseArgs } from 'node:util'
+import { Progress } from '../src/cli/terminal.ts'
 import { benchGrowth } from './growth.ts'
 import { benchMemcached } from './memcached.ts'
 import { benchProfile } from './profile.ts'
@@ -46,8 +47,12 @@ if (unknown !== undefined) {
 }
 const startMs = performance.now()
 const results: BenchResult[] = []
-for (const name of names) {
-  for (const result of await run(name)) {
+const progress = new Progress()
+for (const [index, name] of names.entries()) {
+  progress.show(`${name}, benchmark`, index + 1, names.length)
+  const tables = await run(name)
+  progress.clear()
+  for (const result of tables) {
     const { name: bench, rows } = result
     if (values.json) console.log(JSON.stringify({ bench, rows }))
     else printTable(bench, rows)

@@ -58,6 +58,7 @@ const TABLE: Record<
       'hooks',
       'wire',
       'uwsgi',
+      'status',
       'node',
       'terminator',
       'prove',

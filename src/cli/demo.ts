@@ -8,6 +8,7 @@ import { DemoCluster, type DemoNodeHandle } from './demo-cluster.ts'
 import { type DemoCounts, formatReport, isAllResumed, toDocument } from './demo-report.ts'
 import { FAILED } from './exit-codes.ts'
 import { askCaches, askPeers } from './stats.ts'
+import { Progress } from './terminal.ts'
 
 const LIMIT_MS = 60_000
 /** Sessions made one after the other before they are offered to the other nodes. */
@@ -51,27 +52,38 @@ async function demo(options: DemoOptions): Promise<void> {
   const limit = AbortSignal.timeout(LIMIT_MS)
   const signal = AbortSignal.any([stopping.signal, limit])
   const cluster = new DemoCluster(signal)
+  const progress = new Progress()
   try {
-    await run(cluster, options, signal)
+    await run(cluster, options, signal, progress)
   } catch (error) {
     const reason = limit.aborted ? `not done within ${LIMIT_MS / 1000} s` : messageOf(error)
     throw new Error(`demo: ${reason}`, { cause: error })
   } finally {
+    progress.clear()
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
     await cluster.stop()
   }
 }
 
-async function run(cluster: DemoCluster, options: DemoOptions, signal: AbortSignal): Promise<void> {
+async function run(
+  cluster: DemoCluster,
+  options: DemoOptions,
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<void> {
+  progress.show(`starting ${options.nodes} nodes`)
   const nodes = await cluster.start(options.nodes, options.sessions)
+  progress.clear()
   if (!options.json) {
     console.log(
       `${nodes.length} nodes with encrypted replication, each with its own TLS terminator:`,
       nodes.map((node) => node.name).join(', '),
     )
   }
-  const counts = await resumeEverywhere(nodes, options.sessions, signal)
+  const onDone = (done: number) => progress.show('sessions offered:', done, options.sessions)
+  const counts = await resumeEverywhere(nodes, options.sessions, signal, onDone)
+  progress.clear()
   const answers = await Promise.all(
     nodes.map(async ({ name, http }) => ({
       name,
@@ -88,6 +100,7 @@ async function resumeEverywhere(
   nodes: readonly DemoNodeHandle[],
   sessions: number,
   signal: AbortSignal,
+  onDone: (sessions: number) => void,
 ): Promise<DemoCounts> {
   const matrix = () => nodes.map(() => nodes.map(() => 0))
   const counts = { resumed: matrix(), offered: matrix(), fullMs: [], resumedMs: [], sessions }
@@ -98,6 +111,7 @@ async function resumeEverywhere(
       signal.throwIfAborted()
       await offerToOthers(nodes, session, counts)
     }
+    onDone(first + batch.length)
   }
   return counts
 }

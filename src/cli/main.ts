@@ -33,6 +33,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   put: async () => (await import('./session.ts')).putCommand(),
   remove: async () => (await import('./session.ts')).removeCommand(),
   stats: async () => (await import('./stats.ts')).statsCommand(),
+  top: async () => (await import('./top.ts')).topCommand(),
   prove: async () => (await import('./prove.ts')).proveCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),

@@ -3,7 +3,6 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { parseDurationMs } from '../base/bytes.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { readRegularFile } from '../base/regular-file.ts'
@@ -22,6 +21,7 @@ import { TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../tls-client/starttls.ts'
 import { FAILED } from './exit-codes.ts'
 import { formatTable } from './stats.ts'
+import { duration, interval, Progress } from './terminal.ts'
 
 interface ProveCommandOptions {
   readonly via?: string
@@ -39,7 +39,6 @@ interface ProveCommandOptions {
   readonly textfile?: string
 }
 
-const LEAST_WATCH_MS = 1000
 /** Longest file of certificates or a key. */
 const MAX_PEM_BYTES = 1024 * 1024
 
@@ -91,9 +90,11 @@ async function run(targets: readonly string[], options: ProveCommandOptions): Pr
     ...readPem('key', options.key),
     ...readPem('ca', options.ca),
   }
+  const progress = new Progress()
+  const onHandshake = (count: number) => progress.show('handshakes made:', count)
   for (;;) {
     const startMs = performance.now()
-    const isAllResumed = await runOnce({ ...settings, onHandshake: showProgress }, options)
+    const isAllResumed = await runOnce({ ...settings, onHandshake }, options, progress)
     if (options.watch === undefined) {
       if (!isAllResumed) process.exitCode = FAILED
       return
@@ -103,14 +104,18 @@ async function run(targets: readonly string[], options: ProveCommandOptions): Pr
 }
 
 /** Whether all sessions resumed. Rejects for wrong usage only: a name or node out of reach is printed. */
-async function runOnce(settings: ProveOptions, options: ProveCommandOptions): Promise<boolean> {
+async function runOnce(
+  settings: ProveOptions,
+  options: ProveCommandOptions,
+  progress: Progress,
+): Promise<boolean> {
   let result: ProveResult
   try {
     result = await prove(settings)
-    clearProgress()
+    progress.clear()
     print(result, options.json === true)
   } catch (error) {
-    clearProgress()
+    progress.clear()
     if (codeOf(error) !== 'ERR_UNREACHABLE') throw error
     console.error(hideKeys(messageOf(error)))
     result = resultOf(NOTHING_SEEN)
@@ -140,15 +145,6 @@ function writeMetrics(file: string, result: ProveResult): void {
   }
 }
 
-/** Shows on a terminal that work goes on; a pipe gets nothing of it. */
-function showProgress(count: number): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r${count} handshakes`)
-}
-
-function clearProgress(): void {
-  if (process.stderr.isTTY) process.stderr.write('\r\u001b[K')
-}
-
 function readPem(name: 'cert' | 'key' | 'ca', file: string | undefined) {
   if (file === undefined) return {}
   try {
@@ -169,16 +165,4 @@ function tries(text: string): number {
   const count = /^\d{1,4}$/.test(text) ? Number(text) : 0
   if (count >= 1 && count <= MAX_TRIES) return count
   throw new InvalidArgumentError(`must be a whole number, 1..${MAX_TRIES}`)
-}
-
-function duration(text: string): number {
-  const durationMs = parseDurationMs(text)
-  if (durationMs !== undefined) return durationMs
-  throw new InvalidArgumentError('must be a duration as in 5s')
-}
-
-function interval(text: string): number {
-  const durationMs = duration(text)
-  if (durationMs >= LEAST_WATCH_MS) return durationMs
-  throw new InvalidArgumentError(`must be at least ${LEAST_WATCH_MS / 1000}s`)
 }

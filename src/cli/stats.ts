@@ -1,22 +1,47 @@
 // `tlscached stats` and `tlscached peers`: what a node answers about its caches and its peers, as tables for people.
 
+import { setTimeout as delay } from 'node:timers/promises'
 import Table from 'cli-table3'
 import { Command } from 'commander'
 import { z } from 'zod'
 import type { Address } from '../base/address.ts'
 import { askNodeJson, httpOption } from './node-client.ts'
+import { CLEAR_SCREEN, DEFAULT_INTERVAL_MS, interval } from './terminal.ts'
 
 export function statsCommand(): Command {
   return new Command('stats')
     .description('Show what the caches of a node hold and did.')
     .addOption(httpOption())
     .option('--json', 'print the document of GET /v1/caches')
+    .option('--watch [interval]', 'look again and again, every 2s unless told otherwise', interval)
     .action(stats)
 }
 
-async function stats(options: { readonly http: Address; readonly json?: boolean }): Promise<void> {
-  const answer = await askCaches(options.http)
-  console.log(options.json ? JSON.stringify(answer) : formatCaches(answer))
+interface StatsOptions {
+  readonly http: Address
+  readonly json?: boolean
+  /** Milliseconds between two looks; true for the usual ones. */
+  readonly watch?: number | true
+}
+
+async function stats({ http, json, watch }: StatsOptions): Promise<void> {
+  const show = async () => {
+    const answer = await askCaches(http)
+    return json ? JSON.stringify(answer) : formatCaches(answer)
+  }
+  if (watch === undefined) console.log(await show())
+  else await showAgain(show, watch === true ? DEFAULT_INTERVAL_MS : watch)
+}
+
+/** Prints again and again until the process is stopped: over what was there on a terminal, below it elsewhere. */
+async function showAgain(show: () => Promise<string>, intervalMs: number): Promise<void> {
+  const { stdout } = process
+  for (;;) {
+    const text = await show()
+    if (stdout.isTTY) stdout.write(CLEAR_SCREEN)
+    stdout.write(`${text}\n`)
+    await delay(intervalMs)
+  }
 }
 
 /**

@@ -81,7 +81,8 @@ const ratesSchema = z.object({
   received: samples,
 })
 
-const summarySchema = z.object({
+/** A summary as a peer or `/v1/cluster` tells it; unknown fields are skipped. */
+export const summarySchema = z.object({
   node: name,
   boot: name,
   release: name,

@@ -11,6 +11,7 @@ import { REPLICATION_COUNTERS, type ReplicationStats } from '../replication/stat
 import { SYNC_COUNTERS, type SyncStats } from '../replication/sync/stats.ts'
 import type { SyncState } from '../replication/sync/synchronizer.ts'
 import { CACHE_COUNTERS, type CacheStats } from '../store/stats.ts'
+import type { Frontend } from '../streams/listener.ts'
 import { CACHE_UDP_COUNTERS, type CacheUdpStats } from '../uwsgi/stats.ts'
 
 /** The metrics that are not counted but measured, or counted by a part that does not know what for. */
@@ -42,13 +43,6 @@ export const MEASURED = {
   ),
   subscribers: gauge('repeater_subscribers', 'Nodes that get what the others send.'),
   subscribersLimit: gauge('repeater_subscribers_limit', 'Most nodes that can subscribe.'),
-  frontendEvents: counter(
-    'frontend_events_total',
-    'What the frontends counted, by event: commands and their hits, refusals, malformed input.',
-    'frontend',
-    'event',
-  ),
-  frontendConnections: gauge('frontend_connections', 'Connections open now.', 'frontend'),
 }
 
 export interface CacheSource {
@@ -156,31 +150,13 @@ function readPeers(peers: readonly PeerStatus[]): Reading[] {
   return [...isUp].map(([peer, value]) => ({ labels: { peer }, value: value ? 1 : 0 }))
 }
 
-export interface FrontendSource {
-  /** Name of the frontend in the configuration. */
-  readonly name: string
-  /** Returns each counter with its name in camel case; the names never change. */
-  events(): readonly (readonly [string, number])[]
-  /** Returns the number of open connections; absent for a frontend without connections. */
-  connections?(): number
-}
-
-export function collectFrontends(registry: Registry, sources: readonly FrontendSource[]): void {
-  addMetric(registry, MEASURED.frontendEvents, () =>
-    sources.flatMap(({ name, events }) =>
-      events().map(([event, value]) => ({
-        labels: { frontend: name, event: toSnakeCase(event) },
-        value,
-      })),
-    ),
+export function collectFrontends(registry: Registry, frontends: readonly Frontend[]): void {
+  const declarations = frontends.map(({ counters }) => counters)
+  addCounters(registry, declarations, () =>
+    frontends.map(({ name, counters, stats }) => ({
+      declaration: counters,
+      counts: stats,
+      labels: { frontend: name },
+    })),
   )
-  addMetric(registry, MEASURED.frontendConnections, () =>
-    sources.flatMap(({ name, connections }) =>
-      connections === undefined ? [] : [{ labels: { frontend: name }, value: connections() }],
-    ),
-  )
-}
-
-function toSnakeCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }

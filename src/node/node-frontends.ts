@@ -15,7 +15,7 @@ import { UwsgiFrontend } from '../frontends/uwsgi/frontend.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { Frontend } from '../streams/listener.ts'
 import type { FrontendsConfig } from './config.ts'
-import { collectFrontends, type FrontendSource } from './metrics.ts'
+import { collectFrontends } from './metrics.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
@@ -31,63 +31,33 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   const { config, backend, hooks, registry, clock, logger } = options
   const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
-  const sources: FrontendSource[] = []
   const cacheHooks = hooks.get(config.cache)
   if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
   if (memcached !== undefined) {
-    const frontend = new MemcachedFrontend({
-      address: memcached,
-      hooks: cacheHooks,
-      clock,
-      logger,
-      process,
-    })
-    frontends.push(frontend)
-    sources.push(sourceOf(frontend))
+    const shared = { hooks: cacheHooks, clock, logger, process }
+    frontends.push(new MemcachedFrontend({ address: memcached, ...shared }))
   }
   if (sessiond !== undefined) {
     const { sessiondRemove: removePolicy } = config
     const shared = { hooks: cacheHooks, clock, logger }
-    const frontend = new SessiondFrontend({ address: sessiond, removePolicy, ...shared })
-    frontends.push(frontend)
-    sources.push({ name: frontend.name, events: () => Object.entries(frontend.stats) })
+    frontends.push(new SessiondFrontend({ address: sessiond, removePolicy, ...shared }))
   }
   if (rpc !== undefined) {
-    const frontend = new RpcFrontend({ address: rpc, caches: hooks, clock, logger })
-    frontends.push(frontend)
-    sources.push(sourceOf(frontend))
+    frontends.push(new RpcFrontend({ address: rpc, caches: hooks, clock, logger }))
   }
   if (uwsgi !== undefined) {
     const { cache: defaultCache } = config
-    const frontend = new UwsgiFrontend({ address: uwsgi, hooks, defaultCache, clock })
-    frontends.push(frontend)
-    sources.push(sourceOf(frontend))
+    frontends.push(new UwsgiFrontend({ address: uwsgi, hooks, defaultCache, clock }))
   }
   if (stats !== undefined) {
     const facts = { version: readVersion(), pid: process.pid }
-    const frontend = new StatsFrontend({ address: stats, backend, clock, process: facts })
-    frontends.push(frontend)
-    sources.push(sourceOf(frontend))
+    frontends.push(new StatsFrontend({ address: stats, backend, clock, process: facts }))
   }
   // HTTP comes last, so that the other frontends listen already when it answers that the node is ready.
   if (http !== undefined) {
     const { httpHosts: hosts } = config
-    const frontend = new HttpFrontend({ listen: http, hosts, isInsecure, backend, clock, logger })
-    frontends.push(frontend)
-    sources.push(sourceOf(frontend))
+    frontends.push(new HttpFrontend({ listen: http, hosts, isInsecure, backend, clock, logger }))
   }
-  if (sources.length > 0) collectFrontends(registry, sources)
+  collectFrontends(registry, frontends)
   return frontends
-}
-
-/** Returns the source of a stream frontend's metrics: its counters, and the open connections apart from them. */
-export function sourceOf({
-  name,
-  stats,
-}: HttpFrontend | MemcachedFrontend | RpcFrontend | StatsFrontend | UwsgiFrontend): FrontendSource {
-  return {
-    name,
-    events: () => Object.entries(stats).filter(([event]) => event !== 'connections'),
-    connections: () => stats.connections,
-  }
 }

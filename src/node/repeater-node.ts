@@ -26,7 +26,6 @@ import { type KeysFiles, KeysFileWatch } from './keys-file-watch.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { collectFrontends, collectRepeater } from './metrics.ts'
 import type { Listening } from './node.ts'
-import { sourceOf } from './node-frontends.ts'
 
 export interface RepeaterConfig {
   /** Name of the repeater, different from the names of the nodes. */
@@ -96,7 +95,7 @@ export class RepeaterNode implements HttpBackend {
     this.#http = config.http && new HttpFrontend({ listen: config.http, ...shared })
     this.#registry = createRegistry(readVersion())
     if (options.hasProcessMetrics) collectProcess(this.#registry)
-    if (this.#http !== undefined) collectFrontends(this.#registry, [sourceOf(this.#http)])
+    if (this.#http !== undefined) collectFrontends(this.#registry, [this.#http])
     if (options.droppedLogLines) collectLog(this.#registry, options.droppedLogLines)
     collectRepeater(this.#registry, {
       stats: this.#repeater.stats,

@@ -19,11 +19,15 @@ import {
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { type Address, formatAddress, type HostAddress } from '../base/address.ts'
+import type { Declaration } from '../base/counters.ts'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 
 export interface Frontend {
   /** Key of the frontend in the configuration, such as `http`. */
   readonly name: string
+  /** What it counts, and the counts since it was made. */
+  readonly counters: Declaration
+  readonly stats: Readonly<Record<string, unknown>>
   /** Where it listens. After the start the port is the one that the kernel chose. */
   readonly address: Address
   /** Starts to listen. Rejects with ERR_LISTEN when the address cannot be bound. Idempotent. */

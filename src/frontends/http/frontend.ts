@@ -2,14 +2,16 @@
 
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
 import { type Address, formatAddress, isLoopback } from '../../base/address.ts'
+import { zeros } from '../../base/counters.ts'
 import { messageOf, TlscachedError } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
 import { ANSWER_HEADERS, BrowserGuard, type ForeignReason } from '../../streams/browser-guard.ts'
 import { ConnectionLimit } from '../../streams/connection-limit.ts'
 import { type Frontend, listenOn } from '../../streams/listener.ts'
+import { event, OPEN_CONNECTIONS } from '../counters.ts'
 import type { HttpBackend } from './backend.ts'
 import { answerNoHttp, fault, faultOf, sendFault } from './error-replies.ts'
-import { type LiveStats, LiveStreams } from './live.ts'
+import { LIVE_COUNTERS, LiveStreams } from './live.ts'
 import { addPageRoutes, PAGE_PATHS } from './page.ts'
 import {
   addOperatorRoutes,
@@ -32,11 +34,21 @@ const STOP_GRACE_MS = 1000
 /** Longest ID or name in a path. It is large, so that a long ID is refused by its length, not as an unknown route. */
 const MAX_PARAM_CHARACTERS = 16_384
 
+/** The counters of the HTTP frontend; three name the header by which a page of another origin was recognised. */
+export const HTTP_COUNTERS = {
+  ...OPEN_CONNECTIONS,
+  foreignHost: event('requests refused because of their Host'),
+  foreignOrigin: event('requests refused because of their Origin'),
+  foreignFetchSite: event('requests refused because of their Sec-Fetch-Site'),
+  evictedConnections: event('connections closed for a new one because there were too many'),
+  ...LIVE_COUNTERS,
+}
+
 const FOREIGN_EVENTS = {
   host: 'foreignHost',
   origin: 'foreignOrigin',
   fetch_site: 'foreignFetchSite',
-} as const satisfies Record<ForeignReason, keyof HttpStats>
+} as const satisfies Record<ForeignReason, keyof typeof HTTP_COUNTERS>
 
 const FOREIGN_MESSAGES: Record<ForeignReason, string> = {
   host: 'Host: neither localhost, an IP address nor a name of frontends.http_hosts',
@@ -72,7 +84,8 @@ export interface HttpFrontendOptions {
 
 export class HttpFrontend implements Frontend {
   readonly name = 'http'
-  readonly stats: HttpStats = createHttpStats()
+  readonly counters = HTTP_COUNTERS
+  readonly stats = zeros(HTTP_COUNTERS)
   readonly #options: HttpFrontendOptions
   readonly #faults: LogLimiter
   readonly #limit: ConnectionLimit
@@ -244,29 +257,4 @@ function refuseOtherMethods(app: FastifyInstance, url: string, known: readonly s
       return sendFault(reply.header('allow', allow), { status: 405, code: 'ERR_USAGE', message })
     },
   })
-}
-
-// Counters of the HTTP frontend, besides those of the caches. They are plain numbers, exported elsewhere.
-
-export interface HttpStats extends LiveStats {
-  /** Connections open now. */
-  connections: number
-  /** Requests refused because a page of another origin sent them; the three counters name the header that showed it. */
-  foreignHost: number
-  foreignOrigin: number
-  foreignFetchSite: number
-  /** Connections evicted for a new one because there were too many. */
-  evictedConnections: number
-}
-
-export function createHttpStats(): HttpStats {
-  return {
-    connections: 0,
-    foreignHost: 0,
-    foreignOrigin: 0,
-    foreignFetchSite: 0,
-    evictedConnections: 0,
-    refusedStreams: 0,
-    stalledStreams: 0,
-  }
 }

@@ -2,8 +2,10 @@
 // who does not read gets none until he has read, so that nothing is ever queued.
 
 import type { Writable } from 'node:stream'
+import type { CountsOf } from '../../base/counters.ts'
 import { type Clock, every, type Timer } from '../../base/world.ts'
 import type { Cluster } from '../../status/cluster.ts'
+import { event } from '../counters.ts'
 
 /** Streams open at once. They have this budget of their own, and so take no connection from /healthz and /metrics. */
 export const MAX_STREAMS = 128
@@ -13,17 +15,15 @@ export const STREAM_STALL_MS = 10_000
 /** What a browser is told on opening: to wait this long before it connects again. */
 const HELLO = 'retry: 3000\n\n'
 
-export interface LiveStats {
-  /** Streams refused because there were too many. */
-  refusedStreams: number
-  /** Streams closed because nobody read them. */
-  stalledStreams: number
+export const LIVE_COUNTERS = {
+  refusedStreams: event('streams of `/v1/cluster` refused because there were too many'),
+  stalledStreams: event('streams of `/v1/cluster` closed because nobody read them'),
 }
 
 export interface LiveStreamsOptions {
   readonly cluster: Cluster
   readonly clock: Clock
-  readonly stats: LiveStats
+  readonly stats: CountsOf<typeof LIVE_COUNTERS>
 }
 
 export class LiveStreams {

@@ -12,7 +12,7 @@ import { Entries, toTtlMs } from './entries.ts'
 import { Turn } from './fast/turn.ts'
 import type { ProtocolParts } from './protocol.ts'
 import { type ServerProcess, ServerStatus } from './server-status.ts'
-import { createMemcachedStats, type MemcachedStats } from './stats.ts'
+import { createMemcachedStats, MEMCACHED_COUNTERS } from './stats.ts'
 import { maxValueBytes } from './values.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 4096
@@ -40,7 +40,8 @@ export interface MemcachedFrontendOptions {
 
 export class MemcachedFrontend implements Frontend {
   readonly name = 'memcached'
-  readonly stats: MemcachedStats = createMemcachedStats()
+  readonly counters = MEMCACHED_COUNTERS
+  readonly stats = createMemcachedStats()
   readonly #options: MemcachedFrontendOptions
   readonly #maxConnections: number
   readonly #idleTimeoutMs: number

@@ -8,7 +8,7 @@ import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
 import { StreamListener } from '../../streams/stream-listener.ts'
 import { Connection } from './conversation.ts'
-import { createRpcStats, type RpcStats } from './stats.ts'
+import { createRpcStats, RPC_COUNTERS } from './stats.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 1024
 /** An idle terminator sends a ping more often than this (PING_INTERVAL_MS). */
@@ -35,7 +35,8 @@ export interface RpcFrontendOptions {
 
 export class RpcFrontend implements Frontend {
   readonly name = 'rpc'
-  readonly stats: RpcStats = createRpcStats()
+  readonly counters = RPC_COUNTERS
+  readonly stats = createRpcStats()
   readonly #options: RpcFrontendOptions
   readonly #idleTimeoutMs: number
   readonly #stallTimeoutMs: number

@@ -6,13 +6,14 @@ import { lookup } from 'node:dns/promises'
 import { isIP, isIPv6 } from 'node:net'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
 import type { HostAddress } from '../../base/address.ts'
+import { zeros } from '../../base/counters.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import { tryReadEncodedSession } from '../../session/encoded-session.ts'
 import type { SessionView } from '../../store/session-view.ts'
 import { type Frontend, toListenError } from '../../streams/listener.ts'
-import { createSessiondStats, type SessiondStats } from './stats.ts'
+import { event } from '../counters.ts'
 
 /** Receive buffer of the socket. Requests are few and small, so it loses none while the event loop is busy. */
 const RECEIVE_BUFFER_BYTES = 1_048_576
@@ -25,6 +26,18 @@ const FIELD = 'frontends.sessiond'
 export const REMOVE_POLICIES = ['honour', 'ignore'] as const
 export type RemovePolicy = (typeof REMOVE_POLICIES)[number]
 
+export const SESSIOND_COUNTERS = {
+  gets: event('gets'),
+  hits: event('gets that were answered with a session'),
+  tooLarge: event('sessions found that are too large for an answer; they are misses to the caller'),
+  news: event('requests to store a session'),
+  refused: event('requests to store that the cache refused'),
+  removes: event('removes'),
+  ignoredRemoves: event('removes that the policy `ignore` left undone'),
+  malformed: event('datagrams that are not requests'),
+  sendErrors: event('answers that the kernel did not take, and other errors of the socket'),
+}
+
 export interface SessiondFrontendOptions {
   /** Loopback, unless the operator insists on another address: datagrams are not protected and senders are unknown. */
   readonly address: HostAddress
@@ -36,7 +49,8 @@ export interface SessiondFrontendOptions {
 
 export class SessiondFrontend implements Frontend {
   readonly name = 'sessiond'
-  readonly stats: SessiondStats = createSessiondStats()
+  readonly counters = SESSIOND_COUNTERS
+  readonly stats = zeros(SESSIOND_COUNTERS)
   readonly #options: SessiondFrontendOptions
   readonly #errorLog: LogLimiter
   readonly #onSent = (error: Error | null) => {

@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
+import { zeros } from '../../base/counters.ts'
 import type { Clock, Timer } from '../../base/world.ts'
 import {
   type CacheStatus,
@@ -15,8 +16,8 @@ import {
 import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
 import type { Frontend } from '../../streams/listener.ts'
 import { StreamListener } from '../../streams/stream-listener.ts'
+import { event, LOST_CONNECTIONS, OPEN_CONNECTIONS } from '../counters.ts'
 import type { StatsBackend } from './backend.ts'
-import { createStatsFrontendStats, type StatsFrontendStats } from './stats.ts'
 
 /** A client that sent nothing by then gets the bare document; an HTTP client sends as soon as it is connected. */
 export const SILENCE_MS = 100
@@ -31,6 +32,19 @@ const FORBIDDEN = 'HTTP/1.0 403 Forbidden\r\nConnection: close\r\nContent-Length
 const HEADER_LINE = /^(host|origin|sec-fetch-site):[ \t]*(.*?)[ \t]*\r$/gim
 const BAD_REQUEST = 'HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
+export const STATS_COUNTERS = {
+  ...OPEN_CONNECTIONS,
+  documents: event('documents sent, bare or over HTTP'),
+  httpDocuments: event('documents sent over HTTP'),
+  malformed: event(
+    'requests that begin like HTTP and are too long, or end before they are complete',
+  ),
+  foreign: event(
+    'requests over HTTP refused because a web page of another origin made a browser send them',
+  ),
+  ...LOST_CONNECTIONS,
+}
+
 export interface StatsFrontendOptions {
   readonly address: Address
   readonly backend: StatsBackend
@@ -42,7 +56,8 @@ export interface StatsFrontendOptions {
 
 export class StatsFrontend implements Frontend {
   readonly name = 'stats'
-  readonly stats: StatsFrontendStats = createStatsFrontendStats()
+  readonly counters = STATS_COUNTERS
+  readonly stats = zeros(STATS_COUNTERS)
   readonly #options: StatsFrontendOptions
   readonly #sockets = new Set<Socket>()
   readonly #listener: StreamListener

@@ -9,7 +9,7 @@ import type { Frontend } from '../../streams/listener.ts'
 import { StreamListener } from '../../streams/stream-listener.ts'
 import { InputBuffer } from '../input-buffer.ts'
 import { type CommandRequest, Commands, type RequestFault, takeRequest } from './commands.ts'
-import { createUwsgiStats, type UwsgiStats } from './stats.ts'
+import { createUwsgiStats, UWSGI_COUNTERS } from './stats.ts'
 
 /** Longest time for a whole request to arrive and for its answer to be read. uWSGI's own client waits as long. */
 export const CONNECTION_MS = 4000
@@ -27,7 +27,8 @@ export interface UwsgiFrontendOptions {
 
 export class UwsgiFrontend implements Frontend {
   readonly name = 'uwsgi'
-  readonly stats: UwsgiStats = createUwsgiStats()
+  readonly counters = UWSGI_COUNTERS
+  readonly stats = createUwsgiStats()
   readonly #options: UwsgiFrontendOptions
   readonly #commands: Commands
   readonly #sockets = new Set<Socket>()

@@ -25,7 +25,7 @@ interface FindingText {
 
 const NOTHING_RESUMES = 'nothing-resumes'
 const TICKETS_OFF =
-  'Apache: SSLSessionTickets off; nginx: ssl_session_tickets off; h2o: mode: cache; Node.js: SSL_OP_NO_TICKET'
+  'Apache: SSLSessionTickets off; nginx: ssl_session_tickets off; h2o: mode: cache; stunnel: the line sessiond = ..., without which it hands them out; Node.js: SSL_OP_NO_TICKET'
 const SHARE_KEYS =
   'give all servers the same ticket keys (nginx: ssl_session_ticket_key, HAProxy: tls-ticket-keys, stunnel: ticketKeySecret and ticketMacSecret)'
 const SAME_CONTEXT =
@@ -51,6 +51,13 @@ function afterRefusal({ detail }: Words): string {
 }
 
 export const FINDING_TEXTS = {
+  node_away: {
+    level: 'error',
+    cause: ({ detail }) => `a node is away: ${detail}`,
+    change: () =>
+      'start the node, or correct the address: what is said of sessions below leaves it out',
+    see: 'the-node-does-not-start-or-ends-by-itself',
+  },
   unreachable: {
     level: 'error',
     cause: ({ subject, detail }) => `${subject} cannot be reached (${detail})`,
@@ -161,6 +168,14 @@ export const FINDING_TEXTS = {
       'connect both servers to nodes of one cluster; give --node for each node to see whether sessions are stored, passed on and asked for',
     see: 'sessions-resume-on-one-node-only',
   },
+  sometimes: {
+    level: 'error',
+    cause: ({ subject, others, detail }) =>
+      `sessions of ${others} resume on ${subject} only sometimes (${detail})`,
+    change: () =>
+      'its node answers too late (stunnel waits 5 ms, the script of nginx 50 ms): give the node the processor (Nice=-10 in its unit); or several servers or processes are behind this address: connect all of them',
+    see: 'handshakes-wait',
+  },
   put_refused: {
     level: 'error',
     cause: ({ subject, detail }) =>
@@ -173,7 +188,7 @@ export const FINDING_TEXTS = {
     cause: ({ subject }) =>
       `sessions of ${subject} are not in the cluster: it stored none on the nodes of --node`,
     change: () =>
-      "name its node, too; or see whether it can connect: the socket must be the one in its configuration, and belong to the user of the terminator's workers (ls -l /run/tlscached)",
+      "start its node, and name it with --node, too; or see whether it can connect: the socket must be the one in its configuration, and belong to the user of the terminator's workers (ls -l /run/tlscached); stunnel shares no session of more than 512 bytes, as with a client certificate",
     see: 'the-socket-belongs-to-another-user',
   },
   not_asked: {
@@ -181,7 +196,7 @@ export const FINDING_TEXTS = {
     cause: ({ subject, others }) =>
       `sessions of ${others} are in the cluster, but ${subject} did not ask for them`,
     change: () =>
-      `name its node, too; or connect it: the same line for the cache as on the other server, tickets off, and a socket that its workers may open (ls -l /run/tlscached)`,
+      `start its node, and name it with --node, too; or connect it: the same line for the cache as on the other server, tickets off, and a socket that its workers may open (ls -l /run/tlscached)`,
     see: 'the-socket-belongs-to-another-user',
   },
   peer_refused: {
@@ -225,7 +240,7 @@ export const FINDING_TEXTS = {
   not_accepted: {
     level: 'error',
     cause: ({ subject, others }) =>
-      `${subject} got sessions of ${others} from its node, and did not accept them: another session ID context, other ciphers, or another release of OpenSSL`,
+      `${subject} got sessions of ${others} from its node, and did not accept them: another session ID context or server name, other ciphers, another release of OpenSSL, or an answer that came too late (stunnel waits 5 ms)`,
     change: () => `make them the same. ${SAME_CONTEXT}`,
     see: NOTHING_RESUMES,
   },

@@ -50,6 +50,7 @@ const SHORT_LIFETIME_SEC = 30
 
 export function findingsOf(seen: Observations): readonly Finding[] {
   const sights = [
+    ...awaySights(seen),
     ...seen.sources.flatMap((sources, index) =>
       sources.flatMap((source) => sightsOf(seen, seen.servers[index] ?? '', source)),
     ),
@@ -114,6 +115,15 @@ function unspokenSights(seen: Observations): Sight[] {
 /** Whether no server speaks the version of TLS. */
 function isUnspoken({ sources }: Observations, kind: Kind): boolean {
   return sources.every((all) => sourceOf(all, kind)?.failure?.reason === 'version')
+}
+
+/** Nodes concern no version of TLS: they are said with all that were tried. */
+function awaySights({ sources, servers, nodesAway }: Observations): Sight[] {
+  const kinds = (sources[0] ?? []).map(({ kind }) => kind)
+  const subject = servers.join(', ')
+  return nodesAway.flatMap((detail) =>
+    kinds.map((kind): Sight => ({ code: 'node_away', kind, subject, detail })),
+  )
 }
 
 /** Servers that all hand out tickets and have no key in common: one sight for all of them, in each version. */

@@ -7,9 +7,11 @@ import { type Address, formatAddress, parseAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import type { NodeCounts } from './observations.ts'
 
-/** Reads the counters of all nodes, added up over nodes and caches. */
-export type ReadNodes = () => Promise<NodeCounts>
+/** Reads the counters of all nodes, each added up over its caches; undefined for a node that did not answer. */
+export type ReadNodes = () => Promise<ReadCounts>
+export type ReadCounts = readonly (NodeCounts | undefined)[]
 
+const NO_COUNTS: NodeCounts = { puts: {}, gets: {}, applied: 0, peerRefusals: {} }
 const TIMEOUT_MS = 5000
 /** Longest answer that is read; a cache takes about a kilobyte of it. */
 const MAX_ANSWER_BYTES = 1024 * 1024
@@ -33,19 +35,71 @@ export function parseNode(text: string): Address {
   return parseAddress(text.replace(/^http:\/\/([^/]+)\/?$/, '$1'))
 }
 
-/** The reader rejects with ERR_UNREACHABLE and the address when a node does not answer, or not as a node does. */
-export function createNodeReader(nodes: readonly Address[]): ReadNodes {
-  return async () => sumOf((await Promise.all(nodes.map(readCaches))).flat())
+/** The reader calls `onAway` with a sentence for each node that does not answer, or not as a node does. */
+export function createNodeReader(
+  nodes: readonly Address[],
+  onAway: (message: string) => void,
+): ReadNodes {
+  return () =>
+    Promise.all(
+      nodes.map(async (node) => {
+        try {
+          return sumOf(await readCaches(node))
+        } catch (error) {
+          onAway(messageOf(error))
+          return undefined
+        }
+      }),
+    )
 }
 
-/** How the counters changed. A node that was started again in between counts as one that did nothing. */
-export function changeOf(before: NodeCounts, after: NodeCounts): NodeCounts {
-  return combine(before, after, (from, to) => Math.max(0, to - from))
+/**
+ * How the counters changed, added up over nodes. A node that was started again in between, or did not answer one of
+ * both times, counts as one that did nothing.
+ */
+export function changeOf(before: ReadCounts, after: ReadCounts): NodeCounts {
+  return after.reduce<NodeCounts>((sum, to, index) => {
+    const from = before[index]
+    if (from === undefined || to === undefined) return sum
+    return combine(
+      sum,
+      combine(from, to, (a, b) => Math.max(0, b - a)),
+      add,
+    )
+  }, NO_COUNTS)
 }
 
 /** The smaller of each two counters: what other clients do at the same time adds to some measurements, not to all. */
 export function leastOf(a: NodeCounts, b: NodeCounts): NodeCounts {
   return combine(a, b, Math.min)
+}
+
+/** Results of a put that leave the session in the cache. */
+export const TAKEN: readonly string[] = ['stored', 'replaced']
+
+/** Whether a session was put on a node, which took it. */
+export function isStored({ puts }: NodeCounts): boolean {
+  return storedIn(puts) > 0
+}
+
+/** Whether a put was counted, whatever became of it. */
+export function isPut({ puts }: NodeCounts): boolean {
+  return Object.values(puts).some((count) => count > 0)
+}
+
+/** Whether a put was counted, and all other nodes took or refused what one of them stored. */
+export function isSettled(change: NodeCounts, nodes: number): boolean {
+  const refused = Object.values(change.peerRefusals).reduce(add, 0)
+  return isPut(change) && isOnEveryNode({ ...change, applied: change.applied + refused }, nodes)
+}
+
+/** Whether all other nodes took what was put on one of so many. */
+export function isOnEveryNode({ puts, applied }: NodeCounts, nodes: number): boolean {
+  return applied >= storedIn(puts) * (nodes - 1)
+}
+
+function storedIn(puts: NodeCounts['puts']): number {
+  return TAKEN.reduce((sum, result) => sum + (puts[result] ?? 0), 0)
 }
 
 function combine(
@@ -68,12 +122,15 @@ function combine(
   }
 }
 
+function add(a: number, b: number): number {
+  return a + b
+}
+
 function sumOf(caches: readonly CacheCounts[]): NodeCounts {
-  const none: NodeCounts = { puts: {}, gets: {}, applied: 0, peerRefusals: {} }
   return caches.reduce<NodeCounts>(
     (sum, { puts, gets, applied, peer_refusals: peerRefusals }) =>
-      combine(sum, { puts, gets, applied: applied['applied'] ?? 0, peerRefusals }, (a, b) => a + b),
-    none,
+      combine(sum, { puts, gets, applied: applied['applied'] ?? 0, peerRefusals }, add),
+    NO_COUNTS,
   )
 }
 

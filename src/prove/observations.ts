@@ -70,6 +70,8 @@ export interface Question {
   readonly offeredTo: number
   readonly whileMade: NodeCounts
   readonly whileOffered: NodeCounts
+  /** Whether it resumed this time, since it was offered at once. */
+  readonly isResumed: boolean
 }
 
 /** Sessions that were made and offered through the balancer. */
@@ -87,8 +89,10 @@ export interface Observations {
   readonly sources: readonly (readonly Source[])[]
   readonly cells: readonly Cell[]
   readonly balancer: { readonly name: string; readonly rows: readonly BalancerRow[] } | undefined
-  /** How many nodes were asked; 0 when none were given. */
+  /** How many nodes answered; 0 when none were given. */
   readonly nodes: number
+  /** A sentence for each node that did not answer. */
+  readonly nodesAway: readonly string[]
   readonly questions: readonly Question[]
   /** Durations of full and of resumed handshakes in milliseconds. */
   readonly fullMs: readonly number[]
@@ -103,6 +107,7 @@ export const NOTHING_SEEN: Observations = {
   cells: [],
   balancer: undefined,
   nodes: 0,
+  nodesAway: [],
   questions: [],
   fullMs: [],
   resumedMs: [],

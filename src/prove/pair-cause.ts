@@ -2,12 +2,12 @@
 // keys and certificates, and by what the nodes counted.
 
 import type { FindingCode } from './finding-texts.ts'
+import { isOnEveryNode, isStored, TAKEN } from './node-counters.ts'
 import {
   type Cell,
   isSameKind,
   keyNamesOf,
   mechanismOf,
-  type NodeCounts,
   type Observations,
   type Question,
   type Source,
@@ -22,9 +22,6 @@ export interface PairCause {
   readonly detail: string
 }
 
-/** Results of a put that leave the session in the cache. */
-const TAKEN: readonly string[] = ['stored', 'replaced']
-
 export function pairCauseOf(seen: Observations, cell: Cell): PairCause {
   const maker = sourceOf(seen.sources[cell.madeOn] ?? [], cell.kind)
   const taker = sourceOf(seen.sources[cell.offeredTo] ?? [], cell.kind)
@@ -37,9 +34,12 @@ export function pairCauseOf(seen: Observations, cell: Cell): PairCause {
     ({ kind, madeOn, offeredTo }) =>
       isSameKind(kind, cell.kind) && madeOn === cell.madeOn && offeredTo === cell.offeredTo,
   )
-  if (question !== undefined) return countedCause(seen, question)
+  if (question !== undefined) {
+    return countedCause(seen, cell, question, hasOtherCertificate(maker, taker))
+  }
   if (isOwn) return by('maker', 'own_not_resumed', shareOf(cell))
   if (!isMadeToResume(seen, cell)) return by('maker', 'own_not_resumed', shareOf(ownOf(seen, cell)))
+  if (cell.soon.resumed > 0) return by('taker', 'sometimes', shareOf(cell))
   return hasOtherCertificate(maker, taker)
     ? by('taker', 'other_certificate')
     : by('taker', 'not_shared')
@@ -66,29 +66,37 @@ function ticketCause(seen: Observations, cell: Cell, maker: Source, taker: Sourc
 }
 
 /** The cause by what the nodes counted, in the order of a session's way. */
-function countedCause(seen: Observations, question: Question): PairCause {
+function countedCause(
+  seen: Observations,
+  cell: Cell,
+  question: Question,
+  isOtherCertificate: boolean,
+): PairCause {
   const { whileMade, whileOffered } = question
   const isOwn = question.madeOn === question.offeredTo
   const refusal = firstOf(whileMade.puts, TAKEN)
-  const isStored = TAKEN.some((result) => (whileMade.puts[result] ?? 0) > 0)
-  if (!isStored) {
+  if (!isStored(whileMade)) {
     return refusal === undefined ? by('maker', 'no_put') : by('maker', 'put_refused', refusal)
   }
   const { gets } = whileOffered
   if (has(gets, 'context_mismatch')) return by('taker', 'other_context')
-  if (has(gets, 'hit')) return by('taker', 'not_accepted')
+  if (question.isResumed) {
+    const { soon, later } = cell
+    const isOver = later.offered > 0 && later.resumed === 0
+    return soon.resumed > 0 && !isOver
+      ? by('taker', 'sometimes', shareOf(cell))
+      : by('maker', 'lifetime', 'they resume at once, and not a little later')
+  }
+  if (has(gets, 'hit')) {
+    if (cell.soon.resumed > 0) return by('taker', 'sometimes', shareOf(cell))
+    return by('taker', isOtherCertificate ? 'other_certificate' : 'not_accepted')
+  }
   if (has(gets, 'expired')) return by('taker', 'expired')
   if (!has(gets, 'miss')) return by('taker', 'not_asked')
   const peerRefusal = firstOf(whileMade.peerRefusals, [])
   if (isOwn || seen.nodes < 2) return by('taker', 'missed')
   if (peerRefusal !== undefined) return by('taker', 'peer_refused', peerRefusal)
-  return by('taker', isOnEveryNode(seen, whileMade) ? 'missed' : 'not_replicated')
-}
-
-/** Whether all other nodes took what was put on one, as far as they were asked. */
-function isOnEveryNode({ nodes }: Observations, { puts, applied }: NodeCounts): boolean {
-  const stored = TAKEN.reduce((sum, result) => sum + (puts[result] ?? 0), 0)
-  return applied >= stored * (nodes - 1)
+  return by('taker', isOnEveryNode(whileMade, seen.nodes) ? 'missed' : 'not_replicated')
 }
 
 function has(counts: Readonly<Record<string, number>>, name: string): boolean {

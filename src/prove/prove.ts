@@ -76,8 +76,8 @@ const systemWorld: ProveWorld = { clock: systemClock, random: systemRandom, reso
 
 /**
  * Makes TLS sessions on every server and offers them to every server, one connection at a time to each. Throws
- * ERR_USAGE or ERR_ADDRESS for wrong options, ERR_UNREACHABLE for a name or node that cannot be reached; a server that
- * cannot is a finding.
+ * ERR_USAGE or ERR_ADDRESS for wrong options, ERR_UNREACHABLE for a name without an address; a server or node that cannot
+ * be reached is a finding.
  *
  * ```ts
  * const { isAllResumed, findings } = await prove({ targets: ['10.0.0.1', '10.0.0.2'], serverName: 'shop.example' })
@@ -104,9 +104,10 @@ export async function prove(
   const [balancer] = await resolveServers(balancers, world.resolve)
   const { cert, key, ca } = options
   const serverName = options.serverName ?? serverNameOf([...targets, ...balancers])
-  const readNodes = nodes.length === 0 ? undefined : createNodeReader(nodes)
-  // A wrong address of a node is said before the work, not after it.
-  await readNodes?.()
+  const nodesAway = new Set<string>()
+  const noteAway = (message: string) => nodesAway.add(message)
+  const readNodes = nodes.length === 0 ? undefined : createNodeReader(nodes, noteAway)
+  const answers = await readNodes?.()
   const run = new Run({
     servers,
     balancer,
@@ -115,7 +116,8 @@ export async function prove(
     laterMs,
     shakeHands: createClient(world.clock, { serverName, startTls, cert, key, ca, timeoutMs }),
     readNodes,
-    nodes: nodes.length,
+    nodes: answers?.filter((counts) => counts !== undefined).length ?? 0,
+    nodesAway,
     clock: world.clock,
     random: world.random,
     signal: options.signal,

@@ -9,10 +9,19 @@ import {
   type ShakeHands,
   type TlsVersion,
 } from '../tls-client/handshake.ts'
-import { changeOf, leastOf, type ReadNodes } from './node-counters.ts'
+import {
+  changeOf,
+  isPut,
+  isSettled,
+  isStored,
+  leastOf,
+  type ReadCounts,
+  type ReadNodes,
+} from './node-counters.ts'
 import {
   type BalancerRow,
   type Cell,
+  isSameKind,
   type Kind,
   mechanismOf,
   newSource,
@@ -36,8 +45,10 @@ export interface RunParts {
   readonly laterMs: number
   readonly shakeHands: ShakeHands
   readonly readNodes: ReadNodes | undefined
-  /** How many nodes `readNodes` asks. */
+  /** How many of the nodes answered. */
   readonly nodes: number
+  /** What was wrong with nodes that did not answer; more may come during the run. */
+  readonly nodesAway: ReadonlySet<string>
   readonly clock: Clock
   readonly random: RandomSource
   readonly signal: AbortSignal | undefined
@@ -47,6 +58,10 @@ export interface RunParts {
 
 /** Time that a cluster gets to pass a session on, before it is offered for the first time. */
 const SETTLE_MS = 200
+/** Longest time in which a node must have counted a put; its peers have SETTLE_MS after that. */
+const MAX_PUT_MS = 1000
+/** How often they are asked meanwhile. */
+const POLL_MS = 20
 /** Time that counters of nodes get, which count a lookup before its handshake ends. */
 const COUNTED_MS = 50
 /** Sessions through the balancer, for each of `tries`: servers behind it are chosen by chance. */
@@ -77,7 +92,7 @@ export class Run {
   }
 
   async observe(): Promise<Observations> {
-    const { servers, laterMs, clock, balancer, nodes } = this.#parts
+    const { servers, laterMs, clock, balancer, nodes, nodesAway } = this.#parts
     await this.#makeAll()
     const madeMs = clock.monotonicMs()
     this.#layOut()
@@ -88,6 +103,7 @@ export class Run {
       await this.#wait(madeMs + laterMs - clock.monotonicMs())
       await this.#offerAll('later')
     }
+    const questions = await this.#askNodes()
     return {
       servers: servers.map(({ name }) => name),
       laterMs,
@@ -95,7 +111,8 @@ export class Run {
       cells: this.#cells,
       balancer: balancer && rows && { name: balancer.name, rows },
       nodes,
-      questions: await this.#askNodes(),
+      nodesAway: [...nodesAway],
+      questions,
       fullMs: this.#fullMs,
       resumedMs: this.#resumedMs,
     }
@@ -217,8 +234,8 @@ export class Run {
   }
 
   async #askNodes(): Promise<readonly Question[]> {
-    const { readNodes } = this.#parts
-    if (readNodes === undefined) return []
+    const { readNodes, nodes } = this.#parts
+    if (readNodes === undefined || nodes === 0) return []
     const failing = this.#cells.filter(({ kind, madeOn, soon }) => {
       const source = sourceOf(this.#sources[madeOn] ?? [], kind)
       const isCached = source !== undefined && CACHED.includes(mechanismOf(source))
@@ -226,7 +243,14 @@ export class Run {
     })
     const questions: Question[] = []
     for (const cell of failing.slice(0, MAX_QUESTIONS)) {
-      const question = await this.#ask(cell, readNodes)
+      const known = questions.find(
+        (one) => one.madeOn === cell.madeOn && isSameKind(one.kind, cell.kind),
+      )
+      // What no node holds, no server can get: the same for every server that it is offered to.
+      const question =
+        known !== undefined && !isStored(known.whileMade)
+          ? { ...known, offeredTo: cell.offeredTo }
+          : await this.#ask(cell, readNodes)
       if (question !== undefined) questions.push(question)
     }
     return questions
@@ -243,10 +267,9 @@ export class Run {
     for (let count = 0; count < QUESTION_TRIES; count += 1) {
       const before = await readNodes()
       const made = await this.#try(maker, kind, undefined)
-      await this.#wait(SETTLE_MS)
-      const between = await readNodes()
+      const between = await this.#readSettled(before, readNodes)
       if (made instanceof HandshakeError || made.session === undefined) return question
-      await this.#try(taker, kind, made.session.bytes)
+      const offered = await this.#try(taker, kind, made.session.bytes)
       await this.#wait(COUNTED_MS)
       const whileMade = changeOf(before, between)
       const whileOffered = changeOf(between, await readNodes())
@@ -256,9 +279,31 @@ export class Run {
         offeredTo,
         whileMade: question ? leastOf(question.whileMade, whileMade) : whileMade,
         whileOffered: question ? leastOf(question.whileOffered, whileOffered) : whileOffered,
+        isResumed:
+          (question?.isResumed ?? true) &&
+          !(offered instanceof HandshakeError) &&
+          offered.isResumed,
       }
+      // Another try can only lower what was counted.
+      if (!isStored(question.whileMade)) return question
     }
     return question
+  }
+
+  /** Reads the nodes when one has counted a put, and the others what they did with it, or their time is over. */
+  async #readSettled(before: ReadCounts, readNodes: ReadNodes): Promise<ReadCounts> {
+    const { clock, nodes } = this.#parts
+    const startMs = clock.monotonicMs()
+    let putMs = Number.POSITIVE_INFINITY
+    for (;;) {
+      const now = await readNodes()
+      const change = changeOf(before, now)
+      const nowMs = clock.monotonicMs()
+      if (isPut(change)) putMs = Math.min(putMs, nowMs)
+      const isLate = nowMs > Math.min(startMs + MAX_PUT_MS, putMs + SETTLE_MS)
+      if (isLate || isSettled(change, nodes)) return now
+      await this.#wait(POLL_MS)
+    }
   }
 
   async #try(

@@ -1,6 +1,7 @@
 // Apache 2.4 with mod_ssl and mod_socache_memcache.
 
 import { join } from 'node:path'
+import type { Replacement } from '../support/adapt.ts'
 import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import type { Host, NodeHolder } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
@@ -33,8 +34,23 @@ async function start(host: Host): Promise<Services> {
 
 /** An Apache that shares sessions through this node, which listens for memcached on the unix socket. */
 export async function startApache(host: Host, node: NodeHolder, socket: string): Promise<Services> {
+  const port = await runApache(host, socket)
+  return {
+    shop: { port, serverName: 'shop.example', node },
+    other: { port, serverName: 'mail.example', node },
+    admin: { port, serverName: 'admin.example', node },
+  }
+}
+
+/** Starts Apache from the example with these changes; resolves with its port. */
+export async function runApache(
+  host: Host,
+  socket: string,
+  changes: readonly Replacement[] = [],
+): Promise<number> {
   const port = host.port()
   const site = host.example('apache/tlscached.conf', [
+    ...changes,
     ['/run/tlscached/memcached.sock', socket],
     ['*:443', `*:${port}`],
     ['/var/www/html', join(host.shared, 'www')],
@@ -58,9 +74,5 @@ export async function startApache(host: Host, node: NodeHolder, socket: string):
   ]
   const file = host.write('apache2.conf', `${main.join('\n')}\n`)
   await host.run(releasedCommand(PROGRAM, ['-f', file, '-DFOREGROUND']), port)
-  return {
-    shop: { port, serverName: 'shop.example', node },
-    other: { port, serverName: 'mail.example', node },
-    admin: { port, serverName: 'admin.example', node },
-  }
+  return port
 }

@@ -199,7 +199,7 @@ class ServedNode implements NodeHolder {
  * The program as it is installed. All its threads have that precedence, as under systemd; only root may give more, and
  * nice(1) goes on without.
  */
-function spawnNice(nice: number): Spawner {
+export function spawnNice(nice: number): Spawner {
   return (args) =>
     spawn('nice', ['-n', String(nice), PROGRAM, ...args.slice(CLI_ARGS.length)], {
       stdio: ['ignore', 'ignore', 'inherit'],

@@ -2,6 +2,7 @@
 
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
+import type { Replacement } from '../support/adapt.ts'
 import {
   releasedCommand,
   whyWithoutReleased,
@@ -32,13 +33,33 @@ export const nginx: TerminatorKind = {
 }
 
 async function start(host: Host): Promise<Services> {
-  const port = host.port()
   const socket = join(host.folder, 'memcached.sock')
   const node = await host.node('nginx/tlscached.yaml', 'nginx', [
     ['/run/tlscached/memcached.sock', socket],
   ])
+  const port = await runNginx(host, socket)
+  const askedBy = new Set<string>()
+  return {
+    shop: { port, serverName: 'shop.example', node },
+    other: { port, serverName: 'mail.example', node },
+    admin: { port, serverName: 'admin.example', node },
+    isConnected: (latest) => {
+      for (const worker of latest.flatMap(workerThatAsked)) askedBy.add(worker)
+      return askedBy.size === WORKERS
+    },
+  }
+}
+
+/** Starts nginx from the example with these changes; resolves with its port. */
+export async function runNginx(
+  host: Host,
+  socket: string,
+  changes: readonly Replacement[] = [],
+): Promise<number> {
+  const port = host.port()
   host.example('nginx/tlscached.lua', [])
   const site = host.example('nginx/tlscached.conf', [
+    ...changes,
     ['/etc/nginx/lua/', `${host.folder}/`],
     ['/run/tlscached/memcached.sock', socket],
     ['listen 443', `listen 127.0.0.1:${port}`],
@@ -59,16 +80,7 @@ async function start(host: Host): Promise<Services> {
   ]
   const file = host.write('nginx.conf', `${main.join('\n')}\n`)
   await host.run(releasedCommand(PROGRAM, ['-p', host.folder, '-c', file]), port)
-  const askedBy = new Set<string>()
-  return {
-    shop: { port, serverName: 'shop.example', node },
-    other: { port, serverName: 'mail.example', node },
-    admin: { port, serverName: 'admin.example', node },
-    isConnected: (latest) => {
-      for (const worker of latest.flatMap(workerThatAsked)) askedBy.add(worker)
-      return askedBy.size === WORKERS
-    },
-  }
+  return port
 }
 
 /** The worker that resumed a session, so that it does ask the node. */

@@ -1,5 +1,6 @@
 // stunnel 5 with its sessiond.
 
+import type { Replacement } from '../support/adapt.ts'
 import { releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import type { Host } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
@@ -7,7 +8,7 @@ import { TLS_VERSIONS } from './s-client.ts'
 
 const PROGRAM = 'stunnel'
 /** As stunnel.conf advises, for every thread of the node. */
-const NICE = -10
+export const NICE = -10
 
 export const stunnel: TerminatorKind = {
   name: 'stunnel',
@@ -27,7 +28,6 @@ export const stunnel: TerminatorKind = {
 }
 
 async function start(host: Host): Promise<Services> {
-  const ports = { shop: host.port(), mail: host.port(), admin: host.port() }
   const sessiond = `127.0.0.1:${host.port()}`
   const node = await host.node(
     'stunnel/tlscached.yaml',
@@ -35,7 +35,23 @@ async function start(host: Host): Promise<Services> {
     [['127.0.0.1:5002', sessiond]],
     NICE,
   )
+  const ports = await runStunnel(host, sessiond)
+  return {
+    shop: { port: ports.shop, serverName: 'shop.example', node },
+    other: { port: ports.mail, serverName: 'shop.example', node },
+    admin: { port: ports.admin, serverName: 'shop.example', node },
+  }
+}
+
+/** Starts stunnel from the example with these changes; resolves with the ports of its services. */
+export async function runStunnel(
+  host: Host,
+  sessiond: string,
+  changes: readonly Replacement[] = [],
+): Promise<{ shop: number; mail: number; admin: number }> {
+  const ports = { shop: host.port(), mail: host.port(), admin: host.port() }
   const file = host.example('stunnel/stunnel.conf', [
+    ...changes,
     ['127.0.0.1:5002', sessiond],
     ['accept = 443', `accept = 127.0.0.1:${ports.shop}`],
     ['accept = 993', `accept = 127.0.0.1:${ports.mail}`],
@@ -44,9 +60,5 @@ async function start(host: Host): Promise<Services> {
     ['/etc/tlscached/', `${host.shared}/`],
   ])
   await host.run(releasedCommand(PROGRAM, [file]), ports.admin)
-  return {
-    shop: { port: ports.shop, serverName: 'shop.example', node },
-    other: { port: ports.mail, serverName: 'shop.example', node },
-    admin: { port: ports.admin, serverName: 'shop.example', node },
-  }
+  return ports
 }

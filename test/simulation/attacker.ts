@@ -2,6 +2,7 @@
 // as he likes. He also connects to the streams of the nodes.
 
 import type { HostAddress } from '../../src/base/address.ts'
+import { readHeader } from '../../src/wire/datagram.ts'
 import { KEY_BYTES, Keyring } from '../../src/wire/keyring.ts'
 import type { Chance } from './chance.ts'
 import type { Datagram } from './network.ts'
@@ -35,6 +36,9 @@ export class Attacker {
     this.#targets = targets
     this.#onHold = onHold
     this.#keyring = new Keyring([this.#chance.bytes(KEY_BYTES)])
+    world.streams.onConnect = (from, to) => {
+      if (to === HIS_ADDRESS.host) world.fail(`${from} connected to an address where no node is`)
+    }
     world.network.onSent = (datagram) => this.#see(datagram)
   }
 
@@ -88,6 +92,7 @@ export class Attacker {
 
   #see(datagram: Datagram): boolean {
     this.#record(datagram)
+    if (datagram.to.host === HIS_ADDRESS.host) this.#checkMail(datagram)
     const { network, timeline } = this.#world
     if (this.#chance.happens(this.corruptShare)) {
       network.carry({ ...datagram, bytes: this.#corrupted(datagram.bytes) })
@@ -104,6 +109,12 @@ export class Attacker {
       return this.#chance.happens(0.5)
     }
     return true
+  }
+
+  /** Greetings may go to him, as to anybody; changes and connections only to where a node proved to be. */
+  #checkMail({ from, bytes }: Datagram): void {
+    if (readHeader(bytes)?.channel !== 'changes') return
+    this.#world.fail(`${from.host} sent changes to an address where no node is`)
   }
 
   #record(datagram: Datagram): void {

@@ -1,22 +1,54 @@
 // What must hold of a cluster: at every moment, and at rest, when the last fault is over and two intervals of comparison
 // have passed.
 
-import { compareVersions } from '../../src/store/versions.ts'
+import { type Change, compareVersions } from '../../src/store/versions.ts'
 import type { Cluster, Member, Running } from './cluster.ts'
-import { hexOf, Violation } from './model.ts'
+import type { SimulatedProcess } from './host.ts'
+import { hexOf } from './model.ts'
 import { CACHE_NAMES } from './plan.ts'
 import { checkCounters } from './terminators.ts'
+import { Violation } from './world.ts'
 
-const MAX_SENDERS = 1024
+const MAX_PEERS = 200
+/** A node that hears nothing for so long does not say that it replicates. */
+const ISOLATED_MS = 13_000
+/** With one of these, datagrams may arrive that no key opens. */
+const FOREIGN: ReadonlySet<string> = new Set([
+  'corrupt',
+  'forge',
+  'replay',
+  'hold',
+  'relay',
+  'suspend',
+  'sleep',
+  'rotate-wrong',
+  'keys-broken',
+])
+/** Nodes know each other this long after they started. */
+const ACQUAINTED_MS = 5000
 /** Entries with less lifetime left may be here and not there: it passes while they travel. */
 const NEARLY_OVER_MS = 50_000
 
 /** Checks the bounds of every table and the counters of every node; called once a simulated second. */
 export function checkMoment(cluster: Cluster): void {
+  const sent = cluster.everyone.reduce(
+    (sum, { node }) => sum + (node.replicationStats()?.entriesSent ?? 0),
+    0,
+  )
+  const mayBeForeign = cluster.plan.actions.some(({ kind }) => FOREIGN.has(kind))
   for (const member of cluster.members) {
     const running = member.live
     if (running === undefined) continue
     checkBounds(member, running)
+    checkIsolation(cluster, member, running)
+    checkJoin(cluster, member, running)
+    const { entriesReceived = 0, entriesSent = 0, dropped } = running.node.replicationStats() ?? {}
+    if (entriesReceived > sent - entriesSent) {
+      const most = `${entriesReceived} changes of others, who sent ${sent - entriesSent}`
+      throw new Violation(`${member.name} received ${most}`)
+    }
+    if (!mayBeForeign && dropped !== undefined && dropped.unauthenticated > 0)
+      throw new Violation(`${member.name} dropped a datagram of the cluster as unauthenticated`)
     checkCounters(member, running)
   }
 }
@@ -32,11 +64,63 @@ function checkBounds(member: Member, { models, node }: Running): void {
       throw new Violation(`${member.name} ${cache} holds ${has}: more than its limits`)
     }
   }
-  const stats = node.replicationStats()
-  if (stats === undefined) return
-  const peers = node.peers()
-  if (peers.length > 2 * MAX_SENDERS)
-    throw new Violation(`${member.name} has ${peers.length} peers`)
+  const peers = node.peers().length
+  if (peers > MAX_PEERS) throw new Violation(`${member.name} has ${peers} peers`)
+}
+
+/** A node that is cut off does not say that it is ready in the strict sense. */
+function checkIsolation({ world }: Cluster, member: Member, { process, node }: Running): void {
+  if (world.timeline.nowMs - process.heardMs < ISOLATED_MS) return
+  const { isStrictlyReady, reason } = node.readiness()
+  if (isStrictlyReady) throw new Violation(`${member.name} is cut off and says: ${reason}`)
+}
+
+/** A node whose join is over has all that the peer had that it copied. */
+function checkJoin(cluster: Cluster, member: Member, running: Running): void {
+  if (running.isJoined) return
+  const status = running.node.syncStatus()
+  if (status?.state !== 'synced') return
+  running.isJoined = true
+  const copied = cluster.members.find(({ name }) => name === status.peer)?.live
+  if (copied === undefined || copied === running) return
+  for (const [cache, model] of running.models) {
+    const other = copied.models.get(cache)
+    const isAlike = JSON.stringify(other?.store.limits) === JSON.stringify(model.store.limits)
+    if (other === undefined || !isAlike || !other.isWhole || !model.isWhole) continue
+    const nowMs = copied.process.clock.monotonicMs()
+    for (const [id, known] of other.known) {
+      const isOld =
+        known.takenAtMs < running.startedMs && known.expiresAtMs > nowMs + NEARLY_OVER_MS
+      const own = model.known.get(id)
+      if (!isOld || (own !== undefined && compareVersions(own.version, known.version) >= 0))
+        continue
+      const what = `${known.kind} of ${cache} ${id}`
+      throw new Violation(`${member.name} has joined and lacks the ${what} of ${status.peer}`)
+    }
+  }
+}
+
+/** A change that was made while nothing was wrong is known on all nodes that run since before. */
+export function checkVisible(
+  cluster: Cluster,
+  maker: SimulatedProcess,
+  change: Change,
+  atMs: number,
+): void {
+  for (const member of cluster.members) {
+    const running = member.live
+    if (running === undefined || running.process === maker) continue
+    if (atMs - running.startedMs < ACQUAINTED_MS) continue
+    const model = running.models.get(change.cache)
+    const own = model?.known.get(hexOf(change.id))
+    if (own !== undefined && compareVersions(own.version, change.version) >= 0) continue
+    if (model === undefined || model.refusedCount > 0) continue
+    const what = `${change.kind} of ${change.cache} ${hexOf(change.id)}`
+    const tookMs = Math.round(cluster.world.timeline.nowMs - atMs)
+    throw new Violation(
+      `${member.name} does not know the ${what} of ${maker.name} after ${tookMs} ms`,
+    )
+  }
 }
 
 /** Checks what is only true at rest. */

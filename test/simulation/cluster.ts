@@ -8,9 +8,9 @@ import { RepeaterNode } from '../../src/node/repeater-node.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { Coverage } from './coverage.ts'
 import { SimulatedHost, type SimulatedProcess } from './host.ts'
-import { ClusterModel, type StoreModel, Violation } from './model.ts'
+import { ClusterModel, type StoreModel } from './model.ts'
 import type { NodePlan, Plan } from './plan.ts'
-import { SimulatedWorld } from './world.ts'
+import { SimulatedWorld, Violation } from './world.ts'
 
 export const PORT = 7171
 const GROUP = `225.1.1.1:${PORT}`
@@ -39,7 +39,11 @@ export interface Running {
   readonly models: ReadonlyMap<string, StoreModel>
   readonly counts: ReadonlyMap<string, CallCounts>
   isStarted: boolean
+  /** Simulated time when it listened. */
+  startedMs: number
   isStopping: boolean
+  /** Whether it was seen with its join over. */
+  isJoined: boolean
 }
 
 export class Member {
@@ -72,6 +76,8 @@ export class Cluster {
   readonly coverage = new Coverage()
   /** Milliseconds from a put or remove to its arrival at another node. */
   readonly visibleMs: number[] = []
+  /** All nodes that ever ran. */
+  readonly everyone: Running[] = []
   /** Simulated time that all nodes together have run. */
   nodeMs = 0
   /** Extra entries in the lists of peers, for nodes that are listed twice. */
@@ -87,10 +93,7 @@ export class Cluster {
     this.world = new SimulatedWorld(plan.seed, isKeepingLines)
     this.#keyChance = this.world.chance('keys')
     this.keys = [this.newKey()]
-    this.model = new ClusterModel(
-      () => this.world.timeline.nowMs,
-      (tookMs) => void this.visibleMs.push(tookMs),
-    )
+    this.model = new ClusterModel(this.world, (tookMs) => void this.visibleMs.push(tookMs))
     this.members = plan.nodes.map((nodePlan, index) => {
       const host = new SimulatedHost(this.world, `host ${index}`, `10.0.0.${index + 1}`)
       host.writeKeys(this.keysText())
@@ -191,11 +194,15 @@ export class Cluster {
       caches.map(([name, { store }]) => [name, this.model.watch(process, store)] as const),
     )
     const counts = new Map(caches.map(([name]) => [name, new CallCounts()] as const))
-    const running = { process, node, models, counts, isStarted: false, isStopping: false }
+    const startedMs = Number.POSITIVE_INFINITY
+    const state = { isStarted: false, startedMs, isStopping: false, isJoined: false }
+    const running: Running = { process, node, models, counts, ...state }
+    this.everyone.push(running)
     journal.note(member.name, `starts at ${host.ip}`)
     node.start().then(
       () => {
         running.isStarted = true
+        running.startedMs = this.world.timeline.nowMs
       },
       (error: unknown) => {
         journal.note(member.name, `cannot start: ${messageOf(error)}`)

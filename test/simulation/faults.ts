@@ -312,24 +312,30 @@ export class Faults {
     }
   }
 
+  /** Puts sessions of all sizes into the large cache of a member. */
+  burst(member: Member, puts: number): void {
+    for (let put = 0; put < puts; put += 1) this.#put(member, 0)
+  }
+
   #overload(member: Member, puts: number): void {
-    const atMs = this.#cluster.world.timeline.nowMs
-    for (let put = 0; put < puts; put += 1) {
-      makeCall(
-        {
-          kind: 'put',
-          atMs,
-          node: member.number,
-          cache: this.#chance.below(3),
-          id: this.#chance.below(200),
-          context: 0,
-          serverName: 0,
-          value: 1_000_000 + this.#chance.below(1_000_000),
-          sessionBytes: this.#chance.happens(0.1) ? 8192 : 150,
-          ttlMs: 60_000,
-        },
-        member,
-      )
-    }
+    for (let put = 0; put < puts; put += 1) this.#put(member, this.#chance.below(3))
+  }
+
+  #put(member: Member, cache: number): void {
+    makeCall(
+      {
+        kind: 'put',
+        atMs: this.#cluster.world.timeline.nowMs,
+        node: member.number,
+        cache,
+        id: this.#chance.below(200),
+        context: 0,
+        serverName: 0,
+        value: 1_000_000 + this.#chance.below(1_000_000),
+        sessionBytes: this.#chance.happens(0.1) ? 8192 : 150,
+        ttlMs: 60_000,
+      },
+      member,
+    )
   }
 }

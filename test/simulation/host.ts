@@ -73,6 +73,8 @@ export class SimulatedProcess implements SocketOwner {
   readonly transports = new Set<SimulatedTransport>()
   /** Datagrams that its sockets gave to it. */
   deliveredCount = 0
+  /** Simulated time of the last datagram, or since when it runs without a break. */
+  heardMs: number
   /** Lines logged by level. */
   readonly logged = { debug: 0, info: 0, warn: 0, error: 0 }
   readonly #host: SimulatedHost
@@ -83,6 +85,7 @@ export class SimulatedProcess implements SocketOwner {
     this.#host = host
     this.name = name
     const { world } = host
+    this.heardMs = world.timeline.nowMs
     const chance = world.chance(purpose)
     this.random = chance.bytes
     const timers = world.chance(`${purpose} timers of ${host.ip}`)
@@ -119,6 +122,7 @@ export class SimulatedProcess implements SocketOwner {
     if (this.#state !== 'suspended') return
     this.#state = 'running'
     const { timeline } = this.#host.world
+    this.heardMs = timeline.nowMs
     // Each callback is an event of its own, so that what it promises is done before the next one.
     for (const callback of this.#waiting.splice(0)) timeline.in(0, () => this.dispatch(callback))
   }
@@ -257,6 +261,7 @@ class SimulatedTransport implements CountingTransport {
       if (isWaiting) this.#waitingBytes -= bytes.length
       if (this.#receive === undefined) return
       this.#process.deliveredCount += 1
+      this.#process.heardMs = this.#host.world.timeline.nowMs
       this.#receive(bytes, from)
     })
   }

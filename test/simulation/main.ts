@@ -1,5 +1,5 @@
 // Runs simulations: seeds that once failed, then fresh ones, on all processors. A failure is made shorter and told.
-// Usage: npm run test:simulation [-- --seed N --minutes M --nodes K --faults LIST]
+// Usage: npm run test:simulation [-- --seed N --minutes M --nodes K --faults LIST --brief]
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomInt } from 'node:crypto'
@@ -40,6 +40,7 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     faults: { type: 'string' },
     workers: { type: 'string' },
+    brief: { type: 'boolean' },
   },
 })
 
@@ -70,6 +71,7 @@ const minutes = numberOf('minutes', values.minutes) ?? DEFAULT_MINUTES
 /** Shows a failure: the shortest schedule that still fails, what happened, and how to see it again. */
 async function tellFailure(job: Job, violation: string): Promise<void> {
   print(`\nFAILED  seed ${job.seed}: ${violation}`)
+  if (values.brief === true) return
   const plan = drawPlan(job.seed, job.options)
   const shortest = await inMacrotask(() => minimise(plan, run(plan), MINIMISE_MS))
   const { actions } = shortest.plan
@@ -93,7 +95,9 @@ function runJobs(next: () => Job | undefined, summary: Summary): Promise<Report[
   const script = fileURLToPath(new URL('worker.ts', import.meta.url))
   const work = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const worker: ChildProcess = fork(script, { execArgv: ['--import', 'tsx'] })
+      const worker: ChildProcess = fork(script, {
+        execArgv: ['--max-semi-space-size=32', '--import', 'tsx'],
+      })
       let jobs = 0
       const give = () => {
         jobs += 1

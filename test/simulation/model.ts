@@ -4,11 +4,7 @@
 import type { SessionStore } from '../../src/store/session-store.ts'
 import { type Change, compareVersions, type Version } from '../../src/store/versions.ts'
 import type { SimulatedProcess } from './host.ts'
-
-/** A rule that did not hold. */
-export class Violation extends Error {
-  override readonly name = 'Violation'
-}
+import type { SimulatedWorld } from './world.ts'
 
 /** A put or remove as the node made it that a terminator called. */
 interface Made {
@@ -25,6 +21,8 @@ export interface Known {
   readonly session: string
   /** By the monotonic clock of the process. */
   readonly expiresAtMs: number
+  /** When this process took it, in simulated time. */
+  readonly takenAtMs: number
 }
 
 /**
@@ -36,26 +34,29 @@ const DRIFT = 1.011
 
 export class ClusterModel {
   readonly #made = new Map<string, Made[]>()
-  readonly #nowMs: () => number
+  readonly #world: SimulatedWorld
   /** Called with the time that a change took to another node. */
   readonly #onVisible: (tookMs: number) => void
+  /** Called with each change that a terminator made. */
+  onMade: (process: SimulatedProcess, change: Change) => void = () => {}
   /** How much longer than LATE_MS datagrams were held back so far: by suspended processes, slow paths or an attacker. */
   heldBackMs = 0
 
-  constructor(nowMs: () => number, onVisible: (tookMs: number) => void) {
-    this.#nowMs = nowMs
+  constructor(world: SimulatedWorld, onVisible: (tookMs: number) => void) {
+    this.#world = world
     this.#onVisible = onVisible
   }
 
   /** Watches a store of a process that was just made. */
   watch(process: SimulatedProcess, store: SessionStore): StoreModel {
-    const model = new StoreModel(process, store, this)
+    const model = new StoreModel(process, store, this, this.#world)
     const report = store.onChange
     store.onChange = (change, origin) => {
       const copy = copyOf(change)
       if (origin === 'local') this.#note(copy)
       else this.#check(process, copy)
       model.take(copy, origin)
+      if (origin === 'local') this.onMade(process, copy)
       report(change, origin)
     }
     return model
@@ -63,18 +64,18 @@ export class ClusterModel {
 
   /** Throws when this session is over by true time. */
   checkLifetime(where: string, id: string, { version }: Known, cache: string): void {
-    const nowMs = this.#nowMs()
+    const nowMs = this.#world.timeline.nowMs
     const made = this.#made.get(keyOf(cache, id, version)) ?? []
     const isLive = made.some(
       ({ change, atMs }) => nowMs - atMs <= change.ttlMs * DRIFT + LATE_MS + this.heldBackMs,
     )
-    if (!isLive) throw new Violation(`${where} gave session ${id} back after its lifetime`)
+    if (!isLive) this.#world.fail(`${where} gave session ${id} back after its lifetime`)
   }
 
   #note(change: Change): void {
     const key = keyOf(change.cache, hexOf(change.id), change.version)
     const made = this.#made.get(key) ?? []
-    made.push({ change, atMs: this.#nowMs() })
+    made.push({ change, atMs: this.#world.timeline.nowMs })
     this.#made.set(key, made)
   }
 
@@ -83,12 +84,12 @@ export class ClusterModel {
     const made = this.#made.get(keyOf(change.cache, id, change.version)) ?? []
     const original = made.find((one) => isSame(one.change, change))
     if (original === undefined) {
-      throw new Violation(`${process.name} accepted a ${change.kind} of ${id} that no node made`)
+      this.#world.fail(`${process.name} accepted a ${change.kind} of ${id} that no node made`)
     }
     if (change.ttlMs > original.change.ttlMs) {
-      throw new Violation(`${process.name} accepted a ${change.kind} of ${id} that lives longer`)
+      this.#world.fail(`${process.name} accepted a ${change.kind} of ${id} that lives longer`)
     }
-    this.#onVisible(this.#nowMs() - original.atMs)
+    this.#onVisible(this.#world.timeline.nowMs - original.atMs)
   }
 }
 
@@ -99,18 +100,28 @@ export class StoreModel {
   appliedCount = 0
   readonly #process: SimulatedProcess
   readonly #cluster: ClusterModel
+  readonly #world: SimulatedWorld
 
-  constructor(process: SimulatedProcess, store: SessionStore, cluster: ClusterModel) {
+  constructor(
+    process: SimulatedProcess,
+    store: SessionStore,
+    cluster: ClusterModel,
+    world: SimulatedWorld,
+  ) {
+    this.#world = world
     this.#process = process
     this.store = store
     this.#cluster = cluster
   }
 
+  /** Changes of peers that were refused. */
+  get refusedCount(): number {
+    return Object.values(this.store.stats.peerRefusals).reduce((sum, count) => sum + count, 0)
+  }
+
   /** Whether the store still holds all that it was told, as far as it has not expired. */
   get isWhole(): boolean {
-    const { evicted, peerRefusals } = this.store.stats
-    const refused = Object.values(peerRefusals).reduce((sum, count) => sum + count, 0)
-    return evicted === 0 && refused === 0 && !this.#hasForgotten
+    return this.store.stats.evicted === 0 && this.refusedCount === 0 && !this.#hasForgotten
   }
 
   /** Whether removals may have been forgotten, because there were too many. */
@@ -127,7 +138,7 @@ export class StoreModel {
     const isOver = before === undefined || before.expiresAtMs <= nowMs || !this.isWhole
     if (!isOver && compareVersions(change.version, before.version) <= 0) {
       const what = `${change.kind} of ${id} with a version that is not above the one it has`
-      throw new Violation(`${this.#process.name} took a ${origin} ${what}`)
+      this.#world.fail(`${this.#process.name} took a ${origin} ${what}`)
     }
     if (origin === 'peer') this.appliedCount += 1
     if (change.kind === 'remove') this.#removals += 1
@@ -139,6 +150,7 @@ export class StoreModel {
       context: change.kind === 'put' ? textOf(change.context) : '',
       serverName: change.kind === 'put' ? change.serverName : '',
       session: change.kind === 'put' ? textOf(change.session) : '',
+      takenAtMs: this.#world.timeline.nowMs,
       expiresAtMs: nowMs + Math.min(change.ttlMs, timeoutMs - ageMs),
     })
   }
@@ -151,18 +163,18 @@ export class StoreModel {
     if (found === undefined) {
       if (known?.kind !== 'put' || !this.isWhole || known.expiresAtMs <= nowMs) return
       if (known.context !== context || known.serverName !== serverName) return
-      throw new Violation(`${where} does not find session ${id}, which it holds`)
+      this.#world.fail(`${where} does not find session ${id}, which it holds`)
     }
-    if (known === undefined) throw new Violation(`${where} found ${id}, which nobody put there`)
-    if (known.kind === 'remove') throw new Violation(`${where} found ${id}, which was removed`)
+    if (known === undefined) this.#world.fail(`${where} found ${id}, which nobody put there`)
+    if (known.kind === 'remove') this.#world.fail(`${where} found ${id}, which was removed`)
     if (known.context !== context)
-      throw new Violation(`${where} gave ${id} of context ${known.context} to ${context}`)
+      this.#world.fail(`${where} gave ${id} of context ${known.context} to ${context}`)
     if (known.serverName !== serverName)
-      throw new Violation(`${where} gave ${id} of ${known.serverName} to ${serverName}`)
+      this.#world.fail(`${where} gave ${id} of ${known.serverName} to ${serverName}`)
     if (known.session !== textOf(found))
-      throw new Violation(`${where} gave other bytes for ${id} than the newest put`)
+      this.#world.fail(`${where} gave other bytes for ${id} than the newest put`)
     if (known.expiresAtMs <= nowMs)
-      throw new Violation(`${where} gave ${id} back after its lifetime here`)
+      this.#world.fail(`${where} gave ${id} back after its lifetime here`)
     this.#cluster.checkLifetime(where, id, known, this.store.limits.name)
   }
 }

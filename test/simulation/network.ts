@@ -59,6 +59,7 @@ export class SimulatedNetwork {
   deliveredCount = 0
   readonly #timeline: Timeline
   readonly #chance: Chance
+  readonly #groups = new Map<string, boolean>()
   readonly #receivers = new Map<string, Set<Receiver>>()
 
   constructor(timeline: Timeline, chance: Chance) {
@@ -89,10 +90,18 @@ export class SimulatedNetwork {
   /** Carries a datagram that the observer does not see, perhaps one that nobody sent. */
   carry(datagram: Datagram): void {
     // Each member of a group is reached on a path of its own.
-    const receivers = isMulticast(datagram.to.host)
+    const receivers = this.#isGroup(datagram.to.host)
       ? [...(this.#receivers.get(formatAddress(datagram.to)) ?? [])].map(({ host }) => host)
       : [datagram.to.host]
     for (const host of receivers) this.#carryTo(host, datagram)
+  }
+
+  #isGroup(host: string): boolean {
+    const known = this.#groups.get(host)
+    if (known !== undefined) return known
+    const isGroup = isMulticast(host)
+    this.#groups.set(host, isGroup)
+    return isGroup
   }
 
   /** What a path does now. */

@@ -2,15 +2,15 @@
 
 import { messageOf } from '../../src/base/errors.ts'
 import { Attacker } from './attacker.ts'
-import { checkMoment, checkRest } from './checks.ts'
+import { checkMoment, checkRest, checkVisible } from './checks.ts'
 import { Cluster, PORT } from './cluster.ts'
 import type { Coverage } from './coverage.ts'
 import { isFault } from './fault-kinds.ts'
 import { Faults } from './faults.ts'
 import type { JournalLine } from './journal.ts'
-import { Violation } from './model.ts'
 import type { Action, Plan } from './plan.ts'
 import { makeCall } from './terminators.ts'
+import { Violation } from './world.ts'
 
 /** Time between two looks at all bounds and counters. */
 const LOOK_MS = 1000
@@ -19,6 +19,11 @@ const LOOK_MS = 1000
  * read, and silent peers are heard again.
  */
 const RECOVERY_MS = 15_000
+/** Longest time until a change is known everywhere while nothing is wrong, and while a fifth of all datagrams is lost. */
+const CALM_MS = 2000
+const LOSSY_MS = 6000
+/** Puts that each node makes under loss. */
+const BURST = 12
 const STOP_MS = 20_000
 
 export interface Outcome {
@@ -59,6 +64,7 @@ export function run(plan: Plan, isKeepingLines = false): Outcome {
     )
     const faults = new Faults(cluster, attacker)
     cluster.start()
+    if (!plan.actions.some(isFault)) expectVisible(cluster, CALM_MS)
     const look = () => {
       cluster.nodeMs += LOOK_MS * cluster.members.filter(({ running }) => running).length
       checkMoment(cluster)
@@ -66,13 +72,15 @@ export function run(plan: Plan, isKeepingLines = false): Outcome {
     }
     timeline.in(LOOK_MS, look)
     timeline.onStep = () => {
-      if (violation !== undefined) throw new Violation(violation)
+      if (violation !== undefined || world.violation !== undefined)
+        throw new Violation(violation ?? world.violation ?? '')
     }
     for (const action of plan.actions) timeline.at(action.atMs, () => act(action, cluster, faults))
     timeline.runUntil(plan.durationMs)
     heal(cluster)
     timeline.runUntil(plan.durationMs + 2000 * plan.digestIntervalSec + RECOVERY_MS)
     checkRest(cluster)
+    goOnUnderLoss(cluster, faults)
     for (const member of cluster.members) cluster.down(member)
     cluster.killRepeater()
     timeline.runUntil(timeline.nowMs + STOP_MS)
@@ -94,6 +102,27 @@ export function run(plan: Plan, isKeepingLines = false): Outcome {
     visibleMs: cluster.visibleMs,
     coverage: cluster.coverage,
   }
+}
+
+/** Demands from now on that each change is known on every other node after this time. */
+function expectVisible(cluster: Cluster, withinMs: number): void {
+  const { model, world } = cluster
+  model.onMade = (process, change) => {
+    const atMs = world.timeline.nowMs
+    world.timeline.in(withinMs, () => checkVisible(cluster, process, change, atMs))
+  }
+}
+
+/** A cluster at rest loses a fifth of all datagrams, and every change arrives nevertheless within seconds. */
+function goOnUnderLoss(cluster: Cluster, faults: Faults): void {
+  const { timeline } = cluster.world
+  expectVisible(cluster, LOSSY_MS)
+  const loss = { loss: 0.2 }
+  cluster.world.network.rules.add(loss)
+  for (const member of cluster.members) faults.burst(member, BURST)
+  timeline.runUntil(timeline.nowMs + LOSSY_MS + 1)
+  cluster.world.network.rules.delete(loss)
+  cluster.model.onMade = () => {}
 }
 
 function act(action: Action, cluster: Cluster, faults: Faults): void {

@@ -1,7 +1,9 @@
 // The simulation itself: it repeats to the last event, and a cluster without faults passes all of its checks.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { DEFECTS, withDefect } from './defects.ts'
 import { drawPlan, type Plan, TOPOLOGIES } from './plan.ts'
 import { run } from './run.ts'
 import { inMacrotask } from './timeline.ts'
@@ -40,5 +42,13 @@ test('a cluster without faults passes, however its nodes find each other', async
     const { violation, visibleMs } = await inMacrotask(() => run(plan))
     assert.equal(violation, undefined)
     assert.ok(visibleMs.length > 0)
+  }
+})
+
+test('each seeded defect can still be put into the code', () => {
+  assert.equal(DEFECTS.length, 12)
+  for (const defect of DEFECTS) {
+    const text = readFileSync(new URL(`../../src/${defect.file}`, import.meta.url), 'utf8')
+    assert.notEqual(withDefect(text, defect), text)
   }
 })

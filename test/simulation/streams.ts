@@ -32,6 +32,8 @@ export interface StreamStats {
 
 export class StreamNetwork {
   readonly stats: StreamStats = { connections: 0, bytes: 0 }
+  /** Sees each attempt to connect. */
+  onConnect: (from: string, to: string) => void = () => {}
   /** Time that each piece takes longer, for slow streams. */
   slownessMs = 0
   readonly timeline: Timeline
@@ -77,6 +79,7 @@ export class StreamNetwork {
 
   /** Connects; the handshake follows as events. */
   connect(owner: SocketOwner, address: HostAddress, keyring: Keyring): SimulatedSocket {
+    this.onConnect(owner.host, address.host)
     const caller = new SimulatedSocket(this, owner, address)
     const port = this.choosePort()
     const isWanted = () => !caller.destroyed

@@ -2,8 +2,9 @@
 
 import { encodeSession } from '../support/session-encoder.ts'
 import type { CallCounts, Member, Running } from './cluster.ts'
-import { hexOf, type StoreModel, Violation } from './model.ts'
+import { hexOf, type StoreModel } from './model.ts'
 import { CACHE_NAMES, type Call } from './plan.ts'
+import { Violation } from './world.ts'
 
 const CONTEXTS = ['a', 'b', 'c', 'unlisted']
 const SERVER_NAMES = ['', 'x.example', 'y.example']

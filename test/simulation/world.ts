@@ -7,6 +7,11 @@ import { SimulatedNetwork } from './network.ts'
 import { StreamNetwork } from './streams.ts'
 import { Timeline } from './timeline.ts'
 
+/** A rule that did not hold. */
+export class Violation extends Error {
+  override readonly name = 'Violation'
+}
+
 /** Time that the name service takes to answer. */
 const ANSWER_MS = 2
 
@@ -48,6 +53,8 @@ export class SimulatedWorld {
   readonly streams: StreamNetwork
   readonly names: NameService
   readonly journal: Journal
+  /** The first rule that did not hold; undefined when all did. */
+  violation: string | undefined
 
   constructor(seed: number, isKeepingLines: boolean) {
     this.seed = seed
@@ -59,6 +66,12 @@ export class SimulatedWorld {
       this.journal.mix(this.timeline.nowMs * 1000)
       this.journal.mixBytes(bytes)
     }
+  }
+
+  /** Notes that a rule does not hold, also where a node would catch what is thrown; throws a Violation. */
+  fail(message: string): never {
+    this.violation ??= message
+    throw new Violation(message)
   }
 
   /** A source of random choices for one purpose. */

@@ -17,10 +17,10 @@ export type { ConfigInput } from './node/config-schema.ts'
 export {
   type CacheNode,
   createNode,
-  type Listening,
   type NodeOptions,
   nodeConfig,
 } from './node/node.ts'
+export type { Listening } from './node/node-frontends.ts'
 export type { Finding } from './prove/findings.ts'
 export { type ProveOptions, type ProveResult, prove } from './prove/prove.ts'
 export { ConfigError, type ConfigProblem } from './settings/errors.ts'

@@ -40,6 +40,7 @@ const TABLE: Record<
       'store',
       'wire',
       'replication',
+      'tickets',
       'hooks',
       'uwsgi',
       'status',

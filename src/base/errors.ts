@@ -36,6 +36,7 @@ export const ERROR_CODES = {
   ERR_NO_KEYS: 'there is no file of keys',
   ERR_FOREIGN: 'refused because a web page of another origin asks',
   ERR_BUSY: 'too many clients at once',
+  ERR_GROUP: 'no such group of ticket keys',
 } as const
 
 /** An error code: `ERR_...`. */

@@ -83,6 +83,8 @@ async function runNode(
   if (isStopping) return status
   for (const { name, address } of node.listening()) service.sayListening(name, address)
   terminator = startTerminator(conversion, config, logger, stop)
+  // A terminator that the service manager starts after this service finds its ticket keys.
+  await node.ticketsGiven()
   return status
 }
 

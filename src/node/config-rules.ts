@@ -90,6 +90,15 @@ function checkFrontends(tree: ConfigTree): void {
   if (!isSection(frontends)) return
   const { cache } = frontends
   if (typeof cache === 'string') checkCacheName(tree, cache, ['frontends', 'cache'])
+  checkMemcachedTickets(tree, frontends)
+  for (const name of ['memcached', 'sessiond', 'uwsgi']) {
+    const isThere = hasIn(frontends)(name) && frontends[name] !== NONE
+    if (!isThere || cacheNames(tree).length > 0) continue
+    tree.report(
+      ['frontends', name],
+      'serves a cache, and a node with tickets alone has none: give caches',
+    )
+  }
   for (const name of ['memcached', 'sessiond', 'rpc', 'uwsgi']) {
     const address = frontends[name]
     if (frontends['insecure'] === true || typeof address !== 'string') continue
@@ -101,12 +110,33 @@ function checkFrontends(tree: ConfigTree): void {
   }
 }
 
+/** Ticket keys go over memcached to programs of this machine only, whatever `insecure` says of sessions. */
+function checkMemcachedTickets(
+  tree: ConfigTree,
+  frontends: Readonly<Record<string, unknown>>,
+): void {
+  const { memcached, memcached_tickets: name } = frontends
+  if (typeof name !== 'string') return
+  const path = ['frontends', 'memcached_tickets']
+  const { tickets } = tree.root
+  const groups = isSection(tickets) && Array.isArray(tickets['groups']) ? tickets['groups'] : []
+  const names = groups.map((one) => (isSection(one) ? one['name'] : undefined))
+  if (!names.includes(name)) tree.report(path, `there is no group "${name}" in tickets.groups`)
+  if (typeof memcached !== 'string' || memcached === NONE) {
+    tree.report(path, 'needs frontends.memcached, which is not set')
+  } else if (isBeyondLoopback(memcached)) {
+    tree.report(path, `ticket keys would cross the network in clear: ${memcached} is not loopback`)
+  }
+}
+
 function checkCacheName(tree: ConfigTree, name: string, path: ConfigPath): void {
-  const { caches } = tree.root
-  const names = Array.isArray(caches)
-    ? caches.map((one) => (isSection(one) ? one['name'] : undefined))
-    : [DEFAULT_CACHE_NAME]
-  if (!names.includes(name)) tree.report(path, `there is no cache "${name}"`)
+  if (!cacheNames(tree).includes(name)) tree.report(path, `there is no cache "${name}"`)
+}
+
+function cacheNames(tree: ConfigTree): readonly unknown[] {
+  const { caches, tickets } = tree.root
+  if (Array.isArray(caches)) return caches.map((one) => (isSection(one) ? one['name'] : undefined))
+  return tickets === undefined || tickets === null ? [DEFAULT_CACHE_NAME] : []
 }
 
 /** Whether the text is an address beyond loopback; false for text that is no address, which the schema reports. */

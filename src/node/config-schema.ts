@@ -34,6 +34,7 @@ import {
   MAX_TIMEOUT_MS,
   MIN_MEMORY_BYTES,
 } from '../store/limits.ts'
+import { findTicketsProblems, ticketsSchema, toTicketsConfig } from '../tickets/settings.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
 import { KEYS_FILE_MODES } from '../wire/keyring.ts'
@@ -52,7 +53,7 @@ const MAX_HTTP_HOSTS = 64
 const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
 
-const cache = z.strictObject({
+export const cacheSchema = z.strictObject({
   name: text()
     .regex(CACHE_NAME_PATTERN, {
       error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
@@ -207,104 +208,123 @@ const replication = z.strictObject({
   }),
 })
 
-export const configSchema = z.strictObject({
-  node: z
-    .strictObject({
-      name: text()
-        .refine((name) => Buffer.byteLength(name) <= MAX_NODE_NAME_BYTES, {
-          error: `must have at most ${MAX_NODE_NAME_BYTES} bytes`,
-        })
-        .register(writtenForms, { maxLength: MAX_NODE_NAME_BYTES })
-        .optional()
-        .register(notes, {
-          description: 'name of this node, different on every node',
-          form: 'text',
-          fallback: 'the host name',
+export const configSchema = z
+  .strictObject({
+    node: z
+      .strictObject({
+        name: text()
+          .refine((name) => Buffer.byteLength(name) <= MAX_NODE_NAME_BYTES, {
+            error: `must have at most ${MAX_NODE_NAME_BYTES} bytes`,
+          })
+          .register(writtenForms, { maxLength: MAX_NODE_NAME_BYTES })
+          .optional()
+          .register(notes, {
+            description: 'name of this node, different on every node',
+            form: 'text',
+            fallback: 'the host name',
+          }),
+        watchdog: durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
+          .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
+          .register(notes, {
+            description: '`serve` is killed when its event loop hangs for so long; `0` is off',
+            form: `duration, ${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}, or 0`,
+          }),
+      })
+      .prefault({}),
+    caches: list(cacheSchema, 1, MAX_CACHES)
+      .optional()
+      .register(notes, {
+        description: 'the caches of this node',
+        form: 'list of caches',
+        fallback: `[{name: ${DEFAULT_CACHE_NAME}}], with \`tickets\` none`,
+      }),
+    replication: replication.optional(),
+    tickets: ticketsSchema.optional(),
+    frontends: z
+      .strictObject({
+        http: frontendAddress().prefault('127.0.0.1:5080').register(notes, {
+          description: 'HTTP: sessions, metrics, health; `none` for no such frontend',
+          form: 'host:port or unix:/path',
         }),
-      watchdog: durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
-        .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
-        .register(notes, {
-          description: '`serve` is killed when its event loop hangs for so long; `0` is off',
-          form: `duration, ${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}, or 0`,
-        }),
-    })
-    .prefault({}),
-  caches: list(cache, 1, MAX_CACHES)
-    .prefault([{ name: DEFAULT_CACHE_NAME }])
-    .register(notes, { description: 'the caches of this node', form: 'list of caches' }),
-  replication: replication.optional(),
-  frontends: z
-    .strictObject({
-      http: frontendAddress().prefault('127.0.0.1:5080').register(notes, {
-        description: 'HTTP: sessions, metrics, health; `none` for no such frontend',
-        form: 'host:port or unix:/path',
-      }),
-      http_hosts: list(hostName(), 1, MAX_HTTP_HOSTS).optional().register(notes, {
-        description:
-          'names that a request may come to beside localhost and IP addresses; on loopback no others',
-        form: 'list of host names',
-        fallback: 'none',
-      }),
-      memcached: frontendAddress().optional().register(notes, {
-        description: 'memcached, text and binary on one port: Apache, h2o, nghttpx',
-        form: 'host:port or unix:/path',
-        fallback: 'none',
-      }),
-      sessiond: hostAddress().optional().register(notes, {
-        description: 'the UDP protocol of stunnel (`sessiond =` there)',
-        form: 'host:port',
-        fallback: 'none',
-      }),
-      stats: address().optional().register(notes, {
-        description: 'one JSON document per connection, the fields of uWSGI first; no sessions',
-        form: 'host:port or unix:/path',
-        fallback: 'none',
-      }),
-      uwsgi: frontendAddress().optional().register(notes, {
-        description: "uWSGI's cache commands over TCP: `cache_get(key, 'name@host:port')` there",
-        form: 'host:port or unix:/path',
-        fallback: 'none',
-      }),
-      sessiond_remove: oneOf(REMOVE_POLICIES)
-        .prefault('honour')
-        .register(notes, {
+        http_hosts: list(hostName(), 1, MAX_HTTP_HOSTS).optional().register(notes, {
           description:
-            'whether stunnel may remove; it also does when its own small cache overflows',
-          form: REMOVE_POLICIES.join(' or '),
+            'names that a request may come to beside localhost and IP addresses; on loopback no others',
+          form: 'list of host names',
+          fallback: 'none',
         }),
-      rpc: frontendAddress().optional().register(notes, {
-        description: 'hooks for TLS servers in other processes (`connectHooks`), upon every cache',
-        form: 'host:port or unix:/path',
-        fallback: 'none',
-      }),
-      cache: text().optional().register(notes, {
-        description: 'the cache behind memcached, sessiond and uwsgi, where they name none',
-        form: 'name of a cache',
-        fallback: 'the first one',
-      }),
-      insecure: flag().prefault(false).register(notes, {
-        description: 'let sessions cross the network in clear on frontends beyond loopback',
-        form: 'true or false',
-      }),
-    })
-    .prefault({}),
-  log: z
-    .strictObject({
-      level: oneOf(LOG_LEVELS)
-        .prefault('info')
-        .register(notes, {
-          description: 'least important lines that are logged',
-          form: LOG_LEVELS.join(', '),
+        memcached: frontendAddress().optional().register(notes, {
+          description: 'memcached, text and binary on one port: Apache, h2o, nghttpx',
+          form: 'host:port or unix:/path',
+          fallback: 'none',
         }),
-      format: oneOf(LOG_FORMATS)
-        .prefault('json')
-        .register(notes, {
-          description: 'one JSON object or one readable line per event',
-          form: LOG_FORMATS.join(', '),
+        memcached_tickets: text().optional().register(notes, {
+          description: 'nghttpx finds the keys of this group at `nghttpx:tls-ticket-key` there',
+          form: 'name of a group',
+          fallback: 'none',
         }),
-    })
-    .prefault({}),
-})
+        sessiond: hostAddress().optional().register(notes, {
+          description: 'the UDP protocol of stunnel (`sessiond =` there)',
+          form: 'host:port',
+          fallback: 'none',
+        }),
+        stats: address().optional().register(notes, {
+          description: 'one JSON document per connection, the fields of uWSGI first; no sessions',
+          form: 'host:port or unix:/path',
+          fallback: 'none',
+        }),
+        uwsgi: frontendAddress().optional().register(notes, {
+          description: "uWSGI's cache commands over TCP: `cache_get(key, 'name@host:port')` there",
+          form: 'host:port or unix:/path',
+          fallback: 'none',
+        }),
+        sessiond_remove: oneOf(REMOVE_POLICIES)
+          .prefault('honour')
+          .register(notes, {
+            description:
+              'whether stunnel may remove; it also does when its own small cache overflows',
+            form: REMOVE_POLICIES.join(' or '),
+          }),
+        rpc: frontendAddress().optional().register(notes, {
+          description:
+            'hooks for TLS servers in other processes (`connectHooks`), upon every cache',
+          form: 'host:port or unix:/path',
+          fallback: 'none',
+        }),
+        cache: text().optional().register(notes, {
+          description: 'the cache behind memcached, sessiond and uwsgi, where they name none',
+          form: 'name of a cache',
+          fallback: 'the first one',
+        }),
+        insecure: flag().prefault(false).register(notes, {
+          description: 'let sessions cross the network in clear on frontends beyond loopback',
+          form: 'true or false',
+        }),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: oneOf(LOG_LEVELS)
+          .prefault('info')
+          .register(notes, {
+            description: 'least important lines that are logged',
+            form: LOG_LEVELS.join(', '),
+          }),
+        format: oneOf(LOG_FORMATS)
+          .prefault('json')
+          .register(notes, {
+            description: 'one JSON object or one readable line per event',
+            form: LOG_FORMATS.join(', '),
+          }),
+      })
+      .prefault({}),
+  })
+  .superRefine(({ tickets, frontends }, context) => {
+    if (tickets === undefined) return
+    const config = toTicketsConfig(tickets, frontends.memcached_tickets)
+    for (const { path, message } of findTicketsProblems(config)) {
+      context.addIssue({ code: 'custom', path: ['tickets', ...path], message })
+    }
+  })
 
 /** Every setting of a node, in the order of the reference. */
 export const settings = settingsOf(configSchema)

@@ -5,8 +5,16 @@ import { NONE } from '../settings/forms.ts'
 import { deepFreeze, parseTree, readSources, type SettingSources } from '../settings/read.ts'
 import { addObject, ConfigTree, type ConvertedConfig } from '../settings/sources.ts'
 import { type CacheLimits, itemsWithin } from '../store/limits.ts'
+import { type TicketsConfig, toTicketsConfig } from '../tickets/settings.ts'
 import { checkRules } from './config-rules.ts'
-import { type ConfigInput, configSchema, type ParsedConfig, settings } from './config-schema.ts'
+import {
+  type ConfigInput,
+  cacheSchema,
+  configSchema,
+  DEFAULT_CACHE_NAME,
+  type ParsedConfig,
+  settings,
+} from './config-schema.ts'
 
 export interface CacheConfig {
   readonly limits: CacheLimits
@@ -34,12 +42,14 @@ export type FrontendsConfig = Readonly<ReturnType<typeof toFrontendsConfig>>
 export interface NodeConfig {
   /** Name of this node, different on every node. */
   readonly nodeName: string
-  /** The caches, at least one; the first one is the default of frontends that name none. */
+  /** The caches; the first one is the default of frontends that name none. Only a node with tickets may have none. */
   readonly caches: readonly CacheConfig[]
   /** Replication with nodes of this program; undefined for none. */
   readonly replication: ReplicationConfig | undefined
   /** Listeners for nodes of uWSGI, in its own datagrams. */
   readonly uwsgiListeners: readonly UwsgiListenerConfig[]
+  /** Groups and targets of ticket keys; undefined for a node that makes none. */
+  readonly tickets: TicketsConfig | undefined
   /** Where frontends listen; undefined for one that does not exist. */
   readonly frontends: FrontendsConfig
   /** Level and format of log lines. */
@@ -79,20 +89,25 @@ function checkTree(tree: ConfigTree, hostName: string): NodeConfig {
 }
 
 function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
+  const { tickets } = parsed
+  const fallback = tickets === undefined ? [cacheSchema.parse({ name: DEFAULT_CACHE_NAME })] : []
+  const caches = parsed.caches ?? fallback
+  const firstCache = caches[0]?.name ?? ''
   return {
     nodeName: parsed.node.name ?? hostName,
-    caches: parsed.caches.map(toCacheConfig),
+    caches: caches.map(toCacheConfig),
     replication: toReplicationConfig(parsed.replication),
     uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) =>
-      toListenerConfig(listener, parsed.caches[0]?.name ?? ''),
+      toListenerConfig(listener, firstCache),
     ),
-    frontends: toFrontendsConfig(parsed),
+    tickets: tickets && toTicketsConfig(tickets, parsed.frontends.memcached_tickets),
+    frontends: toFrontendsConfig(parsed, firstCache),
     log: parsed.log,
     watchdogMs: parsed.node.watchdog,
   }
 }
 
-function toCacheConfig(parsed: ParsedConfig['caches'][number]): CacheConfig {
+function toCacheConfig(parsed: NonNullable<ParsedConfig['caches']>[number]): CacheConfig {
   const { name, keysize, blocksize, memory, timeout: timeoutMs, contexts, full } = parsed
   const items = Math.min(parsed.items, memory === undefined ? parsed.items : itemsWithin(memory))
   const limits = { name, items, keysize, blocksize, timeoutMs, full }
@@ -123,20 +138,22 @@ function toListenerConfig(
   }
 }
 
-function toFrontendsConfig({ frontends, caches }: ParsedConfig) {
+function toFrontendsConfig({ frontends }: ParsedConfig, firstCache: string) {
   const { http, memcached, sessiond, rpc, stats, uwsgi } = frontends
   return {
     http: http === NONE ? undefined : http,
     /** Host names that a request may have besides localhost and IP addresses. */
     httpHosts: frontends.http_hosts ?? [],
     memcached: memcached === NONE ? undefined : memcached,
+    /** Group whose ticket keys nghttpx finds there; undefined for none. */
+    memcachedTickets: frontends.memcached_tickets,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
     rpc: rpc === NONE ? undefined : rpc,
     stats,
     uwsgi: uwsgi === NONE ? undefined : uwsgi,
     /** Name of the cache for protocols and commands that name none. */
-    cache: frontends.cache ?? caches[0]?.name ?? '',
+    cache: frontends.cache ?? firstCache,
     /** Whether sessions may cross the network in clear. */
     isInsecure: frontends.insecure,
   }
@@ -161,4 +178,17 @@ function toReplicationConfig(parsed: ParsedReplication | undefined) {
     /** Nothing is accepted from a node whose highest protocol version is below this one. */
     minimumVersion: parsed.minimum_version,
   }
+}
+
+/** Returns everything that a reload does not change, as text to compare. */
+export function fixedPartsOf({ replication, ...config }: NodeConfig): string {
+  const fixed = replication && {
+    ...replication,
+    peers: 0,
+    repeaters: 0,
+    keys: 0,
+    keysFile: 0,
+    isInsecure: 0,
+  }
+  return JSON.stringify({ ...config, replication: fixed })
 }

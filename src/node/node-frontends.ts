@@ -1,7 +1,7 @@
-// Creates the frontends that the configuration has.
+// Creates the frontends that the configuration has, and says what listens.
 
 import type { Registry } from 'prom-client'
-import { TlscachedError } from '../base/errors.ts'
+import { formatAddress } from '../base/address.ts'
 import { readVersion } from '../base/version.ts'
 import type { Clock, Logger } from '../base/world.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
@@ -13,9 +13,11 @@ import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/frontend.ts'
 import { UwsgiFrontend } from '../frontends/uwsgi/frontend.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Frontend } from '../streams/listener.ts'
 import type { FrontendsConfig } from './config.ts'
 import { collectFrontends } from './metrics.ts'
+import type { NodeUwsgi } from './node-uwsgi.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
@@ -26,18 +28,20 @@ export interface NodeFrontendsOptions {
   readonly logger: Logger
 }
 
-/** Creates the frontends without starting them. Throws ERR_CACHE when there is no cache `frontends.cache`. */
+/**
+ * Creates the frontends without starting them. Those that serve one cache are there only where there is one, which the
+ * rules of the configuration demand.
+ */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
   const { config, backend, hooks, registry, clock, logger } = options
   const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const cacheHooks = hooks.get(config.cache)
-  if (cacheHooks === undefined) throw new TlscachedError('ERR_CACHE')
-  if (memcached !== undefined) {
+  if (memcached !== undefined && cacheHooks !== undefined) {
     const shared = { hooks: cacheHooks, clock, logger, process }
     frontends.push(new MemcachedFrontend({ address: memcached, ...shared }))
   }
-  if (sessiond !== undefined) {
+  if (sessiond !== undefined && cacheHooks !== undefined) {
     const { sessiondRemove: removePolicy } = config
     const shared = { hooks: cacheHooks, clock, logger }
     frontends.push(new SessiondFrontend({ address: sessiond, removePolicy, ...shared }))
@@ -60,4 +64,31 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   }
   collectFrontends(registry, frontends)
   return frontends
+}
+
+/** A part of a node that listens, for display. */
+export interface Listening {
+  /** `replication`, `cache-udp`, or the name of a frontend as in the configuration. */
+  readonly name: string
+  /** `host:port`, `[v6]:port` or `unix:/path`, with the port that the kernel chose. */
+  readonly address: string
+}
+
+/** Returns what listens, with the ports that the kernel chose: replication first, frontends last. */
+export function listeningOf(
+  replication: CountingTransport | undefined,
+  uwsgi: NodeUwsgi,
+  frontends: readonly Frontend[],
+): readonly Listening[] {
+  const transports = uwsgi.listeners.map(({ transport }) => ({ name: 'cache-udp', transport }))
+  if (replication !== undefined) {
+    transports.unshift({ name: 'replication', transport: replication })
+  }
+  return [
+    ...transports.map(({ name, transport }) => ({
+      name,
+      address: formatAddress(transport.group ?? transport.address),
+    })),
+    ...frontends.map(({ name, address }) => ({ name, address: formatAddress(address) })),
+  ]
 }

@@ -3,7 +3,6 @@
 import { hostname } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
-import { formatAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger } from '../base/logger.ts'
 import { collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
@@ -32,15 +31,17 @@ import { SessionStore } from '../store/session-store.ts'
 import { SEED_BYTES } from '../store/sharding.ts'
 import { VersionClock } from '../store/versions.ts'
 import type { Frontend } from '../streams/listener.ts'
+import type { TicketKeySource } from '../tickets/authority.ts'
 import { createIdentity } from '../wire/identity.ts'
-import { checkConfig, type NodeConfig } from './config.ts'
+import { checkConfig, fixedPartsOf, type NodeConfig } from './config.ts'
 import type { ConfigInput } from './config-schema.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { planMemory } from './memory-plan.ts'
 import { collectCaches, collectCacheUdp, collectReplication, collectSweeper } from './metrics.ts'
-import { createFrontends } from './node-frontends.ts'
+import { createFrontends, type Listening, listeningOf } from './node-frontends.ts'
 import { NodeReplication } from './node-replication.ts'
 import { NodeStatus } from './node-status.ts'
+import { NodeTickets } from './node-tickets.ts'
 import { NodeUwsgi } from './node-uwsgi.ts'
 
 /** What a node gets from the program around it, besides its configuration. */
@@ -57,14 +58,6 @@ export interface NodeOptions {
   readonly hasProcessMetrics?: boolean
   /** Returns how many log lines the process dropped, for `/metrics`. */
   readonly droppedLogLines?: () => number
-}
-
-/** A part of a node that listens, for display. */
-export interface Listening {
-  /** `replication`, `cache-udp`, or the name of a frontend as in the configuration. */
-  readonly name: string
-  /** `host:port`, `[v6]:port` or `unix:/path`, with the port that the kernel chose. */
-  readonly address: string
 }
 
 interface NodeCache extends HttpCache {
@@ -124,6 +117,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly #logger: Logger
   readonly #sweeper: Sweeper
   readonly #replication: NodeReplication | undefined
+  readonly #tickets: NodeTickets | undefined
   readonly #uwsgi: NodeUwsgi
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
@@ -167,13 +161,17 @@ export class CacheNode implements HttpBackend, StatsBackend {
       [...this.caches.values()].map(({ store }) => store),
       clock,
     )
+    const world = { clock, random, logger }
+    this.#tickets =
+      config.tickets &&
+      new NodeTickets({ config: config.tickets, nodeId: identity.senderId, world })
     this.#replication =
       config.replication &&
       new NodeReplication({
         config: config.replication,
         identity,
         stores,
-        rings: undefined,
+        rings: this.#tickets?.authority,
         clock,
         random,
         logger,
@@ -234,26 +232,37 @@ export class CacheNode implements HttpBackend, StatsBackend {
   }
 
   /**
+   * Returns the ticket keys of a group for `attachTicketKeys`. Throws ERR_GROUP when `tickets.groups` has no group of
+   * this name.
+   */
+  ticketKeys(group: string): TicketKeySource {
+    const source = this.#tickets?.authority.source(group)
+    if (source === undefined) throw new TlscachedError('ERR_GROUP', `no such group: "${group}"`)
+    return source
+  }
+
+  /**
+   * Makes a ticket key of a group now. It waits as every new key does; with `isImmediate` tickets are made with it as
+   * soon as the neighbours know it, and with `isRevoking` at once, while all other keys are retired on every node.
+   * Throws ERR_GROUP when `tickets.groups` has no group of this name.
+   */
+  rotateTickets(group: string, options: { isImmediate: boolean; isRevoking: boolean }): void {
+    if (this.#tickets?.rotate(group, options) === true) return
+    throw new TlscachedError('ERR_GROUP', `no such group: "${group}"`)
+  }
+
+  /** Resolves when the terminators of `tickets.targets` were given their first keys, or that failed for the first time. */
+  async ticketsGiven(): Promise<void> {
+    await this.#tickets?.given()
+  }
+
+  /**
    * Returns what listens now, and where, with the ports that the kernel chose. Empty before the start and after the
    * stop.
    */
   listening(): readonly Listening[] {
     if (!this.#isListening) return []
-    const frontends = this.#frontends.map(({ name, address }) => ({
-      name,
-      address: formatAddress(address),
-    }))
-    const transports = this.#uwsgi.listeners.map(({ transport }) => ({
-      name: 'cache-udp',
-      transport,
-    }))
-    const own = this.#replication?.transport
-    if (own !== undefined) transports.unshift({ name: 'replication', transport: own })
-    const replication = transports.map(({ name, transport }) => ({
-      name,
-      address: formatAddress(transport.group ?? transport.address),
-    }))
-    return [...replication, ...frontends]
+    return listeningOf(this.#replication?.transport, this.#uwsgi, this.#frontends)
   }
 
   /**
@@ -264,7 +273,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
     if (!this.#isListening) {
       return { isReady: false, isStrictlyReady: false, reason: 'not started' }
     }
-    return readinessOf(this.syncStatus(), this.peers())
+    const readiness = readinessOf(this.syncStatus(), this.peers())
+    const reason = readiness.isReady ? this.#tickets?.waitingFor() : undefined
+    return reason === undefined ? readiness : { isReady: false, isStrictlyReady: false, reason }
   }
 
   /** Returns the peers that are known, as `/v1/peers` lists them; empty without replication. */
@@ -309,6 +320,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   async #start(): Promise<void> {
     try {
       await this.#replication?.start()
+      this.#tickets?.start(this.#replication === undefined)
       await this.#uwsgi.start()
       for (const frontend of this.#frontends) await frontend.start()
     } catch (error) {
@@ -330,7 +342,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.#status.stop()
     // Frontends stop first, so that replication still sends the changes that they accept.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
-    closed.push(...(await Promise.allSettled([this.#replication?.stop(), this.#uwsgi.stop()])))
+    const others = [this.#replication?.stop(), this.#uwsgi.stop(), this.#tickets?.stop()]
+    closed.push(...(await Promise.allSettled(others)))
     for (const outcome of closed) {
       if (outcome.status === 'fulfilled') continue
       this.#logger.warn({ reason: messageOf(outcome.reason) }, 'something did not close')
@@ -366,17 +379,4 @@ export class CacheNode implements HttpBackend, StatsBackend {
     }
     return registry
   }
-}
-
-/** Returns everything that a reload does not change, as text to compare. */
-function fixedPartsOf({ replication, ...config }: NodeConfig): string {
-  const fixed = replication && {
-    ...replication,
-    peers: 0,
-    repeaters: 0,
-    keys: 0,
-    keysFile: 0,
-    isInsecure: 0,
-  }
-  return JSON.stringify({ ...config, replication: fixed })
 }

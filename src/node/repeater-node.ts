@@ -25,7 +25,7 @@ import { requireKeys } from './keys.ts'
 import { type KeysFiles, KeysFileWatch } from './keys-file-watch.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { collectFrontends, collectRepeater } from './metrics.ts'
-import type { Listening } from './node.ts'
+import type { Listening } from './node-frontends.ts'
 
 export interface RepeaterConfig {
   /** Name of the repeater, different from the names of the nodes. */

@@ -116,19 +116,20 @@ export function size(min: number, max: number) {
     })
 }
 
-export function duration(maxMs: number) {
-  const error = `must be a duration, 1ms..${formatDurationMs(maxMs)} (as in 250ms, 300s, 5m, 12h)`
+export function duration(maxMs: number, minMs = 1) {
+  const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
+  const error = `must be a duration, ${bounds} (as in 250ms, 300s, 5m, 12h)`
   return z
     .string({ error })
     .transform((value, context) => {
       const durationMs = parseDurationMs(value)
-      if (durationMs !== undefined && durationMs >= 1 && durationMs <= maxMs) return durationMs
+      if (durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs) return durationMs
       context.addIssue({ code: 'custom', message: error })
       return z.NEVER
     })
     .register(writtenForms, {
       ...matching(`${ABOVE_0}${DURATION_UNIT}`, error),
-      examples: ['250ms', '30s', formatDurationMs(maxMs)],
+      examples: [minMs > 250 ? formatDurationMs(minMs) : '250ms', '30s', formatDurationMs(maxMs)],
     })
 }
 

@@ -47,8 +47,9 @@ export function parseTree<Schema extends z.ZodType>(
   for (const issue of parsed.error?.issues ?? []) {
     if (issue.code === 'unrecognized_keys') {
       for (const name of issue.keys) reportUnknown(tree, schema, settings, [...issue.path, name])
-    } else if (isMissing(tree, issue.path)) tree.report(issue.path, 'is required')
-    else tree.report(issue.path, issue.message)
+    } else if (issue.code !== 'custom' && isMissing(tree, issue.path)) {
+      tree.report(issue.path, 'is required')
+    } else tree.report(issue.path, issue.message)
   }
   if (parsed.data === undefined || tree.problems.length > 0) {
     throw new ConfigError(tree.problems.toSorted(byPlace))

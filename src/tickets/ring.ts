@@ -10,7 +10,7 @@ import {
 } from '../wire/ring-message.ts'
 import { judgeKeys, REFUSALS, type Refusal } from './merge.ts'
 import { RetiredNames } from './retired-names.ts'
-import { type AgedKey, isKeyDue, nextChangeMs, type RingView, viewOf } from './rule.ts'
+import { type AgedKey, isKeyDue, keyDueMs, nextChangeMs, type RingView, viewOf } from './rule.ts'
 import { TicketKey } from './ticket-key.ts'
 import type { RingTimes } from './times.ts'
 
@@ -66,6 +66,11 @@ export class TicketRing {
    */
   nextChangeMs(nowMs: number): number {
     return nextChangeMs(this.#keys, nowMs, this.times, this.#nodeId)
+  }
+
+  /** The monotonic moment at which this node makes the next key unless it hears of one; undefined for an empty ring. */
+  get keyDueMs(): number | undefined {
+    return keyDueMs(this.#keys, this.times, this.#nodeId)
   }
 
   /**

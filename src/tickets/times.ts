@@ -5,9 +5,9 @@ import { formatDurationMs } from '../base/bytes.ts'
 import { TlscachedError } from '../base/errors.ts'
 
 const DAY_MS = 86_400_000
-const SHORTEST_ROTATE_MS = 10_000
+export const SHORTEST_ROTATE_MS = 10_000
 /** RFC 8446, section 4.6.1: no ticket lives longer than seven days. */
-const LONGEST_MS = 7 * DAY_MS
+export const LONGEST_TICKET_MS = 7 * DAY_MS
 /** Time in which a key that one node made is known on every node that it reaches: one greeting and one call. */
 export const SPREAD_MS = 4000
 /** Time for neighbours to hear of a key; so much above SPREAD_MS because greetings may be lost. */
@@ -88,11 +88,14 @@ export function findTimeProblems(
 ): TimeProblem[] {
   const { rotateMs, lifetimeMs, waitMs } = settings
   const problems: TimeProblem[] = []
-  if (!isWithin(rotateMs, SHORTEST_ROTATE_MS, LONGEST_MS)) {
-    problems.push({ setting: 'rotate', message: boundsMessage(SHORTEST_ROTATE_MS, LONGEST_MS) })
+  if (!isWithin(rotateMs, SHORTEST_ROTATE_MS, LONGEST_TICKET_MS)) {
+    problems.push({
+      setting: 'rotate',
+      message: boundsMessage(SHORTEST_ROTATE_MS, LONGEST_TICKET_MS),
+    })
   }
-  if (!isWithin(lifetimeMs, 1000, LONGEST_MS)) {
-    problems.push({ setting: 'lifetime', message: boundsMessage(1000, LONGEST_MS) })
+  if (!isWithin(lifetimeMs, 1000, LONGEST_TICKET_MS)) {
+    problems.push({ setting: 'lifetime', message: boundsMessage(1000, LONGEST_TICKET_MS) })
   }
   const waitProblem = findWaitProblem(waitMs, rotateMs, terminators)
   if (waitProblem !== undefined) problems.push({ setting: 'wait', message: waitProblem })

@@ -6,6 +6,8 @@ import { createHmac } from 'node:crypto'
 import { CACHE_NAME_PATTERN } from '../store/limits.ts'
 import { type Fields, hasMistypedField } from './schema.ts'
 
+/** What the name of a group of terminators looks like. */
+export const GROUP_NAME_PATTERN = CACHE_NAME_PATTERN
 /** Bytes of the name of a ticket key. */
 export const TICKET_NAME_BYTES = 16
 /** Bytes of the AES and HMAC keys of a ticket key together. */
@@ -83,7 +85,7 @@ function checkRing(fields: Fields): RingOffer | undefined {
   const { group } = fields
   const keys = checkList(fields['keys'], checkKey)
   const retired = checkList(fields['retired'], checkRetired)
-  if (typeof group !== 'string' || !CACHE_NAME_PATTERN.test(group)) return undefined
+  if (typeof group !== 'string' || !GROUP_NAME_PATTERN.test(group)) return undefined
   return keys === undefined || retired === undefined ? undefined : { group, keys, retired }
 }
 

@@ -39,6 +39,14 @@ const BEYOND: Readonly<Record<string, readonly string[]>> = {
     'repeaters of a multicast group',
     'multicast settings without a group',
     'keys and a file of keys',
+    'a wait that is longer than the interval of keys',
+    'a wait that is too short for a terminator that polls',
+    'tickets that live longer than a terminator holds keys',
+    'two groups of one name',
+    'a target of a group that is not there',
+    'ticket keys over a memcached frontend beyond loopback, whatever insecure says',
+    'ticket keys over memcached of a group that is not there',
+    'a frontend of a cache on a node with tickets alone',
   ],
 }
 const beyond = new Set(Object.values(BEYOND).flat())
@@ -46,8 +54,10 @@ const beyond = new Set(Object.values(BEYOND).flat())
 /** What the program says of rules between two settings. */
 const RULES = [
   /^is required$/,
-  /^there is no cache "/,
-  /^".*" is the name of caches\[/s,
+  /^there is no (cache|group) "/,
+  /^".*" is the name of (caches|groups)\[/s,
+  /^must (be at least|not be longer than) /,
+  /^needs frontends.memcached,/,
   /^sessions would cross the network in clear/,
   /^excludes? /,
   /^is only for a multicast listen address$/,
@@ -114,7 +124,8 @@ function partsOf(part: unknown, key: string): [string, Part][] {
   const inner = Object.entries(whole.properties ?? {}).flatMap(([name, one]) =>
     partsOf(one, key === '' ? name : `${key}.${name}`),
   )
-  return [[key, whole], ...inner, ...partsOf(whole.items, `${key}[]`)]
+  const kinds = (whole.oneOf ?? []).flatMap((one) => partsOf(one, key).slice(1))
+  return [[key, whole], ...inner, ...kinds, ...partsOf(whole.items, `${key}[]`)]
 }
 
 interface Part {
@@ -124,21 +135,30 @@ interface Part {
   readonly enum?: readonly unknown[]
   readonly properties?: object
   readonly items?: unknown
+  /** The kinds of an element. */
+  readonly oneOf?: readonly unknown[]
 }
 
-const parts = new Map(partsOf(SCHEMA, ''))
+const parts = partsOf(SCHEMA, '')
 
 test('every setting says what it is, and its default where that is a value', () => {
   for (const { key, description, fallback, defaultText } of settings) {
-    const part = parts.get(key)
-    assert.ok(part?.description?.startsWith(description), key)
+    // A field of several kinds of targets means another thing in each.
+    const [, part] = parts.find(
+      ([name, one]) => name === key && one.description?.startsWith(description),
+    ) ?? [key, undefined]
+    assert.ok(part !== undefined, key)
     const hasValue = defaultText !== undefined && fallback === undefined
     assert.equal(part?.default !== undefined, hasValue, key)
   }
 })
 
+const TARGETS = 'tickets.targets[]'
+
 /** What an editor offers to write, with the key of the setting that takes it. */
-const offered = [...parts].flatMap(([key, part]) => {
+const offered = parts.flatMap(([key, part]) => {
+  // What a target has depends on its kind: the next test has one of each.
+  if (key.startsWith(`${TARGETS}.`)) return []
   const values = [...(part.examples ?? []), ...(part.enum ?? [])]
   if (part.default !== undefined) values.push(part.default)
   return values.map((value): [string, unknown] =>
@@ -151,7 +171,35 @@ test('what an editor offers is valid', () => {
   for (const [key, value] of offered) {
     const config = configOf(key, value)
     assert.ok(isValid(config), `${key}: ${ajv.errorsText(isValid.errors)}`)
-    assert.deepEqual(problemsOf(config), [], key)
+    const problems = problemsOf(config).filter((one) => !RULES.some((rule) => rule.test(one)))
+    assert.deepEqual(problems, [], key)
+  }
+})
+
+test('a target of each kind is valid with what it needs, and with all that an editor offers', () => {
+  const [, schema] = parts.find(([key]) => key === TARGETS) ?? []
+  const kinds = (schema?.oneOf ?? []).map((one) => new Map(partsOf(one, '')))
+  assert.ok(kinds.length >= 11)
+  for (const kind of kinds) {
+    const required = new Set(Reflect.get(kind.get('') ?? {}, 'required') as readonly string[])
+    const least: Record<string, unknown> = { group: 'www' }
+    for (const name of required) {
+      least[name] ??= name === 'kind' ? Reflect.get(kind.get(name) ?? {}, 'const') : '/run/keys'
+      if (['namespace', 'secret'].includes(name)) least[name] = 'tickets'
+    }
+    // Demanded by rules of these kinds.
+    if (least['kind'] === 'apache') least['insecure'] = true
+    if (least['kind'] === 'kubernetes-secret') least['allow_disk'] = true
+    for (const [name, part] of kind) {
+      for (const value of [undefined, ...(part.examples ?? []), ...(part.enum ?? [])]) {
+        if (name.includes('.') || name === '') continue
+        const target = value === undefined ? least : { ...least, [name]: value }
+        const config = { tickets: { groups: [{ name: 'www' }], targets: [target] } }
+        assert.ok(isValid(config), `${JSON.stringify(target)}: ${ajv.errorsText(isValid.errors)}`)
+        const rules = problemsOf(config).filter((problem) => !isBeyondForm(problem, [value]))
+        assert.deepEqual(rules, [], JSON.stringify(target))
+      }
+    }
   }
 })
 
@@ -171,6 +219,10 @@ function validConfig(): Record<string, unknown> {
     caches: [{ name: 'ssl' }],
     replication: { listen, listeners: [{ wire: 'uwsgi', listen: '127.0.0.1:7272' }] },
     frontends: {},
+    tickets: {
+      groups: [{ name: 'www' }],
+      targets: [{ kind: 'nginx', group: 'www', dir: '/run/a' }],
+    },
     log: {},
   }
 }

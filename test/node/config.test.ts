@@ -44,6 +44,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       http: { host: '127.0.0.1', port: 5080 },
       httpHosts: [],
       memcached: undefined,
+      memcachedTickets: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
       rpc: undefined,
@@ -53,6 +54,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       isInsecure: false,
     },
     log: { level: 'info', format: 'json' },
+    tickets: undefined,
     watchdogMs: 2000,
   })
 })
@@ -146,6 +148,7 @@ log: { level: debug, format: text }
     http: { path: '/run/tlscached.sock' },
     httpHosts: ['node.example'],
     memcached: { path: '/run/memcached.sock' },
+    memcachedTickets: undefined,
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
     rpc: { path: '/run/rpc.sock' },
@@ -232,4 +235,42 @@ test('every setting has exactly one spelling in each source', () => {
   assert.equal(listen?.variable, 'TLSCACHED_REPLICATION_LISTEN')
   assert.equal(listen?.flag, '--replication-listen')
   assert.ok(settings.some(({ key, flag }) => key === 'caches[].items' && flag === undefined))
+})
+
+test('a node with tickets alone has no cache, and the times of a group follow its interval', () => {
+  const config = read('tickets: { groups: [{ name: www }, { name: api, rotate: 10m, wait: 5m }] }')
+  assert.deepEqual(config.caches, [])
+  assert.deepEqual(config.tickets, {
+    groups: [
+      {
+        name: 'www',
+        rotateMs: 3_600_000,
+        lifetimeMs: 3_600_000,
+        waitMs: 3_600_000,
+        terminators: [],
+      },
+      { name: 'api', rotateMs: 600_000, lifetimeMs: 600_000, waitMs: 300_000, terminators: [] },
+    ],
+    targets: [],
+  })
+  const both = read('caches: [{ name: tls }]\ntickets: { groups: [{ name: www }] }')
+  assert.deepEqual(
+    both.caches.map(({ limits }) => limits.name),
+    ['tls'],
+  )
+})
+
+test('what terminators ask of the times comes from the targets of a group and from memcached', () => {
+  const { tickets } = read(`
+caches: [{ name: ssl }]
+frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }
+tickets:
+  groups: [{ name: www }, { name: api }]
+  targets:
+    - { kind: lighttpd, group: api, file: /run/tlscached/stek }
+`)
+  const asked = tickets?.groups.map(({ terminators }) =>
+    terminators.map(({ kind, pollMs }) => [kind, pollMs]),
+  )
+  assert.deepEqual(asked, [[['nghttpx', 60_000]], [['lighttpd', 70_000]]])
 })

@@ -262,6 +262,59 @@ export const mistakes: readonly Mistake[] = [
     yaml: 'log: !weird x',
     expected: '1:6: Unresolved tag: !weird',
   },
+  {
+    name: 'a wait that is longer than the interval of keys',
+    yaml: 'tickets: { groups: [{ name: www, rotate: 10m, wait: 1h }] }',
+    expected: '1:47: tickets.groups[0].wait: must not be longer than rotate (10m), not 1h',
+  },
+  {
+    name: 'a wait that is too short for a terminator that polls',
+    yaml:
+      'tickets:\n  groups: [{ name: www, wait: 1m }]\n' +
+      '  targets: [{ kind: lighttpd, group: www, file: /run/tlscached/stek }]',
+    expected:
+      '2:25: tickets.groups[0].wait: must be at least 140s, since lighttpd reads its keys every 70s, not 1m',
+  },
+  {
+    name: 'tickets that live longer than a terminator holds keys',
+    yaml:
+      'tickets:\n  groups: [{ name: www, lifetime: 2h }]\n' +
+      '  targets: [{ kind: haproxy, group: www, file: /run/tlscached/keys, socket: /run/haproxy.sock }]',
+    expected:
+      '2:25: tickets.groups[0].lifetime: must not be longer than 1h, not 2h: haproxy holds 3 keys, ' +
+      'and a key is dropped 2 times rotate minus wait after its last ticket',
+  },
+  {
+    name: 'two groups of one name',
+    yaml: 'tickets: { groups: [{ name: www }, { name: www }] }',
+    expected: '1:38: tickets.groups[1].name: "www" is the name of groups[0] already',
+  },
+  {
+    name: 'a target of a group that is not there',
+    yaml:
+      'tickets:\n  groups: [{ name: www }]\n' +
+      '  targets: [{ kind: envoy, group: api, file: /run/tlscached/sds.yaml }]',
+    expected: '3:28: tickets.targets[0].group: there is no group "api" in tickets.groups',
+  },
+  {
+    name: 'ticket keys over a memcached frontend beyond loopback, whatever insecure says',
+    yaml:
+      'caches: [{ name: ssl }]\ntickets: { groups: [{ name: www }] }\n' +
+      'frontends: { memcached: "10.0.0.1:11211", insecure: true, memcached_tickets: www }',
+    expected:
+      '3:59: frontends.memcached_tickets: ticket keys would cross the network in clear: 10.0.0.1:11211 is not loopback',
+  },
+  {
+    name: 'ticket keys over memcached of a group that is not there',
+    yaml: 'frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }',
+    expected: '1:44: frontends.memcached_tickets: there is no group "www" in tickets.groups',
+  },
+  {
+    name: 'a frontend of a cache on a node with tickets alone',
+    yaml: 'tickets: { groups: [{ name: www }] }\nfrontends: { sessiond: "127.0.0.1:5002" }',
+    expected:
+      '2:14: frontends.sessiond: serves a cache, and a node with tickets alone has none: give caches',
+  },
 ]
 
 export interface StandaloneMistake {

@@ -20,7 +20,7 @@ import type { TicketKey } from '../ticket-key.ts'
 import type { RingTimes, TerminatorLimits } from '../times.ts'
 import type { Command } from './command.ts'
 import { pushKeys } from './haproxy.ts'
-import { applySecret, POD_API } from './kubernetes.ts'
+import { applySecret, POD_API, POD_CREDENTIALS } from './kubernetes.ts'
 import { lighttpdTarget } from './lighttpd.ts'
 import { reloadPauseMs } from './runner.ts'
 import { findOwner, type Owner, type SecretFileOptions } from './secret-file.ts'
@@ -193,7 +193,8 @@ function kubernetesSecret(
   settings: SettingsOf<'kubernetes-secret'>,
   { times, clock }: TargetContext,
 ): Target {
-  const { kind, group, namespace, secret: name, format, api = POD_API, credentials } = settings
+  const { kind, group, namespace, secret: name, format, api = POD_API } = settings
+  const { credentials = POD_CREDENTIALS } = settings
   const place = { namespace, name }
   return {
     ...{ name: targetName(settings), kind, group },

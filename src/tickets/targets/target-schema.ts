@@ -12,7 +12,6 @@ import {
   oneOf,
   text,
 } from '../../settings/forms.ts'
-import { POD_CREDENTIALS } from './kubernetes.ts'
 
 /** Longest time between two writes of Caddy's file. */
 const MAX_CADDY_POLL_MS = 3_600_000
@@ -207,17 +206,18 @@ export const targetSchema = z.discriminatedUnion(
           description: 'fields that Cilium reads, or one field `ticket-keys.json`',
           form: SECRET_FORMATS.join(' or '),
         }),
-      api: z
-        .url({ protocol: /^https?$/, error: 'must be a URL, as in https://10.0.0.1:6443' })
+      api: text()
+        .regex(/^https?:\/\/[^\s/]+$/, { error: 'must be a URL, as in https://10.0.0.1:6443' })
         .optional()
         .register(notes, {
           description: 'the API server; http only to loopback, as `kubectl proxy` has it',
           form: 'URL',
-          fallback: 'https://kubernetes.default.svc, as pods see it',
+          fallback: 'as pods see it',
         }),
-      credentials: absolutePath().prefault(POD_CREDENTIALS).register(notes, {
+      credentials: absolutePath().optional().register(notes, {
         description: 'folder with `token` and `ca.crt` for https',
         form: 'path of a folder',
+        fallback: 'those of the pod',
       }),
       ...everyKind,
     }),

@@ -1,0 +1,60 @@
+// The ticket keys of nodes in one process, over real sockets: made on one, known on the others, ready only with them.
+
+import assert from 'node:assert/strict'
+import { afterEach, test } from 'node:test'
+import { type CacheNode, createNode } from '../../src/node/node.ts'
+import { openedKeys } from '../../src/tickets/rule.ts'
+import { freeAddresses } from '../support/free-ports.ts'
+import { until } from '../support/latch.ts'
+import { seededBytes } from '../support/seeded-random.ts'
+
+const KEY = seededBytes('node tickets key')(32).toString('base64')
+const nodes: CacheNode[] = []
+
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map((node) => node.stop()))
+})
+
+async function start(name: string, listen?: string, peers: string[] = []): Promise<CacheNode> {
+  const node = createNode({
+    node: { name },
+    tickets: { groups: [{ name: 'www' }] },
+    ...(listen !== undefined && { replication: { listen, peers, keys: [KEY] } }),
+  })
+  nodes.push(node)
+  await node.start()
+  return node
+}
+
+function names(node: CacheNode): string[] {
+  return openedKeys(node.ticketKeys('www').view()).map(({ key }) => key.hexName)
+}
+
+test('a node without peers makes a key at its start and is ready', async () => {
+  const node = await start('a')
+  assert.equal(names(node).length, 1)
+  await node.ticketsGiven()
+  assert.deepEqual(node.readiness().isReady, true)
+  assert.equal(node.caches.size, 0)
+  assert.throws(() => node.ticketKeys('api'), { code: 'ERR_GROUP' })
+  const { current } = node.ticketKeys('www').view()
+  await node.stop()
+  assert.ok(current?.key.secret.every((byte) => byte === 0))
+})
+
+test('a node that starts has the ring of its peer before it is ready, and a new key within 4 s', async () => {
+  const [one = '', two = ''] = await freeAddresses(2)
+  const a = await start('a', one, [two])
+  assert.equal(a.readiness().isReady, false)
+  await until('a made its own key', () => a.readiness().isReady)
+  const b = await start('b', two, [one])
+  assert.deepEqual(names(b), [])
+  assert.equal(b.readiness().isReady, false)
+  await until('b is ready', () => b.readiness().isReady)
+  assert.deepEqual(names(b), names(a))
+  const startedMs = performance.now()
+  a.rotateTickets('www', { isImmediate: true, isRevoking: true })
+  const [made] = names(a)
+  await until('b has the key that a made, and no other', () => names(b).join() === made)
+  assert.ok(performance.now() - startedMs < 4000)
+})

@@ -7,9 +7,11 @@ import { silentLogger } from '../src/base/world.ts'
 import { settings } from '../src/node/config-schema.ts'
 import { createNode } from '../src/node/node.ts'
 import { RepeaterNode } from '../src/node/repeater-node.ts'
+import { REPLICATION_COUNTERS } from '../src/replication/stats.ts'
 import { replaceReference } from '../src/settings/schema.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 import { readReleases, sentenceOf } from './releases/node-releases.ts'
+import { formatSection, replaceMetrics } from './support/metrics-reference.ts'
 
 const README = readDocument('README.md')
 const CONFIGURATION = readDocument('deploy/CONFIGURATION.md')
@@ -23,6 +25,22 @@ test('the configuration reference is that of the schema', () => {
     CONFIGURATION,
     'run: node --import tsx test/support/write-reference.ts',
   )
+})
+
+test('the tables of the metrics are those of the declarations', () => {
+  assert.equal(
+    replaceMetrics(METRICS),
+    METRICS,
+    'run: node --import tsx test/support/write-reference.ts',
+  )
+})
+
+test('one more reason in a declaration is in the tables', () => {
+  const { dropped } = REPLICATION_COUNTERS
+  const values = { ...dropped.values, sunspots: 'the sun was too active' }
+  const declarations = { '': { dropped: { ...dropped, values } } }
+  const text = formatSection({ title: 'Replication', declarations, measured: [] })
+  assert.match(text, /^- `sunspots`: the sun was too active$/m)
 })
 
 test('every metric is explained, and none that does not exist', async () => {

@@ -28,7 +28,7 @@ import {
   toContext,
   tryReadEncodedSession,
 } from '../session/encoded-session.ts'
-import { PUT_RESULTS } from '../store/stats.ts'
+import { isRefusal, PUT_RESULTS } from '../store/stats.ts'
 import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
 import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'
 import {
@@ -38,7 +38,7 @@ import {
   speaksTls13,
   watchSiblings,
 } from './server-setup.ts'
-import { createSessionCacheStats, isRefused, type SessionCacheStats } from './stats.ts'
+import { createSessionCacheStats, type SessionCacheStats } from './stats.ts'
 
 const DEFAULT_DEADLINE_MS = 50
 
@@ -228,7 +228,7 @@ class Binding implements SessionCacheBinding {
     this.#call(put, id, (result) => {
       if (result === undefined) return
       if (!PUT_RESULTS.includes(result)) this.#fail(id, 'the cache answered a put with no result')
-      else if (isRefused(result)) this.stats.refused[result] += 1
+      else if (isRefusal(result)) this.stats.refused[result] += 1
       else this.stats.stored += 1
     })
   }

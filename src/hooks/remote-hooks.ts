@@ -4,6 +4,7 @@
 import { connect as connectSocket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Address, formatAddress, isLoopback, parseAddress } from '../base/address.ts'
+import { by, type CountsOf, one, zeros } from '../base/counters.ts'
 import { ERROR_CODES, type ErrorCode, TlscachedError } from '../base/errors.ts'
 import {
   type Clock,
@@ -93,7 +94,7 @@ export function connectHooks(address: string, options: ConnectOptions): RemoteHo
  */
 export class RemoteHooks implements SessionHooks {
   /** Calls by result, and connections, since these hooks were made. */
-  readonly stats: RemoteStats = createRemoteStats()
+  readonly stats: RemoteStats = zeros(REMOTE_COUNTERS)
   readonly #cache: string
   readonly #deadlineMs: number
   readonly #link: RemoteLink
@@ -288,41 +289,39 @@ function usage(message: string): TlscachedError {
 
 // What the hooks on a node in another process count. Plain numbers, exported elsewhere.
 
-/**
- * Why a call had no answer. `late`: none came within the deadline. `unreachable`: there was no connection to the node.
- * `overloaded`: too many calls were in flight. `failed`: the node could not carry the call out.
- */
-export const CALL_FAILURES = ['late', 'unreachable', 'overloaded', 'failed'] as const
-/** One of the reasons why a call had no answer. */
-export type CallFailure = (typeof CALL_FAILURES)[number]
+const CALL_FAILURES = {
+  late: 'no answer came within the deadline',
+  unreachable: 'there was no connection to the node',
+  overloaded: 'too many calls were in flight',
+  failed: 'the node could not carry the call out',
+}
+/** Why a call had no answer: `late`, `unreachable`, `overloaded` or `failed`. */
+export type CallFailure = keyof typeof CALL_FAILURES
+
+export const REMOTE_COUNTERS = {
+  /** Gets by result; every result but `hit` is a miss to the caller. */
+  gets: by('result', {
+    hit: 'a session was returned',
+    miss: 'the node had none, or it belongs to another context',
+    ...CALL_FAILURES,
+  }),
+  /** Puts by result; the node has the reasons for `refused`. */
+  puts: by('result', {
+    stored: 'the node took the session',
+    refused: 'the node refused it and counts why',
+    ...CALL_FAILURES,
+  }),
+  /** Removes by result; `miss` means that the node held no such session. */
+  removes: by('result', { removed: '', miss: '', ...CALL_FAILURES }),
+  /** Connections on which the node answered. */
+  connects: one(),
+  /** Connections on which the node answered, without the first one. */
+  reconnects: one(),
+  /** Connections that were lost or could not be made; those that `close` ends are not counted. */
+  disconnects: one(),
+  /** Answers that came after their deadline. */
+  lateAnswers: one(),
+}
 
 /** Counters of the hooks on a node in another process, since these hooks were made. */
-export interface RemoteStats {
-  /** Gets by result; every result but `hit` is a miss to the caller. */
-  readonly gets: Record<'hit' | 'miss' | CallFailure, number>
-  /** Puts by result; the node has the reasons for `refused`. */
-  readonly puts: Record<'stored' | 'refused' | CallFailure, number>
-  /** Removes by result; `miss` means that the node held no such session. */
-  readonly removes: Record<'removed' | 'miss' | CallFailure, number>
-  /** Connections on which the node answered. */
-  connects: number
-  /** Connections on which the node answered, without the first one. */
-  reconnects: number
-  /** Connections that were lost or could not be made; those that `close` ends are not counted. */
-  disconnects: number
-  /** Answers that came after their deadline. */
-  lateAnswers: number
-}
-
-export function createRemoteStats(): RemoteStats {
-  const failures = () => ({ late: 0, unreachable: 0, overloaded: 0, failed: 0 })
-  return {
-    gets: { hit: 0, miss: 0, ...failures() },
-    puts: { stored: 0, refused: 0, ...failures() },
-    removes: { removed: 0, miss: 0, ...failures() },
-    connects: 0,
-    reconnects: 0,
-    disconnects: 0,
-    lateAnswers: 0,
-  }
-}
+export type RemoteStats = CountsOf<typeof REMOTE_COUNTERS>

@@ -1,7 +1,7 @@
 // What the hooks on one cache and the binding of one TLS server count. Plain numbers, exported elsewhere.
 
-import { type CountsOf, durations, histogram, zeros } from '../base/counters.ts'
-import { PUT_RESULTS, type PutResult } from '../store/stats.ts'
+import { by, type CountsOf, durations, histogram, zeros } from '../base/counters.ts'
+import { REFUSALS, type RefusalReason } from '../store/stats.ts'
 
 /** Counters of the local hooks on one cache. */
 export const HOOK_COUNTERS = {
@@ -38,7 +38,7 @@ export interface SessionCacheStats {
   /** Sessions that the cache stored. */
   stored: number
   /** Sessions that the cache refused, by reason. */
-  readonly refused: Record<RefusedResult, number>
+  readonly refused: Record<RefusalReason, number>
   /** Sessions not stored, since no handshake could find them: no ClientHello was read, which TLS 1.3 at least needs. */
   skipped: number
   /** Sessions found that were made by a release of Node.js with another form of contexts; each is a miss. */
@@ -49,14 +49,9 @@ export interface SessionCacheStats {
   readonly diagnosis: string
 }
 
-export type RefusedResult = Exclude<PutResult, 'stored' | 'replaced'>
-
-export function isRefused(result: PutResult): result is RefusedResult {
-  return result !== 'stored' && result !== 'replaced'
-}
+const SESSION_CACHE_COUNTERS = { refused: by('reason', REFUSALS) }
 
 export function createSessionCacheStats(): SessionCacheStats {
-  const refused = Object.fromEntries(PUT_RESULTS.filter(isRefused).map((result) => [result, 0]))
   const stats: SessionCacheStats = {
     handshakes: 0,
     offered: 0,
@@ -65,7 +60,7 @@ export function createSessionCacheStats(): SessionCacheStats {
     late: 0,
     failed: 0,
     stored: 0,
-    refused: refused as Record<RefusedResult, number>,
+    ...zeros(SESSION_CACHE_COUNTERS),
     skipped: 0,
     otherRelease: 0,
     problem: undefined,

@@ -134,11 +134,14 @@ export const REFERENCE_END = '<!-- end of the generated configuration reference 
 
 /**
  * Returns a Markdown table with one row for each setting. The names of the variable and the flag follow from the key,
- * so they have no column. Cells are padded to the width of their column, as Markdown formatters do.
+ * so they have no column.
  */
 export function formatReference(settings: readonly Setting[]): string {
-  const head = ['Key', 'Default', 'Form', 'Meaning']
-  const rows = settings.map(toRow)
+  return formatTable(['Key', 'Default', 'Form', 'Meaning'], settings.map(toRow))
+}
+
+/** Returns a Markdown table whose cells are padded to the width of their column. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   )

@@ -51,7 +51,11 @@ export const CACHE_COUNTERS = {
   /** Changes that other nodes sent. */
   applied: by(
     'result',
-    { applied: 'taken', outdated: 'one at least as new was known already', refused: 'see below' },
+    {
+      applied: 'taken',
+      outdated: 'one at least as new was known already',
+      refused: 'counted by reason in `tlscached_replication_refused_total`',
+    },
     counter('replication_applied_total', 'Changes of other nodes by what became of them.', 'cache'),
   ),
   peerRefusals: by(

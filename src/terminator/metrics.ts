@@ -5,22 +5,39 @@ import type { Registry } from 'prom-client'
 import type { HostAddress } from '../base/address.ts'
 import { counter, gauge, type Reading } from '../base/counters.ts'
 import { messageOf } from '../base/errors.ts'
-import { addMetric, collectLog, createRegistry } from '../base/metrics.ts'
+import {
+  addCounters,
+  addMetric,
+  type CountsSource,
+  collectLog,
+  createRegistry,
+} from '../base/metrics.ts'
 import type { Logger } from '../base/world.ts'
 import { ANSWER_HEADERS, BrowserGuard } from '../streams/browser-guard.ts'
 import { ConnectionLimit } from '../streams/connection-limit.ts'
 import { listen } from '../streams/listener.ts'
 import {
   addStats,
-  BACKEND_RESULTS,
+  BACKEND_COUNTERS,
   createTerminatorStats,
-  FAILURE_REASONS,
-  GET_RESULTS,
-  PUT_RESULTS,
-  type TerminatorStats,
-  TLS_VERSIONS,
+  HANDSHAKE_COUNTERS,
+  TERMINATOR_COUNTERS,
 } from './stats.ts'
 import type { PoolStats } from './worker-pool.ts'
+
+/** The metrics that are measured, and not counted in one process. */
+export const MEASURED = {
+  backendUp: gauge(
+    'terminator_backend_up',
+    '1 when the backend answered every process last time.',
+    'backend',
+  ),
+  processes: gauge('terminator_processes', 'Processes that serve clients now.'),
+  restarts: counter(
+    'terminator_process_restarts_total',
+    'Processes started in place of one that ended.',
+  ),
+}
 
 export class TerminatorMetrics {
   readonly #registry: Registry
@@ -33,11 +50,20 @@ export class TerminatorMetrics {
    */
   constructor(version: string, ask: () => Promise<PoolStats>, droppedLogLines = () => 0) {
     this.#ask = ask
-    this.#registry = createRegistry(version)
-    this.#addHandshakes()
-    this.#addConnections()
-    this.#addProcesses()
-    collectLog(this.#registry, () => this.#total().droppedLogLines + droppedLogLines())
+    const registry = createRegistry(version)
+    this.#registry = registry
+    addCounters(registry, [HANDSHAKE_COUNTERS], () =>
+      this.#stats.processes.map((counts, index) => ({
+        declaration: HANDSHAKE_COUNTERS,
+        counts,
+        labels: { process: String(index + 1) },
+      })),
+    )
+    addCounters(registry, [TERMINATOR_COUNTERS, BACKEND_COUNTERS], () => this.#sources())
+    addMetric(registry, MEASURED.backendUp, () => this.#backendsUp())
+    addMetric(registry, MEASURED.processes, () => [{ value: this.#stats.workers }])
+    addMetric(registry, MEASURED.restarts, () => [{ value: this.#stats.restarts }])
+    collectLog(registry, () => this.#droppedLogLines() + droppedLogLines())
   }
 
   get contentType(): string {
@@ -50,122 +76,28 @@ export class TerminatorMetrics {
     return this.#registry.metrics()
   }
 
-  #addHandshakes(): void {
-    addMetric(
-      this.#registry,
-      counter(
-        'terminator_handshakes_total',
-        'TLS handshakes that got through, by process; resumed as isSessionReused says.',
-        'process',
-        'version',
-        'resumed',
-      ),
-      () =>
-        this.#stats.processes.flatMap(({ handshakes }, index) =>
-          TLS_VERSIONS.flatMap((version) => {
-            const labels = { process: String(index + 1), version }
-            const { full, resumed } = handshakes[version]
-            return [
-              { labels: { ...labels, resumed: 'no' }, value: full },
-              { labels: { ...labels, resumed: 'yes' }, value: resumed },
-            ]
-          }),
-        ),
-    )
-    addMetric(
-      this.#registry,
-      counter(
-        'terminator_handshake_failures_total',
-        'Connections that did not get through their handshake.',
-        'reason',
-      ),
-      () => this.#each('reason', FAILURE_REASONS, ({ failures }) => failures),
-    )
-    addMetric(
-      this.#registry,
-      counter(
-        'terminator_cache_calls_total',
-        'Sessions asked for and put, by what the node answered or why it did not.',
-        'call',
-        'result',
-      ),
-      () => [
-        ...this.#each('result', GET_RESULTS, ({ cache }) => cache.gets, { call: 'get' }),
-        ...this.#each('result', PUT_RESULTS, ({ cache }) => cache.puts, { call: 'put' }),
-      ],
-    )
+  /** Returns the sum of all processes, zeros when there are none; the backends are counted by their address. */
+  #sources(): readonly CountsSource[] {
+    return [createTerminatorStats(), ...this.#stats.processes].flatMap((counts) => [
+      { declaration: TERMINATOR_COUNTERS, counts },
+      ...Object.entries(counts.backends).map(([backend, results]) => ({
+        declaration: BACKEND_COUNTERS,
+        counts: results,
+        labels: { backend },
+      })),
+    ])
   }
 
-  #addConnections(): void {
-    addMetric(
-      this.#registry,
-      gauge('terminator_connections', 'Client connections open now.'),
-      () => [{ value: this.#total().connections }],
-    )
-    addMetric(
-      this.#registry,
-      counter(
-        'terminator_refused_connections_total',
-        'Client connections turned away, since as many were open as are allowed.',
-      ),
-      () => [{ value: this.#total().refused }],
-    )
-    addMetric(
-      this.#registry,
-      counter(
-        'terminator_backend_connections_total',
-        'Connections to backends for clients.',
-        'backend',
-        'result',
-      ),
-      () =>
-        Object.entries(this.#total().backends).flatMap(([backend, { results }]) =>
-          BACKEND_RESULTS.map((result) => ({
-            labels: { backend, result },
-            value: results[result],
-          })),
-        ),
-    )
-    addMetric(
-      this.#registry,
-      gauge(
-        'terminator_backend_up',
-        '1 when the backend answered every process last time.',
-        'backend',
-      ),
-      () =>
-        Object.entries(this.#total().backends).map(([backend, { isUp }]) => ({
-          labels: { backend },
-          value: isUp ? 1 : 0,
-        })),
-    )
+  #backendsUp(): Reading[] {
+    const all = this.#stats.processes.reduce(addStats, createTerminatorStats())
+    return Object.entries(all.backends).map(([backend, { isUp }]) => ({
+      labels: { backend },
+      value: isUp ? 1 : 0,
+    }))
   }
 
-  #addProcesses(): void {
-    addMetric(
-      this.#registry,
-      gauge('terminator_processes', 'Processes that serve clients now.'),
-      () => [{ value: this.#stats.workers }],
-    )
-    addMetric(
-      this.#registry,
-      counter('terminator_process_restarts_total', 'Processes started in place of one that ended.'),
-      () => [{ value: this.#stats.restarts }],
-    )
-  }
-
-  #total(): TerminatorStats {
-    return this.#stats.processes.reduce(addStats, createTerminatorStats())
-  }
-
-  #each<K extends string>(
-    label: string,
-    names: readonly K[],
-    countsOf: (stats: TerminatorStats) => Readonly<Record<K, number>>,
-    labels: Readonly<Record<string, string>> = {},
-  ): Reading[] {
-    const counts = countsOf(this.#total())
-    return names.map((name) => ({ labels: { ...labels, [label]: name }, value: counts[name] }))
+  #droppedLogLines(): number {
+    return this.#stats.processes.reduce((sum, { droppedLogLines }) => sum + droppedLogLines, 0)
   }
 }
 

@@ -1,119 +1,135 @@
-// Counters of one terminator process: plain numbers, which it sends to the primary and the primary adds up.
+// The counters of one terminator process, which it sends to the primary, and the primary adds up.
 
 import { z } from 'zod'
+import { by, type CountsOf, counter, gauge, one, zeros } from '../base/counters.ts'
+import { REMOTE_COUNTERS } from '../hooks/remote-hooks.ts'
 
 export const TLS_VERSIONS = ['1.2', '1.3'] as const
 export type TlsVersion = (typeof TLS_VERSIONS)[number]
 
-/** Why a connection did not get through its handshake. */
-export const FAILURE_REASONS = [
-  /** The handshake took longer than the handshake timeout. */
-  'timeout',
-  /** The client closed the connection before the handshake was complete. */
-  'closed',
-  /** Client and terminator have no version, cipher or application protocol in common. */
-  'negotiation',
-  /** The client presented no certificate, or one that is untrusted or revoked. */
-  'client_certificate',
-  /** The client ended the handshake with an alert. */
-  'client_alert',
-  'bad_record_mac',
-  /** The client sent bytes that are not TLS or not valid. */
-  'malformed',
-  /** A listed balancer sent no PROXY header, or a wrong one. */
-  'proxy_header',
-  /** A PROXY header came from an address that is not listed as a balancer. */
-  'proxy_unlisted',
-] as const
-export type FailureReason = (typeof FAILURE_REASONS)[number]
+const HANDSHAKES = counter(
+  'terminator_handshakes_total',
+  'TLS handshakes that got through, by process; resumed as isSessionReused says.',
+  'process',
+)
+const CACHE_CALLS = counter(
+  'terminator_cache_calls_total',
+  'Sessions asked for and put, by what the node answered or why it did not.',
+)
 
-export const BACKEND_RESULTS = ['connected', 'refused', 'timeout', 'failed'] as const
-export type BackendResult = (typeof BACKEND_RESULTS)[number]
-
-/**
- * How lookups in the cache ended. `late`: no answer within the deadline. `unreachable`: no connection to a node.
- * `overloaded`: too many calls were waiting. `failed`: the node could not carry the lookup out.
- */
-export const GET_RESULTS = ['hit', 'miss', 'late', 'unreachable', 'overloaded', 'failed'] as const
-export const PUT_RESULTS = [
-  'stored',
-  'refused',
-  'late',
-  'unreachable',
-  'overloaded',
-  'failed',
-] as const
-
-const count = z.number()
-const handshakeCounts = z.object({ full: count, resumed: count })
-const backendCounts = z.object({
-  results: z.record(z.enum(BACKEND_RESULTS), count),
-  isUp: z.boolean(),
-})
-
-const cacheCounts = z.object({
-  gets: z.record(z.enum(GET_RESULTS), count),
-  puts: z.record(z.enum(PUT_RESULTS), count),
-})
-
-export const terminatorStatsSchema = z.object({
-  handshakes: z.record(z.enum(TLS_VERSIONS), handshakeCounts),
-  failures: z.record(z.enum(FAILURE_REASONS), count),
-  /** Client connections open now, including those in the handshake. */
-  connections: count,
-  /** Client connections closed at once because as many as allowed were open. */
-  refused: count,
-  /** Log lines dropped because the log was not read fast enough. */
-  droppedLogLines: count,
-  cache: cacheCounts,
-  /** Counters of each backend, by its address. */
-  backends: z.record(z.string(), backendCounts),
-})
-export type TerminatorStats = z.output<typeof terminatorStatsSchema>
-export type CacheCallStats = z.output<typeof cacheCounts>
-export type BackendStats = z.output<typeof backendCounts>
-
-export function createTerminatorStats(): TerminatorStats {
+function handshakesOf(version: TlsVersion) {
   return {
-    handshakes: { '1.2': { full: 0, resumed: 0 }, '1.3': { full: 0, resumed: 0 } },
-    failures: zeros(FAILURE_REASONS),
-    connections: 0,
-    refused: 0,
-    droppedLogLines: 0,
-    cache: { gets: zeros(GET_RESULTS), puts: zeros(PUT_RESULTS) },
-    backends: {},
+    full: one(HANDSHAKES, { version, resumed: 'no' }),
+    resumed: one(HANDSHAKES, { version, resumed: 'yes' }),
   }
 }
 
+/** Counters that are shown for each process. */
+export const HANDSHAKE_COUNTERS = {
+  handshakes: { '1.2': handshakesOf('1.2'), '1.3': handshakesOf('1.3') },
+}
+
+/** Counters that are shown for all processes together. */
+export const TERMINATOR_COUNTERS = {
+  failures: by(
+    'reason',
+    {
+      timeout: 'the handshake took longer than the handshake timeout',
+      closed: 'the client closed the connection before the handshake was complete',
+      negotiation:
+        'client and terminator have no version, cipher or application protocol in common',
+      client_certificate:
+        'the client presented no certificate, or one that is untrusted or revoked',
+      client_alert: 'the client ended the handshake with an alert',
+      bad_record_mac: 'a record of the client could not be decrypted',
+      malformed: 'the client sent bytes that are not TLS or not valid',
+      proxy_header: 'a listed balancer sent no PROXY header, or a wrong one',
+      proxy_unlisted: 'a PROXY header came from an address that is not listed as a balancer',
+    },
+    counter(
+      'terminator_handshake_failures_total',
+      'Connections that did not get through their handshake.',
+    ),
+  ),
+  /** Client connections open now, including those in the handshake. */
+  connections: one(gauge('terminator_connections', 'Client connections open now.')),
+  refused: one(
+    counter(
+      'terminator_refused_connections_total',
+      'Client connections turned away, since as many were open as are allowed.',
+    ),
+  ),
+  /** Log lines dropped because the log was not read fast enough; `log_lines_dropped_total` shows them. */
+  droppedLogLines: one(),
+  cache: {
+    gets: by('result', REMOTE_COUNTERS.gets.values, CACHE_CALLS, { call: 'get' }),
+    puts: by('result', REMOTE_COUNTERS.puts.values, CACHE_CALLS, { call: 'put' }),
+  },
+}
+
+export const BACKEND_COUNTERS = {
+  results: by(
+    'result',
+    {
+      connected: 'the backend took the connection',
+      refused: 'nothing listens there',
+      timeout: 'it did not answer in time',
+      failed: 'the network or the machine failed',
+    },
+    counter(
+      'terminator_backend_connections_total',
+      'Connections to backends for clients.',
+      'backend',
+    ),
+  ),
+}
+
+export type BackendStats = CountsOf<typeof BACKEND_COUNTERS> & { isUp: boolean }
+export type TerminatorStats = CountsOf<typeof HANDSHAKE_COUNTERS & typeof TERMINATOR_COUNTERS> & {
+  /** Counters of each backend, by its address. */
+  backends: Record<string, BackendStats>
+}
+export type CacheCallStats = TerminatorStats['cache']
+export type BackendResult = keyof BackendStats['results']
+/** Why a connection did not get through its handshake. */
+export type FailureReason = keyof TerminatorStats['failures']
+
+export function createTerminatorStats(): TerminatorStats {
+  return { ...zeros(HANDSHAKE_COUNTERS), ...zeros(TERMINATOR_COUNTERS), backends: {} }
+}
+
 export function createBackendStats(): BackendStats {
-  return { results: zeros(BACKEND_RESULTS), isUp: true }
+  return { ...zeros(BACKEND_COUNTERS), isUp: true }
+}
+
+/** Checks the counters in a message of another process. */
+export const terminatorStatsSchema = z
+  .object({
+    ...schemaOf({ ...createTerminatorStats() }).shape,
+    backends: z.record(z.string(), schemaOf({ ...createBackendStats() })),
+  })
+  .transform((stats) => stats as unknown as TerminatorStats)
+
+function schemaOf(counts: Readonly<Record<string, unknown>>): z.ZodObject {
+  const schemas = Object.entries(counts).map(([name, value]) => {
+    if (typeof value === 'number') return [name, z.number()]
+    return [name, typeof value === 'boolean' ? z.boolean() : schemaOf(Object(value))]
+  })
+  return z.object(Object.fromEntries(schemas))
 }
 
 /** Returns the sum of both. A backend is up when it is up for both. */
 export function addStats(a: TerminatorStats, b: TerminatorStats): TerminatorStats {
-  const backends = { ...a.backends }
-  for (const [address, more] of Object.entries(b.backends)) {
-    const known = backends[address]
-    backends[address] =
-      known === undefined
-        ? more
-        : { results: addCounts(known.results, more.results), isUp: known.isUp && more.isUp }
-  }
-  return {
-    handshakes: {
-      '1.2': addCounts(a.handshakes['1.2'], b.handshakes['1.2']),
-      '1.3': addCounts(a.handshakes['1.3'], b.handshakes['1.3']),
-    },
-    failures: addCounts(a.failures, b.failures),
-    connections: a.connections + b.connections,
-    refused: a.refused + b.refused,
-    droppedLogLines: a.droppedLogLines + b.droppedLogLines,
-    cache: {
-      gets: addCounts(a.cache.gets, b.cache.gets),
-      puts: addCounts(a.cache.puts, b.cache.puts),
-    },
-    backends,
-  }
+  return sum(a, b)
+}
+
+/** Adds up all numbers of two objects, and joins what is true; what only one of the two has is taken as it is. */
+function sum<T>(a: T, b: T): T {
+  if (typeof a === 'number' && typeof b === 'number') return (a + b) as T
+  if (typeof a === 'boolean') return (a && b) as T
+  const all = { ...a }
+  for (const name in b) all[name] = name in Object(a) ? sum(a[name], b[name]) : b[name]
+  return all
 }
 
 /**
@@ -142,15 +158,3 @@ export function failureReason(code: string, isClientUntrusted: boolean): Failure
 
 const NEGOTIATION_CODES =
   /UNSUPPORTED_PROTOCOL|NO_SHARED|NO_APPLICATION_PROTOCOL|NO_SUITABLE|INAPPROPRIATE_FALLBACK/
-
-function addCounts<K extends string>(
-  a: Readonly<Record<K, number>>,
-  b: Readonly<Record<K, number>>,
-): Record<K, number> {
-  const names = Object.keys(a) as K[]
-  return Object.fromEntries(names.map((name) => [name, a[name] + b[name]])) as Record<K, number>
-}
-
-function zeros<K extends string>(names: readonly K[]): Record<K, number> {
-  return Object.fromEntries(names.map((name) => [name, 0])) as Record<K, number>
-}

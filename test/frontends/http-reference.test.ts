@@ -1,5 +1,6 @@
 // proto/HTTP.md says what the HTTP frontend does: every route, parameter, field and error, and commands that work.
 
+import type { RefusalReason } from '../../src/store/stats.ts'
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +15,6 @@ import { ERROR_CODES } from '../../src/base/errors.ts'
 import {
   answerNoHttp,
   REFUSALS,
-  type RefusedPut,
   STATUS_OF,
 } from '../../src/frontends/http/error-replies.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
@@ -187,7 +187,7 @@ test('every row of the table of errors is what is answered, and nothing else is'
     }),
   )
   for (const reason of Object.keys(REFUSALS)) {
-    answers.push(await errorOfPut(() => reason as RefusedPut))
+    answers.push(await errorOfPut(() => reason as RefusalReason))
   }
   assert.deepEqual([...new Set(answers)].sort(), documentedErrors().sort())
 })

@@ -3,13 +3,14 @@
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import { codeOf, ERROR_CODES, type ErrorCode, TlscachedError } from '../../base/errors.ts'
-import type { PutResult } from '../../store/stats.ts'
+import type { RefusalReason } from '../../store/stats.ts'
 import { ANSWER_HEADER_LINES } from '../../streams/browser-guard.ts'
 
-export type RefusedPut = Exclude<PutResult, 'stored' | 'replaced'>
-
 /** HTTP status and error code of each reason for which a put is refused. */
-export const REFUSALS: Record<RefusedPut, { readonly status: number; readonly code: ErrorCode }> = {
+export const REFUSALS: Record<
+  RefusalReason,
+  { readonly status: number; readonly code: ErrorCode }
+> = {
   keysize: { status: 400, code: 'ERR_KEYSIZE' },
   blocksize: { status: 413, code: 'ERR_BLOCKSIZE' },
   context: { status: 403, code: 'ERR_CONTEXT' },

@@ -3,20 +3,22 @@
 import { type DestinationStream, pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 import { type OutputThread, STANDARD_ERROR } from './output-thread.ts'
-import type { Logger } from './world.ts'
+import type { LevelledLogger, LogLevel } from './world.ts'
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export const LOG_FORMATS = ['json', 'text'] as const
 
 export interface LoggerOptions {
-  readonly level: (typeof LOG_LEVELS)[number]
+  readonly level: LogLevel
   readonly format: (typeof LOG_FORMATS)[number]
   /** Name of the node. It is a field of every line in the format `json`; the format `text` leaves it out. */
   readonly node: string
 }
 
 /** Creates a logger that writes to standard error through `output`, one line per event: a JSON object or plain text. */
-export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 'write'>): Logger {
+export function createLogger(
+  options: LoggerOptions,
+  output: Pick<OutputThread, 'write'>,
+): LevelledLogger {
   const toText = prettyFactory({
     ignore: 'pid,node',
     translateTime: 'SYS:isoDateTime',
@@ -29,7 +31,7 @@ export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 
   const destination: DestinationStream = {
     write: (line) => output.write(STANDARD_ERROR, format(line)),
   }
-  return pino(
+  const logger = pino(
     {
       level: options.level,
       base: { node: options.node },
@@ -38,4 +40,5 @@ export function createLogger(options: LoggerOptions, output: Pick<OutputThread, 
     },
     destination,
   )
+  return logger as LevelledLogger
 }

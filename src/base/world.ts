@@ -84,6 +84,19 @@ export interface Logger {
   error(fields: LogFields, message: string): void
 }
 
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+/** The least important lines that are written; `silent` writes none. */
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** A logger whose level can be changed while it is used. */
+export interface LevelledLogger extends Logger {
+  level: LogLevel
+}
+
+export function isLogLevel(text: string): text is LogLevel {
+  return LOG_LEVELS.some((level) => level === text)
+}
+
 const nothing = () => {}
 
 export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }

@@ -55,7 +55,8 @@ async function runNode(
   conversion: Conversion | undefined,
 ): Promise<() => string> {
   const { logger, droppedLogLines } = service
-  const node = new CacheNode(config, { logger, hasProcessMetrics: true, droppedLogLines })
+  const options = { logger, log: logger, hasProcessMetrics: true, droppedLogLines }
+  const node = new CacheNode(config, options)
   process.title = hideKeys(`tlscached serve ${config.nodeName}`)
   let terminator: UwsgiTerminator | undefined
   let isStopping = false

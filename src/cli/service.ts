@@ -14,7 +14,7 @@ import {
   MIN_WATCHDOG_MS,
   startWatchdog,
 } from '../base/watchdog.ts'
-import type { Logger } from '../base/world.ts'
+import type { LevelledLogger, Logger } from '../base/world.ts'
 import { exitCodeOf, FAILED } from './exit-codes.ts'
 import { ServiceManager } from './service-manager.ts'
 import { setSink } from './standard-streams.ts'
@@ -29,7 +29,7 @@ export interface ServiceOptions {
 
 /** The running service, one per process. From here on nothing else may use the standard streams of the process. */
 export class Service {
-  readonly logger: Logger
+  readonly logger: LevelledLogger
   readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()

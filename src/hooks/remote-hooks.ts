@@ -225,6 +225,7 @@ const REASONS: Record<HooksError, string> = {
   no_such_cache: 'the node has no cache of this name',
   unknown_call: 'the node is too old for this call',
   internal: 'an internal error of the node',
+  forbidden: 'the node does not take this call over this connection',
 }
 
 function toError(outcome: Outcome): TlscachedError {

@@ -3,8 +3,9 @@
 import { z } from 'zod'
 import { isMulticast, parseHostAddress } from '../base/address.ts'
 import { formatDurationMs } from '../base/bytes.ts'
-import { LOG_FORMATS, LOG_LEVELS } from '../base/logger.ts'
+import { LOG_FORMATS } from '../base/logger.ts'
 import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
+import { LOG_LEVELS } from '../base/world.ts'
 import { REMOVE_POLICIES } from '../frontends/sessiond/frontend.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/sync/synchronizer.ts'
 import {

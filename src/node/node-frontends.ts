@@ -3,7 +3,7 @@
 import type { Registry } from 'prom-client'
 import { formatAddress } from '../base/address.ts'
 import { readVersion } from '../base/version.ts'
-import type { Clock, Logger } from '../base/world.ts'
+import type { Clock, LevelledLogger, Logger } from '../base/world.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/frontend.ts'
@@ -26,6 +26,8 @@ export interface NodeFrontendsOptions {
   readonly registry: Registry
   readonly clock: Clock
   readonly logger: Logger
+  /** The log whose level callers of a unix rpc socket may change. */
+  readonly log?: LevelledLogger | undefined
 }
 
 /**
@@ -33,7 +35,7 @@ export interface NodeFrontendsOptions {
  * rules of the configuration demand.
  */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
-  const { config, backend, hooks, registry, clock, logger } = options
+  const { config, backend, hooks, registry, clock, logger, log } = options
   const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -47,7 +49,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(new SessiondFrontend({ address: sessiond, removePolicy, ...shared }))
   }
   if (rpc !== undefined) {
-    frontends.push(new RpcFrontend({ address: rpc, caches: hooks, clock, logger }))
+    frontends.push(new RpcFrontend({ address: rpc, caches: hooks, clock, logger, log }))
   }
   if (uwsgi !== undefined) {
     const { cache: defaultCache } = config

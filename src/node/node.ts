@@ -10,6 +10,7 @@ import { OutputThread } from '../base/output-thread.ts'
 import { readVersion } from '../base/version.ts'
 import {
   type Clock,
+  type LevelledLogger,
   type Logger,
   type RandomSource,
   silentLogger,
@@ -54,6 +55,8 @@ export interface NodeOptions {
   readonly machine?: Machine
   /** Receives log lines, fields first and then a message; `console` will do. Without one, a node logs nothing. */
   readonly logger?: Logger
+  /** The log whose level callers of a unix rpc socket may change, usually `logger`; default none. */
+  readonly log?: LevelledLogger
   /** Whether `/metrics` also has the metrics of the whole process; for one node of a process at most. Default false. */
   readonly hasProcessMetrics?: boolean
   /** Returns how many log lines the process dropped, for `/metrics`. */
@@ -94,6 +97,7 @@ export function createNode(config: ConfigInput = {}, options: NodeOptions = {}):
     droppedLogLines: () => output.droppedLines,
     ...options,
     logger,
+    log: logger,
   })
 }
 
@@ -203,6 +207,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       registry: this.#registry,
       clock,
       logger,
+      log: options.log,
     })
   }
 

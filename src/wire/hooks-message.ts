@@ -1,6 +1,7 @@
 // Encodes, decodes and checks the frames between a TLS terminator and its node. Every decoded value is within the
 // bounds of limits.ts.
 
+import { isLogLevel, type LogLevel } from '../base/world.ts'
 import {
   CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
@@ -47,7 +48,12 @@ export interface RemoveCall extends CallFields {
 }
 
 export type SessionCall = GetCall | PutCall | RemoveCall
-export type HooksCall = SessionCall | { readonly kind: 'ping' }
+/** Sets the level of the log; undefined leaves it as it is. */
+export interface LogLevelCall {
+  readonly kind: 'logLevel'
+  readonly level: LogLevel | undefined
+}
+export type HooksCall = SessionCall | LogLevelCall | { readonly kind: 'ping' }
 
 export interface HooksRequest {
   /** The terminator's number of this request, 1 or more, which the response repeats. */
@@ -57,7 +63,7 @@ export interface HooksRequest {
 }
 
 /** Errors of the node, in the order of their numbers in hooks.proto, which begin with 1. */
-export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal'] as const
+export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal', 'forbidden'] as const
 export type HooksError = (typeof HOOKS_ERRORS)[number]
 
 export type HooksResult =
@@ -71,6 +77,7 @@ export type HooksResult =
   | { readonly kind: 'miss' | 'pong' }
   | { readonly kind: 'stored'; readonly result: PutResult }
   | { readonly kind: 'removed'; readonly wasThere: boolean }
+  | { readonly kind: 'logLevel'; readonly level: LogLevel }
   | { readonly kind: 'error'; readonly code: HooksError }
 
 export interface HooksResponse {
@@ -124,6 +131,8 @@ function fieldsOfResult(result: HooksResult): Fields {
       return { stored: { result: PUT_RESULT_NUMBERS[result.result] } }
     case 'removed':
       return { removed: { wasThere: result.wasThere } }
+    case 'logLevel':
+      return { logLevel: { level: result.level } }
     case 'error':
       return { error: { code: HOOKS_ERRORS.indexOf(result.code) + 1 } }
   }
@@ -165,6 +174,7 @@ const CALLS: ReadonlyMap<string, Check<HooksCall>> = new Map<string, Check<Hooks
   ['put', checkPut],
   ['remove', checkRemove],
   ['ping', () => ({ kind: 'ping' })],
+  ['logLevel', checkLogLevelCall],
 ])
 
 const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
@@ -177,6 +187,7 @@ const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
   ['removed', ({ wasThere }) => ({ kind: 'removed', wasThere: wasThere === true })],
   ['pong', () => ({ kind: 'pong' })],
   ['error', checkError],
+  ['logLevel', checkLogLevel],
 ])
 
 function checkGet(fields: Fields): GetCall | undefined {
@@ -199,6 +210,16 @@ function checkPut(fields: Fields): PutCall | undefined {
 function checkRemove(fields: Fields): RemoveCall | undefined {
   const call = checkCallFields(fields)
   return call && { kind: 'remove', ...call }
+}
+
+function checkLogLevelCall({ level }: Fields): LogLevelCall | undefined {
+  if (level === undefined || level === '') return { kind: 'logLevel', level: undefined }
+  return typeof level === 'string' && isLogLevel(level) ? { kind: 'logLevel', level } : undefined
+}
+
+function checkLogLevel({ level }: Fields): HooksResponse['result'] {
+  const isKnown = typeof level === 'string' && isLogLevel(level)
+  return isKnown ? { kind: 'logLevel', level } : { kind: 'unknown' }
 }
 
 function checkCallFields({ cache, context, id }: Fields): CallFields | undefined {

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { type LevelledLogger, LOG_LEVELS, type LogLevel } from '../../src/base/world.ts'
 import { RpcFrontend, type RpcFrontendOptions } from '../../src/frontends/rpc/frontend.ts'
 import { encodeHooksRequest, type HooksCall } from '../../src/wire/hooks-message.ts'
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
@@ -242,6 +243,53 @@ test('an address in use is one error that names the setting', async (t) => {
     message: /^frontends\.rpc: cannot listen on 127\.0\.0\.1:\d+: address already in use$/,
   })
   await second.stop()
+})
+
+/** A log that keeps what its level lets through. */
+function levelled(level: LogLevel) {
+  const lines: string[] = []
+  const note = (one: LogLevel) => (_fields: unknown, message: string) => {
+    if (LOG_LEVELS.indexOf(one) >= LOG_LEVELS.indexOf(log.level)) lines.push(message)
+  }
+  const log: LevelledLogger = {
+    ...{ level, debug: note('debug'), info: note('info') },
+    ...{ warn: note('warn'), error: note('error') },
+  }
+  return { log, lines }
+}
+
+test('the log level is shown and changed over a unix socket, and the log says so once', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-rpc-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const { log, lines } = levelled('info')
+  const { connect, frontend } = await setup(t, { address: { path: join(folder, 'rpc') }, log })
+  const client = await connect()
+  const ask = (number: number, level?: LogLevel) => client.ask(number, { kind: 'logLevel', level })
+  assert.deepEqual(await ask(1), { kind: 'logLevel', level: 'info' })
+  assert.deepEqual(await ask(2, 'info'), { kind: 'logLevel', level: 'info' })
+  assert.deepEqual(lines, [])
+  assert.deepEqual(await ask(3, 'silent'), { kind: 'logLevel', level: 'silent' })
+  assert.deepEqual(lines, ['rpc: the log level was changed'])
+  assert.deepEqual(await ask(4, 'debug'), { kind: 'logLevel', level: 'debug' })
+  assert.equal(lines.length, 2)
+  assert.equal(log.level, 'debug')
+  assert.equal(frontend.stats.logLevels, 4)
+})
+
+test('the log level is not changed over TCP, nor where there is no log to change', async (t) => {
+  const { log } = levelled('info')
+  const overTcp = await setup(t, { log })
+  const call: HooksCall = { kind: 'logLevel', level: 'debug' }
+  const forbidden = { kind: 'error', code: 'forbidden' }
+  const client = await overTcp.connect()
+  assert.deepEqual(await client.ask(1, call), forbidden)
+  assert.equal(log.level, 'info')
+  assert.equal(overTcp.frontend.stats.forbidden, 1)
+  assert.deepEqual(await client.ask(2, PING), { kind: 'pong' })
+  const folder = mkdtempSync(join(tmpdir(), 'tlscached-rpc-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const without = await setup(t, { address: { path: join(folder, 'rpc') } })
+  assert.deepEqual(await (await without.connect()).ask(1, call), forbidden)
 })
 
 test('start and stop may be called twice, and leave nothing behind', async (t) => {

@@ -3,7 +3,13 @@
 
 import type { Duplex } from 'node:stream'
 import { messageOf } from '../../base/errors.ts'
-import type { Clock, Logger, LogLimiter } from '../../base/world.ts'
+import {
+  type Clock,
+  type LevelledLogger,
+  LOG_LEVELS,
+  type Logger,
+  type LogLimiter,
+} from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import { FrameReader } from '../../wire/framing.ts'
 import {
@@ -12,6 +18,7 @@ import {
   type GetCall,
   type HooksRequest,
   type HooksResult,
+  type LogLevelCall,
   MAX_HOOKS_FRAME_BYTES,
   type PutCall,
   type RemoveCall,
@@ -148,6 +155,8 @@ export interface ConversationParts {
   readonly stats: RpcStats
   readonly logger: Logger
   readonly failures: LogLimiter
+  /** The log whose level may be changed; undefined where that is not allowed. */
+  readonly log?: LevelledLogger | undefined
 }
 
 export class Conversation {
@@ -196,6 +205,7 @@ export class Conversation {
       stats.pings += 1
       return { kind: 'pong' }
     }
+    if (call.kind === 'logLevel') return this.#logLevel(call)
     const hooks = caches.get(call.cache)
     if (hooks === undefined) {
       stats.unknownCaches += 1
@@ -241,6 +251,24 @@ export class Conversation {
     const wasThere = hooks.remove(context, id)
     if (wasThere) this.#parts.stats.removeHits += 1
     return { kind: 'removed', wasThere }
+  }
+
+  #logLevel({ level }: LogLevelCall): HooksResult {
+    const { stats, log } = this.#parts
+    if (log === undefined) {
+      stats.forbidden += 1
+      return { kind: 'error', code: 'forbidden' }
+    }
+    stats.logLevels += 1
+    const before = log.level
+    if (level !== undefined && level !== before) {
+      // One of both levels shows the line, unless both hide it.
+      const say = () => log.info({ from: before, to: level }, 'rpc: the log level was changed')
+      say()
+      log.level = level
+      if (LOG_LEVELS.indexOf(before) > LOG_LEVELS.indexOf('info')) say()
+    }
+    return { kind: 'logLevel', level: log.level }
   }
 
   #fail(error: unknown): void {

@@ -3,7 +3,14 @@
 import type { Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { messageOf } from '../../base/errors.ts'
-import { type Clock, every, type Logger, LogLimiter, type Timer } from '../../base/world.ts'
+import {
+  type Clock,
+  every,
+  type LevelledLogger,
+  type Logger,
+  LogLimiter,
+  type Timer,
+} from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
 import { StreamListener } from '../../streams/stream-listener.ts'
@@ -25,6 +32,8 @@ export interface RpcFrontendOptions {
   readonly caches: ReadonlyMap<string, LocalHooks>
   readonly clock: Clock
   readonly logger: Logger
+  /** The log whose level callers over a unix socket may change; undefined for none. */
+  readonly log?: LevelledLogger | undefined
   /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
   /** Longest silence between two requests. */
@@ -93,8 +102,10 @@ export class RpcFrontend implements Frontend {
   #accept(socket: Socket): void {
     this.stats.totalConnections += 1
     this.stats.connections += 1
-    const { caches, clock, logger } = this.#options
-    const parts = { caches, stats: this.stats, logger, failures: this.#failures }
+    const { address, caches, clock, logger, log } = this.#options
+    // Whoever reaches a port of the network may not change the node.
+    const own = 'path' in address ? log : undefined
+    const parts = { caches, stats: this.stats, logger, failures: this.#failures, log: own }
     const connection = new Connection(socket, parts, {
       clock,
       idleTimeoutMs: this.#idleTimeoutMs,

@@ -25,6 +25,8 @@ export const RPC_COUNTERS = {
   refused: event('puts that the cache refused'),
   ...REMOVES,
   pings: event('pings'),
+  logLevels: event('calls that asked for the level of the log, or set it'),
+  forbidden: event('calls that only a unix socket takes, over another connection'),
   unknownCaches: event('calls for a cache that is not configured here'),
   unknownCalls: event('calls that this version does not know'),
   failed: event('calls for which the hooks threw'),

@@ -1,7 +1,7 @@
 // The import table of the design: layers import downwards only, and each file says what it is for.
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -138,4 +138,15 @@ test('each file is small, named after its subject, and says what it is for in it
     assert.ok(source.split('\n').length <= MAX_LINES, `${name} is longer than ${MAX_LINES} lines`)
     assert.match(source, /^(#!.*\n)?\/\/ \S/, `${name} does not begin with its subject`)
   }
+})
+
+test('npm test and test:releases leave no test file out', () => {
+  const folders = readdirSync(join(ROOT, 'test')).filter((folder) => {
+    const path = join(ROOT, 'test', folder)
+    return statSync(path).isDirectory() && readdirSync(path).some((one) => one.endsWith('.test.ts'))
+  })
+  const apart = folders.filter((folder) => !existsSync(join(ROOT, 'test', folder, 'all.ts')))
+  assert.deepEqual(apart, ['e2e'])
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  assert.ok(scripts.test.endsWith(' test/*.test.ts test/e2e/*.test.ts test/*/all.ts'))
 })

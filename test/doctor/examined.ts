@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { type DoctorOptions, examine, type NodeAnswer } from '../../src/doctor/doctor.ts'
 import { type Check, linesOf } from '../../src/doctor/finding.ts'
 import type { HeardPeer } from '../../src/doctor/peers.ts'
@@ -23,7 +23,7 @@ export const PEER = '10.0.0.2:7171'
 export const MIB = 1024 * 1024
 
 export const folder = mkdtempSync(join(tmpdir(), 'tlscached-doctor-'))
-after(() => rmSync(folder, { recursive: true }))
+process.on('exit', () => rmSync(folder, { recursive: true }))
 export const keysFile = join(folder, 'keys')
 writeFileSync(keysFile, `${KEY}\n${OTHER_KEY}\n`, { mode: 0o600 })
 /** The file is real, since it is read by the code that serves; who owns it stands on paper. */

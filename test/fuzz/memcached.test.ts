@@ -8,7 +8,7 @@ import { MAX_GET_LINE_BYTES } from '../../src/frontends/memcached/text-parser.ts
 import { type CacheFixture, createCacheFixture } from '../support/cache-fixture.ts'
 import { cuts, Dice, mutate } from '../support/dice.ts'
 import { binaryAnswers, binaryRequest } from '../support/memcached-frames.ts'
-import { MemcachedPeer } from '../support/memcached-peer.ts'
+import { MemcachedPeer, PeerMemory } from '../support/memcached-peer.ts'
 import { encodeSession } from '../support/session-encoder.ts'
 
 const ROUNDS = 100_000
@@ -134,10 +134,11 @@ function fuzz(protocol: 'text' | 'binary', command: (dice: Dice) => Buffer) {
   const limits = { items: ITEMS, blocksize: BLOCKSIZE, keysize: 100 }
   const whole = createCacheFixture(limits)
   const cut = createCacheFixture(limits)
+  const memory = new PeerMemory()
   for (let round = 0; round < ROUNDS; round += 1) {
     const bytes = conversation(dice, command)
-    const wholePeer = new MemcachedPeer(whole, protocol)
-    const cutPeer = new MemcachedPeer(cut, protocol)
+    const wholePeer = new MemcachedPeer(whole, protocol, memory)
+    const cutPeer = new MemcachedPeer(cut, protocol, memory)
     const answered = wholePeer.send(bytes)
     const again = cutPeer.sendInPieces(bytes, cuts(bytes.length, dice))
     if (!answered.equals(again)) {

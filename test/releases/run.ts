@@ -106,12 +106,8 @@ function testArgs(files: readonly string[]): string[] {
 }
 
 function unitTests(): string[] {
-  const folders = readdirSync(TEST, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !NO_UNIT_TESTS.has(entry.name))
-    .map(({ name }) => join(TEST, name))
-  return folders.flatMap((folder) =>
-    readdirSync(folder)
-      .filter((name) => name.endsWith('.test.ts'))
-      .map((name) => join(folder, name)),
-  )
+  return readdirSync(TEST)
+    .filter((folder) => !NO_UNIT_TESTS.has(folder))
+    .map((folder) => join(TEST, folder, 'all.ts'))
+    .filter((file) => existsSync(file))
 }

@@ -75,13 +75,17 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('sweep' as const) }) },
 )
 
-const limits: fc.Arbitrary<ModelLimits> = fc.record({
+type RunLimits = ModelLimits & { readonly memoryBytes?: number | undefined }
+
+const limits: fc.Arbitrary<RunLimits> = fc.record({
   items: fc.integer({ min: 1, max: 6 }),
   keysize: fc.constant(4),
   blocksize: fc.constant(700),
   timeoutMs: fc.constant(10_000),
   contexts: fc.option(fc.constant(['shop', '']), { nil: undefined }),
   full: fc.constantFrom('evict', 'refuse'),
+  // Far more than these sessions need. Without a limit a page has 4 MiB, and to zero those takes most of a run.
+  memoryBytes: fc.constantFrom(undefined, 2 ** 20, 2 ** 20, 2 ** 20),
 })
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')
@@ -170,9 +174,14 @@ test('every sequence of steps leaves the store as the model says', () => {
   fc.assert(run, { numRuns: 1500 })
 })
 
-function limitsOf(modelLimits: ModelLimits): CacheLimits {
-  const { contexts, ...limits } = modelLimits
-  return { ...limits, name: 'ssl', ...(contexts && { contexts: contexts.map(bytes) }) }
+function limitsOf(runLimits: RunLimits): CacheLimits {
+  const { contexts, memoryBytes, ...limits } = runLimits
+  return {
+    ...limits,
+    name: 'ssl',
+    ...(contexts && { contexts: contexts.map(bytes) }),
+    ...(memoryBytes !== undefined && { memoryBytes }),
+  }
 }
 
 function entryOf(one: { id: string; context: string; serverName: string; session: string }) {

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
-import type { FastifyInstance } from 'fastify'
 import type { HttpBackend, HttpCache } from '../../src/frontends/http/backend.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import { LocalHooks } from '../../src/hooks/local-hooks.ts'
@@ -96,9 +95,7 @@ export class Backend implements HttpBackend {
   }
 }
 
-const apps: FastifyInstance[] = []
-after(() => Promise.all(apps.map((app) => app.close())))
-
+/** The app is closed when the test, or the suite, that calls this has ended. */
 export function setUp(
   limits: readonly CacheLimits[] = [LIMITS],
   listen = '127.0.0.1',
@@ -113,7 +110,7 @@ export function setUp(
     logger,
   })
   const app = frontend.createApp()
-  apps.push(app)
+  after(() => app.close())
   const send = async (method: 'GET' | 'PUT' | 'DELETE' | 'POST', url: string, payload?: Buffer) => {
     const answer = await app.inject({ method, url, ...(payload !== undefined && { payload }) })
     const type = answer.headers['content-type'] ?? ''

@@ -1,5 +1,6 @@
 // A memcached protocol without a socket: bytes in, bytes out, in pieces as wanted.
 
+import { wholeLongs } from '../../src/base/bytes.ts'
 import { Flusher } from '../../src/frontends/flusher.ts'
 import { InputBuffer, InputMemory } from '../../src/frontends/input-buffer.ts'
 import { BinaryProtocol } from '../../src/frontends/memcached/binary-protocol.ts'
@@ -18,15 +19,28 @@ export const SERVER_PROCESS: ServerProcess = {
   cpuUsage: () => ({ user: 1_500_000, system: 250_000 }),
 }
 
+/** What the connections of a frontend share: half a megabyte, too much to allocate for each of many peers. */
+export class PeerMemory {
+  readonly input = new InputMemory()
+  readonly output = new ReplyBuffer()
+}
+
 export class MemcachedPeer {
   readonly stats = createMemcachedStats()
-  readonly #memory = new InputMemory()
-  readonly input = new InputBuffer(this.#memory)
-  readonly #output = new ReplyBuffer()
+  readonly input: InputBuffer
+  readonly #memory: InputMemory
+  readonly #output: ReplyBuffer
   readonly #protocol: TextProtocol | BinaryProtocol
   isClosed = false
 
-  constructor({ hooks, clock }: CacheFixture, protocol: 'text' | 'binary') {
+  constructor(
+    { hooks, clock }: CacheFixture,
+    protocol: 'text' | 'binary',
+    { input, output } = new PeerMemory(),
+  ) {
+    this.#memory = input
+    this.#output = output
+    this.input = new InputBuffer(input)
     const flusher = new Flusher(hooks, clock)
     const parts: ProtocolParts = {
       output: this.#output,
@@ -66,7 +80,7 @@ export class MemcachedPeer {
     // As at the end of a turn: what came in is another one's from here on.
     this.input.keepRest()
     this.#memory.clear()
-    this.#memory.bytes.fill('?')
+    this.#memory.bytes.fill('?', 0, wholeLongs(piece.length))
     const answers = Buffer.from(this.#output.memory.subarray(0, this.#output.length))
     this.#output.truncate(0)
     return answers

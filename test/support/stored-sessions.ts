@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { askCaches } from '../../src/cli/stats.ts'
 import { ask } from './http.ts'
 import type { NodeProcess } from './node-processes.ts'
@@ -34,7 +35,10 @@ export async function countItems({ http }: NodeProcess): Promise<number> {
   return caches.reduce((sum, { items }) => sum + items, 0)
 }
 
-/** Puts sessions on one node after the other, a few at a time, until it is stopped. */
+/** Pause of a worker of PutLoad after each put: without one, the load leaves no time to what the test waits for. */
+const PUT_PAUSE_MS = 5
+
+/** Puts some hundred sessions a second on one node after the other, a few at a time, until it is stopped. */
 export class PutLoad {
   readonly sessions: StoredSession[] = []
   readonly #nodes: readonly NodeProcess[]
@@ -58,6 +62,7 @@ export class PutLoad {
       const node = this.#nodes[turn % this.#nodes.length]
       assert.ok(node !== undefined)
       this.sessions.push(await putSession(node))
+      await setTimeout(PUT_PAUSE_MS)
     }
   }
 }

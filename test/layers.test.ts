@@ -25,6 +25,7 @@ const TABLE: Record<
   tickets: { from: ['base', 'settings', 'tls-client', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire', 'tickets'] },
   status: { from: ['base', 'store', 'wire', 'replication'] },
+  page: { from: [], types: ['status'] },
   frontends: {
     from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi', 'status'],
     types: ['replication'],
@@ -76,7 +77,7 @@ const MAX_LINES = 400
 
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join(folder, name))
 }
 

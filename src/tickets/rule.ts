@@ -50,15 +50,19 @@ export function openedKeys({ current, next, previous }: RingView): AgedKey[] {
  *
  * A key that is new to this node, as after a partition, may be new to its neighbours too: until they have had time to
  * hear of it, the node goes on with what it knew. A node that knows no key for so long takes the youngest one that has
- * waited, and while none has, the oldest one.
+ * waited, and while none has, the oldest one. A key that ends before a ticket made now would, as a node has after a
+ * pause, is taken only when there is no other.
  */
 function mintingKey(
   youngestFirst: readonly AgedKey[],
   nowMs: number,
   times: RingTimes,
 ): AgedKey | undefined {
-  const settled = youngestFirst.filter((one) => isSettled(one, nowMs, times))
-  const candidates = settled.length > 0 ? settled : youngestFirst
+  const lasting = youngestFirst.filter(
+    (one) => nowMs - one.bornMs < times.openMs - times.lifetimeMs,
+  )
+  const settled = lasting.filter((one) => isSettled(one, nowMs, times))
+  const [candidates = youngestFirst] = [settled, lasting].filter(({ length }) => length > 0)
   const waited = candidates.filter((one) => hasWaited(one, nowMs, times))
   return waited.length > 0 ? lowestOfFirst(waited, times) : candidates.at(-1)
 }

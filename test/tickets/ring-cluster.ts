@@ -50,6 +50,8 @@ interface Host {
   side: number
   names: string
   nextChangeMs: number
+  /** When it first had each key of its life. */
+  heldSec: Map<string, number>
 }
 
 export class RingCluster {
@@ -66,7 +68,6 @@ export class RingCluster {
   readonly #hosts: Host[]
   /** Since when two hosts reach each other without a break, by index of both. */
   readonly #connectedSec: number[][]
-  readonly #bornSec = new Map<string, number>()
   #tickets: Ticket[] = []
   readonly #arriving: { readonly to: Host; readonly boot: number; readonly offer: RingOffer }[] = []
 
@@ -118,6 +119,7 @@ export class RingCluster {
       side: 0,
       names: '',
       nextChangeMs: Number.NEGATIVE_INFINITY,
+      heldSec: new Map(),
     }
     return host
   }
@@ -179,6 +181,7 @@ export class RingCluster {
     host.downUntilSec = -1
     host.boot += 1
     host.startedSec = this.#nowSec
+    host.heldSec = new Map()
     this.findings.keysMade += host.ring.stats.madeHere
     host.ring = this.#createRing(host.index, host.boot)
     host.terminator = { current: undefined, opened: new Set(), coming: [] }
@@ -259,7 +262,7 @@ export class RingCluster {
       .join()
     host.nextChangeMs = host.ring.nextChangeMs(nowMs)
     for (const { key } of host.ring.keys) {
-      if (!this.#bornSec.has(key.hexName)) this.#bornSec.set(key.hexName, this.#nowSec)
+      if (!host.heldSec.has(key.hexName)) host.heldSec.set(key.hexName, this.#nowSec)
     }
     const view = host.ring.view(nowMs)
     if (view.current === undefined) return
@@ -331,19 +334,26 @@ export class RingCluster {
     return a !== b && this.#nowSec - sinceSec >= this.#scenario.connectedSec
   }
 
-  /** Only a node that was paused may have a key over age, and only until a node that was not has told it. */
+  /**
+   * No node may have a key over age when it, or one that it is connected to, has had the key for so long without a
+   * pause. A key whose every holder slept is younger than it is to all of them, and nobody can know.
+   */
   #checkAges(host: Host): void {
-    const isTold = this.#hosts.some(
-      (peer) =>
-        this.#nowSec - peer.lastPauseSec > 4 * this.#openSec &&
-        this.#isConnected(host.index, peer.index),
-    )
-    if (!isTold) return
     const toleranceSec = 10 + this.#openSec * 2e-4
     for (const { key } of host.ring.keys) {
-      const ageSec = this.#nowSec - (this.#bornSec.get(key.hexName) ?? this.#nowSec)
-      if (ageSec > this.#openSec + toleranceSec) this.findings.overAge += 1
+      const knownSec = this.#hosts.map((peer) =>
+        peer === host || this.#isConnected(host.index, peer.index)
+          ? this.#awakeSec(peer, key.hexName)
+          : 0,
+      )
+      if (Math.max(...knownSec) > this.#openSec + toleranceSec) this.findings.overAge += 1
     }
+  }
+
+  /** For how long a host has known a key since it last slept or started; 0 for one that it never had. */
+  #awakeSec(host: Host, key: string): number {
+    const sinceSec = host.heldSec.get(key) ?? this.#nowSec
+    return this.#nowSec - Math.max(sinceSec, host.lastPauseSec)
   }
 
   // Chance

@@ -111,6 +111,6 @@ export const PAUSES: Scenario = {
   loss: 0.2,
   terminatorSec: 5,
   connectedSec: 120,
-  pauseSec: 12_000,
+  pauseSec: 4000,
   partitionSec: 40_000,
 }

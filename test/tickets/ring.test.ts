@@ -168,6 +168,7 @@ describe('two nodes', () => {
     const a = createRing('edge-1')
     const b = createRing('edge-2')
     for (const ring of [a, b]) ring.tick(0, true)
+    a.tick(1.5 * HOUR_MS, true)
     b.tick(2 * HOUR_MS, true)
     const healedMs = 3.1 * HOUR_MS
     const before = a.view(healedMs).current
@@ -176,6 +177,23 @@ describe('two nodes', () => {
     assert.equal(a.view(healedMs + times.settleMs - 1).current, before)
     assert.deepEqual(usesOf(a, healedMs).next, [newer])
     assert.deepEqual(usesOf(a, healedMs + times.settleMs).current, [newer])
+  })
+
+  test('mint at once with a key of a peer when their own ends before a ticket would', () => {
+    const a = createRing('edge-1')
+    const b = createRing('edge-2')
+    for (const ring of [a, b]) ring.tick(0, true)
+    swap(a, b, 0)
+    // a is paused; b goes on, and its newer key is new to a when that is back.
+    for (let hour = 1.2; hour <= 2.5; hour += 0.1) b.tick(hour * HOUR_MS, true)
+    const backMs = 2.9 * HOUR_MS
+    const before = a.view(backMs).current
+    swap(a, b, backMs)
+    const { current } = a.view(backMs)
+    assert.ok(before !== undefined && current !== undefined)
+    assert.ok(backMs - before.bornMs + times.lifetimeMs > times.openMs)
+    assert.notEqual(current.key.hexName, before.key.hexName)
+    assert.equal(current.key.hexName, usesOf(b, backMs).current[0])
   })
 
   test('take the lowest name of keys that they made at once', () => {

@@ -1,6 +1,5 @@
 // proto/HTTP.md says what the HTTP frontend does: every route, parameter, field and error, and commands that work.
 
-import type { RefusalReason } from '../../src/store/stats.ts'
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,14 +11,11 @@ import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { formatAddress, type HostAddress } from '../../src/base/address.ts'
 import { ERROR_CODES } from '../../src/base/errors.ts'
-import {
-  answerNoHttp,
-  REFUSALS,
-  STATUS_OF,
-} from '../../src/frontends/http/error-replies.ts'
+import { answerNoHttp, REFUSALS, STATUS_OF } from '../../src/frontends/http/error-replies.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import { MAX_STREAMS } from '../../src/frontends/http/live.ts'
 import type { SessionHooks } from '../../src/hooks/hooks.ts'
+import type { RefusalReason } from '../../src/store/stats.ts'
 import { ask } from '../support/http.ts'
 import { Backend, clock, codeIn, LIMITS, PATH, SESSION, setUp } from '../support/http-app.ts'
 import { openLiveStream } from '../support/live-stream.ts'

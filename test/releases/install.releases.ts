@@ -3,7 +3,15 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -80,6 +88,10 @@ async function checkInstalled(project: string): Promise<void> {
     'utf8',
   )
   assert.match(schema, /^\{\n {2}"title": "Configuration of tlscached",/)
+
+  const page = join(project, 'node_modules/tlscached/dist/page')
+  const files = ['help.html', 'icon.svg', 'index.html', 'page.css', 'page.js']
+  assert.deepEqual(readdirSync(page).toSorted(), files)
 
   writeFileSync(join(project, 'consumer.ts'), CONSUMER)
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(CONSUMER_TSCONFIG))

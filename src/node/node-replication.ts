@@ -1,8 +1,8 @@
 // Sets up replication by the configuration: the transport, the keys, the store for each received change, and the copies
 // and comparisons over TCP.
 
-import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
-import { codeOf, TlscachedError } from '../base/errors.ts'
+import { type HostAddress, isMulticast } from '../base/address.ts'
+import { codeOf } from '../base/errors.ts'
 import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/world.ts'
 import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
@@ -116,8 +116,7 @@ export class NodeReplication {
     try {
       await this.replicator.start()
     } catch (error) {
-      const cause = error instanceof TlscachedError ? error.cause : error
-      throw toListenError(cause, this.#config.listen, 'replication.listen')
+      throw toListenError(error, this.#config.listen, 'replication.listen')
     }
     this.sync.synchronizer.start()
     this.sync.ringExchange?.start()
@@ -247,7 +246,7 @@ export class NodeSync {
 
   /**
    * Listens at the address of the replication socket, or at another port when that one is taken and may differ.
-   * Resolves with the port. Rejects with ERR_LISTEN.
+   * Resolves with the port. Rejects with the system's error.
    */
   async listen(address: HostAddress): Promise<number> {
     try {
@@ -256,10 +255,7 @@ export class NodeSync {
       // A UDP port that the kernel chose or that belongs to a multicast group may be taken for TCP. Then the kernel
       // chooses another one, which greetings announce.
       const isChosen = this.#listen.port !== 0 && !isMulticast(this.#listen.host)
-      if (isChosen || codeOf(error) !== 'EADDRINUSE') {
-        const where = formatAddress(address)
-        throw new TlscachedError('ERR_LISTEN', `cannot listen on ${where} (TCP)`, { cause: error })
-      }
+      if (isChosen || codeOf(error) !== 'EADDRINUSE') throw error
       await this.#listener.start({ ...address, port: 0 })
     }
     return this.#listener.port

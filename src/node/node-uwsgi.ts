@@ -61,8 +61,7 @@ export class NodeUwsgi {
       try {
         await cacheUdp.start()
       } catch (error) {
-        const cause = error instanceof TlscachedError ? error.cause : error
-        throw toListenError(cause, config.listen, `replication.listeners[${index}].listen`)
+        throw toListenError(error, config.listen, `replication.listeners[${index}].listen`)
       }
       this.#logger.warn(
         { cache: config.cache, wire: 'uwsgi' },

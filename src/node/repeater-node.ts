@@ -113,8 +113,7 @@ export class RepeaterNode implements HttpBackend {
     try {
       await this.#repeater.start()
     } catch (error) {
-      const cause = error instanceof TlscachedError ? error.cause : error
-      throw toListenError(cause, this.#config.listen, 'listen')
+      throw toListenError(error, this.#config.listen, 'listen')
     }
     try {
       await this.#http?.start()

@@ -201,7 +201,7 @@ export class Replicator {
     })
   }
 
-  /** Resolves as soon as datagrams are received; names may still be unresolved. Rejects with ERR_LISTEN. */
+  /** Resolves as soon as datagrams are received; names may still be unresolved. Rejects with the system's error. */
   async start(): Promise<void> {
     if (this.#startedMs !== undefined) return
     const { transport, clock } = this.#options

@@ -40,9 +40,13 @@ export interface Frontend {
  * Binds `server` to `address` and resolves with where it listens. `field` is the setting that errors name. Throws
  * ERR_LISTEN. A unix socket is bound by this process itself, also in a worker of node:cluster.
  */
-export async function listenOn(server: Server, address: Address, field: string): Promise<Address> {
+export async function listenOn<A extends Address>(
+  server: Server,
+  address: A,
+  field: string,
+): Promise<A> {
   try {
-    if (!('path' in address)) return await listenOnHost(server, address)
+    if (!('path' in address)) return { ...address, port: await listenOnHost(server, address) }
     const bind = (path: string) => begin(server, () => server.listen({ path, exclusive: true }))
     await listenOnPath(server, address.path, bind)
     return address
@@ -65,10 +69,11 @@ const REASONS: Record<string, string> = {
   ENOTFOUND: 'the name has no address',
 }
 
-async function listenOnHost(server: Server, { host, port }: HostAddress): Promise<Address> {
+/** Resolves with the port that the kernel chose. */
+async function listenOnHost(server: Server, { host, port }: HostAddress): Promise<number> {
   await begin(server, () => server.listen({ host, port }))
   const bound = server.address()
-  return { host, port: typeof bound === 'object' && bound !== null ? bound.port : port }
+  return typeof bound === 'object' && bound !== null ? bound.port : port
 }
 
 function begin(server: Server, listen: () => void): Promise<void> {
@@ -238,24 +243,4 @@ function namesIn(folder: string): string[] {
   } catch {
     return []
   }
-}
-
-// Makes a server of a terminator listen.
-
-/** Resolves with the address and the port that the kernel chose. Rejects with ERR_LISTEN. */
-export function listen(server: Server, address: HostAddress): Promise<HostAddress> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error) => {
-      const reason = codeOf(error) ?? messageOf(error)
-      const message = `cannot listen on ${formatAddress(address)}: ${reason}`
-      reject(new TlscachedError('ERR_LISTEN', message, { cause: error }))
-    }
-    server.once('error', fail)
-    server.listen(address.port, address.host, () => {
-      server.off('error', fail)
-      const bound = server.address()
-      const port = typeof bound === 'object' && bound !== null ? bound.port : address.port
-      resolve({ host: address.host, port })
-    })
-  })
 }

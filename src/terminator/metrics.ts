@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Registry } from 'prom-client'
-import type { HostAddress } from '../base/address.ts'
+import type { Address } from '../base/address.ts'
 import { counter, gauge, type Reading } from '../base/counters.ts'
 import { messageOf } from '../base/errors.ts'
 import {
@@ -12,10 +12,10 @@ import {
   collectLog,
   createRegistry,
 } from '../base/metrics.ts'
-import type { Logger } from '../base/world.ts'
+import { type Logger, systemClock } from '../base/world.ts'
 import { ANSWER_HEADERS, BrowserGuard } from '../streams/browser-guard.ts'
 import { ConnectionLimit } from '../streams/connection-limit.ts'
-import { listen } from '../streams/listener.ts'
+import { StreamServer } from '../streams/stream-server.ts'
 import {
   addStats,
   BACKEND_COUNTERS,
@@ -115,45 +115,59 @@ const LOOKS_PER_TIMEOUT = 10
 const MAX_CONNECTIONS = 64
 
 export class MetricsServer {
-  readonly #server: Server
   readonly #source: MetricsSource
   readonly #logger: Logger
   #guard: BrowserGuard | undefined
+  #server: StreamServer | undefined
 
   constructor(source: MetricsSource, logger: Logger) {
     this.#source = source
     this.#logger = logger
+  }
+
+  /** Resolves with the address and the port that the kernel chose. Rejects with ERR_LISTEN. */
+  async start(address: Address): Promise<Address> {
+    this.#guard = new BrowserGuard(address, [])
+    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {})
+    const server = new StreamServer({
+      address,
+      field: 'metrics',
+      clock: systemClock,
+      createServer: () => this.#createServer(limit),
+      // The limit closes the connection that was idle for longest.
+      maxConnections: Number.POSITIVE_INFINITY,
+      stats: { connections: 0, rejectedConnections: 0, timedOutConnections: 0 },
+      open: (socket, onClose) => {
+        limit.add(socket)
+        socket.on('close', onClose)
+        return { close: () => socket.destroy() }
+      },
+      onFailure: (error) => {
+        const reason = messageOf(error)
+        this.#logger.warn({ reason }, 'metrics: a connection could not be accepted')
+      },
+    })
+    await server.start()
+    this.#server = server
+    return server.address
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop()
+  }
+
+  #createServer(limit: ConnectionLimit): Server {
     const timeouts = {
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: REQUEST_TIMEOUT_MS,
       connectionsCheckingInterval: REQUEST_TIMEOUT_MS / LOOKS_PER_TIMEOUT,
     }
-    const limit = new ConnectionLimit(MAX_CONNECTIONS, () => {})
-    this.#server = createServer(timeouts, (request, response) => {
+    const server = createServer(timeouts, (request, response) => {
       response.on('finish', () => limit.touch(request.socket))
       this.#serve(request, response)
     })
-    this.#server.setTimeout(REQUEST_TIMEOUT_MS)
-    this.#server.on('connection', (socket) => limit.add(socket))
-  }
-
-  /** Resolves with the address and the port that the kernel chose. Rejects with ERR_LISTEN. */
-  async start(address: HostAddress): Promise<HostAddress> {
-    this.#guard = new BrowserGuard(address, [])
-    const bound = await listen(this.#server, address)
-    this.#server.on('error', (error) => {
-      const reason = messageOf(error)
-      this.#logger.warn({ reason }, 'metrics: a connection could not be accepted')
-    })
-    return bound
-  }
-
-  async stop(): Promise<void> {
-    if (!this.#server.listening) return
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    this.#server.closeAllConnections()
-    await closed
+    return server.setTimeout(REQUEST_TIMEOUT_MS)
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {

@@ -13,7 +13,7 @@ import { type Clock, type Logger, LogLimiter, type Timer } from '../base/world.t
 import { readHello } from '../hooks/hello-peek.ts'
 import type { SessionHooks } from '../hooks/hooks.ts'
 import { attachSessionCache, type SessionCacheBinding } from '../hooks/node-tls.ts'
-import { listen } from '../streams/listener.ts'
+import { listenOn } from '../streams/listener.ts'
 import { type Endpoints, isLikeProxyHeader, readProxyHeader } from './proxy-protocol.ts'
 import type { Revocations } from './revocation.ts'
 import {
@@ -175,7 +175,7 @@ export class TlsFront {
       // until then. The TLS socket takes this setting from the TCP socket; #serve changes it.
       const server = createTcpServer({ allowHalfOpen: false, noDelay: true, keepAlive: true })
       server.on('connection', (socket: Socket) => this.#accept(socket))
-      bound.push(await listen(server, address))
+      bound.push(await listenOn(server, address, 'listen'))
       this.#listeners.push(server)
       server.on('error', (error) => {
         const reason = messageOf(error)

@@ -86,7 +86,7 @@ export class CacheUdp {
     })
   }
 
-  /** Opens the transport and starts to resolve the peers. Rejects with ERR_LISTEN. Idempotent, like `stop`. */
+  /** Opens the transport and starts to resolve the peers. Rejects with the system's error. Idempotent, like `stop`. */
   async start(): Promise<void> {
     if (this.#isOpen) return
     const { transport } = this.#options

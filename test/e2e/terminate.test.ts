@@ -367,7 +367,7 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
       ...['--cert', shop.certFile, '--key', shop.keyFile, '--processes', '2'],
     ])
     assert.deepEqual([code, stdout], [1, ''])
-    assert.equal(JSON.parse(stderr).msg, `cannot listen on ${listen}: EADDRINUSE`)
+    assert.equal(JSON.parse(stderr).msg, `listen: cannot listen on ${listen}: address already in use`)
   })
 })
 

@@ -144,12 +144,12 @@ test('an address in use, one that is not here, and an interface that is not', as
   const [taken] = (await started(t, new Endpoint('127.0.0.1'))) as [Endpoint]
   const { port } = taken.transport.address
   for (const [endpoint, message] of [
-    [new Endpoint('127.0.0.1', port), /cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE/],
-    [new Endpoint('192.0.2.77', 0), /cannot listen on 192\.0\.2\.77:0: EADDRNOTAVAIL/],
+    [new Endpoint('127.0.0.1', port), /EADDRINUSE 127\.0\.0\.1:\d+$/],
+    [new Endpoint('192.0.2.77', 0), /EADDRNOTAVAIL 192\.0\.2\.77$/],
     [new Endpoint('239.1.1.1', 0, { networkInterface: 'none0' }), /none0 has no IPv4 address/],
-    [new Endpoint('ff02::1', 0, { networkInterface: 'none0' }), /cannot listen on \[ff02::1\]:0/],
+    [new Endpoint('ff02::1', 0, { networkInterface: 'none0' }), /ff02::1%none0/],
   ] as const) {
-    await assert.rejects(endpoint.start(), { code: 'ERR_LISTEN', message })
+    await assert.rejects(endpoint.start(), { message })
     assert.equal(endpoint.send('x', taken.transport.address), false)
     await endpoint.transport.stop()
   }

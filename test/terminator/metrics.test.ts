@@ -65,6 +65,7 @@ test('over HTTP: /metrics, and nothing else', async () => {
     assert.equal((await ask(address, { path: '/metrics' })).status, 500)
     await assert.rejects(new MetricsServer(metrics, silentLogger).start(address), {
       code: 'ERR_LISTEN',
+      message: /^metrics: cannot listen on 127\.0\.0\.1:\d+: address already in use$/,
     })
   } finally {
     await server.stop()

@@ -230,7 +230,7 @@ test('an address that is taken: one clear error, and the others are free again',
   await front.stop()
   await assert.rejects(startFront(t, { listen: [free, address] }), {
     code: 'ERR_LISTEN',
-    message: `cannot listen on 127.0.0.1:${address.port}: EADDRINUSE`,
+    message: `listen: cannot listen on 127.0.0.1:${address.port}: address already in use`,
   })
   await startFront(t, { listen: [free] })
 })

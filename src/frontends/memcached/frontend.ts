@@ -1,11 +1,11 @@
 // The memcached frontend: text and binary protocol on one port or unix socket, for one cache.
 
-import type { Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
-import { type Clock, every, type Logger, type Timer } from '../../base/world.ts'
+import type { Clock, Logger } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-listener.ts'
+import { StreamServer } from '../../streams/stream-server.ts'
 import { Flusher } from '../flusher.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { Entries, toTtlMs } from './entries.ts'
@@ -43,23 +43,17 @@ export class MemcachedFrontend implements Frontend {
   readonly counters = MEMCACHED_COUNTERS
   readonly stats = createMemcachedStats()
   readonly #options: MemcachedFrontendOptions
-  readonly #maxConnections: number
-  readonly #idleTimeoutMs: number
-  readonly #stallTimeoutMs: number
   readonly #flusher: Flusher
   readonly #protocolParts: ProtocolParts
   readonly #connectionOptions: ConnectionOptions
-  readonly #connections = new Set<Connection>()
-  readonly #listener: StreamListener
-  #watch: Timer | undefined
+  readonly #server: StreamServer
   #hasLoggedSlow = false
 
   constructor(options: MemcachedFrontendOptions) {
     const { address, hooks, clock, process, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
     this.#options = options
-    this.#maxConnections = maxConnections
-    this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
-    this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
+    const { idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS, stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS } =
+      options
     this.#flusher = new Flusher(hooks, clock)
     const entries = new Entries(hooks, clock, this.stats)
     const turn = new Turn(hooks, entries)
@@ -71,64 +65,43 @@ export class MemcachedFrontend implements Frontend {
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),
       flush: (delaySec, onDone) => this.#flush(delaySec, onDone),
     }
-    this.#connectionOptions = {
-      clock,
-      turn,
-      idleTimeoutMs: this.#idleTimeoutMs,
-      stallTimeoutMs: this.#stallTimeoutMs,
-    }
-    this.#listener = new StreamListener({
+    this.#connectionOptions = { clock, turn, idleTimeoutMs, stallTimeoutMs }
+    this.#server = new StreamServer({
       address,
       field: 'frontends.memcached',
-      socketOptions: {
-        noDelay: true,
-        allowHalfOpen: true,
-        pauseOnConnect: true,
-        keepAlive: true,
-        keepAliveInitialDelay: KEEP_ALIVE_MS,
-      },
-      onConnection: (socket) => this.#accept(socket),
-      onReject: () => this.#reject(),
+      clock,
+      createServer: () =>
+        createServer({
+          noDelay: true,
+          allowHalfOpen: true,
+          pauseOnConnect: true,
+          keepAlive: true,
+          keepAliveInitialDelay: KEEP_ALIVE_MS,
+        }),
+      maxConnections,
+      stats: this.stats,
+      open: (socket, onClose) => this.#open(socket, onClose),
+      lookMs: Math.min(idleTimeoutMs, stallTimeoutMs) / LOOKS_PER_TIMEOUT,
     })
   }
 
   get address(): Address {
-    return this.#listener.address
+    return this.#server.address
   }
 
-  async start(): Promise<void> {
-    if (!(await this.#listener.start())) return
-    const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
-    this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
+  start(): Promise<void> {
+    return this.#server.start()
   }
 
   stop(): Promise<void> {
-    return this.#listener.stop(() => {
-      this.#watch?.cancel()
-      this.#watch = undefined
-      this.#flusher.stop()
-      for (const connection of this.#connections) connection.close()
-    })
+    this.#flusher.stop()
+    return this.#server.stop()
   }
 
-  #reject(): void {
-    this.stats.rejectedConnections += 1
-  }
-
-  #accept(socket: Socket): void {
-    if (this.#connections.size >= this.#maxConnections) {
-      this.#reject()
-      socket.destroy()
-      return
-    }
-    this.stats.totalConnections += 1
-    this.stats.connections += 1
-    const connection = new Connection(socket, this.#protocolParts, this.#connectionOptions, () => {
-      this.#connections.delete(connection)
-      this.stats.connections -= 1
-    })
-    this.#connections.add(connection)
+  #open(socket: Socket, onClose: () => void): Connection {
+    const connection = new Connection(socket, this.#protocolParts, this.#connectionOptions, onClose)
     if (!connection.isFast) this.#logSlow()
+    return connection
   }
 
   #logSlow(): void {
@@ -146,14 +119,5 @@ export class MemcachedFrontend implements Frontend {
     if (delayMs <= 0) return this.#flusher.flush(onDone)
     this.#flusher.flushAfter(delayMs)
     return true
-  }
-
-  #closeOverdue(): void {
-    const nowMs = this.#options.clock.monotonicMs()
-    for (const connection of this.#connections) {
-      if (!connection.isOverdue(nowMs)) continue
-      this.stats.timedOutConnections += 1
-      connection.close()
-    }
   }
 }

@@ -1,19 +1,12 @@
 // The rpc frontend: the hooks of every cache, for TLS terminators in other processes (proto/hooks.proto).
 
-import type { Socket } from 'node:net'
+import { createServer } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { messageOf } from '../../base/errors.ts'
-import {
-  type Clock,
-  every,
-  type LevelledLogger,
-  type Logger,
-  LogLimiter,
-  type Timer,
-} from '../../base/world.ts'
+import { type Clock, type LevelledLogger, type Logger, LogLimiter } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-listener.ts'
+import { StreamServer } from '../../streams/stream-server.ts'
 import { Connection } from './conversation.ts'
 import { createRpcStats, RPC_COUNTERS } from './stats.ts'
 
@@ -46,84 +39,44 @@ export class RpcFrontend implements Frontend {
   readonly name = 'rpc'
   readonly counters = RPC_COUNTERS
   readonly stats = createRpcStats()
-  readonly #options: RpcFrontendOptions
-  readonly #idleTimeoutMs: number
-  readonly #stallTimeoutMs: number
-  readonly #failures: LogLimiter
-  readonly #connections = new Set<Connection>()
-  readonly #listener: StreamListener
-  #watch: Timer | undefined
+  readonly #server: StreamServer
 
-  constructor(options: RpcFrontendOptions) {
-    this.#options = options
-    this.#idleTimeoutMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS
-    this.#stallTimeoutMs = options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS
-    this.#failures = new LogLimiter(options.clock)
-    const { address, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
-    this.#listener = new StreamListener({
+  constructor({ address, caches, clock, logger, log, ...options }: RpcFrontendOptions) {
+    const {
+      maxConnections = DEFAULT_MAX_CONNECTIONS,
+      idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS,
+      stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS,
+    } = options
+    const failures = new LogLimiter(clock)
+    // Whoever reaches a port of the network may not change the node.
+    const own = 'path' in address ? log : undefined
+    const parts = { caches, stats: this.stats, logger, failures, log: own }
+    this.#server = new StreamServer({
       address,
       field: 'frontends.rpc',
-      socketOptions: { noDelay: true },
+      clock,
+      createServer: () => createServer({ noDelay: true }),
       maxConnections,
-      onConnection: (socket) => this.#accept(socket),
-      onReject: (error) => this.#reject(error),
+      stats: this.stats,
+      open: (socket, onClose) =>
+        new Connection(socket, parts, { clock, idleTimeoutMs, stallTimeoutMs, onClose }),
+      lookMs: Math.min(idleTimeoutMs, stallTimeoutMs) / LOOKS_PER_TIMEOUT,
+      onFailure: (error) =>
+        failures.pass((heldBack) =>
+          logger.warn({ reason: messageOf(error), heldBack }, 'rpc: a connection was not accepted'),
+        ),
     })
   }
 
   get address(): Address {
-    return this.#listener.address
+    return this.#server.address
   }
 
-  async start(): Promise<void> {
-    if (!(await this.#listener.start())) return
-    const periodMs = Math.min(this.#idleTimeoutMs, this.#stallTimeoutMs) / LOOKS_PER_TIMEOUT
-    this.#watch = every(this.#options.clock, periodMs, () => this.#closeOverdue())
+  start(): Promise<void> {
+    return this.#server.start()
   }
 
   stop(): Promise<void> {
-    return this.#listener.stop(() => {
-      this.#watch?.cancel()
-      this.#watch = undefined
-      for (const connection of this.#connections) connection.close()
-    })
-  }
-
-  #reject(error?: Error): void {
-    this.stats.rejectedConnections += 1
-    if (error === undefined) return
-    this.#failures.pass((heldBack) =>
-      this.#options.logger.warn(
-        { reason: messageOf(error), heldBack },
-        'rpc: a connection was not accepted',
-      ),
-    )
-  }
-
-  #accept(socket: Socket): void {
-    this.stats.totalConnections += 1
-    this.stats.connections += 1
-    const { address, caches, clock, logger, log } = this.#options
-    // Whoever reaches a port of the network may not change the node.
-    const own = 'path' in address ? log : undefined
-    const parts = { caches, stats: this.stats, logger, failures: this.#failures, log: own }
-    const connection = new Connection(socket, parts, {
-      clock,
-      idleTimeoutMs: this.#idleTimeoutMs,
-      stallTimeoutMs: this.#stallTimeoutMs,
-      onClose: () => {
-        this.#connections.delete(connection)
-        this.stats.connections -= 1
-      },
-    })
-    this.#connections.add(connection)
-  }
-
-  #closeOverdue(): void {
-    const nowMs = this.#options.clock.monotonicMs()
-    for (const connection of this.#connections) {
-      if (!connection.isOverdue(nowMs)) continue
-      this.stats.timedOutConnections += 1
-      connection.close()
-    }
+    return this.#server.stop()
   }
 }

@@ -1,7 +1,7 @@
 // The stats frontend and its document, which work like uWSGI's stats server: every connection gets one JSON document
 // and ends. An HTTP GET is answered in HTTP.
 
-import type { Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import { zeros } from '../../base/counters.ts'
 import type { Clock, Timer } from '../../base/world.ts'
@@ -15,7 +15,7 @@ import {
 } from '../../status/documents.ts'
 import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-listener.ts'
+import { type StreamConnection, StreamServer } from '../../streams/stream-server.ts'
 import { event, LOST_CONNECTIONS, OPEN_CONNECTIONS } from '../counters.ts'
 import type { StatsBackend } from './backend.ts'
 
@@ -59,42 +59,39 @@ export class StatsFrontend implements Frontend {
   readonly counters = STATS_COUNTERS
   readonly stats = zeros(STATS_COUNTERS)
   readonly #options: StatsFrontendOptions
-  readonly #sockets = new Set<Socket>()
-  readonly #listener: StreamListener
+  readonly #server: StreamServer
   readonly #guard: BrowserGuard
 
   constructor(options: StatsFrontendOptions) {
     this.#options = options
     const { address, maxConnections = MAX_CONNECTIONS } = options
     this.#guard = new BrowserGuard(address, [])
-    this.#listener = new StreamListener({
+    this.#server = new StreamServer({
       address,
       field: 'frontends.stats',
+      clock: options.clock,
       // Half open, so that a client that ends its side without a request still gets the document.
-      socketOptions: { allowHalfOpen: true },
+      createServer: () => createServer({ allowHalfOpen: true }),
       maxConnections,
-      onConnection: (socket) => this.#accept(socket),
-      onReject: () => {
-        this.stats.rejectedConnections += 1
-      },
+      stats: this.stats,
+      open: (socket, onClose) => this.#open(socket, onClose),
+      deadlineMs: CONNECTION_MS,
     })
   }
 
   get address(): Address {
-    return this.#listener.address
+    return this.#server.address
   }
 
-  async start(): Promise<void> {
-    await this.#listener.start()
+  start(): Promise<void> {
+    return this.#server.start()
   }
 
   stop(): Promise<void> {
-    return this.#listener.stop(() => {
-      for (const socket of this.#sockets) socket.destroy()
-    })
+    return this.#server.stop()
   }
 
-  #accept(socket: Socket): void {
+  #open(socket: Socket, onClose: () => void): StreamConnection {
     const { clock } = this.#options
     let request = ''
     let isAnswered = false
@@ -104,13 +101,7 @@ export class StatsFrontend implements Frontend {
       silence?.cancel()
       socket.end(text)
     }
-    const deadline = clock.after(CONNECTION_MS, () => {
-      this.stats.timedOutConnections += 1
-      socket.destroy()
-    })
     silence = clock.after(SILENCE_MS, () => answer(this.#document()))
-    this.#sockets.add(socket)
-    this.stats.connections += 1
     socket.setEncoding('latin1')
     socket.on('data', (chunk: string) => {
       if (isAnswered) return
@@ -125,11 +116,10 @@ export class StatsFrontend implements Frontend {
     })
     socket.on('error', () => socket.destroy())
     socket.on('close', () => {
-      deadline.cancel()
       silence?.cancel()
-      this.#sockets.delete(socket)
-      this.stats.connections -= 1
+      onClose()
     })
+    return { close: () => socket.destroy() }
   }
 
   /** Returns the answer to the bytes of a request that came so far; undefined when more must come. */

@@ -1,12 +1,12 @@
 // The frontend for uWSGI's cache commands over TCP, which its Python API sends to `name@host:port`. A connection has
 // one request and its answer, and then ends.
 
-import type { Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import type { Address } from '../../base/address.ts'
 import type { Clock } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
-import { StreamListener } from '../../streams/stream-listener.ts'
+import { type StreamConnection, StreamServer } from '../../streams/stream-server.ts'
 import { InputBuffer } from '../input-buffer.ts'
 import { type CommandRequest, Commands, type RequestFault, takeRequest } from './commands.ts'
 import { createUwsgiStats, UWSGI_COUNTERS } from './stats.ts'
@@ -29,44 +29,39 @@ export class UwsgiFrontend implements Frontend {
   readonly name = 'uwsgi'
   readonly counters = UWSGI_COUNTERS
   readonly stats = createUwsgiStats()
-  readonly #options: UwsgiFrontendOptions
   readonly #commands: Commands
-  readonly #sockets = new Set<Socket>()
-  readonly #listener: StreamListener
+  readonly #server: StreamServer
 
   constructor(options: UwsgiFrontendOptions) {
-    this.#options = options
     this.#commands = new Commands({ ...options, stats: this.stats })
     const { address, maxConnections = MAX_CONNECTIONS } = options
-    this.#listener = new StreamListener({
+    this.#server = new StreamServer({
       address,
       field: 'frontends.uwsgi',
+      clock: options.clock,
       // Half open, because a client may end its side after the request.
-      socketOptions: { allowHalfOpen: true, noDelay: true },
+      createServer: () => createServer({ allowHalfOpen: true, noDelay: true }),
       maxConnections,
-      onConnection: (socket) => this.#accept(socket),
-      onReject: () => {
-        this.stats.rejectedConnections += 1
-      },
+      stats: this.stats,
+      open: (socket, onClose) => this.#open(socket, onClose),
+      deadlineMs: CONNECTION_MS,
     })
   }
 
   get address(): Address {
-    return this.#listener.address
+    return this.#server.address
   }
 
-  async start(): Promise<void> {
-    await this.#listener.start()
+  start(): Promise<void> {
+    return this.#server.start()
   }
 
   stop(): Promise<void> {
-    return this.#listener.stop(() => {
-      this.#commands.stop()
-      for (const socket of this.#sockets) socket.destroy()
-    })
+    this.#commands.stop()
+    return this.#server.stop()
   }
 
-  #accept(socket: Socket): void {
+  #open(socket: Socket, onClose: () => void): StreamConnection {
     const input = new InputBuffer()
     let request: CommandRequest | undefined
     let isOver = false
@@ -76,12 +71,6 @@ export class UwsgiFrontend implements Frontend {
       if (answer === undefined) socket.end()
       else socket.end(answer)
     }
-    const deadline = this.#options.clock.after(CONNECTION_MS, () => {
-      this.stats.timedOutConnections += 1
-      socket.destroy()
-    })
-    this.#sockets.add(socket)
-    this.stats.connections += 1
     socket.on('data', (chunk) => {
       if (isOver) return
       input.append(chunk)
@@ -101,11 +90,8 @@ export class UwsgiFrontend implements Frontend {
       end()
     })
     socket.on('error', () => socket.destroy())
-    socket.on('close', () => {
-      deadline.cancel()
-      this.#sockets.delete(socket)
-      this.stats.connections -= 1
-    })
+    socket.on('close', onClose)
+    return { close: () => socket.destroy() }
   }
 
   /** Carries out a request; false while its value is incomplete. */

@@ -6,7 +6,7 @@ import type { HostAddress } from '../../base/address.ts'
 export type DatagramReceiver = (datagram: Buffer, from: HostAddress) => void
 
 export interface Transport {
-  /** Starts receiving. Rejects with ERR_LISTEN when it cannot bind the address. */
+  /** Starts receiving. Rejects with the system's error when it cannot bind the address. */
   start(receive: DatagramReceiver): Promise<void>
   /** Hands one datagram to the network without waiting; false when it was dropped because the send queue is full. */
   send(datagram: Buffer, to: HostAddress): boolean

@@ -6,8 +6,8 @@ import { lookup } from 'node:dns/promises'
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
-import { formatAddress, type HostAddress, isMulticast } from '../../base/address.ts'
-import { codeOf, messageOf, TlscachedError } from '../../base/errors.ts'
+import { type HostAddress, isMulticast } from '../../base/address.ts'
+import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
 import type { DatagramReceiver, Transport } from './transport.ts'
 
@@ -91,14 +91,7 @@ export class UdpTransport implements CountingTransport {
       else await this.#startMulticast(this.group, receive)
     } catch (error) {
       await this.stop()
-      const reason = codeOf(error) ?? messageOf(error)
-      throw new TlscachedError(
-        'ERR_LISTEN',
-        `cannot listen on ${formatAddress(listen)}: ${reason}`,
-        {
-          cause: error,
-        },
-      )
+      throw error
     }
   }
 

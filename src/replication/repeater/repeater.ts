@@ -71,7 +71,7 @@ export class Repeater {
     })
   }
 
-  /** Starts receiving; rejects with ERR_LISTEN when it cannot bind the address. Idempotent. */
+  /** Starts receiving; rejects with the system's error when it cannot bind the address. Idempotent. */
   async start(): Promise<void> {
     if (this.#isStarted) return
     this.#isStarted = true

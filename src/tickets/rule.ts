@@ -84,6 +84,17 @@ function lowestOfFirst(inTurn: readonly AgedKey[], times: RingTimes): AgedKey | 
   return atOnce.reduce((a, b) => (b.key.hexName < a.key.hexName ? b : a), first)
 }
 
+/** Whether another key was made at once with this one and goes first: then no ticket is made with this one. */
+export function hasLostTurn(
+  { key, bornMs }: AgedKey,
+  view: RingView,
+  { jitterMs }: Pick<RingTimes, 'jitterMs'>,
+): boolean {
+  return openedKeys(view).some(
+    (other) => Math.abs(other.bornMs - bornMs) <= jitterMs && other.key.hexName < key.hexName,
+  )
+}
+
 /** Sorts keys that are still to come, so that the one that will be minted first comes first. */
 function nextFirst(next: readonly AgedKey[], times: RingTimes): AgedKey[] {
   const inTurn = [...next].reverse().sort((a, b) => turnMs(a, times) - turnMs(b, times))

@@ -155,7 +155,7 @@ for (const size of [48, 80] as const) {
     const { folder, port } = await prepare(t)
     const file = join(folder, 'www.keys')
     const socket = join(folder, 'admin.sock')
-    writeFileSync(file, haproxyFile(view, size))
+    writeFileSync(file, haproxyFile(view, times, size))
     const config = `global
   stats socket ${socket} mode 600 level admin
 defaults
@@ -173,7 +173,7 @@ frontend www
 
     const pushMissing = async (): Promise<number> => {
       const held = parseShownKeys(await ask(socket, SHOW_KEYS), file)
-      const lines = base64Lines(haproxyKeys(later), 'aes_hmac', size)
+      const lines = base64Lines(haproxyKeys(later, times), 'aes_hmac', size)
         .toString()
         .trimEnd()
         .split('\n')

@@ -64,8 +64,8 @@ const BUILT: Record<string, () => Buffer> = {
   'nginx key, 48 bytes': () => nginxKey(current.key, 48),
   'nginx key, 80 bytes': () => nginxKey(current.key, 80),
   'nginx include file': () => nginxInclude('/run/tickets/www', opened),
-  'haproxy file, 48 bytes': () => haproxyFile(view, 48),
-  'haproxy file, 80 bytes': () => haproxyFile(view, 80),
+  'haproxy file, 48 bytes': () => haproxyFile(view, times, 48),
+  'haproxy file, 80 bytes': () => haproxyFile(view, times, 80),
   'apache and Node.js': () => keyBytes(current.key, 'hmac_aes', 48),
   lighttpd: () => lighttpdStek(next.key, 1_800_001_800, 1_800_009_728),
   caddy: () => caddyStek(opened, rotations),
@@ -111,10 +111,18 @@ test('HAProxy mints with the last but one of three keys of one size', () => {
   const expected = [previous, current, next].map((one) =>
     Buffer.concat([one.key.name, one.key.aes(32), one.key.hmac(32)]).toString('base64'),
   )
-  assert.equal(haproxyFile(view, 80).toString(), `${expected.join('\n')}\n`)
+  assert.equal(haproxyFile(view, times, 80).toString(), `${expected.join('\n')}\n`)
   const alone = viewOf([current], nowMs, times)
-  assert.deepEqual(haproxyKeys(alone), [key, key, key])
-  assert.deepEqual(haproxyKeys(viewOf([], nowMs, times)), [])
+  assert.deepEqual(haproxyKeys(alone, times), [key, key, key])
+  assert.deepEqual(haproxyKeys(viewOf([], nowMs, times), times), [])
+})
+
+test('HAProxy gets no past key that was made at once with another one and lost its turn to it', () => {
+  // The youngest past key was never minted: the current one has the lower name.
+  const lost: AgedKey = { key: countingKey(150), bornMs: current.bornMs + 1000, knownMs: 0 }
+  const doubled = { ...view, previous: [lost, previous] }
+  assert.deepEqual(haproxyKeys(doubled, times), haproxyKeys(view, times))
+  assert.deepEqual(haproxyKeys({ ...view, previous: [lost] }, times)[0], lost.key)
 })
 
 test('lighttpd reads version, activation and expiry in host order, then name, HMAC and AES', () => {

@@ -1,7 +1,15 @@
 // Files and commands of targets: a fault leaves the old file and says what went wrong; nginx takes the files.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, describe, test } from 'node:test'
@@ -59,6 +67,28 @@ describe('a file of keys', () => {
     assert.equal(await writeSecretFile(path, keys, options, filesWith()), undefined)
     assert.deepEqual(readdirSync(folder), ['www.keys'])
     assert.equal(statSync(path).size, keys.length)
+  })
+
+  test('may have its temporary name elsewhere, beside those of other folders', async () => {
+    const names: string[] = []
+    const open: SecretFileSystem['open'] = (name, flags, mode) => {
+      names.push(name)
+      return secretFileSystem.open(name, flags, mode)
+    }
+    const elsewhere = { ...options, temporaryFolder: folder }
+    for (const inner of ['a', 'b']) {
+      mkdirSync(join(folder, inner), { recursive: true })
+      const result = await writeSecretFile(
+        join(folder, inner, 'keys'),
+        keys,
+        elsewhere,
+        filesWith({ open }),
+      )
+      assert.equal(result, undefined)
+      assert.deepEqual(readdirSync(join(folder, inner)), ['keys'])
+      rmSync(join(folder, inner), { recursive: true })
+    }
+    assert.equal(new Set(names).size, 2)
   })
 
   test('is refused on a disk, unless that is allowed', async () => {

@@ -2,7 +2,7 @@
 // other programs. Each function returns a Buffer of its own, which the caller erases after use.
 
 import type { AgedKey, RingView } from '../rule.ts'
-import { openedKeys, turnMs } from '../rule.ts'
+import { hasLostTurn, openedKeys, turnMs } from '../rule.ts'
 import type { TicketKey } from '../ticket-key.ts'
 import type { RingTimes } from '../times.ts'
 import { type KeyOrder, type KeySize, keyBytes } from './binary.ts'
@@ -23,17 +23,25 @@ export function nginxInclude(folder: string, keys: readonly TicketKey[]): Buffer
   return Buffer.from(lines.join(''))
 }
 
-/** The keys for the slots of HAProxy: previous, current, next. A key that is not there yet is replaced by the current. */
-export function haproxyKeys({ current, next, previous }: RingView): TicketKey[] {
+/**
+ * The keys for the slots of HAProxy: previous, current, next. A key that is not there yet is replaced by the current.
+ * Past keys that were made at once with another one and lost their turn to it have no tickets, and no slot.
+ */
+export function haproxyKeys(view: RingView, times: Pick<RingTimes, 'jitterMs'>): TicketKey[] {
+  const { current, next, previous } = view
   if (current === undefined) return []
   const [upcoming = current] = next
-  const [past = current] = previous
+  const past = previous.find((one) => !hasLostTurn(one, view, times)) ?? previous[0] ?? current
   return [past.key, current.key, upcoming.key]
 }
 
 /** The `tls-ticket-keys` file of HAProxy: one key a line. */
-export function haproxyFile(view: RingView, size: KeySize): Buffer {
-  return base64Lines(haproxyKeys(view), 'aes_hmac', size)
+export function haproxyFile(
+  view: RingView,
+  times: Pick<RingTimes, 'jitterMs'>,
+  size: KeySize,
+): Buffer {
+  return base64Lines(haproxyKeys(view, times), 'aes_hmac', size)
 }
 
 /** One key a line in base64. */

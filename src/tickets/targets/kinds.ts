@@ -47,7 +47,7 @@ export interface TargetContext {
 export function terminatorLimits(target: TargetSettings, rotateMs: number): TerminatorLimits {
   const { kind } = target
   // A key waits for the reload pause at worst, as it would wait for a poll.
-  const reloadMs = 'reload' in target && target.reload !== undefined ? reloadPauseMs(rotateMs) : 0
+  const reloadMs = isReloaded(target) ? reloadPauseMs(rotateMs) : 0
   switch (kind) {
     case 'nginx':
     case 'envoy':
@@ -66,6 +66,23 @@ export function terminatorLimits(target: TargetSettings, rotateMs: number): Term
       return { kind, pollMs: CADDY_WRITES_AHEAD * target.poll, keysHeld: ANY_KEYS }
     case 'h2o':
       return { kind, pollMs: H2O_POLL_MS, keysHeld: ANY_KEYS }
+  }
+}
+
+/** Whether the terminator reads its files at a reload only, whoever gives the command for that. */
+function isReloaded(target: TargetSettings): boolean {
+  switch (target.kind) {
+    case 'nginx':
+    case 'nghttpx':
+    case 'stunnel':
+    case 'apache':
+      return true
+    case 'haproxy':
+      return target.socket === undefined
+    case 'file':
+      return target.reload !== undefined
+    default:
+      return false
   }
 }
 
@@ -129,17 +146,18 @@ function nginx(settings: SettingsOf<'nginx'>, context: TargetContext): Target {
 
 function haproxy(settings: SettingsOf<'haproxy'>, context: TargetContext): Target {
   const { file, socket } = settings
+  const { times } = context
   const target: Target = {
     ...basicsOf(settings, context),
-    shown: (view) => namesOf(haproxyKeys(view)),
-    deliver: (view) => ({ files: [{ path: file, bytes: haproxyFile(view, 80) }] }),
+    shown: (view) => namesOf(haproxyKeys(view, times)),
+    deliver: (view) => ({ files: [{ path: file, bytes: haproxyFile(view, times, 80) }] }),
   }
   if (socket === undefined) return target
   return {
     ...target,
     reload: undefined,
     deliver(view, moment) {
-      const lines = haproxyFile(view, 80)
+      const lines = haproxyFile(view, times, 80)
       const wanted = linesOf(lines)
       const { clock } = context
       return {
@@ -162,12 +180,13 @@ function caddy(settings: SettingsOf<'caddy'>, context: TargetContext): Target {
 }
 
 function nghttpx(settings: SettingsOf<'nghttpx'>, context: TargetContext): Target {
+  const { times } = context
   return {
     ...basicsOf(settings, context),
-    shown: (view) => namesOf(haproxyKeys(view)),
+    shown: (view) => namesOf(haproxyKeys(view, times)),
     deliver(view) {
       const names = ['previous', 'current', 'next']
-      const files = haproxyKeys(view).map((key, index) => ({
+      const files = haproxyKeys(view, times).map((key, index) => ({
         path: join(settings.dir, `${names[index]}.key`),
         bytes: keyBytes(key, 'aes_hmac', 80),
       }))
@@ -197,7 +216,7 @@ function kubernetesSecret(
   const { credentials = POD_CREDENTIALS } = settings
   const place = { namespace, name }
   return {
-    ...{ name: targetName(settings), kind, group },
+    ...{ name: targetName(settings), kind, group, isReloaded: false },
     limits: terminatorLimits(settings, times.rotateMs),
     fileOptions: { mode: 0o400, allowDisk: settings.allow_disk },
     shown: format === 'generic' ? shownUses : shownNames,
@@ -258,7 +277,7 @@ function basicsOf(
     ...(owner !== undefined && { owner: ownerOf(owner) }),
   }
   return {
-    ...{ name: targetName(settings), kind, group, fileOptions },
+    ...{ name: targetName(settings), kind, group, fileOptions, isReloaded: isReloaded(settings) },
     limits: terminatorLimits(settings, times.rotateMs),
     check: 'check' in settings ? commandOf(settings.check) : undefined,
     reload: 'reload' in settings ? commandOf(settings.reload) : undefined,

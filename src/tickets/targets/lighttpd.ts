@@ -5,8 +5,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { lighttpdStek } from '../layouts/binary.ts'
 import { windowOf } from '../layouts/key-files.ts'
-import type { AgedKey, RingView } from '../rule.ts'
-import type { RingTimes } from '../times.ts'
+import { type AgedKey, hasLostTurn, type RingView } from '../rule.ts'
+import { type RingTimes, SPREAD_MS } from '../times.ts'
 import type { Moment, Target, TargetFile } from './target.ts'
 
 const LOOK_PERIOD_MS = 64_000
@@ -33,17 +33,29 @@ export function lighttpdTarget(
   let last = readLast(file)
   /** Names of keys that lighttpd has, or must not be given again. */
   const given = new Set<string>()
-  const pendingIn = (view: RingView) => pendingKeys(view, given, last?.hexName)
+  const pendingIn = (view: RingView) => pendingKeys(view, given, last?.hexName, times)
   return {
     ...basics,
     shown: (view) => pendingIn(view)[0]?.key.hexName ?? last?.hexName ?? '',
-    readyMs: (moment) => writeMs(moment, last),
+    readyMs(moment, view) {
+      const [pending] = pendingIn(view)
+      const isCurrent = pending === undefined || pending === view.current
+      // Another node may have made a key at the same time, and lighttpd has no room for one that loses its turn.
+      const settledMs = isCurrent ? moment.monotonicMs : pending.knownMs + 2 * SPREAD_MS
+      const waitMs = Math.max(0, settledMs - moment.monotonicMs)
+      return writeMs(
+        { monotonicMs: moment.monotonicMs + waitMs, wallMs: moment.wallMs + waitMs },
+        last,
+      )
+    },
     deliver(view, moment) {
       const [pending] = pendingIn(view)
       if (pending === undefined) return { files: rewritten(file, view, moment, last, times) }
       const { hexName } = pending.key
       return {
-        files: [{ path: file, bytes: stekOf(pending, view, moment, times) }],
+        files: [
+          { path: file, bytes: stekOf(pending, view, moment, times), changedMs: moment.wallMs },
+        ],
         done() {
           // Also the keys before it: lighttpd would take one of them for the newest.
           for (const { key } of [...view.previous, ...inTurn(view)]) {
@@ -66,8 +78,9 @@ function pendingKeys(
   view: RingView,
   given: ReadonlySet<string>,
   lastName: string | undefined,
+  times: RingTimes,
 ): AgedKey[] {
-  const keys = inTurn(view)
+  const keys = inTurn(view).filter((one) => one === view.current || !hasLostTurn(one, view, times))
   const lastIndex = keys.findIndex(({ key }) => key.hexName === lastName)
   return keys.filter(({ key }, index) => index > lastIndex && !given.has(key.hexName))
 }

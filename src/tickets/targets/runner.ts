@@ -172,7 +172,7 @@ export class TargetRunner {
     const wantedMs = this.#wantedMs(view, nowMs)
     if (!Number.isFinite(wantedMs)) return wantedMs
     const moment = { monotonicMs: nowMs, wallMs: this.#clock.wallMs() }
-    const readyMs = this.#target.readyMs?.(moment) ?? nowMs
+    const readyMs = this.#target.readyMs?.(moment, view) ?? nowMs
     const pauseMs = reloadPauseMs(this.#times.rotateMs)
     const reloadMs = this.#needsReload(view) ? this.#reloadedMs + pauseMs : nowMs
     return Math.max(wantedMs, this.#retryMs, readyMs, reloadMs)
@@ -186,12 +186,12 @@ export class TargetRunner {
       const { repeatMs } = this.#target
       return repeatMs === undefined ? Number.POSITIVE_INFINITY : this.#givenMs + repeatMs
     }
-    const isCheap = this.#target.reload === undefined || this.#target.limits.keysHeld === 1
+    const isCheap = !this.#target.isReloaded || this.#target.limits.keysHeld === 1
     return isCheap ? nowMs : reloadDueMs(this.#given, view, nowMs, this.#times)
   }
 
   #needsReload(view: RingView): boolean {
-    return this.#target.reload !== undefined && this.#target.shown(view) !== this.#given?.shown
+    return this.#target.isReloaded && this.#target.shown(view) !== this.#given?.shown
   }
 
   async #give(): Promise<void> {
@@ -229,11 +229,11 @@ export class TargetRunner {
     if (failure !== undefined) return failure
     const refusal = await push?.()
     if (refusal !== undefined) return refusal
-    if (reload !== undefined && needsReload) {
+    if (needsReload) {
       // Also when it fails: a terminator that cannot reload must not be asked again and again.
       this.#reloadedMs = this.#clock.monotonicMs()
-      this.#reloads += 1
-      const problem = await this.#run(reload, 'reload', this.#clock)
+      if (reload !== undefined) this.#reloads += 1
+      const problem = reload && (await this.#run(reload, 'reload', this.#clock))
       if (problem !== undefined) return problem
     }
     await this.#removeLeftovers(files)

@@ -127,8 +127,15 @@ export async function statFile(
   }
 }
 
-function temporaryName(path: string, ending: string, options: SecretFileOptions): string {
-  return join(options.temporaryFolder ?? dirname(path), `.${basename(path)}.${ending}`)
+function temporaryName(
+  path: string,
+  ending: string,
+  { temporaryFolder }: SecretFileOptions,
+): string {
+  const folder = dirname(path)
+  if (temporaryFolder === undefined) return join(folder, `.${basename(path)}.${ending}`)
+  // Several folders may have one for their temporary names.
+  return join(temporaryFolder, `.${basename(folder)}.${basename(path)}.${ending}`)
 }
 
 async function writeTemporary(

@@ -62,7 +62,12 @@ export interface Target {
   readonly fileOptions: SecretFileOptions
   /** Command that says whether the terminator would take the files. */
   readonly check?: Command | undefined
-  /** Command that makes the terminator read the files; absent when it needs none. */
+  /**
+   * Whether the terminator reads its files at a reload only: by `reload`, or by somebody who watches the files. Then they
+   * change as seldom as it may be reloaded.
+   */
+  readonly isReloaded: boolean
+  /** Command that makes the terminator read the files; absent when it needs none, and when another one does that. */
   readonly reload?: Command | undefined
   /** The keys are given again after this time, although they are the same; a poll that must not be missed. */
   readonly repeatMs?: number
@@ -73,5 +78,5 @@ export interface Target {
   /** Lays the keys out. It reads the secrets at once, since they may be erased in the next turn. */
   deliver(view: RingView, moment: Moment): Delivery
   /** Earliest monotonic moment at which the terminator takes keys; absent when it always does. */
-  readyMs?(moment: Moment): number
+  readyMs?(moment: Moment, view: RingView): number
 }

@@ -73,8 +73,8 @@ export class TicketTargets {
 }
 
 /** How long a terminator may take to use a key whose turn has come. */
-function graceMs({ reload, limits }: Target, { rotateMs, jitterMs }: RingTimes): number {
-  const reloadMs = reload === undefined ? 0 : reloadPauseMs(rotateMs) + jitterMs
+function graceMs({ isReloaded, limits }: Target, { rotateMs, jitterMs }: RingTimes): number {
+  const reloadMs = isReloaded ? reloadPauseMs(rotateMs) + jitterMs : 0
   return limits.pollMs + reloadMs + GRACE_MS
 }
 

@@ -1,0 +1,167 @@
+// Clients that come to either terminator of a pair, and come back at random to either with a ticket: each ticket within
+// its lifetime must resume, and no ticket of a key that is gone.
+
+import { systemClock } from '../../src/base/world.ts'
+import { createClient, type ShakeHands, type TlsVersion } from '../../src/tls-client/handshake.ts'
+import type { Terminator } from './terminators.ts'
+
+/** A ticket needs so much of its lifetime to be offered. */
+const OFFER_MS = 1500
+/** With one key, how long both nodes must have agreed on it before the terminators must. */
+const AGREED_MS = 6000
+const PAUSE_MS = 250
+const OFFERS = 2
+
+/** A ticket and where it comes from. */
+interface Held {
+  readonly session: Buffer
+  readonly version: TlsVersion
+  readonly madeOn: number
+  readonly madeMs: number
+  /** The key that the nodes said that it was made with; undefined while they changed. */
+  readonly keyName: string | undefined
+}
+
+export interface Tally {
+  full: number
+  resumed: number
+  /** Tickets of retired keys, and of those that a terminator with one key has no more: full handshakes, as must be. */
+  refused: number
+  /** Connections that were cut and made again, as a client does: stunnel closes its port for a moment at each reload. */
+  again: number
+  readonly faults: string[]
+}
+
+export interface ClientOptions {
+  readonly pair: readonly [Terminator, Terminator]
+  readonly lifetimeMs: number
+  /** Real time after which a key that was in use is gone from everywhere. */
+  readonly goneMs: number
+  /** The key that both nodes mint, and since when in real time; undefined while they do not agree. */
+  readonly agreed: () => { readonly name: string; readonly sinceMs: number } | undefined
+  readonly random: () => number
+}
+
+export class ReturningClients {
+  readonly tally: Tally = { full: 0, resumed: 0, refused: 0, again: 0, faults: [] }
+  readonly #options: ClientOptions
+  readonly #connect = createClient(systemClock, { serverName: 'localhost', timeoutMs: 5000 })
+  #held: Held[] = []
+  /** The last ticket of each key, kept until the key is gone. */
+  readonly #lasts = new Map<string, Held>()
+  readonly #keyNames = new Set<string>()
+  #count = 0
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+  }
+
+  /** How many keys tickets were made with. */
+  get keyCount(): number {
+    return this.#keyNames.size
+  }
+
+  async run(until: () => boolean): Promise<void> {
+    while (!until()) {
+      try {
+        await this.#round()
+      } catch (error) {
+        this.tally.faults.push(String(error))
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    }
+  }
+
+  async #round(): Promise<void> {
+    const { pair, lifetimeMs } = this.#options
+    const nowMs = performance.now()
+    this.#held = this.#held.filter(({ madeMs }) => nowMs - madeMs < lifetimeMs - OFFER_MS)
+    this.#count += 1
+    const versions = pair[0].kind.versions
+    await this.#make(this.#pick(), versions[this.#count % versions.length] ?? '1.3')
+    for (let index = 0; index < OFFERS; index += 1) {
+      const held = this.#held[Math.floor(this.#options.random() * this.#held.length)]
+      if (held !== undefined) await this.#offer(held, this.#pick())
+    }
+    for (const [keyName, held] of this.#lasts) {
+      if (performance.now() - held.madeMs < this.#options.goneMs) continue
+      this.#lasts.delete(keyName)
+      if (await this.#isResumed(held, this.#pick())) {
+        this.tally.faults.push(`a ticket of the retired key ${keyName.slice(0, 8)} resumed`)
+      } else this.tally.refused += 1
+    }
+  }
+
+  async #make(member: number, version: TlsVersion): Promise<void> {
+    const address = { host: '127.0.0.1', port: this.#options.pair[member]?.place.port ?? 0 }
+    const before = this.#settledName()
+    const { session } = await this.#shakeHands(address, { version, takesTickets: true })
+    if (session === undefined || session.ticket.length === 0) {
+      this.tally.faults.push(`TLS ${version}: ${member} gave no ticket`)
+      return
+    }
+    this.tally.full += 1
+    const after = this.#settledName()
+    const keyName = before === after ? after : undefined
+    const held: Held = {
+      ...{ session: session.bytes, version, madeOn: member, keyName },
+      madeMs: performance.now(),
+    }
+    this.#held.push(held)
+    // stunnel draws a name for itself.
+    const isNamed = this.#options.pair[0].kind.keysHeld > 1
+    const seenName = isNamed ? session.keyName : keyName
+    if (seenName === undefined) return
+    this.#keyNames.add(seenName)
+    this.#lasts.set(seenName, held)
+  }
+
+  async #offer(held: Held, member: number): Promise<void> {
+    const { keysHeld } = this.#options.pair[0].kind
+    const before = this.#settledName()
+    const isResumed = await this.#isResumed(held, member)
+    const ageMs = performance.now() - held.madeMs
+    if (keysHeld === 1) {
+      const name = this.#settledName()
+      if (name === undefined || name !== before || held.keyName === undefined) return
+      const mustResume = name === held.keyName
+      if (mustResume === isResumed) this.tally[isResumed ? 'resumed' : 'refused'] += 1
+      else
+        this.#blame(held, member, ageMs, isResumed ? 'resumed under an old key' : 'did not resume')
+      return
+    }
+    if (isResumed) this.tally.resumed += 1
+    else this.#blame(held, member, ageMs, 'did not resume')
+  }
+
+  #blame({ version, madeOn }: Held, member: number, ageMs: number, what: string): void {
+    const age = `${(ageMs / 1000).toFixed(1)} s old`
+    this.tally.faults.push(`TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}`)
+  }
+
+  async #isResumed({ session, version }: Held, member: number): Promise<boolean> {
+    const address = { host: '127.0.0.1', port: this.#options.pair[member]?.place.port ?? 0 }
+    const request = { version, takesTickets: true, session }
+    return (await this.#shakeHands(address, request)).isResumed
+  }
+
+  #shakeHands(...args: Parameters<ShakeHands>): ReturnType<ShakeHands> {
+    return this.#connect(...args).catch((error: unknown) => {
+      if (!/ECONNRE/.test(String(error))) throw error
+      this.tally.again += 1
+      return this.#connect(...args)
+    })
+  }
+
+  /** The key of both nodes once it has been so for a while. */
+  #settledName(): string | undefined {
+    const agreed = this.#options.agreed()
+    return agreed !== undefined && performance.now() - agreed.sinceMs > AGREED_MS
+      ? agreed.name
+      : undefined
+  }
+
+  #pick(): number {
+    return this.#options.random() < 0.5 ? 0 : 1
+  }
+}

@@ -1,0 +1,284 @@
+// The terminators that take ticket keys, run from the examples of deploy/terminators/tickets with addresses of their own.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
+import type { TlsVersion } from '../../src/tls-client/handshake.ts'
+import { adapt, type Replacement } from '../support/adapt.ts'
+import { until } from '../support/latch.ts'
+import { stopProcess } from '../support/node-processes.ts'
+import { whyWithout } from '../support/programs.ts'
+
+const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/tickets/', import.meta.url))
+const TICKETS = '/run/tlscached/tickets'
+const APACHE_MODULES = '/usr/lib/apache2/modules'
+
+/** Where one terminator lives. */
+export interface Place {
+  /** Folder of its own; certificates lie one above it. */
+  readonly folder: string
+  /** Folder in memory for its keys. */
+  readonly tickets: string
+  readonly port: number
+  /** Where a program listens that terminators connect to behind them. */
+  readonly backendPort: number
+}
+
+export interface TerminatorKind {
+  readonly name: string
+  readonly skip: string | false
+  /** With 1 only tickets under the key that both hold now resume. */
+  readonly keysHeld: number
+  readonly versions: readonly TlsVersion[]
+  /** File of the example. */
+  readonly config: string
+  /** What replaces the addresses of the example, besides those that all have. */
+  replace(place: Place): readonly Replacement[]
+  /** The program and its arguments, given the adapted example. */
+  command(file: string, place: Place): readonly [string, ...string[]]
+  /** Replacements in the target of tlscached.yaml. */
+  replaceTarget(file: string, place: Place): readonly Replacement[]
+  /** Factor by which its clock is to run faster than ours. */
+  readonly speed?: number
+}
+
+const BOTH: readonly TlsVersion[] = ['1.2', '1.3']
+
+const nginx: TerminatorKind = {
+  name: 'nginx',
+  skip: whyWithout('nginx', '-v'),
+  keysHeld: 8,
+  versions: BOTH,
+  config: 'nginx/www.conf',
+  replace: () => [],
+  command(file, { folder }) {
+    const main = [
+      'daemon off; worker_processes 2;',
+      `pid ${folder}/pid; error_log ${folder}/error.log;`,
+      'events {}',
+      `http { access_log off; include ${file}; }`,
+    ]
+    writeFileSync(join(folder, 'nginx.conf'), main.join('\n'))
+    return ['nginx', '-p', folder, '-c', join(folder, 'nginx.conf')]
+  },
+  replaceTarget: (_, { folder }) => [
+    ['[nginx, -t]', `[nginx, -t, -q, -p, ${folder}, -c, ${folder}/nginx.conf]`],
+    ['[nginx, -s, reload]', `[nginx, -p, ${folder}, -c, ${folder}/nginx.conf, -s, reload]`],
+  ],
+}
+
+const haproxy: TerminatorKind = {
+  name: 'haproxy',
+  skip: whyWithout('haproxy', '-v'),
+  keysHeld: 3,
+  versions: BOTH,
+  config: 'haproxy/haproxy.cfg',
+  replace: ({ folder }) => [['/run/haproxy/admin.sock', join(folder, 'admin.sock')]],
+  command: (file) => ['haproxy', '-W', '-db', '-f', file],
+  replaceTarget: (_, { folder }) => [['/run/haproxy/admin.sock', join(folder, 'admin.sock')]],
+}
+
+const lighttpd: TerminatorKind = {
+  name: 'lighttpd',
+  skip: whyWithout('lighttpd', '-v') || whyWithout('faketime', '--version'),
+  keysHeld: 3,
+  versions: BOTH,
+  config: 'lighttpd/lighttpd.conf',
+  replace: ({ port }) => [
+    ['server.port = 443', `server.port = ${port}\nserver.bind = "127.0.0.1"`],
+    ['/var/www/html', '/var/empty'],
+  ],
+  command: (file) => ['lighttpd', '-D', '-f', file],
+  replaceTarget: () => [],
+  speed: 10,
+}
+
+const caddy: TerminatorKind = {
+  name: 'caddy',
+  skip: whyWithout('caddy', 'version'),
+  keysHeld: 8,
+  versions: BOTH,
+  config: 'caddy/caddy.json',
+  replace: ({ folder }) => [
+    ['"1m"', '"6s"'],
+    ['"apps"', `"admin": { "disabled": true }, "storage": ${storageIn(folder)}, "apps"`],
+  ],
+  command: (file) => ['caddy', 'run', '--config', file],
+  replaceTarget: () => [['owner: caddy', 'poll: 2s']],
+}
+
+const h2o: TerminatorKind = {
+  name: 'h2o',
+  skip: whyWithout('h2o'),
+  keysHeld: 8,
+  versions: BOTH,
+  config: 'h2o/h2o.conf',
+  replace: ({ port }) => [
+    ['port: 443', `port: ${port}`],
+    ['/var/www/html', '/var/empty'],
+  ],
+  command: (file) => ['h2o', '-c', file],
+  replaceTarget: () => [],
+}
+
+const nghttpx: TerminatorKind = {
+  name: 'nghttpx',
+  skip: whyWithout('nghttpx'),
+  keysHeld: 3,
+  versions: BOTH,
+  config: 'nghttpx/nghttpx.conf',
+  replace: ({ port }) => [['0.0.0.0,443', `127.0.0.1,${port}`]],
+  command: (file, { folder }) => ['nghttpx', `--conf=${file}`, `--pid-file=${folder}/pid`],
+  replaceTarget: (_, { folder }) => [['[systemctl, reload, nghttpx]', hup(folder)]],
+}
+
+const stunnel: TerminatorKind = {
+  name: 'stunnel',
+  skip: whyWithout('stunnel4', '-version'),
+  keysHeld: 1,
+  versions: BOTH,
+  config: 'stunnel/stunnel.conf',
+  replace: ({ folder }) => [['pid =', `pid = ${folder}/pid`]],
+  command: (file) => ['stunnel4', file],
+  replaceTarget: (_, { folder }) => [['[systemctl, reload, stunnel4]', hup(folder)]],
+}
+
+const apache: TerminatorKind = {
+  name: 'apache',
+  skip: whyWithout('apache2', '-v'),
+  keysHeld: 1,
+  versions: BOTH,
+  config: 'apache/www.conf',
+  replace: ({ port }) => [
+    ['*:443', `127.0.0.1:${port}`],
+    ['/var/www/html', '/var/empty'],
+  ],
+  command(file, { folder, port }) {
+    const modules = ['mpm_event', 'ssl', 'authz_core', 'socache_shmcb'].map(
+      (name) => `LoadModule ${name}_module ${APACHE_MODULES}/mod_${name}.so`,
+    )
+    const main = [
+      ...modules,
+      `ServerRoot ${folder}\nServerName www.example\nListen 127.0.0.1:${port}`,
+      `PidFile ${folder}/pid\nErrorLog ${folder}/error.log\nUser www-data\nGroup www-data`,
+      `Include ${file}`,
+    ]
+    writeFileSync(join(folder, 'apache.conf'), `${main.join('\n')}\n`)
+    return ['apache2', '-DFOREGROUND', '-f', join(folder, 'apache.conf')]
+  },
+  replaceTarget: (_, { folder }) => [
+    ['[apache2ctl, configtest]', `[apache2, -t, -f, ${folder}/apache.conf]`],
+    ['[apache2ctl, graceful]', `[apache2, -f, ${folder}/apache.conf, -k, graceful]`],
+  ],
+}
+
+export const TERMINATORS: readonly TerminatorKind[] = [
+  nginx,
+  haproxy,
+  lighttpd,
+  caddy,
+  h2o,
+  nghttpx,
+  stunnel,
+  apache,
+]
+
+/** A terminator that was set up and may run. */
+export class Terminator {
+  readonly kind: TerminatorKind
+  readonly place: Place
+  readonly #file: string
+  #child: ChildProcess | undefined
+
+  constructor(kind: TerminatorKind, place: Place) {
+    this.kind = kind
+    this.place = place
+    const { folder, tickets, port, backendPort } = place
+    mkdirSync(folder, { recursive: true })
+    for (const name of ['www', 'caddy/stek', 'nghttpx', 'stunnel'])
+      mkdirSync(join(tickets, name), { recursive: true })
+    const example = readFileSync(join(EXAMPLES, kind.config), 'utf8')
+    const shared = join(folder, '..')
+    const everywhere: Replacement[] = [
+      ['/etc/tlscached/', `${shared}/`],
+      [TICKETS, tickets],
+      ['0.0.0.0:443', `127.0.0.1:${port}`],
+      ['listen 443', `listen 127.0.0.1:${port}`],
+      ['host: 0.0.0.0', 'host: 127.0.0.1'],
+      ['127.0.0.1:8080', `127.0.0.1:${backendPort}`],
+    ]
+    const common = everywhere.filter(([from]) => example.includes(from))
+    this.#file = join(folder, kind.config.split('/')[1] ?? '')
+    writeFileSync(this.#file, adapt(example, [...common, ...kind.replace(place)]))
+  }
+
+  /** The target of the example, for the node beside it. */
+  target(group: string): Record<string, unknown> {
+    const { tickets, port } = this.place
+    const example = readFileSync(join(EXAMPLES, this.kind.name, 'tlscached.yaml'), 'utf8')
+    // Prepared first: it writes the files that the commands name.
+    this.kind.command(this.#file, this.place)
+    const adapted = adapt(example, [
+      [TICKETS, tickets],
+      ['127.0.0.1:443', `127.0.0.1:${port}`],
+      ['www.example', 'localhost'],
+      ...this.kind.replaceTarget(this.#file, this.place),
+    ])
+    return { ...parse(adapted).tickets.targets[0], group }
+  }
+
+  /** Starts the program and waits until it takes connections. Its clock may show another time and run faster. */
+  async start(clock?: { readonly offsetSec: () => number; readonly speed: number }): Promise<void> {
+    const [program, ...args] = this.kind.command(this.#file, this.place)
+    const out = openSync(join(this.place.folder, 'out'), 'a')
+    const options = { stdio: ['ignore', out, out] as const, cwd: this.place.folder }
+    const faked =
+      clock === undefined ? [] : ['-f', `+${clock.offsetSec().toFixed(3)}s x${clock.speed}`]
+    const child =
+      clock === undefined
+        ? spawn(program, args, { ...options, stdio: ['ignore', out, out] })
+        : spawn('faketime', [...faked, program, ...args], {
+            ...options,
+            stdio: ['ignore', out, out],
+            env: { ...process.env, NO_FAKE_STAT: '1' },
+          })
+    this.#child = child
+    await until(`${this.kind.name} listens`, () => {
+      if (child.exitCode !== null) throw new Error(`${this.kind.name} ended: ${this.said()}`)
+      return isListening(this.place.port)
+    })
+  }
+
+  /** Whether it runs: the process that was started, never another one. */
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null
+  }
+
+  said(): string {
+    return readFileSync(join(this.place.folder, 'out'), 'utf8').slice(-2000)
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child !== undefined) await stopProcess(this.#child)
+  }
+}
+
+/** Caddy's own storage, which ticket keys never touch. */
+function storageIn(folder: string): string {
+  return JSON.stringify({ module: 'file_system', root: join(folder, 'storage') })
+}
+
+function hup(folder: string): string {
+  return `[sh, -c, 'kill -HUP "$(cat ${folder}/pid)"']`
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, '127.0.0.1', () => socket.destroy())
+    socket.on('close', (hadError) => resolve(!hadError))
+    socket.on('error', () => {})
+  })
+}

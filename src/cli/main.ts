@@ -35,6 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   stats: async () => (await import('./stats.ts')).statsCommand(),
   top: async () => (await import('./top.ts')).topCommand(),
   prove: async () => (await import('./prove.ts')).proveCommand(),
+  trace: async () => (await import('./trace.ts')).traceCommand(),
   'log-level': async () => (await import('./log-level.ts')).logLevelCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),

@@ -11,12 +11,13 @@ import {
   TLS_1_3,
   tryReadEncodedSession,
 } from '../session/encoded-session.ts'
+import { Followed } from '../store/followed.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { Lookup, Lookups } from '../store/lookups.ts'
 import type { RefusedSession } from '../store/refusals.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { PeekedSession, SessionView } from '../store/session-view.ts'
-import type { CacheStats, PutResult, RefusalReason } from '../store/stats.ts'
+import type { CacheStats, GetResult, PutResult, RefusalReason } from '../store/stats.ts'
 import type { Version } from '../store/versions.ts'
 import type { FoundSession, PutRequest, SessionHooks } from './hooks.ts'
 import { createHookStats, type HookStats } from './stats.ts'
@@ -38,6 +39,8 @@ export interface LocalHooksOptions {
   readonly singleUse?: boolean
   /** Whether sessions made by resumed TLS 1.3 handshakes get a full lifetime again. */
   readonly renew?: boolean
+  /** Notes the gets of sessions that somebody follows; by default nobody can. */
+  readonly followed?: Followed
 }
 
 /**
@@ -53,6 +56,7 @@ export class LocalHooks implements SessionHooks {
   readonly #mismatches: LogLimiter
   readonly #isSingleUse: boolean
   readonly #isRenewing: boolean
+  readonly #followed: Followed
   #isTogether = false
   /** Start of the current `together` on the monotonic clock, and the number of its gets. */
   #togetherMs = 0
@@ -65,6 +69,7 @@ export class LocalHooks implements SessionHooks {
     this.#mismatches = new LogLimiter(options.clock)
     this.#isSingleUse = options.singleUse ?? false
     this.#isRenewing = options.renew ?? false
+    this.#followed = options.followed ?? new Followed(options.clock)
   }
 
   get(context: Uint8Array, id: Uint8Array, serverName?: string): FoundSession | undefined {
@@ -134,6 +139,7 @@ export class LocalHooks implements SessionHooks {
   getFound(lookups: Lookups, lookup: Lookup): SessionView | undefined {
     this.#togetherCount += 1
     const found = this.#store.getFound(lookups, lookup, this.#togetherMs)
+    if (this.#followed.isActive) this.#noteGet(lookups.idOf(lookup), found)
     if (typeof found === 'string') return undefined
     return this.#isSingleUse ? this.#consume(lookups.idOf(lookup), found) : found
   }
@@ -217,6 +223,7 @@ export class LocalHooks implements SessionHooks {
     nowMs: number,
   ): FoundSession | undefined {
     const found = this.#store.get(id, context, serverName, nowMs)
+    if (this.#followed.isActive) this.#noteGet(id, found)
     if (found === 'context_mismatch') this.#reportMismatch(id)
     if (typeof found === 'string') return undefined
     if (this.#isSingleUse && isTls13(found.session)) this.#store.remove(id, context)
@@ -225,8 +232,15 @@ export class LocalHooks implements SessionHooks {
 
   #getAny(id: Uint8Array, nowMs: number): SessionView | undefined {
     const found = this.#store.getAny(id, nowMs)
+    if (this.#followed.isActive) this.#noteGet(id, found)
     if (typeof found === 'string') return undefined
     return this.#isSingleUse ? this.#consume(id, found) : found
+  }
+
+  #noteGet(id: Uint8Array, found: object | Exclude<GetResult, 'hit'>): void {
+    const result = typeof found === 'string' ? found : 'hit'
+    const cache = this.#store.limits.name
+    this.#followed.note(id, { cache, what: 'get', result, by: 'local', origin: undefined })
   }
 
   #consume(id: Uint8Array, view: SessionView): SessionView {

@@ -7,7 +7,7 @@ import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/
 import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import { type JoinState, Replicator } from '../replication/replicator.ts'
-import { askSummary, connectSync } from '../replication/sync/client.ts'
+import { askSummary, askTrace, connectSync } from '../replication/sync/client.ts'
 import { RingExchange, type RingHolder } from '../replication/sync/ring-exchange.ts'
 import { SyncListener, SyncResponder } from '../replication/sync/server.ts'
 import { createSyncStats, failureOf, SyncError } from '../replication/sync/stats.ts'
@@ -20,6 +20,7 @@ import type { Change } from '../store/versions.ts'
 import { toListenError } from '../streams/listener.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { Keyring } from '../wire/keyring.ts'
+import type { TraceRequest } from '../wire/sync-message.ts'
 import type { ReplicationConfig } from './config.ts'
 import { keyringOf } from './keys.ts'
 import { KeysFileWatch } from './keys-file-watch.ts'
@@ -209,6 +210,8 @@ export class NodeSync {
   readonly stats = createSyncStats()
   /** Returns what this node says of itself, for a peer that asks; JSON. */
   summary: () => Buffer = () => Buffer.from('{}')
+  /** Resolves with what this node knows of a session, for a peer that asks; JSON. */
+  trace: (asked: TraceRequest) => Promise<Buffer> = async () => Buffer.from('{}')
   readonly synchronizer: Synchronizer<Sender>
   /** Undefined for a node without rings. */
   readonly ringExchange: RingExchange<Sender> | undefined
@@ -236,7 +239,9 @@ export class NodeSync {
     const isComplete = () => this.synchronizer.isComplete
     const { stats } = this
     const summary = () => this.summary()
-    const responder = new SyncResponder({ stores, rings, summary, isComplete, clock, stats })
+    const trace = (asked: TraceRequest) => this.trace(asked)
+    const shown = { summary, trace }
+    const responder = new SyncResponder({ stores, rings, ...shown, isComplete, clock, stats })
     this.#listener = new SyncListener({
       ...shared,
       isPeer: (host) => senders().some(({ provenAddress }) => provenAddress?.host === host),
@@ -261,11 +266,18 @@ export class NodeSync {
     return this.#listener.port
   }
 
-  /**
-   * Asks a peer what it says of itself, on a connection of its own, so that copies and comparisons do not depend on it.
-   * Rejects with a SyncError, which is counted.
-   */
-  async askSummary(peer: Sender): Promise<Buffer> {
+  /** Asks a peer what it says of itself. Rejects with a SyncError, which is counted. */
+  askSummary(peer: Sender): Promise<Buffer> {
+    return this.#ask(peer, askSummary)
+  }
+
+  /** Asks a peer where a session is. Rejects with a SyncError, which is counted. */
+  askTrace(peer: Sender, asked: Omit<TraceRequest, 'kind'>): Promise<Buffer> {
+    return this.#ask(peer, (stream) => askTrace(stream, asked))
+  }
+
+  /** Asks on a connection of its own, so that copies and comparisons do not depend on it. */
+  async #ask(peer: Sender, ask: (stream: FrameStream) => Promise<Buffer>): Promise<Buffer> {
     let stream: FrameStream | undefined
     const close = () => stream?.close()
     const timer = this.#clock.after(SUMMARY_TIMEOUT_MS, close)
@@ -273,9 +285,9 @@ export class NodeSync {
     signal.addEventListener('abort', close)
     try {
       stream = await this.#connect(peer, signal)
-      const summary = await askSummary(stream)
+      const document = await ask(stream)
       stream.end()
-      return summary
+      return document
     } catch (error) {
       close()
       if (!signal.aborted) this.stats.failures[failureOf(error)] += 1

@@ -8,34 +8,52 @@ import { type Cluster, ClusterView } from '../status/cluster.ts'
 import type { CacheStatus } from '../status/documents.ts'
 import type { Readiness } from '../status/readiness.ts'
 import { encodeSummary, type Summary, summarize } from '../status/summary.ts'
+import {
+  type ClusterTrace,
+  encodeTrace,
+  type Trace,
+  traceEverywhere,
+  traceHere,
+} from '../status/trace.ts'
 import { NodeWatch } from '../status/watch.ts'
+import type { Followed } from '../store/followed.ts'
+import type { SessionStore } from '../store/session-store.ts'
+import type { Identity } from '../wire/identity.ts'
 import type { NodeReplication } from './node-replication.ts'
 
 /** The node that is described. */
 export interface DescribedNode {
   readonly nodeName: string
-  readonly caches: ReadonlyMap<string, CacheStatus>
+  readonly caches: ReadonlyMap<string, CacheStatus & { readonly store: SessionStore }>
   readiness(): Readiness
   peers(): readonly PeerStatus[]
   syncStatus(): SyncStatus | undefined
 }
 
+export interface NodeStatusOptions {
+  readonly identity: Identity
+  readonly followed: Followed
+  readonly clock: Clock
+}
+
 export class NodeStatus {
   readonly cluster: Cluster
   readonly #node: DescribedNode
-  readonly #boot: string
+  readonly #options: NodeStatusOptions
+  readonly #replication: NodeReplication | undefined
   readonly #release = readVersion()
   readonly #watch: NodeWatch
 
-  /** `boot` is the boot ID of the node in hex. `replication` is undefined when none is configured. */
+  /** `replication` is undefined when none is configured. */
   constructor(
     node: DescribedNode,
-    boot: string,
+    options: NodeStatusOptions,
     replication: NodeReplication | undefined,
-    clock: Clock,
   ) {
+    const { clock } = options
     this.#node = node
-    this.#boot = boot
+    this.#options = options
+    this.#replication = replication
     this.#watch = new NodeWatch(
       {
         caches: [...node.caches].map(([name, { stats }]) => ({ name, stats })),
@@ -52,7 +70,9 @@ export class NodeStatus {
       ask: async (peer) => (await sync?.askSummary(peer)) ?? Buffer.alloc(0),
       clock,
     })
-    if (sync !== undefined) sync.summary = () => encodeSummary(this.summary())
+    if (sync === undefined) return
+    sync.summary = () => encodeSummary(this.summary())
+    sync.trace = async ({ id, followMs }) => encodeTrace(await this.#traceHere(id, followMs))
   }
 
   start(): void {
@@ -63,12 +83,30 @@ export class NodeStatus {
     this.#watch.stop()
   }
 
+  /** Resolves with where a session is on all nodes, and has each of them follow it for `followMs`. */
+  trace(id: Buffer, followMs: number): Promise<ClusterTrace> {
+    const { sync, replicator } = this.#replication ?? {}
+    return traceEverywhere(
+      this.#traceHere(id, followMs),
+      replicator?.verifiedSenders() ?? [],
+      async (peer) => (await sync?.askTrace(peer, { id, followMs })) ?? Buffer.alloc(0),
+      this.#options.clock,
+    )
+  }
+
+  #traceHere(id: Buffer, followMs: number): Promise<Trace> {
+    const { nodeName, caches } = this.#node
+    const { identity, followed, clock } = this.#options
+    const stores = new Map([...caches].map(([name, { store }]) => [name, store]))
+    return traceHere({ nodeName, origin: identity.origin, stores, followed, clock }, id, followMs)
+  }
+
   /** Returns the summary with the newest `samples` samples of rates; the default is all of an hour. */
   summary(samples?: number): Summary {
     const node = this.#node
     const facts = {
       nodeName: node.nodeName,
-      boot: this.#boot,
+      boot: this.#options.identity.bootId.toString('hex'),
       release: this.#release,
       readiness: node.readiness(),
       caches: [...node.caches.values()],

@@ -27,7 +27,9 @@ import { NONE } from '../settings/forms.ts'
 import type { Cluster } from '../status/cluster.ts'
 import { type Readiness, readinessOf } from '../status/readiness.ts'
 import type { Summary } from '../status/summary.ts'
+import type { ClusterTrace } from '../status/trace.ts'
 import { Sweeper } from '../store/expiry.ts'
+import { Followed } from '../store/followed.ts'
 import { SessionStore } from '../store/session-store.ts'
 import { SEED_BYTES } from '../store/sharding.ts'
 import { VersionClock } from '../store/versions.ts'
@@ -138,7 +140,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.#logger = options.logger ?? silentLogger
     const logger = this.#logger
     const identity = createIdentity(config.nodeName, random)
+    const followed = new Followed(clock)
     const storeOptions = {
+      followed,
       clock,
       versions: new VersionClock(clock),
       origin: identity.origin,
@@ -153,7 +157,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.caches = new Map(
       plan.caches.map(({ limits, singleUse, renew, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
-        const hooks = new LocalHooks(store, { clock, logger, singleUse, renew })
+        const hooks = new LocalHooks(store, { clock, logger, followed, singleUse, renew })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (...refusal) => void store.refuse(...refusal)
         return [limits.name, { limits, stats, store, hooks, refuse, singleUse, isReplicated }]
@@ -186,6 +190,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
       cache.store.onChange = (change, origin) => {
         if (origin === 'local' && cache.isReplicated) replicator?.publish(change)
         this.#uwsgi.publish(change)
+        if (!followed.isActive) return
+        const { id, cache: name, kind: what, version } = change
+        followed.note(id, { cache: name, what, result: 'done', by: origin, origin: version.origin })
       }
     }
     const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
@@ -197,8 +204,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       machine,
     })
     this.#registry = this.#createRegistry(options)
-    const boot = identity.bootId.toString('hex')
-    this.#status = new NodeStatus(this, boot, this.#replication, clock)
+    this.#status = new NodeStatus(this, { identity, followed, clock }, this.#replication)
     this.cluster = this.#status.cluster
     this.#frontends = createFrontends({
       config: config.frontends,
@@ -303,6 +309,11 @@ export class CacheNode implements HttpBackend, StatsBackend {
   /** Returns what this node says of itself, with its newest `samples` samples of rates; the default is all of an hour. */
   summary(samples?: number): Summary {
     return this.#status.summary(samples)
+  }
+
+  /** Resolves with where a session is on all nodes, by its ID or a beginning of it; follows it for `followMs`. */
+  trace(id: Buffer, followMs: number): Promise<ClusterTrace> {
+    return this.#status.trace(id, followMs)
   }
 
   /** Resolves with all metrics of this node in the text format of Prometheus. */

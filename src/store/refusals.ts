@@ -2,7 +2,8 @@
 // with the size, the limit and the setting that the limit comes from.
 
 import { idPrefix } from '../base/bytes.ts'
-import { type Clock, type LogFields, type Logger, LogLimiter } from '../base/world.ts'
+import { type Clock, type LogFields, type Logger, LogLimiter, silentLogger } from '../base/world.ts'
+import type { Followed } from './followed.ts'
 import { type CacheLimits, MAX_CONTEXT_BYTES } from './limits.ts'
 import type { CacheStats, RefusalReason } from './stats.ts'
 import type { Origin } from './versions.ts'
@@ -16,17 +17,26 @@ export interface RefusedSession {
   readonly sessionBytes?: number
 }
 
+export interface RefusalsOptions {
+  readonly clock: Clock
+  /** Silent by default. */
+  readonly logger?: Logger
+  readonly followed?: Followed
+}
+
 export class Refusals {
   readonly #limits: CacheLimits
   readonly #stats: CacheStats
   readonly #logger: Logger
   readonly #limiter: LogLimiter
+  readonly #followed: Followed | undefined
 
-  constructor(limits: CacheLimits, stats: CacheStats, clock: Clock, logger: Logger) {
+  constructor(limits: CacheLimits, stats: CacheStats, options: RefusalsOptions) {
     this.#limits = limits
     this.#stats = stats
-    this.#logger = logger
-    this.#limiter = new LogLimiter(clock)
+    this.#logger = options.logger ?? silentLogger
+    this.#limiter = new LogLimiter(options.clock)
+    this.#followed = options.followed
   }
 
   /** Counts one refusal, logs it unless another was logged within the last second, and returns the reason. */
@@ -35,6 +45,12 @@ export class Refusals {
     const counts = origin === 'local' ? puts : peerRefusals
     counts[reason] += 1
     this.#log(origin, reason, refused)
+    const { id } = refused
+    if (this.#followed?.isActive && id !== undefined) {
+      const cache = this.#limits.name
+      const event = { cache, what: 'put', result: reason, by: origin, origin: undefined } as const
+      this.#followed.note(id, event)
+    }
     return reason
   }
 

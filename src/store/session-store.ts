@@ -1,9 +1,10 @@
 // One named cache: a store of sessions with limits and lifetimes that knows no network. It reports every change to
 // `onChange`; changes of other nodes come in through `apply`.
 
-import { type Clock, type Logger, silentLogger } from '../base/world.ts'
+import type { Clock, Logger } from '../base/world.ts'
 import { Arena } from './arena.ts'
 import { Expiry } from './expiry.ts'
+import type { Followed } from './followed.ts'
 import { arenaBudgetBytes, type CacheLimits } from './limits.ts'
 import { type Lookup, Lookups } from './lookups.ts'
 import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
@@ -41,6 +42,7 @@ export interface StoreOptions {
   readonly seed: Uint8Array
   /** Logs refusals; silent by default. */
   readonly logger?: Logger
+  readonly followed?: Followed
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -70,8 +72,7 @@ export class SessionStore {
     this.#versions = options.versions
     this.#origin = options.origin
     this.#admission = new Admission(limits)
-    const { logger = silentLogger } = options
-    this.#refusals = new Refusals(limits, this.stats, options.clock, logger)
+    this.#refusals = new Refusals(limits, this.stats, options)
     const sharding = new Sharding(limits.items, options.seed)
     const holdsId = (slot: number, id: Uint8Array) => this.#record.open(slot).hasId(id)
     this.#index = new SessionIndex(sharding, 0, {

@@ -83,6 +83,11 @@ export class StoredEntries {
     return slot === undefined ? undefined : this.changeAt(slot)
   }
 
+  /** The ID of the entry in this slot; undefined when it has less than MIN_TOLD_TTL_MS left. */
+  idAt(slot: number): Buffer | undefined {
+    return this.#openIfLive(slot) === undefined ? undefined : this.#record.copyId()
+  }
+
   /** The digest's bucket of the entry in this slot; undefined when it has less than MIN_TOLD_TTL_MS left. */
   bucketAt(slot: number): number | undefined {
     return this.#openIfLive(slot) === undefined ? undefined : this.#record.bucket

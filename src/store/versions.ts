@@ -28,6 +28,11 @@ export interface HeldVersions {
   versionOf(id: Uint8Array): Version | undefined
 }
 
+/** The moment of a reading, in ms since 1970 by the clock that made it. */
+export function wallMsOf({ clock }: Version): number {
+  return EPOCH_MS + Math.floor(clock / TICKS_PER_MS)
+}
+
 export class VersionClock {
   readonly #clock: Clock
   #last = 0

@@ -50,6 +50,11 @@ export function originOf(bootId: Buffer): number {
   return bootId.readUIntBE(0, ORIGIN_BYTES)
 }
 
+/** An origin as it is shown: the hex digits with which the boot ID begins. */
+export function originTextOf(origin: number): string {
+  return origin.toString(16).padStart(2 * ORIGIN_BYTES, '0')
+}
+
 /** Cuts a name to MAX_NODE_NAME_BYTES between two characters, never within one. */
 function cutNodeName(nodeName: string): string {
   let cut = nodeName

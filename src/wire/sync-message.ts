@@ -2,6 +2,7 @@
 // are encoded by ChangeBatch: its message is a valid frame.
 
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
+import { MAX_FOLLOW_MS } from '../store/followed.ts'
 import {
   CACHE_NAME_PATTERN,
   type CacheLimits,
@@ -64,6 +65,13 @@ export interface EntriesRequest {
   readonly limits?: ToldLimits
 }
 
+/** Asks where a session is, by its ID or the beginning of one, and has it followed for `followMs`. */
+export interface TraceRequest {
+  readonly kind: 'trace_request'
+  readonly id: Buffer
+  readonly followMs: number
+}
+
 /** A frame of either side: a request or a part of an answer. */
 export type SyncFrame =
   | ChangesMessage
@@ -78,6 +86,8 @@ export type SyncFrame =
   | { readonly kind: 'end'; readonly isComplete: boolean }
   | { readonly kind: 'summary_request' }
   | { readonly kind: 'summary'; readonly document: Buffer }
+  | TraceRequest
+  | { readonly kind: 'trace'; readonly document: Buffer }
 
 export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buffer {
   switch (frame.kind) {
@@ -108,6 +118,10 @@ export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buff
       return frameType.encode({ summaryRequest: {} })
     case 'summary':
       return frameType.encode({ summary: { document: frame.document } })
+    case 'trace_request':
+      return frameType.encode({ traceRequest: { id: frame.id, followMs: frame.followMs } })
+    case 'trace':
+      return frameType.encode({ trace: { document: frame.document } })
   }
 }
 
@@ -137,7 +151,9 @@ const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefi
   ['end', ({ isComplete }) => ({ kind: 'end', isComplete: isComplete === true })],
   ['rings', checkRingsFrame],
   ['summaryRequest', () => ({ kind: 'summary_request' })],
-  ['summary', checkSummary],
+  ['summary', (fields) => checkDocument('summary', fields)],
+  ['traceRequest', checkTraceRequest],
+  ['trace', (fields) => checkDocument('trace', fields)],
 ]
 
 function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
@@ -213,9 +229,14 @@ function checkRingsFrame(fields: Fields): SyncFrame | undefined {
   return rings && { kind: 'rings', rings }
 }
 
-function checkSummary({ document }: Fields): SyncFrame | undefined {
+function checkDocument(kind: 'summary' | 'trace', { document }: Fields): SyncFrame | undefined {
   if (!Buffer.isBuffer(document) || document.length < MIN_SUMMARY_BYTES) return undefined
-  return document.length > MAX_SUMMARY_BYTES ? undefined : { kind: 'summary', document }
+  return document.length > MAX_SUMMARY_BYTES ? undefined : { kind, document }
+}
+
+function checkTraceRequest({ id, followMs = 0 }: Fields): SyncFrame | undefined {
+  if (!isId(id) || !isCount(followMs) || followMs > MAX_FOLLOW_MS) return undefined
+  return { kind: 'trace_request', id, followMs }
 }
 
 function fieldsOfLimits({ limits }: { limits?: ToldLimits }): Fields {

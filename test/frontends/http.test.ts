@@ -160,3 +160,24 @@ describe('what an operator asks', () => {
     assert.equal(body.toString(), 'x 1\n')
   })
 })
+
+test('a trace is for loopback alone, and its mistakes are named', async () => {
+  const { send } = setUp()
+  const found = await send('GET', '/v1/trace/a1b2c3d4?follow=60')
+  assert.equal(found.status, 200)
+  const mistakes: Record<string, readonly [number, string]> = {
+    '/v1/trace/a1b2c3d4?follow=61': [400, 'ERR_USAGE'],
+    '/v1/trace/a1b2c3d4?follow=1.5': [400, 'ERR_USAGE'],
+    '/v1/trace/a1b2c3d4?for=1': [400, 'ERR_USAGE'],
+    '/v1/trace/a1b': [400, 'ERR_HEX'],
+    [`/v1/trace/${'ab'.repeat(256)}`]: [400, 'ERR_KEYSIZE'],
+  }
+  for (const [path, expected] of Object.entries(mistakes)) {
+    const { status, json } = await send('GET', path)
+    assert.deepEqual([status, codeIn(json)], expected, path)
+  }
+  assert.equal((await send('DELETE', '/v1/trace/a1b2c3d4')).status, 405)
+  const exposed = setUp([LIMITS], '0.0.0.0')
+  const { status, json } = await exposed.send('GET', '/v1/trace/a1b2c3d4')
+  assert.deepEqual([status, codeIn(json)], [403, 'ERR_INSECURE'])
+})

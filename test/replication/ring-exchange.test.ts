@@ -104,6 +104,7 @@ class RingNode implements RingPeer {
         stores: new Map(),
         isComplete: () => true,
         summary: () => Buffer.from('{}'),
+        trace: async () => Buffer.from('{}'),
         rings,
         clock,
         stats,

@@ -47,6 +47,7 @@ async function listen(): Promise<Target> {
     stores,
     isComplete: () => true,
     summary: () => Buffer.from('{}'),
+    trace: async () => Buffer.from('{}'),
     clock,
     stats,
   })

@@ -11,11 +11,15 @@ import { createReplicationStats, type ReplicationStats } from '../../src/replica
 import type { SyncStatus } from '../../src/replication/sync/synchronizer.ts'
 import type { Cluster } from '../../src/status/cluster.ts'
 import type { Readiness } from '../../src/status/readiness.ts'
+import type { ClusterTrace } from '../../src/status/trace.ts'
+import { Followed } from '../../src/store/followed.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/versions.ts'
+import { createIdentity } from '../../src/wire/identity.ts'
 import { FakeClock } from './fake-clock.ts'
 import { RecordingLogger } from './recording-logger.ts'
+import { seededBytes } from './seeded-random.ts'
 
 export const clock = new FakeClock()
 const logger = new RecordingLogger()
@@ -68,11 +72,16 @@ export class Backend implements HttpBackend {
 
   constructor(limits: readonly CacheLimits[]) {
     this.caches = new Map(limits.map((one) => [one.name, createCache(one)]))
-    this.cluster = new NodeStatus(this, '0a'.repeat(16), undefined, clock).cluster
+    const identity = createIdentity(this.nodeName, seededBytes('http'))
+    const followed = new Followed(clock)
+    const status = new NodeStatus(this, { identity, followed, clock }, undefined)
+    this.cluster = status.cluster
+    this.trace = (id, followMs) => status.trace(id, followMs)
   }
 
   /** One node, with what its caches and peers say. */
   readonly cluster: Cluster
+  readonly trace: (id: Buffer, followMs: number) => Promise<ClusterTrace>
 
   readiness(): Readiness {
     return this.ready

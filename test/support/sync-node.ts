@@ -64,7 +64,14 @@ export class SyncNode {
     const { stores, stats } = this
     const isComplete = () => this.isComplete
     const summary = () => Buffer.from('{}')
-    this.#responder = new SyncResponder({ stores, isComplete, clock, stats, summary })
+    this.#responder = new SyncResponder({
+      stores,
+      isComplete,
+      clock,
+      stats,
+      summary,
+      trace: async () => summary(),
+    })
   }
 
   put(id: string, session = `session of ${id}`): void {

@@ -6,6 +6,7 @@ import type { ReplicationStats } from '../../replication/stats.ts'
 import type { SyncStatus } from '../../replication/sync/synchronizer.ts'
 import type { Cluster } from '../../status/cluster.ts'
 import type { Readiness } from '../../status/readiness.ts'
+import type { ClusterTrace } from '../../status/trace.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { RefusedSession } from '../../store/refusals.ts'
 import type { CacheStats, RefusalReason } from '../../store/stats.ts'
@@ -25,6 +26,8 @@ export interface HttpBackend {
   readonly caches: ReadonlyMap<string, HttpCache>
   /** What all nodes of the cluster say of themselves; a repeater has none. */
   readonly cluster?: Cluster
+  /** Resolves with where a session is on all nodes, and has them follow it; a repeater cannot. */
+  trace?(id: Buffer, followMs: number): Promise<ClusterTrace>
   readiness(): Readiness
   peers(): readonly PeerStatus[]
   /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */

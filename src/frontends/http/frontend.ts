@@ -22,6 +22,7 @@ import {
   readQuery,
   SESSION_METHODS,
   SESSION_PATH,
+  TRACE_PATH,
 } from './routes.ts'
 
 const MAX_CONNECTIONS = 1024
@@ -182,6 +183,7 @@ export class HttpFrontend implements Frontend {
     if (backend.caches.size > 0) {
       addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))
       refuseOtherMethods(app, SESSION_PATH, SESSION_METHODS)
+      refuseOtherMethods(app, TRACE_PATH, OPERATOR_METHODS)
     }
     app.register(async (scope) => addOperatorRoutes(scope, backend))
     for (const path of OPERATOR_PATHS) refuseOtherMethods(app, path, OPERATOR_METHODS)

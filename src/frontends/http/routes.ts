@@ -12,6 +12,8 @@ import {
   describeReplication,
   describeSync,
 } from '../../status/documents.ts'
+import type { ClusterTrace } from '../../status/trace.ts'
+import { MAX_KEYSIZE } from '../../store/limits.ts'
 import type { HttpBackend, HttpCache } from './backend.ts'
 import { BODY_TOO_LARGE, fault, faultOf, REFUSALS, sendFault } from './error-replies.ts'
 
@@ -74,6 +76,11 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
 export const SESSION_PATH = '/v1/caches/:cache/sessions/:id'
 export const SESSION_METHODS = ['GET', 'PUT', 'DELETE'] as const
 
+/** Where a session is on all nodes: as much as a session route shows, so it is under the same condition. */
+export const TRACE_PATH = '/v1/trace/:id'
+/** Longest time in seconds that one request has a session followed. */
+const MAX_FOLLOW_SEC = 60
+
 const OCTETS = 'application/octet-stream'
 
 interface SessionParams {
@@ -120,11 +127,34 @@ export function addSessionRoutes(
     },
   })
   app.route({
+    method: 'GET',
+    url: TRACE_PATH,
+    onRequest,
+    handler: (request: FastifyRequest<{ Params: { id: string } }>) =>
+      traceSession(backend, request),
+  })
+  app.route({
     method: 'DELETE',
     url: SESSION_PATH,
     onRequest,
     handler: (request: SessionRequest, reply) => removeSession(cacheOf(request), request, reply),
   })
+}
+
+async function traceSession(
+  backend: HttpBackend,
+  request: FastifyRequest<{ Params: { id: string } }>,
+): Promise<ClusterTrace> {
+  const follow = readQuery(request, ['follow']).get('follow') ?? '0'
+  const followSec = /^\d{1,2}$/.test(follow) ? Number(follow) : Number.NaN
+  if (!(followSec <= MAX_FOLLOW_SEC)) {
+    throw new TlscachedError('ERR_USAGE', `follow: "${follow}" is not 0..${MAX_FOLLOW_SEC} seconds`)
+  }
+  const id = parseHex(request.params.id)
+  if (id.length > MAX_KEYSIZE) {
+    throw new TlscachedError('ERR_KEYSIZE', `a session ID has at most ${MAX_KEYSIZE} bytes`)
+  }
+  return (await backend.trace?.(id, followSec * 1000)) ?? { nodes: [] }
 }
 
 /** Returns the cache of this name. Throws ERR_CACHE when there is none. */

@@ -14,6 +14,7 @@ import {
   encodeSyncFrame,
   MAX_IDS_PER_FRAME,
   type SyncFrame,
+  type TraceRequest,
 } from '../../wire/sync-message.ts'
 import { BucketedVersions } from './bucketed-versions.ts'
 import { SyncError, type SyncStats } from './stats.ts'
@@ -201,11 +202,24 @@ export class SyncCaller {
 }
 
 /** Asks the peer what it says of itself; resolves with the JSON of its summary. Rejects with a SyncError. */
-export async function askSummary(stream: FrameStream): Promise<Buffer> {
-  await stream.send(encodeSyncFrame({ kind: 'summary_request' }))
+export function askSummary(stream: FrameStream): Promise<Buffer> {
+  return askDocument(stream, { kind: 'summary_request' }, 'summary')
+}
+
+/** Asks the peer where a session is; resolves with its trace in JSON. Rejects with a SyncError. */
+export function askTrace(stream: FrameStream, asked: Omit<TraceRequest, 'kind'>): Promise<Buffer> {
+  return askDocument(stream, { kind: 'trace_request', ...asked }, 'trace')
+}
+
+async function askDocument(
+  stream: FrameStream,
+  request: Exclude<SyncFrame, ChangesMessage>,
+  kind: 'summary' | 'trace',
+): Promise<Buffer> {
+  await stream.send(encodeSyncFrame(request))
   const frame = await stream.receive()
   if (frame === undefined) throw new SyncError('broken', 'the peer ended the connection')
-  if (frame.kind !== 'summary') throw unexpected(frame)
+  if (frame.kind !== kind) throw unexpected(frame)
   return frame.document
 }
 

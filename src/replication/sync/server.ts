@@ -17,6 +17,7 @@ import {
   MAX_IDS_PER_FRAME,
   type SyncFrame,
   type ToldLimits,
+  type TraceRequest,
 } from '../../wire/sync-message.ts'
 import { BucketedVersions } from './bucketed-versions.ts'
 import { type RingHolder, receiveRings, sendRings } from './ring-exchange.ts'
@@ -221,6 +222,8 @@ export interface SyncResponderOptions {
   readonly stores: ReadonlyMap<string, SessionStore>
   /** Returns what this node says of itself: JSON of at most MAX_SUMMARY_BYTES. */
   readonly summary: () => Buffer
+  /** Resolves with what this node knows of a session: JSON of at most MAX_SUMMARY_BYTES. */
+  readonly trace: (asked: TraceRequest) => Promise<Buffer>
   /** Whether this node's own join is over; as long as it is not, its stores are no full copy. */
   readonly isComplete: () => boolean
   /** The rings of this node; absent where it has none, and answers with none. */
@@ -272,6 +275,10 @@ export class SyncResponder {
         break
       case 'summary_request':
         return stream.send(encodeSyncFrame({ kind: 'summary', document: this.#options.summary() }))
+      case 'trace_request': {
+        const document = await this.#options.trace(frame)
+        return stream.send(encodeSyncFrame({ kind: 'trace', document }))
+      }
       case 'digest_request':
         // A new comparison begins: the walk of the last one is out of date.
         versions.delete(frame.cache)
@@ -288,6 +295,7 @@ export class SyncResponder {
       case 'versions':
       case 'end':
       case 'summary':
+      case 'trace':
         throw new SyncError('malformed', 'an answer to nothing')
     }
     await stream.send(encodeSyncFrame({ kind: 'end', isComplete: this.#options.isComplete() }))

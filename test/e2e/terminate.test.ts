@@ -367,7 +367,10 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
       ...['--cert', shop.certFile, '--key', shop.keyFile, '--processes', '2'],
     ])
     assert.deepEqual([code, stdout], [1, ''])
-    assert.equal(JSON.parse(stderr).msg, `listen: cannot listen on ${listen}: address already in use`)
+    assert.equal(
+      JSON.parse(stderr).msg,
+      `listen: cannot listen on ${listen}: address already in use`,
+    )
   })
 })
 

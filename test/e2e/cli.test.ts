@@ -19,6 +19,7 @@ import { after, before, describe, test } from 'node:test'
 import { formatAddress, parseAddress } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/world.ts'
 import { generateKey, parseKey } from '../../src/wire/keyring.ts'
+import { startCommandLine } from '../support/command-line.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import {
@@ -31,6 +32,7 @@ import {
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-cli-'))
 after(() => rmSync(folder, { recursive: true }))
+const run = startCommandLine()
 
 /** One line without a stack trace. */
 function assertOneLine(text: string, pattern: RegExp): void {
@@ -58,13 +60,13 @@ describe('usage', () => {
   ]
 
   test('every command explains itself', async () => {
-    const { code, stdout } = await runCli(['--help'])
+    const { code, stdout } = await run(['--help'])
     assert.equal(code, 0)
     for (const command of commands) assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
     assert.equal(stdout.includes('demo-node'), false)
     await Promise.all(
       commands.map(async (command) => {
-        const help = await runCli([command, '--help'])
+        const help = await run([command, '--help'])
         assert.equal(help.code, 0)
         assert.match(help.stdout, new RegExp(`^Usage: tlscached ${command} `))
         assert.match(help.stdout, /--json/)
@@ -89,7 +91,7 @@ describe('usage', () => {
   ]
   for (const [name, args, pattern] of wrongUsages) {
     test(`${name}: exit code 2`, async () => {
-      const { code, stdout, stderr } = await runCli(args)
+      const { code, stdout, stderr } = await run(args)
       assert.match(stderr, pattern)
       assert.equal(stderr.includes('    at '), false, stderr)
       assert.deepEqual([code, stdout], [2, ''])
@@ -98,7 +100,7 @@ describe('usage', () => {
 
   test('a node that is not there: exit code 1', async () => {
     const path = join(folder, 'nobody.sock')
-    const { code, stderr } = await runCli(['stats', '--http', `unix:${path}`])
+    const { code, stderr } = await run(['stats', '--http', `unix:${path}`])
     assert.equal(code, 1)
     assertOneLine(stderr, /^cannot reach the node at unix:/)
   })
@@ -123,31 +125,31 @@ describe('check', () => {
   test('a valid file: exit code 0', async () => {
     const file = join(folder, 'right.yaml')
     writeFileSync(file, 'log: { level: warn }\n')
-    const { code, stdout, stderr } = await runCli(['check', file])
+    const { code, stdout, stderr } = await run(['check', file])
     assert.deepEqual([code, stdout, stderr], [0, `${file} is valid\n`, ''])
   })
 
   test('every mistake with its place: exit code 2', async () => {
-    const { code, stdout, stderr } = await runCli(['check', '--config', wrong])
+    const { code, stdout, stderr } = await run(['check', '--config', wrong])
     const lines = problems.map(({ where, key, message }) => `${where}: ${key}: ${message}\n`)
     assert.deepEqual([code, stdout, stderr], [2, '', lines.join('')])
   })
 
   test('as a document', async () => {
-    const { code, stdout } = await runCli(['check', wrong, '--json'])
+    const { code, stdout } = await run(['check', wrong, '--json'])
     assert.equal(code, 2)
     assert.deepEqual(JSON.parse(stdout), { ok: false, problems, warnings: [] })
   })
 
   test('warnings on standard error, and exit code 0', async () => {
     const args = ['check', '--caches', '[{name: a, contexts: [www.test]}]']
-    const { code, stdout, stderr } = await runCli([...args, '--frontends-memcached', '127.0.0.1:1'])
+    const { code, stdout, stderr } = await run([...args, '--frontends-memcached', '127.0.0.1:1'])
     assert.deepEqual([code, stdout], [0, 'the configuration is valid\n'])
     assertOneLine(stderr, /^warning: caches\[0\]\.contexts: "www\.test" is text/)
   })
 
   test('flags are checked, too', async () => {
-    const { code, stderr } = await runCli(['check', '--caches', '[{name: a, items: 0}]'])
+    const { code, stderr } = await run(['check', '--caches', '[{name: a, items: 0}]'])
     assert.equal(code, 2)
     assertOneLine(stderr, /^--caches: caches\[0\]\.items: must be/)
   })
@@ -156,10 +158,10 @@ describe('check', () => {
     const file = join(folder, 'open.keys')
     writeFileSync(file, generateKey(systemRandom), { mode: 0o644 })
     const listen = ['--replication-listen', '0.0.0.0:7171']
-    const open = await runCli(['check', ...listen, '--replication-keys-file', file])
+    const open = await run(['check', ...listen, '--replication-keys-file', file])
     assert.equal(open.code, 2)
     assertOneLine(open.stderr, /everybody has access/)
-    const none = await runCli(['check', ...listen])
+    const none = await run(['check', ...listen])
     assert.equal(none.code, 2)
     assertOneLine(none.stderr, /0\.0\.0\.0:7171 needs keys/)
   })
@@ -167,7 +169,7 @@ describe('check', () => {
 
 describe('keygen', () => {
   test('prints a key, another one each time', async () => {
-    const keys = await Promise.all([runCli(['keygen']), runCli(['keygen'])])
+    const keys = await Promise.all([run(['keygen']), run(['keygen'])])
     for (const { code, stdout } of keys) {
       assert.equal(code, 0)
       assert.equal(parseKey(stdout.trimEnd())?.length, 32)
@@ -177,12 +179,12 @@ describe('keygen', () => {
 
   test('writes a new file that only its owner can read, and never over another', async () => {
     const file = join(folder, 'new.keys')
-    const first = await runCli(['keygen', '--out', file])
+    const first = await run(['keygen', '--out', file])
     assert.deepEqual([first.code, first.stdout], [0, ''])
     assert.equal(statSync(file).mode & 0o777, 0o600)
     const key = readFileSync(file, 'utf8')
     assert.equal(parseKey(key.trimEnd())?.length, 32)
-    const second = await runCli(['keygen', '--out', file])
+    const second = await run(['keygen', '--out', file])
     assert.equal(second.code, 1)
     assertOneLine(second.stderr, /the file exists already/)
     assert.equal(readFileSync(file, 'utf8'), key)
@@ -202,7 +204,8 @@ describe('a running node', () => {
   })
   after(() => stopProcess(node.child))
 
-  const on = (...args: string[]) => runCli([...args, '--http', http], 'from standard input')
+  const on = (...args: string[]) => run([...args, '--http', http])
+  const tell = (...args: string[]) => runCli([...args, '--http', http], 'from standard input')
 
   test('put, get and remove', async () => {
     const file = join(folder, 'session')
@@ -213,7 +216,7 @@ describe('a running node', () => {
     const got = await on('get', 'a1', '--context-hex', '73686f70', '--json')
     const { ttl_seconds, ...rest } = JSON.parse(got.stdout)
     assert.deepEqual([got.code, rest], [0, { id: 'a1', cache: 'ssl', session: 'AP8K' }])
-    // Two processes were started since; how long that takes is the machine's business.
+    // How long that took is the machine's business.
     assert.ok(ttl_seconds > 0 && ttl_seconds <= 60, String(ttl_seconds))
     const written = await on('get', 'a1', '--context', 'shop', '--out', out)
     assert.deepEqual([written.code, written.stdout], [0, ''])
@@ -232,9 +235,9 @@ describe('a running node', () => {
   })
 
   test('a session from standard input, octets to standard output, and a refusal', async () => {
-    assert.equal((await on('put', 'b1')).code, 0)
-    assert.equal((await on('get', 'b1')).stdout, 'from standard input')
-    const full = await on('put', 'b2')
+    assert.equal((await tell('put', 'b1')).code, 0)
+    assert.equal((await tell('get', 'b1')).stdout, 'from standard input')
+    const full = await tell('put', 'b2')
     assert.equal(full.code, 1)
     assertOneLine(full.stderr, /^ERR_FULL: /)
     assert.equal((await on('remove', 'b1')).code, 0)

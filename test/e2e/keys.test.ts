@@ -19,6 +19,7 @@ import { createInterface } from 'node:readline'
 import { after, describe, test } from 'node:test'
 import { systemRandom } from '../../src/base/world.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
+import { startCommandLine } from '../support/command-line.ts'
 import { freeAddresses } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import {
@@ -36,6 +37,7 @@ import { whyWithout, whyWithoutRoot } from '../support/programs.ts'
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-keys-'))
 after(() => rmSync(folder, { recursive: true }))
 chmodSync(folder, 0o755)
+const run = startCommandLine()
 
 const KEY = generateKey(systemRandom)
 const SHOWN = KEY.slice(2, 14)
@@ -88,7 +90,7 @@ describe('a key in the wrong place', () => {
   ]
   for (const [name, args, variables] of cases) {
     test(`${name}: refused and not shown`, async () => {
-      const { code, stdout, stderr } = await runCli(args, '', variables)
+      const { code, stdout, stderr } = await run(args, variables)
       assert.notEqual(code, 0, stdout)
       const said = stdout + stderr
       assert.ok(said.length > 0 && !said.includes(SHOWN), said)
@@ -103,7 +105,7 @@ describe('a key in the wrong place', () => {
       stderr,
       /every user of this machine can read .*tlscached keygen --out .*-keys-file/,
     )
-    const { stdout } = await runCli(['check', '--help'])
+    const { stdout } = await run(['check', '--help'])
     assert.doesNotMatch(stdout, /--replication-keys[ =]/)
   })
 })
@@ -112,7 +114,7 @@ test('a FIFO as file of keys is refused at once', async () => {
   const fifo = join(folder, 'fifo')
   execFileSync('mkfifo', ['-m', '600', fifo])
   const args = ['--replication-listen', '127.0.0.1:0', '--replication-keys-file', fifo]
-  const { code, stderr } = await runCli(['check', ...args])
+  const { code, stderr } = await run(['check', ...args])
   assert.equal(code, 2)
   assert.match(stderr, /fifo: not a regular file/)
 })

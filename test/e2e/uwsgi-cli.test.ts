@@ -10,11 +10,13 @@ import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { parse } from 'yaml'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
+import { startCommandLine } from '../support/command-line.ts'
 import { freePorts } from '../support/free-ports.ts'
-import { CLI_ARGS, finish, runCli, stopProcess } from '../support/node-processes.ts'
+import { CLI_ARGS, finish, stopProcess } from '../support/node-processes.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-uwsgi-cli-'))
 after(() => rmSync(folder, { recursive: true }))
+const run = startCommandLine()
 
 const VECTORS = new URL('../vectors/uwsgi-files/', import.meta.url)
 const UNICAST = new URL('unicast-1.ini', VECTORS).pathname
@@ -27,7 +29,7 @@ function write(name: string, ...lines: string[]): string {
 }
 
 test('convert prints YAML that is a configuration, and the rest as comments', async () => {
-  const { code, stdout, stderr } = await runCli(['convert', UNICAST])
+  const { code, stdout, stderr } = await run(['convert', UNICAST])
   assert.deepEqual([code, stderr], [0, ''])
   assert.match(stdout, new RegExp(`^# ${UNICAST}:3: master: `, 'm'))
   assert.match(
@@ -36,7 +38,7 @@ test('convert prints YAML that is a configuration, and the rest as comments', as
   )
   const file = join(folder, 'converted.yaml')
   writeFileSync(file, stdout)
-  assert.equal((await runCli(['check', file])).code, 0)
+  assert.equal((await run(['check', file])).code, 0)
   const { replication, caches } = parse(stdout)
   assert.deepEqual(replication, {
     listen: '127.0.1.1:7171',
@@ -46,7 +48,7 @@ test('convert prints YAML that is a configuration, and the rest as comments', as
 })
 
 test('convert to the wire of uWSGI, and as JSON', async () => {
-  const { code, stdout } = await runCli(['convert', UNICAST, '--wire', 'uwsgi', '--json'])
+  const { code, stdout } = await run(['convert', UNICAST, '--wire', 'uwsgi', '--json'])
   assert.equal(code, 0)
   const { ok, config, terminate, notes, problems } = JSON.parse(stdout)
   assert.deepEqual([ok, problems], [true, []])
@@ -59,17 +61,17 @@ test('convert to the wire of uWSGI, and as JSON', async () => {
 })
 
 test('convert says when keys must be added, and with them it is a configuration', async () => {
-  const { code, stdout } = await runCli(['convert', MULTICAST])
+  const { code, stdout } = await run(['convert', MULTICAST])
   assert.equal(code, 0)
   assert.match(stdout, /^# .*multicast-1\.ini:\d+: replication\.keys_file: must be added, /m)
-  const json = JSON.parse((await runCli(['convert', MULTICAST, '--json'])).stdout)
+  const json = JSON.parse((await run(['convert', MULTICAST, '--json'])).stdout)
   assert.equal(json.notes.at(-1).option, 'replication.keys_file')
   const keys = join(folder, 'added.keys')
-  await runCli(['keygen', '--out', keys])
+  await run(['keygen', '--out', keys])
   const file = join(folder, 'needs-keys.yaml')
   writeFileSync(file, stdout)
-  assert.equal((await runCli(['check', file])).code, 2)
-  assert.equal((await runCli(['check', file, '--replication-keys-file', keys])).code, 0)
+  assert.equal((await run(['check', file])).code, 2)
+  assert.equal((await run(['check', file, '--replication-keys-file', keys])).code, 0)
 })
 
 for (const wire of ['sealed', 'uwsgi']) {
@@ -79,9 +81,9 @@ for (const wire of ['sealed', 'uwsgi']) {
       'cache2 = name=ssl,items=10,udp=10.0.0.1:7171,node=10.0.0.2:7171',
       'socket = 10.0.0.1:3031',
     )
-    const refused = await runCli(['convert', ini, '--wire', wire])
+    const refused = await run(['convert', ini, '--wire', wire])
     assert.equal(refused.code, 2)
-    const { code, stdout, stderr } = await runCli(['convert', ini, '--wire', wire, '--insecure'])
+    const { code, stdout, stderr } = await run(['convert', ini, '--wire', wire, '--insecure'])
     assert.deepEqual([code, stderr], [0, ''])
     assert.doesNotMatch(stdout, /keys_file/)
     const { frontends, replication } = parse(stdout)
@@ -89,7 +91,7 @@ for (const wire of ['sealed', 'uwsgi']) {
     assert.equal((wire === 'sealed' ? replication : replication.listeners[0]).insecure, true)
     const file = join(folder, `insecure-${wire}.yaml`)
     writeFileSync(file, stdout)
-    assert.equal((await runCli(['check', file])).code, 0)
+    assert.equal((await run(['check', file])).code, 0)
   })
 }
 
@@ -105,7 +107,7 @@ test('every mistake is printed with its line', async () => {
     ['check', '--uwsgi', file],
     ['serve', '--uwsgi', file],
   ]) {
-    const { code, stdout, stderr } = await runCli(args)
+    const { code, stdout, stderr } = await run(args)
     assert.deepEqual([code, stdout], [2, ''], args[0])
     assert.deepEqual(stderr.trimEnd().split('\n'), expected, args[0])
   }
@@ -126,14 +128,14 @@ const REFUSED: readonly [name: string, args: readonly string[], message: RegExp]
 
 for (const [name, args, message] of REFUSED) {
   test(`refused: ${name}`, async () => {
-    const { code, stderr } = await runCli(args)
+    const { code, stderr } = await run(args)
     assert.equal(code, 2)
     assert.match(stderr, message)
   })
 }
 
 test('keys that are not there yet: exit code 1, so that a service manager starts it again', async () => {
-  const { code, stderr } = await runCli(['serve', '--uwsgi', MULTICAST, '--keys-file', '/no/keys'])
+  const { code, stderr } = await run(['serve', '--uwsgi', MULTICAST, '--keys-file', '/no/keys'])
   assert.equal(code, 1)
   assert.match(stderr, /there is no \/no\/keys; make it with "tlscached keygen --out \/no\/keys"/)
 })
@@ -150,7 +152,7 @@ test('a terminator that cannot run ends the node, and leaves no socket behind', 
     `https = 127.0.0.1:${port},/no/such.crt,/no/such.key`,
     'http-to = 127.0.0.1:1',
   )
-  const { code, stderr } = await runCli(['serve', '--uwsgi', file], undefined, {
+  const { code, stderr } = await run(['serve', '--uwsgi', file], {
     TMPDIR: temporary,
   })
   assert.equal(code, 2)

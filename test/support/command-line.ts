@@ -43,7 +43,9 @@ const RUNNER = `
  */
 export function startCommandLine() {
   const program = ['--input-type=module', '--eval', RUNNER, ...CLI_ARGS]
-  const child = spawn(process.execPath, program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  // Its standard error, for a crash, is a pipe, as that of runCli: some commands say more to a terminal.
+  const child = spawn(process.execPath, program, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  child.stderr?.pipe(process.stderr)
   const ended = once(child, 'exit')
   let last: Promise<unknown> = Promise.resolve()
   const runNow = async (

@@ -8,7 +8,7 @@ import type { Terminator } from './terminators.ts'
 /** A ticket needs so much of its lifetime to be offered. */
 const OFFER_MS = 1500
 /** With one key, how long both nodes must have agreed on it before the terminators must. */
-const AGREED_MS = 6000
+const AGREED_MS = 8000
 const PAUSE_MS = 250
 const OFFERS = 2
 
@@ -136,7 +136,11 @@ export class ReturningClients {
 
   #blame({ version, madeOn }: Held, member: number, ageMs: number, what: string): void {
     const age = `${(ageMs / 1000).toFixed(1)} s old`
-    this.tally.faults.push(`TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}`)
+    const sinceMs = performance.now() - (this.#options.agreed()?.sinceMs ?? 0)
+    const since = `${(sinceMs / 1000).toFixed(1)} s after a change`
+    this.tally.faults.push(
+      `TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}, ${since}`,
+    )
   }
 
   async #isResumed({ session, version }: Held, member: number): Promise<boolean> {

@@ -87,9 +87,9 @@ const lighttpd: TerminatorKind = {
   keysHeld: 3,
   versions: BOTH,
   config: 'lighttpd/lighttpd.conf',
-  replace: ({ port }) => [
+  replace: ({ port, folder }) => [
     ['server.port = 443', `server.port = ${port}\nserver.bind = "127.0.0.1"`],
-    ['/var/www/html', '/var/empty'],
+    ['/var/www/html', join(folder, '..')],
   ],
   command: (file) => ['lighttpd', '-D', '-f', file],
   replaceTarget: () => [],
@@ -116,9 +116,9 @@ const h2o: TerminatorKind = {
   keysHeld: 8,
   versions: BOTH,
   config: 'h2o/h2o.conf',
-  replace: ({ port }) => [
+  replace: ({ port, folder }) => [
     ['port: 443', `port: ${port}`],
-    ['/var/www/html', '/var/empty'],
+    ['/var/www/html', join(folder, '..')],
   ],
   command: (file) => ['h2o', '-c', file],
   replaceTarget: () => [],
@@ -152,9 +152,9 @@ const apache: TerminatorKind = {
   keysHeld: 1,
   versions: BOTH,
   config: 'apache/www.conf',
-  replace: ({ port }) => [
+  replace: ({ port, folder }) => [
     ['*:443', `127.0.0.1:${port}`],
-    ['/var/www/html', '/var/empty'],
+    ['/var/www/html', join(folder, '..')],
   ],
   command(file, { folder, port }) {
     const modules = ['mpm_event', 'ssl', 'authz_core', 'socache_shmcb'].map(

@@ -96,6 +96,7 @@ export class Cluster {
     this.model = new ClusterModel(this.world, (tookMs) => void this.visibleMs.push(tookMs))
     this.members = plan.nodes.map((nodePlan, index) => {
       const host = new SimulatedHost(this.world, `host ${index}`, `10.0.0.${index + 1}`)
+      host.clock.shiftWall(nodePlan.wallErrorMs)
       host.writeKeys(this.keysText())
       return new Member(index, host, nodePlan)
     })

@@ -31,6 +31,8 @@ export interface Call {
 export type Action = Call | Fault
 
 export interface NodePlan {
+  /** How wrong the wall clock of its machine is from the beginning. */
+  readonly wallErrorMs: number
   readonly minimumVersion: 1 | 2
   readonly maxDatagramBytes: number
   /** The caches of this node; limits may differ from node to node. */
@@ -61,6 +63,7 @@ const MAX_NODES = 16
 export const CACHE_NAMES = ['ssl', 'small', 'strict', 'once'] as const
 export type CacheName = (typeof CACHE_NAMES)[number]
 const IDS = 40
+const MAX_WALL_ERROR_MS = 100_000_000_000
 const LONG_MS = 1_800_000
 /** Calls of one run, on average, at most. */
 const MAX_CALLS = 1500
@@ -76,7 +79,9 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const digestIntervalSec = chance.pick([10, 30])
   const timeoutSec = Math.round(chance.scale(30, 900))
   const maxDatagramBytes = chance.pick([1400, 1400, 8192, 600])
+  const isClockWrong = chance.happens(0.5)
   const nodes = Array.from({ length: count }, () => ({
+    wallErrorMs: isClockWrong ? Math.round(drawWallError(chance)) : 0,
     minimumVersion: minimumVersion as 1 | 2,
     maxDatagramBytes,
     caches: drawCaches(chance, timeoutSec, isDiffering),
@@ -96,6 +101,12 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
 function drawKinds(chance: Chance): readonly FaultKind[] {
   if (chance.happens(0.4)) return FAULT_KINDS
   return Array.from({ length: 1 + chance.below(6) }, () => chance.pick(FAULT_KINDS))
+}
+
+/** From milliseconds to years, in both directions. */
+function drawWallError(chance: Chance): number {
+  const errorMs = chance.scale(1, MAX_WALL_ERROR_MS)
+  return chance.happens(0.5) ? errorMs : -errorMs
 }
 
 function drawCount(chance: Chance): number {

@@ -67,7 +67,9 @@ export class Attacker {
     }
     const end = this.#repeat(perSec, () => {
       const target = this.#chance.pick(this.#targets())
-      const socket = this.#world.streams.connect(owner, target, this.#keyring)
+      // Every other connection never begins its handshake.
+      const keyring = this.#chance.happens(0.5) ? this.#keyring : undefined
+      const socket = this.#world.streams.connect(owner, target, keyring)
       socket.on('error', () => {})
     })
     return () => {

@@ -4,18 +4,18 @@
 const REASON_LABELS = ['reason', 'result']
 
 export class Coverage {
-  /** What was counted, by `metric{label="value"}`. */
+  /** What was counted, by the name of the metric and the value of the label, as `puts_total stored`. */
   readonly counts = new Map<string, number>()
 
   /** Adds the counters in metrics of one process, at its end. */
   read(metrics: string): void {
     for (const line of metrics.split('\n')) {
-      const match = /^(tlscached_[a-z_]+)\{([^}]*)\} (\S+)$/.exec(line)
+      const match = /^tlscached_([a-z_]+)\{([^}]*)\}(?: (\S+))?$/.exec(line)
       if (match === null) continue
       const [, metric = '', labels = '', value = '0'] = match
       for (const label of REASON_LABELS) {
         const reason = new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(labels)?.[1]
-        if (reason !== undefined) this.addCount(`${metric}{${label}="${reason}"}`, Number(value))
+        if (reason !== undefined) this.addCount(`${metric} ${reason}`, Number(value))
       }
     }
   }

@@ -29,6 +29,7 @@ export const FAULT_KINDS = [
   'kill',
   'power-off',
   'stop',
+  'repeater-kill',
   'suspend',
   'sleep',
   'drift',

@@ -53,7 +53,7 @@ export class Faults {
       case 'flapping':
         return this.#flap(fault)
       case 'queue-full':
-        return this.#flag(member.host, 'isSendQueueFull')
+        return this.#flag(this.#anyHost(member), 'isSendQueueFull')
       case 'unreachable':
         return this.#flag(member.host, 'isUnreachable')
       case 'names-away':
@@ -86,6 +86,9 @@ export class Faults {
         return this.#end(member, () => this.#cluster.kill(member, false))
       case 'stop':
         return this.#end(member, () => this.#cluster.down(member))
+      case 'repeater-kill':
+        this.#cluster.killRepeater()
+        return () => this.#cluster.startRepeater()
       case 'suspend':
         return this.#suspend(member, false)
       case 'sleep':
@@ -170,6 +173,12 @@ export class Faults {
       isOver = true
       heal()
     }
+  }
+
+  /** The machine of the repeater now and then, where there is one. */
+  #anyHost({ host }: Member): SimulatedHost {
+    const { repeaterHost } = this.#cluster
+    return repeaterHost !== undefined && this.#chance.happens(0.3) ? repeaterHost : host
   }
 
   #flag(host: SimulatedHost, flag: 'isSendQueueFull' | 'isUnreachable'): End {

@@ -157,9 +157,11 @@ function drawCalls(
         serverName: chance.happens(0.9) ? 0 : chance.below(3),
         value: calls.length + 1,
         sessionBytes: chance.happens(0.05) ? 1 + chance.below(9000) : 60 + chance.below(200),
-        ttlMs: chance.happens(0.3)
-          ? Math.round(chance.scale(200, timeoutSec * 1000))
-          : timeoutSec * 1000,
+        ttlMs: chance.happens(0.01)
+          ? 0
+          : chance.happens(0.3)
+            ? Math.round(chance.scale(200, timeoutSec * 1000))
+            : timeoutSec * 1000,
       })
     }
   }

@@ -151,5 +151,6 @@ function heal(cluster: Cluster): void {
   world.journal.note('', 'all faults are over')
   world.network.rules.clear()
   for (const host of hosts) host.writeKeys(cluster.keysText())
+  cluster.startRepeater()
   for (const member of members) cluster.up(member)
 }

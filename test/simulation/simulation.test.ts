@@ -3,8 +3,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { Coverage } from './coverage.ts'
 import { DEFECTS, withDefect } from './defects.ts'
 import { drawPlan, type Plan, TOPOLOGIES } from './plan.ts'
+import { REACHABLE, UNREACHABLE } from './reasons.ts'
 import { run } from './run.ts'
 import { inMacrotask } from './timeline.ts'
 
@@ -51,4 +53,12 @@ test('each seeded defect can still be put into the code', () => {
     const text = readFileSync(new URL(`../../src/${defect.file}`, import.meta.url), 'utf8')
     assert.notEqual(withDefect(text, defect), text)
   }
+})
+
+test('the table of reasons names every result and reason of the metrics', () => {
+  const coverage = new Coverage()
+  for (const name of ['metrics-node.txt', 'metrics-repeater.txt']) {
+    coverage.read(readFileSync(new URL(`../golden/${name}`, import.meta.url), 'utf8'))
+  }
+  assert.deepEqual([...REACHABLE, ...UNREACHABLE].sort(), [...coverage.counts.keys()].sort())
 })

@@ -77,8 +77,8 @@ export class StreamNetwork {
     this.timeline.in(path.delayMs + this.slownessMs, arrive)
   }
 
-  /** Connects; the handshake follows as events. */
-  connect(owner: SocketOwner, address: HostAddress, keyring: Keyring): SimulatedSocket {
+  /** Connects; the handshake follows as events. Without a keyring the caller never begins it. */
+  connect(owner: SocketOwner, address: HostAddress, keyring: Keyring | undefined): SimulatedSocket {
     this.onConnect(owner.host, address.host)
     const caller = new SimulatedSocket(this, owner, address)
     const port = this.choosePort()
@@ -87,7 +87,7 @@ export class StreamNetwork {
     return caller
   }
 
-  #arrive(caller: SimulatedSocket, port: number, keyring: Keyring): void {
+  #arrive(caller: SimulatedSocket, port: number, keyring: Keyring | undefined): void {
     const { remote, owner } = caller
     const server = this.serverAt(remote)
     const refuse = () =>
@@ -251,7 +251,7 @@ export class SimulatedServer extends EventEmitter implements SyncServer {
   }
 
   /** Takes a connection that has arrived; three more ways between the hosts make the handshake of TLS 1.3. */
-  take(called: SimulatedSocket, caller: SimulatedSocket, keyring: Keyring): void {
+  take(called: SimulatedSocket, caller: SimulatedSocket, keyring: Keyring | undefined): void {
     const { owner } = this
     this.#open.add(called)
     called.on('close', () => {
@@ -259,6 +259,7 @@ export class SimulatedServer extends EventEmitter implements SyncServer {
       this.#endWhenEmpty()
     })
     owner.dispatch(() => this.emit('connection', called))
+    if (keyring === undefined) return
     const [here, there] = [owner.host, caller.owner.host]
     const isWanted = () => !called.destroyed && !caller.destroyed
     const carry = (from: string, to: string, arrive: () => void) =>

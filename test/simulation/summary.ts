@@ -2,6 +2,7 @@
 
 import { Coverage } from './coverage.ts'
 import type { JournalLine } from './journal.ts'
+import { REACHABLE, UNREACHABLE } from './reasons.ts'
 import type { Report } from './worker.ts'
 
 /** Upper bounds of the densities of faults that visible times are shown for. */
@@ -43,6 +44,9 @@ export class Summary {
   text(): string {
     const hours = this.simulatedMs / MS_PER_HOUR
     const faults = [...this.#faults].sort(([a], [b]) => a.localeCompare(b))
+    const isReached = (name: string) => (this.coverage.counts.get(name) ?? 0) > 0
+    const missing = REACHABLE.filter((name) => !isReached(name))
+    const surprising = UNREACHABLE.filter(isReached)
     const perNodeSec = (this.cpuMs * 1e6) / Math.max(1, this.nodeMs)
     return [
       `schedules tried       ${this.runs}`,
@@ -52,7 +56,11 @@ export class Summary {
       `faults                ${faults.map(([kind, count]) => `${kind} ${count}`).join(', ')}`,
       'time from put or remove to visible on another node:',
       ...this.#visibleMs.map((times, index) => this.#visible(times, index)),
-      `reasons reached       ${[...this.coverage.counts.values()].filter((count) => count > 0).length}`,
+      `reasons reached       ${REACHABLE.length - missing.length} of ${REACHABLE.length}`,
+      ...(missing.length === 0 ? [] : [`not reached this time ${missing.join(', ')}`]),
+      ...(surprising.length === 0
+        ? []
+        : [`reached against test/simulation/reasons.ts: ${surprising.join(', ')}`]),
     ].join('\n')
   }
 

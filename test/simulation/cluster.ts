@@ -1,7 +1,7 @@
 // The cluster of one run: machines with whole nodes as createNode puts them together, and repeaters where the topology
 // has them. It starts, stops and kills them; faults and calls are carried out upon it.
 
-import { messageOf } from '../../src/base/errors.ts'
+import { codeOf, messageOf } from '../../src/base/errors.ts'
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { type CacheNode, createNode, nodeConfig } from '../../src/node/node.ts'
 import { RepeaterNode } from '../../src/node/repeater-node.ts'
@@ -20,6 +20,8 @@ const ALL_NODES = 'nodes.test'
 const START_GAP_MS = 30
 /** Time after which a node that is still stopping is looked at again. */
 const STOPPING_LOOK_MS = 50
+/** Time after which a node that could not start is started again. */
+const RETRY_MS = 1000
 /** Longest time that a node may take to stop. */
 const LONGEST_STOP_MS = 15_000
 
@@ -177,7 +179,14 @@ export class Cluster {
       return
     }
     if (member.running !== undefined) return
-    member.running = this.launch(member, member.host)
+    try {
+      member.running = this.launch(member, member.host)
+    } catch (error) {
+      // Without keys a node does not start, and whoever looks after it tries again.
+      if (!/^ERR_(NO_KEYS|KEYRING)$/.test(codeOf(error) ?? '')) throw error
+      this.world.journal.note(member.name, `does not start: ${messageOf(error)}`)
+      this.world.timeline.in(RETRY_MS, () => this.up(member))
+    }
   }
 
   /** Runs a node on a host with the configuration of a member. `boot` makes it a clone of another one of this name. */

@@ -63,9 +63,9 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'stale ready',
-    file: 'status/readiness.ts',
-    right: 'const heard = nodes.filter(({ isUp }) => isUp)',
-    wrong: 'const heard = nodes.filter(({ isVerified }) => isVerified)',
+    file: 'replication/peers/presence.ts',
+    right: 'return nowMs - lastHeardMs <= PEER_TIMEOUT_MS',
+    wrong: 'return nowMs - lastHeardMs <= 60 * PEER_TIMEOUT_MS',
   },
   {
     name: 'a removed session that comes back',

@@ -298,8 +298,7 @@ export class Faults {
     const cluster = this.#cluster
     this.#copies += 1
     const host = new SimulatedHost(cluster.world, `copy ${this.#copies}`, `10.0.8.${this.#copies}`)
-    host.keys = member.host.keys
-    if (host.keys === undefined) return nothing
+    host.writeKeys(cluster.keysText())
     const running = cluster.launch(member, host, boot)
     return () => {
       if (!running.process.isDead) cluster.kill(member, true, running)
@@ -310,7 +309,7 @@ export class Faults {
   #clone(member: Member): End {
     const cluster = this.#cluster
     cluster.kill(member, true)
-    if (member.host.keys === undefined) return () => cluster.up(member)
+    member.host.writeKeys(cluster.keysText())
     const boot = `boot of clones ${this.#copies}`
     member.running = cluster.launch(member, member.host, boot)
     const end = this.#copy(member, boot)

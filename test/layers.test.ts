@@ -24,7 +24,7 @@ const TABLE: Record<
   replication: { from: ['base', 'session', 'store', 'wire'] },
   tickets: { from: ['base', 'settings', 'tls-client', 'wire'] },
   hooks: { from: ['base', 'session', 'store', 'wire', 'tickets'] },
-  status: { from: ['base', 'store', 'wire', 'replication'] },
+  status: { from: ['base', 'store', 'wire', 'replication'], types: ['tickets'] },
   page: { from: [], types: ['status'] },
   frontends: {
     from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi', 'status'],

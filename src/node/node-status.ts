@@ -8,6 +8,7 @@ import { type Cluster, ClusterView } from '../status/cluster.ts'
 import type { CacheStatus } from '../status/documents.ts'
 import type { Readiness } from '../status/readiness.ts'
 import { encodeSummary, type Summary, summarize } from '../status/summary.ts'
+import type { TicketFacts } from '../status/tickets.ts'
 import {
   type ClusterTrace,
   encodeTrace,
@@ -20,6 +21,7 @@ import type { Followed } from '../store/followed.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { Identity } from '../wire/identity.ts'
 import type { NodeReplication } from './node-replication.ts'
+import type { NodeTickets } from './node-tickets.ts'
 
 /** The node that is described. */
 export interface DescribedNode {
@@ -34,6 +36,8 @@ export interface NodeStatusOptions {
   readonly identity: Identity
   readonly followed: Followed
   readonly clock: Clock
+  /** Undefined when the node makes no ticket keys. */
+  readonly tickets: NodeTickets | undefined
 }
 
 export class NodeStatus {
@@ -101,6 +105,12 @@ export class NodeStatus {
     return traceHere({ nodeName, origin: identity.origin, stores, followed, clock }, id, followMs)
   }
 
+  #tickets(): TicketFacts | undefined {
+    const { tickets, clock } = this.#options
+    if (tickets === undefined) return undefined
+    return { rings: tickets.reports(), targets: tickets.targets(), wallMs: clock.wallMs() }
+  }
+
   /** Returns the summary with the newest `samples` samples of rates; the default is all of an hour. */
   summary(samples?: number): Summary {
     const node = this.#node
@@ -113,6 +123,7 @@ export class NodeStatus {
       peers: node.peers(),
       sync: node.syncStatus(),
       watch: this.#watch,
+      tickets: this.#tickets(),
     }
     return summarize(facts, samples)
   }

@@ -204,7 +204,11 @@ export class CacheNode implements HttpBackend, StatsBackend {
       machine,
     })
     this.#registry = this.#createRegistry(options)
-    this.#status = new NodeStatus(this, { identity, followed, clock }, this.#replication)
+    this.#status = new NodeStatus(
+      this,
+      { identity, followed, clock, tickets: this.#tickets },
+      this.#replication,
+    )
     this.cluster = this.#status.cluster
     this.#frontends = createFrontends({
       config: config.frontends,

@@ -21,6 +21,8 @@ export function Caches({ document }: { readonly document: ClusterDocument }) {
   )
   const names = [...new Set(placed.map(({ cache }) => cache.name))]
   const more = telling.reduce((sum, { summary }) => sum + (summary?.more_caches ?? 0), 0)
+  // A node may make ticket keys and hold no session.
+  if (names.length === 0) return null
   return (
     <section aria-labelledby="caches">
       <h2 id="caches">Caches</h2>

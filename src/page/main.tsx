@@ -7,6 +7,7 @@ import { Connection, type View } from './connection.ts'
 import { Matrix } from './matrix.tsx'
 import { Problems, verdictOf } from './problems.tsx'
 import { Rates } from './rates.tsx'
+import { TicketKeys } from './tickets.tsx'
 import { duration } from './words.ts'
 
 const CONNECTIONS = {
@@ -37,6 +38,7 @@ function Page({ view }: { readonly view: View }) {
         <Matrix document={document} />
         <Rates document={document} />
         <Caches document={document} />
+        <TicketKeys document={document} />
       </main>
       <footer>
         <p>

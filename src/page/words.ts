@@ -87,6 +87,10 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   queue_full: 'Queue full',
   old_peer: 'Peer too old',
   unknown_cache: 'Unknown cache',
+  no_ticket_key: 'No ticket key',
+  ticket_keys_late: 'Ticket keys late',
+  target_failing: 'Terminator gets no keys',
+  target_behind: 'Terminator behind',
 }
 
 /** The headline of a problem by its code. A later release may have codes that are not here. */

@@ -24,6 +24,10 @@ export const PROBLEM_CODES = [
   'queue_full',
   'old_peer',
   'unknown_cache',
+  'no_ticket_key',
+  'ticket_keys_late',
+  'target_failing',
+  'target_behind',
 ] as const
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -63,13 +67,17 @@ const LINKS = {
   keys: `${PAGE}datagrams-are-dropped-as-unauthenticated`,
 } as const
 
-/** Returns what is wrong, errors first. */
+/** Returns what is wrong with caches and replication, errors first. */
 export function problemsOf({ sync, peers, recent }: ProblemFacts): Problem[] {
   const problems = [
     ...(sync === undefined ? [] : peerProblems(sync, peers)),
     ...recent.caches.flatMap(cacheProblems),
     ...replicationProblems(recent),
   ]
+  return errorsFirst(problems)
+}
+
+export function errorsFirst(problems: readonly Problem[]): Problem[] {
   const severities = ['error', 'warning'] as const
   return severities.flatMap((severity) => problems.filter((one) => one.severity === severity))
 }

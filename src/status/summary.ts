@@ -4,8 +4,9 @@ import { z } from 'zod'
 import { GET_RESULTS, isRefusal, PUT_RESULTS } from '../store/stats.ts'
 import { MAX_SUMMARY_BYTES } from '../wire/sync-message.ts'
 import { type CacheStatus, describeCache, describePeer } from './documents.ts'
-import { type Problem, type ProblemFacts, problemsOf } from './problems.ts'
+import { errorsFirst, type Problem, type ProblemFacts, problemsOf } from './problems.ts'
 import type { Readiness } from './readiness.ts'
+import { summarizeTickets, type TicketFacts, ticketProblems, ticketsSchema } from './tickets.ts'
 import { type NodeWatch, RATE_SAMPLES, type RecentCache } from './watch.ts'
 
 /** Most caches, peers and problems in a summary; further ones are only counted. */
@@ -97,6 +98,8 @@ export const summarySchema = z.object({
   problems: z.array(problemSchema).max(MAX_SUMMARY_PROBLEMS),
   more_problems: count,
   rates: ratesSchema,
+  /** Null for a node that makes no ticket keys. */
+  tickets: ticketsSchema.nullable().default(null),
 })
 
 /** What a node says of itself. */
@@ -113,13 +116,18 @@ export interface SummaryFacts extends Omit<ProblemFacts, 'recent'> {
   readonly readiness: Readiness
   readonly caches: readonly CacheStatus[]
   readonly watch: NodeWatch
+  /** Undefined for a node that makes no ticket keys. */
+  readonly tickets: TicketFacts | undefined
 }
 
 /** Returns what the node says of itself now, with its newest `samples` samples of rates. */
 export function summarize(facts: SummaryFacts, newest = RATE_SAMPLES): Summary {
-  const { nodeName, boot, release, readiness, caches, peers, watch } = facts
+  const { nodeName, boot, release, readiness, caches, peers, watch, tickets } = facts
   const recent = watch.recent()
-  const problems = problemsOf({ ...facts, recent })
+  const problems = errorsFirst([
+    ...problemsOf({ ...facts, recent }),
+    ...(tickets === undefined ? [] : ticketProblems(tickets, watch.uptimeMs)),
+  ])
   const recentCaches = new Map(recent.caches.map((one) => [one.name, one]))
   const { gets, hits, puts, refused, evicted, received, ...moment } = watch.rates(newest)
   return {
@@ -151,6 +159,7 @@ export function summarize(facts: SummaryFacts, newest = RATE_SAMPLES): Summary {
       evicted: [...evicted],
       received: [...received],
     },
+    tickets: tickets === undefined ? null : summarizeTickets(tickets),
   }
 }
 

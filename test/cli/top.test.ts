@@ -40,6 +40,7 @@ function summaryOf(node: string, more: Partial<Summary> = {}): Summary {
       hits: [0, 0, 500, 900, 900, 900, 900, 900],
       ...{ puts: [10], refused: NONE, evicted: NONE, received: NONE },
     },
+    tickets: null,
     ...more,
   }
 }

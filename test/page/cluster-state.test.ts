@@ -44,6 +44,7 @@ function summaryOf(last: number, told: number, problems: Summary['problems'] = [
       evicted: none,
       received: none,
     },
+    tickets: null,
   }
 }
 

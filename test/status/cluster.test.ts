@@ -47,6 +47,7 @@ function summaryOf(node: string, samples: number): Summary {
       evicted: counts,
       received: counts,
     },
+    tickets: null,
   }
 }
 

@@ -66,6 +66,7 @@ function summaryOf(caches: number, peers: number, textOf = (text: string) => tex
     ],
     sync: { state: 'synced', peer: 'b', lastSyncedMs: 1 },
     watch,
+    tickets: undefined,
   })
 }
 

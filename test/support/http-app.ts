@@ -74,7 +74,11 @@ export class Backend implements HttpBackend {
     this.caches = new Map(limits.map((one) => [one.name, createCache(one)]))
     const identity = createIdentity(this.nodeName, seededBytes('http'))
     const followed = new Followed(clock)
-    const status = new NodeStatus(this, { identity, followed, clock }, undefined)
+    const status = new NodeStatus(
+      this,
+      { identity, followed, clock, tickets: undefined },
+      undefined,
+    )
     this.cluster = status.cluster
     this.trace = (id, followMs) => status.trace(id, followMs)
   }

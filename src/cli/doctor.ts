@@ -11,7 +11,7 @@ import type { NodeConfig } from '../node/config.ts'
 import { ConfigError } from '../settings/errors.ts'
 import { addConfigOptions, configPath, readCommandConfig } from './config-options.ts'
 import { FAILED } from './exit-codes.ts'
-import { askPeers } from './stats.ts'
+import { askCluster, askPeers } from './stats.ts'
 
 /** Read when no other file is named and it is there. */
 const USUAL_FILE = '/etc/tlscached.yaml'
@@ -79,8 +79,21 @@ async function askNode(
   if (address === undefined) return undefined
   try {
     const { node, ready = true, reason = '', peers } = await askPeers(address)
-    return http !== undefined || node === nodeName ? { ready, reason, peers } : undefined
+    if (http === undefined && node !== nodeName) return undefined
+    return { ready, reason, peers, views: await askViews(address, node) }
   } catch {
     return undefined
   }
+}
+
+/** Asks what the peers say of this node; empty where the node is of an earlier release. */
+async function askViews(address: Address, own: string): Promise<NonNullable<NodeAnswer['views']>> {
+  const { nodes } = await askCluster(address).catch(() => ({ nodes: [] }))
+  return new Map(
+    nodes.flatMap(({ node, summary }) => {
+      const views = summary?.peers.filter(({ name }) => name === own) ?? []
+      const view = views.find(({ up }) => up) ?? views[0]
+      return view === undefined ? [] : [[node, view] as const]
+    }),
+  )
 }

@@ -5,6 +5,7 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { z } from 'zod'
 import type { Address } from '../base/address.ts'
+import { summarySchema } from '../status/summary.ts'
 import { askNodeJson, httpOption } from './node-client.ts'
 import { CLEAR_SCREEN, DEFAULT_INTERVAL_MS, interval } from './terminal.ts'
 
@@ -215,11 +216,22 @@ const peersSchema = z.object({
   ),
 })
 
+const cluster = z.object({
+  node: z.string(),
+  nodes: z.array(
+    z.object({ node: z.string(), state: z.string(), summary: summarySchema.nullable() }),
+  ),
+})
+
 export type CachesAnswer = z.output<typeof caches>
 export type PeersAnswer = z.output<typeof peersSchema>
 
 export async function askCaches(address: Address): Promise<CachesAnswer> {
   return caches.parse(await askNodeJson(address, '/v1/caches'))
+}
+
+export async function askCluster(address: Address): Promise<z.output<typeof cluster>> {
+  return cluster.parse(await askNodeJson(address, '/v1/cluster'))
 }
 
 export async function askPeers(address: Address): Promise<PeersAnswer> {

@@ -3,20 +3,12 @@
 import { emitKeypressEvents } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command, Option } from 'commander'
-import { z } from 'zod'
 import type { Address } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { summarySchema } from '../status/summary.ts'
 import { askNodeJson, httpOption } from './node-client.ts'
+import { askCluster } from './stats.ts'
 import { DEFAULT_INTERVAL_MS, interval, printable, Screen } from './terminal.ts'
 import { type TopCluster, topLines } from './top-lines.ts'
-
-const clusterSchema = z.object({
-  node: z.string(),
-  nodes: z.array(
-    z.object({ node: z.string(), state: z.string(), summary: summarySchema.nullable() }),
-  ),
-})
 
 interface TopOptions {
   readonly http: Address
@@ -54,10 +46,6 @@ async function top(options: TopOptions): Promise<void> {
   }
   if (process.stdout.isTTY && process.stdin.isTTY) await showOnScreen(options, cluster)
   else console.log(topLines(cluster, node).map(printable).join('\n'))
-}
-
-async function askCluster(http: Address): Promise<TopCluster> {
-  return clusterSchema.parse(await askNodeJson(http, '/v1/cluster'))
 }
 
 /** Draws again after each interval, at each key and when the terminal changes its size, until q or Ctrl-C is typed. */

@@ -5,7 +5,12 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Address } from '../base/address.ts'
 import { formatDurationMs, parseHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
-import { type ClusterTrace, clusterTraceSchema, MIN_PREFIX_BYTES, type Trace } from '../status/trace.ts'
+import {
+  type ClusterTrace,
+  clusterTraceSchema,
+  MIN_PREFIX_BYTES,
+  type Trace,
+} from '../status/trace.ts'
 import { FAILED } from './exit-codes.ts'
 import { askNode, httpOption } from './node-client.ts'
 import { formatTable } from './stats.ts'

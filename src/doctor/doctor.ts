@@ -9,7 +9,7 @@ import { type Finding, findingsAbout } from './finding.ts'
 import { limitFindings } from './limits.ts'
 import { findUser, listProcesses, type Machine, type Process, type User } from './machine.ts'
 import { examineKeys, type OwnFacts, portFindings, socketFindings } from './own-files.ts'
-import { type HeardPeer, peerFindings } from './peers.ts'
+import { type HeardPeer, type PeerView, peerFindings } from './peers.ts'
 import type { Probes } from './probes.ts'
 import { terminatorFindings } from './terminators/examine.ts'
 
@@ -27,6 +27,8 @@ export interface NodeAnswer {
   readonly ready: boolean
   readonly reason: string
   readonly peers: readonly HeardPeer[]
+  /** What peers say of this node, by their names; those that told nothing are left out. */
+  readonly views?: ReadonlyMap<string, PeerView>
 }
 
 export interface DoctorOptions {
@@ -129,5 +131,6 @@ async function peersOf(
 ): Promise<readonly Finding[]> {
   if (replication === undefined) return []
   const lifetimeMs = Math.min(...caches.map(({ limits }) => limits.timeoutMs))
-  return peerFindings({ replication, heard: answer?.peers, keyring, lifetimeMs, probes })
+  const { peers: heard, views = new Map() } = answer ?? {}
+  return peerFindings({ replication, heard, views, keyring, lifetimeMs, probes })
 }

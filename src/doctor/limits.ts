@@ -4,15 +4,20 @@
 import { dirname, join } from 'node:path'
 import type { NodeConfig } from '../node/config.ts'
 import { planMemory } from '../node/memory-plan.ts'
+import { RECEIVE_BUFFER_BYTES } from '../replication/live/udp-transport.ts'
 import { type Finding, findingsAbout } from './finding.ts'
 import type { Machine, Process } from './machine.ts'
 
-/** Receive buffer that replication asks for; see RECEIVE_BUFFER_BYTES of udp-transport.ts. */
-const ASKED_BUFFER_BYTES = 4 * 1024 * 1024
 /** Open files of a node without connections: libraries, sockets, the log, and the peers that copy. */
 const OWN_FILES = 256
 /** Most connections that each frontend accepts. */
-const CONNECTIONS = { http: 1024, memcached: 4096, rpc: 1024, stats: 64, uwsgi: 1024 } as const
+export const CONNECTIONS = {
+  http: 1024,
+  memcached: 4096,
+  rpc: 1024,
+  stats: 64,
+  uwsgi: 1024,
+} as const
 const MIB = 1024 * 1024
 /** Without this much of one processor the event loop stands still for longer than stunnel waits. */
 const LEAST_PROCESSORS = 0.5
@@ -50,10 +55,10 @@ function bufferFinding(machine: Machine): Finding {
   if (Number.isNaN(most)) {
     return ok('the system does not say how large a receive buffer may be; the log of the node does')
   }
-  if (most >= ASKED_BUFFER_BYTES) return ok(`receive buffers may have ${mib(most)} MiB`)
+  if (most >= RECEIVE_BUFFER_BYTES) return ok(`receive buffers may have ${mib(most)} MiB`)
   return warning(
-    `a receive buffer gets ${most} bytes of the ${ASKED_BUFFER_BYTES} asked for: bursts of datagrams may be lost and have to be sent again`,
-    `sysctl -w net.core.rmem_max=${ASKED_BUFFER_BYTES}, and the same in /etc/sysctl.d; then restart the node`,
+    `a receive buffer gets ${most} bytes of the ${RECEIVE_BUFFER_BYTES} asked for: bursts of datagrams may be lost and have to be sent again`,
+    `sysctl -w net.core.rmem_max=${RECEIVE_BUFFER_BYTES}, and the same in /etc/sysctl.d; then restart the node`,
   )
 }
 

@@ -36,10 +36,15 @@ export interface HeardPeer {
   readonly sync: { readonly state: string } | null
 }
 
+/** What a peer says of this node. */
+export type PeerView = Pick<HeardPeer, 'up' | 'sync'>
+
 export interface PeerFacts {
   readonly replication: ReplicationConfig
   /** Undefined when no node answers here. */
   readonly heard: readonly HeardPeer[] | undefined
+  /** What peers say of this node, by their names. */
+  readonly views: ReadonlyMap<string, PeerView>
   /** Undefined when there are no keys or this user cannot read them. */
   readonly keyring: Keyring | undefined
   /** Shortest `timeout` of the caches. */
@@ -145,7 +150,7 @@ async function tryTcp(
 }
 
 async function reachFindings(
-  { probes }: PeerFacts,
+  { probes, views }: PeerFacts,
   { shown, address, isRepeater, heard }: Peer,
   reach: Reach | undefined,
 ): Promise<readonly Finding[]> {
@@ -155,8 +160,11 @@ async function reachFindings(
   if (heard?.up) {
     const found: Finding[] = []
     if (reach === undefined || reach === 'open') {
-      const tcp = reach === 'open' ? ', TCP from here' : ''
+      const back = isRepeater ? undefined : views.get(heard.name)
+      const there = back?.sync?.state === 'synced' ? ' and from there' : ''
+      const tcp = reach === 'open' ? `, TCP from here${there}` : ''
       found.push(ok(`${shown}: UDP works both ways${tcp}`))
+      found.push(...backFindings(shown, back))
     } else {
       found.push(error(`${shown}: UDP works both ways, TCP port ${port} is ${reach}`, firewall))
     }
@@ -194,6 +202,17 @@ async function reachFindings(
     ]
   }
   return [error(`${shown} ${since}, and TCP port ${port} is ${reach ?? 'not tried'}`, firewall)]
+}
+
+/** What the peer itself says of this node, where that is other than what this node hears. */
+function backFindings(shown: string, back: PeerView | undefined): readonly Finding[] {
+  const { error, warning } = findingsAbout('peers')
+  const open = 'let UDP and TCP at replication.listen of this node pass from there'
+  if (back?.up === false) {
+    return [error(`${shown} is heard, and says that it does not hear this node`, open)]
+  }
+  if (back?.sync?.state !== 'failed') return []
+  return [warning(`${shown} says that comparing with this node over TCP broke off`, open)]
 }
 
 function clockFindings({ lifetimeMs }: PeerFacts, { shown, heard }: Peer): readonly Finding[] {

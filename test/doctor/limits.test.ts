@@ -1,7 +1,20 @@
 // What doctor finds of the limits of the system.
 
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CONNECTIONS } from '../../src/doctor/limits.ts'
+import { MAX_CONNECTIONS as HTTP } from '../../src/frontends/http/frontend.ts'
+import { DEFAULT_MAX_CONNECTIONS as MEMCACHED } from '../../src/frontends/memcached/frontend.ts'
+import { DEFAULT_MAX_CONNECTIONS as RPC } from '../../src/frontends/rpc/frontend.ts'
+import { MAX_CONNECTIONS as STATS } from '../../src/frontends/stats/frontend.ts'
+import { MAX_CONNECTIONS as UWSGI } from '../../src/frontends/uwsgi/frontend.ts'
 import { NODE, REPLICATED, RUNNING, rows, udpText } from './examined.ts'
 import { limitsText } from './paper-machine.ts'
+
+test('the connections that are counted are those that frontends accept', () => {
+  const accepted = { http: HTTP, memcached: MEMCACHED, rpc: RPC, stats: STATS, uwsgi: UWSGI }
+  assert.deepEqual(CONNECTIONS, accepted)
+})
 
 rows('limits', [
   {

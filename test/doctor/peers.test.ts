@@ -43,6 +43,34 @@ rows('peers', [
     ...{ check: 'peers', level: 'error', message: /no node listens there/ },
   },
   {
+    name: 'both ways, as the peer says, too',
+    config: REPLICATED,
+    answer: {
+      ...answering({}),
+      views: new Map([['edge-2', { up: true, sync: { state: 'synced' } }]]),
+    },
+    ...{
+      check: 'peers',
+      level: 'ok',
+      message: /UDP works both ways, TCP from here and from there/,
+    },
+  },
+  {
+    name: 'a peer that is heard and does not hear',
+    config: REPLICATED,
+    answer: { ...answering({}), views: new Map([['edge-2', { up: false, sync: null }]]) },
+    ...{ check: 'peers', level: 'error', message: /says that it does not hear this node/ },
+  },
+  {
+    name: 'a peer that cannot connect to this node',
+    config: REPLICATED,
+    answer: {
+      ...answering({}),
+      views: new Map([['edge-2', { up: true, sync: { state: 'failed' } }]]),
+    },
+    ...{ check: 'peers', level: 'warning', message: /comparing with this node over TCP broke off/ },
+  },
+  {
     name: 'losses',
     ...{ config: REPLICATED, answer: answering({ lost: 7 }) },
     ...{ check: 'peers', level: 'warning', message: /7 datagrams were lost/ },

@@ -25,7 +25,7 @@ import {
   TRACE_PATH,
 } from './routes.ts'
 
-const MAX_CONNECTIONS = 1024
+export const MAX_CONNECTIONS = 1024
 /** Longest time for a whole request, for its answer to be read, and between two requests. A session needs far less. */
 const REQUEST_TIMEOUT_MS = 10_000
 /** Times per timeout that Node.js looks for late requests. By default it looks only every 30 s. */

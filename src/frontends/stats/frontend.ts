@@ -23,7 +23,7 @@ import type { StatsBackend } from './backend.ts'
 export const SILENCE_MS = 100
 /** Longest time for a whole request to arrive and for the document to be read. */
 export const CONNECTION_MS = 5000
-const MAX_CONNECTIONS = 64
+export const MAX_CONNECTIONS = 64
 const MAX_REQUEST_BYTES = 8192
 
 const METHOD = 'GET '

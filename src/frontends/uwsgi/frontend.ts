@@ -13,7 +13,7 @@ import { createUwsgiStats, UWSGI_COUNTERS } from './stats.ts'
 
 /** Longest time for a whole request to arrive and for its answer to be read. uWSGI's own client waits as long. */
 export const CONNECTION_MS = 4000
-const MAX_CONNECTIONS = 1024
+export const MAX_CONNECTIONS = 1024
 
 export interface UwsgiFrontendOptions {
   readonly address: Address

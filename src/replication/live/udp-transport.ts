@@ -14,7 +14,7 @@ import type { DatagramReceiver, Transport } from './transport.ts'
 /**
  * Asked of the kernel: holds about 3,600 full datagrams while the event loop is busy. Its default holds fewer than 100.
  */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+export const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 /**
  * Asked of the kernel: datagrams to a host whose link address it still looks for wait in the send buffer, in the way of
  * all others.

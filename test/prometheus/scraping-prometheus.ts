@@ -1,0 +1,136 @@
+// A real Prometheus, and nodes for it to scrape, as processes of a test.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { freePorts } from '../support/free-ports.ts'
+import { ask } from '../support/http.ts'
+import { until } from '../support/latch.ts'
+import { CLI_ARGS, stopProcess } from '../support/node-processes.ts'
+
+export interface Sample {
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+export interface PrometheusOptions {
+  /** Addresses, as host:port, of what is scraped as the job `tlscached`. */
+  readonly targets: readonly string[]
+  /** Text of a file of rules. */
+  readonly rules?: string
+  readonly scrapeInterval: string
+  readonly evaluationInterval?: string
+}
+
+export class Prometheus {
+  readonly #child: ChildProcess
+  readonly #port: number
+
+  constructor(child: ChildProcess, port: number) {
+    this.#child = child
+    this.#port = port
+  }
+
+  /** The samples of an instant vector now, or at a time in seconds. Throws what Prometheus says of a wrong query. */
+  async query(expression: string, timeSec?: number): Promise<Sample[]> {
+    const time = timeSec === undefined ? '' : `&time=${timeSec}`
+    const answer = await this.#get(`query?query=${encodeURIComponent(expression)}${time}`)
+    return answer.data.result.map((one: RawSample) => ({
+      labels: one.metric,
+      value: Number(one.value[1]),
+    }))
+  }
+
+  /** Names of the alerts that are firing now, each once. */
+  async firing(): Promise<string[]> {
+    const answer = await this.#get('alerts')
+    const alerts: RawAlert[] = answer.data.alerts
+    const firing = alerts.filter(({ state }) => state === 'firing')
+    return [...new Set(firing.map(({ labels }) => labels.alertname))].sort()
+  }
+
+  async stop(): Promise<void> {
+    await stopProcess(this.#child)
+  }
+
+  async #get(path: string) {
+    const address = { host: '127.0.0.1', port: this.#port }
+    const { status, body } = await ask(address, { path: `/api/v1/${path}` })
+    if (status !== 200) throw new Error(`${path}: ${body}`)
+    return JSON.parse(body.toString())
+  }
+}
+
+interface RawSample {
+  readonly metric: Readonly<Record<string, string>>
+  readonly value: readonly [number, string]
+}
+
+interface RawAlert {
+  readonly state: string
+  readonly labels: { readonly alertname: string }
+}
+
+/** Starts Prometheus with its data in `folder/data`, which may be there already, and waits until it is ready. */
+export async function startPrometheus(
+  folder: string,
+  { targets, rules, scrapeInterval, evaluationInterval = '1s' }: PrometheusOptions,
+): Promise<Prometheus> {
+  const [port = 0] = await freePorts(1)
+  const file = join(folder, 'prometheus.yml')
+  const rulesFile = join(folder, 'rules.yml')
+  writeFileSync(rulesFile, rules ?? 'groups: []\n')
+  writeFileSync(
+    file,
+    stringify({
+      global: { scrape_interval: scrapeInterval, evaluation_interval: evaluationInterval },
+      rule_files: [rulesFile],
+      scrape_configs: [{ job_name: 'tlscached', static_configs: [{ targets }] }],
+    }),
+  )
+  const said = join(folder, 'prometheus.log')
+  const out = openSync(said, 'a')
+  const child = spawn(
+    'prometheus',
+    [
+      `--config.file=${file}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { stdio: ['ignore', out, out] },
+  )
+  await until('Prometheus is ready', async () => {
+    if (child.exitCode !== null) throw new Error(readFileSync(said, 'utf8'))
+    const answer = await ask({ host: '127.0.0.1', port }, { path: '/-/ready' }).catch(() => null)
+    return answer?.status === 200
+  })
+  return new Prometheus(child, port)
+}
+
+/** Starts `serve` with its HTTP frontend on this port, and waits until it is ready. */
+export async function startScrapedNode(
+  folder: string,
+  port: number,
+  config: { node: { name: string }; frontends?: object; [section: string]: unknown },
+): Promise<ChildProcess> {
+  const { name } = config.node
+  const http = `127.0.0.1:${port}`
+  const file = join(folder, `${name}.json`)
+  const whole = {
+    log: { level: 'error' },
+    ...config,
+    frontends: { ...config.frontends, http },
+  }
+  writeFileSync(file, JSON.stringify(whole))
+  const child = spawn(process.execPath, [...CLI_ARGS, 'serve', '--config', file], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  await until(`${name} is ready`, async () => {
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
+    const address = { host: '127.0.0.1', port }
+    const answer = await ask(address, { path: '/readyz' }).catch(() => undefined)
+    return answer?.status === 200
+  })
+  return child
+}

@@ -83,6 +83,7 @@ const SECTIONS: readonly Section[] = [
   { title: 'Process', declarations: {}, measured: Object.values(PROCESS_METRICS) },
 ]
 
+const MAX_ITEM_CHARACTERS = 120
 const BEGIN = '<!-- The rest of this page is written by test/support/write-reference.ts. -->'
 
 /** Returns the page with the tables as they should be. */
@@ -136,6 +137,17 @@ function fieldsOf(declaration: Declaration): NamedField[] {
 }
 
 function listOf(title: string, values: readonly (readonly [string, string])[]): string {
-  const lines = values.map(([value, meaning]) => `- \`${value}\`: ${meaning}`)
+  const lines = values.map(([value, meaning]) => wrapped(`- \`${value}\`: ${meaning}`))
   return `${title}:\n\n${lines.join('\n')}\n`
+}
+
+/** Breaks an item of a list as a person would, since test/docs.test.ts bounds the lines of pages. */
+function wrapped(item: string): string {
+  const lines = ['']
+  for (const word of item.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (line.length + 1 + word.length > MAX_ITEM_CHARACTERS) lines.push(`  ${word}`)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines.join('\n')
 }

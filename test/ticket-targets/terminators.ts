@@ -1,6 +1,7 @@
 // The terminators that take ticket keys, run from the examples of deploy/terminators/tickets with addresses of their own.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
@@ -9,7 +10,6 @@ import { parse } from 'yaml'
 import type { TlsVersion } from '../../src/tls-client/handshake.ts'
 import { adapt, type Replacement } from '../support/adapt.ts'
 import { until } from '../support/latch.ts'
-import { stopProcess } from '../support/node-processes.ts'
 import { whyWithout } from '../support/programs.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/tickets/', import.meta.url))
@@ -132,7 +132,7 @@ const nghttpx: TerminatorKind = {
   config: 'nghttpx/nghttpx.conf',
   replace: ({ port }) => [['0.0.0.0,443', `127.0.0.1,${port}`]],
   command: (file, { folder }) => ['nghttpx', `--conf=${file}`, `--pid-file=${folder}/pid`],
-  replaceTarget: (_, { folder }) => [['[systemctl, reload, nghttpx]', hup(folder)]],
+  replaceTarget: (_, { folder }) => [['[systemctl, reload, nghttpx]', signal('HUP', folder)]],
 }
 
 const stunnel: TerminatorKind = {
@@ -143,7 +143,7 @@ const stunnel: TerminatorKind = {
   config: 'stunnel/stunnel.conf',
   replace: ({ folder }) => [['pid =', `pid = ${folder}/pid`]],
   command: (file) => ['stunnel4', file],
-  replaceTarget: (_, { folder }) => [['[systemctl, reload, stunnel4]', hup(folder)]],
+  replaceTarget: (_, { folder }) => [['[systemctl, reload, stunnel4]', signal('HUP', folder)]],
 }
 
 const apache: TerminatorKind = {
@@ -171,7 +171,7 @@ const apache: TerminatorKind = {
   },
   replaceTarget: (_, { folder }) => [
     ['[apache2ctl, configtest]', `[apache2, -t, -f, ${folder}/apache.conf]`],
-    ['[apache2ctl, graceful]', `[apache2, -f, ${folder}/apache.conf, -k, graceful]`],
+    ['[systemctl, reload, apache2]', signal('USR1', folder)],
   ],
 }
 
@@ -234,15 +234,19 @@ export class Terminator {
   async start(clock?: { readonly offsetSec: () => number; readonly speed: number }): Promise<void> {
     const [program, ...args] = this.kind.command(this.#file, this.place)
     const out = openSync(join(this.place.folder, 'out'), 'a')
-    const options = { stdio: ['ignore', out, out] as const, cwd: this.place.folder }
+    // A process group of its own, since faketime does not pass signals on.
+    const options: SpawnOptions = {
+      stdio: ['ignore', out, out],
+      cwd: this.place.folder,
+      detached: true,
+    }
     const faked =
       clock === undefined ? [] : ['-f', `+${clock.offsetSec().toFixed(3)}s x${clock.speed}`]
     const child =
       clock === undefined
-        ? spawn(program, args, { ...options, stdio: ['ignore', out, out] })
+        ? spawn(program, args, options)
         : spawn('faketime', [...faked, program, ...args], {
             ...options,
-            stdio: ['ignore', out, out],
             env: { ...process.env, NO_FAKE_STAT: '1' },
           })
     this.#child = child
@@ -262,7 +266,11 @@ export class Terminator {
   }
 
   async stop(): Promise<void> {
-    if (this.#child !== undefined) await stopProcess(this.#child)
+    const child = this.#child
+    if (child?.pid === undefined || child.exitCode !== null) return
+    const ended = once(child, 'exit')
+    process.kill(-child.pid, 'SIGTERM')
+    await ended
   }
 }
 
@@ -271,8 +279,8 @@ function storageIn(folder: string): string {
   return JSON.stringify({ module: 'file_system', root: join(folder, 'storage') })
 }
 
-function hup(folder: string): string {
-  return `[sh, -c, 'kill -HUP "$(cat ${folder}/pid)"']`
+function signal(name: string, folder: string): string {
+  return `[sh, -c, 'kill -${name} "$(cat ${folder}/pid)"']`
 }
 
 function isListening(port: number): Promise<boolean> {

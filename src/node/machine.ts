@@ -13,7 +13,7 @@ import {
   systemServiceResolver,
 } from '../replication/peers/discovery.ts'
 import { type SyncStreams, tlsStreams } from '../replication/sync/tls.ts'
-import { type KeysFiles, systemKeysFiles } from './keys-file-watch.ts'
+import { type KeysFiles, systemKeysFiles } from './keys.ts'
 
 /** Replaced as a whole by tests that run several machines in one process. */
 export interface Machine {

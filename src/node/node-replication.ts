@@ -19,11 +19,10 @@ import type { ApplyResult } from '../store/stats.ts'
 import type { Change } from '../store/versions.ts'
 import { toListenError } from '../streams/listener.ts'
 import type { Identity } from '../wire/identity.ts'
-import type { Keyring } from '../wire/keyring.ts'
+import type { KeySource } from '../wire/keyring.ts'
 import type { TraceRequest } from '../wire/sync-message.ts'
 import type { ReplicationConfig } from './config.ts'
-import { keyringOf } from './keys.ts'
-import { KeysFileWatch } from './keys-file-watch.ts'
+import { ConfiguredKeys } from './keys.ts'
 import type { Machine } from './machine.ts'
 
 export interface NodeReplicationOptions {
@@ -45,27 +44,18 @@ export class NodeReplication {
   readonly transport: CountingTransport
   readonly replicator: Replicator
   readonly sync: NodeSync
+  readonly keys: ConfiguredKeys
   /** Number of received changes for a cache that is not configured here. */
   unknownCaches = 0
   readonly #options: NodeReplicationOptions
   readonly #unknownCacheLog: LogLimiter
-  readonly #keysFileWatch: KeysFileWatch
-  #config: ReplicationConfig
-  #keyring: Keyring
 
   /** Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
   constructor(options: NodeReplicationOptions) {
     const { config, identity, stores, rings, clock, random, logger, machine } = options
     this.#options = options
-    this.#config = config
-    this.#keyring = keyringOf(config, config.listen, machine.keysFiles)
+    this.keys = new ConfiguredKeys(config, { clock, random, logger }, machine.keysFiles)
     this.#unknownCacheLog = new LogLimiter(clock)
-    this.#keysFileWatch = new KeysFileWatch({
-      clock,
-      logger,
-      files: machine.keysFiles,
-      onKeyring: (keyring) => this.#takeKeyring(keyring),
-    })
     this.transport = machine.openTransport({
       listen: config.listen,
       networkInterface: config.interface,
@@ -78,7 +68,7 @@ export class NodeReplication {
       digestIntervalMs: config.digestIntervalMs,
       stores,
       rings,
-      keyring: () => this.#keyring,
+      keys: this.keys,
       senders: () => this.replicator.verifiedSenders(),
       joinState: () => this.replicator.joinState(),
       clock,
@@ -90,7 +80,7 @@ export class NodeReplication {
     this.replicator = new Replicator({
       transport: this.transport,
       identity,
-      keyring: this.#keyring,
+      keys: this.keys,
       peers: config.peers,
       repeaters: config.repeaters,
       maxDatagramBytes: config.maxDatagramBytes,
@@ -117,23 +107,19 @@ export class NodeReplication {
     try {
       await this.replicator.start()
     } catch (error) {
-      throw toListenError(error, this.#config.listen, 'replication.listen')
+      throw toListenError(error, this.#options.config.listen, 'replication.listen')
     }
     this.sync.synchronizer.start()
     this.sync.ringExchange?.start()
-    this.#watchKeysFile()
-    if (!this.isEncrypted) {
+    this.keys.start()
+    if (!this.keys.isEncrypted) {
       this.#options.logger.warn({}, 'replication: no keys, sessions are sent in clear')
     }
   }
 
   async stop(): Promise<void> {
-    this.#keysFileWatch.stop()
+    this.keys.stop()
     await Promise.all([this.sync.stop(), this.replicator.stop()])
-  }
-
-  get isEncrypted(): boolean {
-    return this.#config.keysFile !== undefined || this.#config.keys !== undefined
   }
 
   /**
@@ -141,37 +127,12 @@ export class NodeReplication {
    * ERR_INSECURE, and then nothing has changed.
    */
   async reload(config: ReplicationConfig): Promise<void> {
-    // The sockets stay bound as they are until a restart, whatever the new configuration says.
-    const keyring = keyringOf(config, this.#options.config.listen, this.#options.machine.keysFiles)
-    this.#config = config
-    this.#keyring = keyring
-    this.replicator.setKeyring(keyring)
-    this.#watchKeysFile()
+    this.keys.reload(config)
     // Repeaters are set first, so that none of them is taken for a peer.
     await Promise.all([
       this.replicator.setRepeaters(config.repeaters),
       this.replicator.setPeers(config.peers),
     ])
-  }
-
-  keyAgeSec(): number | undefined {
-    const { writtenWallMs } = this.#keyring
-    if (writtenWallMs === undefined) return undefined
-    return (this.#options.clock.wallMs() - writtenWallMs) / 1000
-  }
-
-  #watchKeysFile(): void {
-    const { keysFile: path, keysFileMode: mode } = this.#config
-    this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
-  }
-
-  /** Uses the keys that are in the file now. */
-  #takeKeyring(keyring: Keyring): void {
-    const isSame = keyring.hasSameKeys(this.#keyring)
-    this.#keyring = keyring
-    if (isSame) return
-    this.replicator.setKeyring(keyring)
-    this.#options.logger.info({ keys: keyring.size }, 'the file of keys was changed and read again')
   }
 
   #apply(change: Change): ApplyResult {
@@ -196,7 +157,7 @@ export interface NodeSyncOptions {
   readonly digestIntervalMs: number
   readonly stores: ReadonlyMap<string, SessionStore>
   readonly rings: RingHolder | undefined
-  readonly keyring: () => Keyring
+  readonly keys: KeySource
   /** Returns the peers that have proved to be alive. */
   readonly senders: () => readonly Sender[]
   readonly joinState: () => JoinState
@@ -222,11 +183,11 @@ export class NodeSync {
   #abort = new AbortController()
 
   constructor(options: NodeSyncOptions) {
-    const { stores, rings, keyring, senders, clock, streams } = options
+    const { stores, rings, keys, senders, clock, streams } = options
     this.#listen = options.listen
     this.#clock = clock
     this.#connect = (peer, signal) =>
-      connectSync(syncAddressOf(peer), keyring(), clock, signal, streams)
+      connectSync(syncAddressOf(peer), keys.current, clock, signal, streams)
     const shared = {
       ...options,
       stats: this.stats,

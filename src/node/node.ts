@@ -394,7 +394,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         syncState: () => replication.sync.synchronizer.status.state,
         sendErrors: () => replication.transport.stats.sendErrors,
         unknownCaches: () => replication.unknownCaches,
-        keyAgeSec: () => replication.keyAgeSec(),
+        keyAgeSec: () => replication.keys.ageSec(),
       })
     }
     return registry

@@ -20,9 +20,8 @@ import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
 import type { Readiness } from '../status/readiness.ts'
 import { toListenError } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
-import { type Keyring, type KeysFileMode, publicKeyring } from '../wire/keyring.ts'
-import { requireKeys } from './keys.ts'
-import { type KeysFiles, KeysFileWatch } from './keys-file-watch.ts'
+import type { KeysFileMode } from '../wire/keyring.ts'
+import { ConfiguredKeys } from './keys.ts'
 import { type Machine, systemMachine } from './machine.ts'
 import { collectFrontends, collectRepeater } from './metrics.ts'
 import type { Listening } from './node-frontends.ts'
@@ -56,13 +55,11 @@ export class RepeaterNode implements HttpBackend {
   readonly #config: RepeaterConfig
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #machine: Machine
   readonly #transport: CountingTransport
   readonly #repeater: Repeater
   readonly #http: HttpFrontend | undefined
   readonly #registry: Registry
-  readonly #keysFileWatch: KeysFileWatch
-  #keyring: Keyring
+  readonly #keys: ConfiguredKeys
   #isListening = false
 
   /** Throws ERR_ADDRESS for a multicast group, and ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE. */
@@ -75,22 +72,15 @@ export class RepeaterNode implements HttpBackend {
       throw new TlscachedError('ERR_ADDRESS', message)
     }
     this.#config = config
-    this.#machine = machine
     this.#clock = clock
     this.#logger = logger
     this.nodeName = name
-    this.#keyring = keyringOf(config, machine.keysFiles)
-    this.#keysFileWatch = new KeysFileWatch({
-      clock,
-      logger,
-      files: machine.keysFiles,
-      onKeyring: (keyring) => this.#takeKeyring(keyring),
-    })
+    this.#keys = new ConfiguredKeys(config, { clock, random, logger }, machine.keysFiles)
     this.#transport = machine.openTransport({ listen, clock, logger })
     const identity = createIdentity(name, random)
-    const keyring = this.#keyring
     const transport = this.#transport
-    this.#repeater = new Repeater({ transport, identity, keyring, clock, random, logger })
+    const keys = this.#keys
+    this.#repeater = new Repeater({ transport, identity, keys, clock, random, logger })
     const shared = { field: 'http', isInsecure: false, backend: this, clock, logger }
     this.#http = config.http && new HttpFrontend({ listen: config.http, ...shared })
     this.#registry = createRegistry(readVersion())
@@ -101,7 +91,7 @@ export class RepeaterNode implements HttpBackend {
       stats: this.#repeater.stats,
       subscribersLimit: MAX_SUBSCRIBERS,
       subscribers: () => this.#repeater.subscriptions().length,
-      keyAgeSec: () => this.#keyAgeSec(),
+      keyAgeSec: () => this.#keys.ageSec(),
     })
   }
 
@@ -122,8 +112,8 @@ export class RepeaterNode implements HttpBackend {
       throw error
     }
     this.#isListening = true
-    this.#watchKeysFile()
-    if (this.#config.keysFile === undefined) {
+    this.#keys.start()
+    if (!this.#keys.isEncrypted) {
       this.#logger.warn({}, 'repeater: no keys, sessions are sent in clear')
     }
   }
@@ -131,16 +121,13 @@ export class RepeaterNode implements HttpBackend {
   /** Closes everything. Idempotent. */
   async stop(): Promise<void> {
     this.#isListening = false
-    this.#keysFileWatch.stop()
+    this.#keys.stop()
     await Promise.all([this.#http?.stop(), this.#repeater.stop()])
   }
 
   /** Reads the file of keys again. Throws ERR_NO_KEYS, ERR_KEYRING or ERR_INSECURE, and then nothing has changed. */
   reloadKeys(): void {
-    const keyring = keyringOf(this.#config, this.#machine.keysFiles)
-    this.#keyring = keyring
-    this.#repeater.setKeyring(keyring)
-    if (this.#isListening) this.#watchKeysFile()
+    this.#keys.reload(this.#config)
     this.#logger.info({}, 'keys were read again')
   }
 
@@ -192,32 +179,4 @@ export class RepeaterNode implements HttpBackend {
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() }
   }
-
-  #watchKeysFile(): void {
-    const { keysFile: path, keysFileMode: mode = 'private' } = this.#config
-    this.#keysFileWatch.watch(path === undefined ? undefined : { path, mode })
-  }
-
-  /** Uses the keys that are in the file now. */
-  #takeKeyring(keyring: Keyring): void {
-    const isSame = keyring.hasSameKeys(this.#keyring)
-    this.#keyring = keyring
-    if (isSame) return
-    this.#repeater.setKeyring(keyring)
-    this.#logger.info({ keys: keyring.size }, 'the file of keys was changed and read again')
-  }
-
-  #keyAgeSec(): number | undefined {
-    const { writtenWallMs } = this.#keyring
-    if (writtenWallMs === undefined) return undefined
-    return (this.#clock.wallMs() - writtenWallMs) / 1000
-  }
-}
-
-function keyringOf(
-  { keysFile, keysFileMode, listen, isInsecure }: RepeaterConfig,
-  files: KeysFiles,
-): Keyring {
-  requireKeys(listen, [], keysFile !== undefined, isInsecure)
-  return keysFile === undefined ? publicKeyring() : files.load(keysFile, keysFileMode)
 }

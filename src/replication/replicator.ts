@@ -8,7 +8,7 @@ import type { ApplyResult } from '../store/stats.ts'
 import type { Change } from '../store/versions.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import type { Identity } from '../wire/identity.ts'
-import type { Keyring } from '../wire/keyring.ts'
+import type { KeySource } from '../wire/keyring.ts'
 import { Sealer } from '../wire/seal.ts'
 import { Inbox } from './live/inbox.ts'
 import { Outbox } from './live/outbox.ts'
@@ -51,7 +51,7 @@ export type JoinState = 'joining' | 'joined' | 'alone'
 export interface ReplicatorOptions {
   readonly transport: Transport
   readonly identity: Identity
-  readonly keyring: Keyring
+  readonly keys: KeySource
   readonly peers: readonly PeerSource[]
   /** Repeaters to subscribe to: they pass on what this node sends, and their rosters say where its peers are. */
   readonly repeaters?: readonly PeerSource[] | undefined
@@ -97,7 +97,6 @@ export class Replicator {
   readonly #options: ReplicatorOptions
   readonly #addresses = new PeerAddresses()
   readonly #senders: SenderTable
-  readonly #sealer: Sealer
   readonly #heartbeat: Heartbeat
   readonly #outbox: Outbox
   readonly #greeter: Greeter
@@ -122,12 +121,12 @@ export class Replicator {
     this.#options = options
     this.#interfaceAddresses = options.interfaceAddresses ?? systemInterfaceAddresses()
     const form = (options.minimumVersion ?? 1) >= 2 ? 2 : 1
-    this.#sealer = new Sealer(identity, options.keyring, form)
+    const sealer = new Sealer(identity, options.keys, form)
     this.#senders = new SenderTable((sender) => this.#forget(sender))
     const log = new ResendLog(clock, options.resendLogBytes)
     const shared = {
       transport,
-      sealer: this.#sealer,
+      sealer,
       addresses: this.#addresses,
       clock,
       stats: this.stats,
@@ -168,7 +167,7 @@ export class Replicator {
     })
     this.#inbox = new Inbox({
       identity,
-      keyring: options.keyring,
+      keys: options.keys,
       senders: this.#senders,
       greeter: this.#greeter,
       asker: this.#asker,
@@ -238,14 +237,6 @@ export class Replicator {
    */
   publish(change: Change): void {
     if (this.#startedMs !== undefined) this.#outbox.publish(change)
-  }
-
-  /** Seals with the primary key of this ring and opens with all its keys from now on. */
-  setKeyring(keyring: Keyring): void {
-    // The gathered changes were published under the old keyring, so they are sealed with it.
-    this.#outbox.flush()
-    this.#sealer.setKeyring(keyring)
-    this.#inbox.setKeyring(keyring)
   }
 
   /** Replaces the peers; resolves when all names have been looked up, whether or not they have addresses. */

@@ -176,6 +176,11 @@ export function publicKeyring(): Keyring {
   ])
 }
 
+/** Where the present keyring is: whoever seals, opens or shakes hands takes it from here each time, as keys rotate. */
+export interface KeySource {
+  readonly current: Keyring
+}
+
 /** ID of a key: the first bytes of a hash, which identify the key and reveal nothing about it. */
 function keyIdOf(key: Uint8Array): number {
   return createHash('sha256').update('tlscached key id').update(key).digest().readUInt32BE(0)

@@ -29,7 +29,7 @@ import {
   writePosition,
 } from './datagram.ts'
 import type { Identity } from './identity.ts'
-import type { Keyring } from './keyring.ts'
+import type { Keyring, KeySource } from './keyring.ts'
 
 const ALGORITHM = 'aes-256-gcm'
 const TAG_OPTIONS = { authTagLength: TAG_BYTES }
@@ -46,26 +46,33 @@ export class Sealer {
    * size moves it out of the JavaScript heap first (measured: a third of the time that it takes to make a cipher).
    */
   readonly #nonce = Buffer.alloc(NONCE_BYTES)
+  readonly #keys: KeySource
+  /** Ring whose primary key the three fields below are made of. */
+  #keyring: Keyring
   #key: KeyObject
   #nonceKey: Buffer
-  /** Memory for the bytes whose hash is the nonce of form 2; used again for each datagram. */
-  #hashed = Buffer.alloc(0)
   /** Header of the next datagram, whose channel and sequence are still to be written. */
   #header: Buffer
+  /** Memory for the bytes whose hash is the nonce of form 2; used again for each datagram. */
+  #hashed = Buffer.alloc(0)
   /** Cipher for the next datagram with changes, if it was made already. */
   #ready: CipherGCM | undefined
 
-  constructor(identity: Identity, keyring: Keyring, form: Form = 1) {
+  /** Sequence numbers continue when the ring of `keys` changes. */
+  constructor(identity: Identity, keys: KeySource, form: Form = 1) {
+    const keyring = keys.current
     this.#identity = identity
     this.#form = form
+    this.#keys = keys
+    this.#keyring = keyring
     this.overheadBytes = ciphertextAt(form) + TAG_BYTES
     this.#key = primaryKey(keyring, identity, form)
     this.#nonceKey = nonceKey(keyring, identity)
     this.#header = createHeader(keyring.primaryKeyId, identity, form)
   }
 
-  /** Seals with the primary key of another keyring from now on; sequence numbers continue. */
-  setKeyring(keyring: Keyring): void {
+  #useKeyring(keyring: Keyring): void {
+    this.#keyring = keyring
     this.#key = primaryKey(keyring, this.#identity, this.#form)
     this.#nonceKey = nonceKey(keyring, this.#identity)
     this.#header = createHeader(keyring.primaryKeyId, this.#identity, this.#form)
@@ -91,6 +98,7 @@ export class Sealer {
       throw new TlscachedError('ERR_INTERNAL', 'sequence numbers of this boot are used up')
     }
     this.#lastSequence[channel] = sequence
+    if (this.#keys.current !== this.#keyring) this.#useKeyring(this.#keys.current)
     const datagram = Buffer.allocUnsafe(message.length + this.overheadBytes)
     writePosition(this.#header, channel, sequence)
     datagram.set(this.#header)

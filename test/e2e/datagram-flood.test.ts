@@ -89,7 +89,7 @@ test('100,000 datagrams of garbage leave a running node as it was', async (t) =>
 /** Authentic datagrams of a stranger who has the key. */
 function sealedSamples(key: string): Buffer[] {
   const identity = createIdentity('stranger', systemRandom)
-  const sealer = new Sealer(identity, parseKeyring(key))
+  const sealer = new Sealer(identity, { current: parseKeyring(key) })
   return Array.from({ length: 100 }, (_, index) => {
     const batch = new ChangeBatch(1352, identity.origin)
     const id = bytes(32)

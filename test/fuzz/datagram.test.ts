@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Sealer } from '../../src/wire/seal.ts'
 import { addressOf, droppedTotal, type Member, MemoryCluster } from '../support/memory-cluster.ts'
-import { TEST_KEYRING } from '../support/replication-node.ts'
+import { TEST_KEYS } from '../support/replication-node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 
 const DATAGRAMS = 100_000
@@ -93,7 +93,7 @@ test('authentic datagrams with random messages are malformed and harmless', asyn
   const members = await cluster.start(2)
   const [first, second] = members as [Member, Member]
   // The twin of the first node seals garbage under its identity, far ahead of its sequence.
-  const twin = new Sealer(first.identity, TEST_KEYRING)
+  const twin = new Sealer(first.identity, TEST_KEYS)
   const channels = ['changes', 'control'] as const
   for (let skipped = 0; skipped < 100; skipped += 1) {
     for (const channel of channels) twin.seal(channel, bytes(1))

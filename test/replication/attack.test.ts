@@ -24,7 +24,7 @@ import { encodeGreeting } from '../../src/wire/message.ts'
 import { Sealer } from '../../src/wire/seal.ts'
 import { addressOf, droppedTotal, type Member, MemoryCluster } from '../support/memory-cluster.ts'
 import type { Passed } from '../support/memory-network.ts'
-import { TEST_KEYRING, type TestNode } from '../support/replication-node.ts'
+import { TEST_KEYS, type TestNode } from '../support/replication-node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 
 const ATTACKER = { host: '10.6.6.6', port: 666 }
@@ -378,7 +378,7 @@ test('changes that overtake the proof are kept and applied with it, older ones d
 })
 
 function sealerOf(name: string): Sealer {
-  return new Sealer(createIdentity(name, seededBytes(name)), TEST_KEYRING)
+  return new Sealer(createIdentity(name, seededBytes(name)), TEST_KEYS)
 }
 
 function deliver(cluster: MemoryCluster, datagram: Buffer): void {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { createIdentity } from '../../src/wire/identity.ts'
 import { Sealer } from '../../src/wire/seal.ts'
 import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
-import { TEST_KEYRING } from '../support/replication-node.ts'
+import { TEST_KEYS } from '../support/replication-node.ts'
 import { seededBytes, seededNumbers } from '../support/seeded-random.ts'
 import { headerOf, ofKind } from '../support/wiretap.ts'
 
@@ -15,7 +15,7 @@ const DATAGRAMS = 1000
 /** Pairs of different datagrams of two copies under one nonce. */
 function meetings(form: 1 | 2): { equal: number; different: number } {
   const copies = [1, 2].map(
-    () => new Sealer(createIdentity('copied', seededBytes('boot')), TEST_KEYRING, form),
+    () => new Sealer(createIdentity('copied', seededBytes('boot')), TEST_KEYS, form),
   )
   const byNonce = new Map<string, Buffer>()
   const count = { equal: 0, different: 0 }

@@ -10,7 +10,7 @@ import { encodeGreeting, PROTOCOL_VERSION } from '../../src/wire/message.ts'
 import { Sealer } from '../../src/wire/seal.ts'
 import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
-import { TEST_KEYRING } from '../support/replication-node.ts'
+import { TEST_KEYS } from '../support/replication-node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { messageOf, ofKind } from '../support/wiretap.ts'
 
@@ -81,7 +81,7 @@ test('the limits in a recorded greeting of an earlier boot are not taken for tho
   const node = cluster.member(1, 0, { caches: [limits('ssl')], logger })
   await node.replicator.start()
   for (let boot = 0; boot < 50; boot += 1) {
-    const sealer = new Sealer(createIdentity('peer', seededBytes(`boot ${boot}`)), TEST_KEYRING)
+    const sealer = new Sealer(createIdentity('peer', seededBytes(`boot ${boot}`)), TEST_KEYS)
     const greeting = encodeGreeting({
       challenge: undefined,
       answer: undefined,
@@ -148,7 +148,7 @@ test('below the minimum version nobody is answered, verified or taken from', asy
   const cluster = new MemoryCluster()
   const node = cluster.member(1, 0, { minimumVersion: 2 })
   await node.replicator.start()
-  const sealer = new Sealer(createIdentity('old', seededBytes('old')), TEST_KEYRING)
+  const sealer = new Sealer(createIdentity('old', seededBytes('old')), TEST_KEYS)
   const greeting = encodeGreeting({
     challenge: Buffer.alloc(16, 3),
     answer: undefined,

@@ -27,7 +27,7 @@ import { Sealer } from '../../src/wire/seal.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { addressOf, type Member, MemoryCluster } from '../support/memory-cluster.ts'
 import type { Passed } from '../support/memory-network.ts'
-import { TEST_KEYRING, TestNode } from '../support/replication-node.ts'
+import { TEST_KEYS, TestNode } from '../support/replication-node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { headerOf, messageOf, ofKind } from '../support/wiretap.ts'
 
@@ -86,7 +86,7 @@ async function withStranger() {
   const inbox: Passed[] = []
   const stranger = cluster.network.transport(address)
   await stranger.start((datagram, from) => inbox.push({ datagram, from, to: address }))
-  const sealer = new Sealer(createIdentity('stranger', seededBytes('stranger')), TEST_KEYRING)
+  const sealer = new Sealer(createIdentity('stranger', seededBytes('stranger')), TEST_KEYS)
   const say = (message: Buffer, to: number, from = address) => {
     const passed = { datagram: sealer.seal('control', message), from, to: addressOf(to) }
     cluster.network.deliver(passed)

@@ -65,7 +65,7 @@ function droppedSince(stats: RepeaterStats, before: RepeaterStats['dropped']) {
 
 /** Somebody who holds these keys, and seals what no node would. */
 function sealerOf(name: string, keyring = TEST_KEYRING): Sealer {
-  return new Sealer(createIdentity(name, seededBytes(name)), keyring)
+  return new Sealer(createIdentity(name, seededBytes(name)), { current: keyring })
 }
 
 function greetingOf(role: 'subscriber' | undefined, answer?: Buffer): Buffer {

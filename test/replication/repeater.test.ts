@@ -274,15 +274,15 @@ test('repeaters are replaced while the node runs', async () => {
 
 test('keys rotate through a repeater without a loss', async () => {
   const cluster = new RepeatedCluster()
-  const { repeater } = await cluster.repeater(1)
+  const repeater = await cluster.repeater(1)
   const members = await cluster.startBehind(2, 1)
   const old = seededBytes('cluster key')(32)
   const fresh = seededBytes('another key')(32)
-  const everybody = [repeater, ...members.map(({ replicator }) => replicator)]
+  const everybody = [repeater, ...members]
   let clock = 0
   for (const keys of [[old, fresh], [fresh, old], [fresh]]) {
     for (const one of everybody) {
-      one.setKeyring(new Keyring(keys))
+      one.keys.current = new Keyring(keys)
       clock += 1
       first(members).put(`session ${clock}`, clock)
       cluster.clock.advance(100)
@@ -298,7 +298,7 @@ test('keys rotate through a repeater without a loss', async () => {
     members.map(({ newest }) => newest.size),
     [0, clock + 1],
   )
-  assert.equal(repeater.stats.dropped.unauthenticated, 0)
+  assert.equal(repeater.repeater.stats.dropped.unauthenticated, 0)
   assert.deepEqual(members.map(droppedTotal), [0, 0])
   await cluster.stop(members)
 })

@@ -233,7 +233,7 @@ test('keys rotate under load without a loss', async () => {
   for (const keyring of steps) {
     for (const member of members) {
       load(5)
-      member.replicator.setKeyring(keyring)
+      member.keys.current = keyring
     }
     // The last datagrams under the old key arrive before it goes.
     load(10)
@@ -252,12 +252,12 @@ test('a key that left the keyring opens nothing more, also of a known sender', a
   const cluster = new MemoryCluster()
   const members = await cluster.start(2, { keyring: new Keyring([oldKey, newKey]) })
   const [first, second] = members as [Member, Member]
-  second.replicator.setKeyring(new Keyring([newKey]))
+  second.keys.current = new Keyring([newKey])
   first.put('under the old key', 1)
   cluster.clock.advance(0)
   assert.deepEqual(second.ids, [])
   assert.equal(second.replicator.stats.dropped.unauthenticated, 1)
-  first.replicator.setKeyring(new Keyring([newKey, oldKey]))
+  first.keys.current = new Keyring([newKey, oldKey])
   first.put('under the new key', 2)
   cluster.clock.advance(0)
   assert.deepEqual(second.ids, ['under the new key'])

@@ -32,7 +32,7 @@ class RingNode implements RingPeer {
   readonly called: string[] = []
   /** Every offer that went through its hands. */
   readonly offers: RingOffer[] = []
-  keyring = keyring
+  readonly keys = { current: keyring }
   joinState: JoinState = 'joining'
   peers: RingNode[] = []
   ringsHash: Buffer | undefined
@@ -61,7 +61,7 @@ class RingNode implements RingPeer {
         hash: (hashKey) => authority.hash(hashKey),
         mayMake: () => authority.mayMake(),
       },
-      keyring: () => this.keyring,
+      keys: this.keys,
       peers: () => this.peers,
       joinState: () => this.joinState,
       connect: (peer) => this.#connect(peer),
@@ -253,8 +253,8 @@ test('while the keys of the cluster are renewed, rings that are equal are seen t
   b.hear(a)
   await settle()
   const renewed = seededBytes('renewed')(32)
-  a.keyring = new Keyring([CLUSTER_KEY, renewed])
-  b.keyring = new Keyring([renewed, CLUSTER_KEY])
+  a.keys.current = new Keyring([CLUSTER_KEY, renewed])
+  b.keys.current = new Keyring([renewed, CLUSTER_KEY])
   a.hear(b)
   b.hear(a)
   await settle()

@@ -52,7 +52,7 @@ async function listen(): Promise<Target> {
     stats,
   })
   const listener = new SyncListener({
-    keyring: () => KEYRING,
+    keys: { current: KEYRING },
     isPeer: () => true,
     serve: (stream) => responder.serve(stream),
     stats,

@@ -36,7 +36,7 @@ async function listen(keyring: Keyring, clock: Clock = systemClock) {
   const node = new SyncNode(new TurningClock(), 1)
   node.put('x')
   const listener = new SyncListener({
-    keyring: () => keyring,
+    keys: { current: keyring },
     serve: async (stream) => {
       for (let frame = await stream.receive(); frame; frame = await stream.receive()) {
         await stream.send(encodeSyncFrame({ kind: 'end', isComplete: true }))

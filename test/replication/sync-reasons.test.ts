@@ -31,7 +31,7 @@ async function reasonOf(server: Server): Promise<string> {
 }
 
 test('a peer with other keys: both sides say so', async () => {
-  const server = createServer(serverOptions(() => OTHERS))
+  const server = createServer(serverOptions({ current: OTHERS }))
   const refused = once(server, 'tlsClientError')
   assert.match(await reasonOf(server), /^the peer has other keys: compare the files of keys/)
   const [error] = await refused

@@ -158,7 +158,7 @@ export class SimulatedProcess implements SocketOwner {
       openTransport: (options) => new SimulatedTransport(host, this, options),
       syncStreams: {
         connect: (address, keyring) => world.streams.connect(this, address, keyring),
-        createServer: (keyring) => new SimulatedServer(world.streams, this, keyring),
+        createServer: (keys) => new SimulatedServer(world.streams, this, keys),
       },
       resolver: (name) => here(world.names.resolve(name)),
       serviceResolver: (service) => here(world.names.resolveService(service)),

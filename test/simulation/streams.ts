@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
 import { formatAddress, type HostAddress } from '../../src/base/address.ts'
 import type { SyncServer, SyncSocket } from '../../src/replication/sync/tls.ts'
-import type { Keyring } from '../../src/wire/keyring.ts'
+import type { Keyring, KeySource } from '../../src/wire/keyring.ts'
 import type { Chance } from './chance.ts'
 import type { SimulatedNetwork } from './network.ts'
 import type { Timeline } from './timeline.ts'
@@ -204,16 +204,16 @@ export class SimulatedSocket extends Duplex implements SyncSocket {
 export class SimulatedServer extends EventEmitter implements SyncServer {
   readonly owner: SocketOwner
   readonly #streams: StreamNetwork
-  readonly #keyring: () => Keyring
+  readonly #keys: KeySource
   readonly #open = new Set<SimulatedSocket>()
   #address: HostAddress | undefined
   #isClosing = false
 
-  constructor(streams: StreamNetwork, owner: SocketOwner, keyring: () => Keyring) {
+  constructor(streams: StreamNetwork, owner: SocketOwner, keys: KeySource) {
     super()
     this.#streams = streams
     this.owner = owner
-    this.#keyring = keyring
+    this.#keys = keys
   }
 
   listen({ host, port }: { host: string; port: number }): void {
@@ -267,7 +267,7 @@ export class SimulatedServer extends EventEmitter implements SyncServer {
     // SYN-ACK, then the caller's first flight with the name of its key.
     carry(here, there, () =>
       carry(there, here, () => {
-        if (!isProved(keyring, this.#keyring())) {
+        if (!isProved(keyring, this.#keys.current)) {
           const error = errorOf('ERR_SSL_BINDER_DOES_NOT_VERIFY', 'the caller has another key')
           owner.dispatch(() => this.emit('tlsClientError', error, called))
           return

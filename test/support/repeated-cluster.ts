@@ -13,6 +13,8 @@ import { seededBytes } from './seeded-random.ts'
 export interface MemoryRepeater {
   readonly repeater: Repeater
   readonly transport: MemoryTransport
+  /** Its keys, which a test replaces. */
+  readonly keys: { current: Keyring }
 }
 
 export interface RepeaterChoice {
@@ -31,16 +33,17 @@ export class RepeatedCluster extends MemoryCluster {
   async repeater(number: number, choice: RepeaterChoice = {}): Promise<MemoryRepeater> {
     const transport = this.network.transport(repeaterAddressOf(number))
     const random = seededBytes(`repeater ${number} boot ${choice.boot ?? 1}`)
+    const keys = { current: choice.keyring ?? TEST_KEYRING }
     const repeater = new Repeater({
       transport,
       identity: createIdentity(`repeater-${number}`, random),
-      keyring: choice.keyring ?? TEST_KEYRING,
+      keys,
       clock: this.clock,
       random,
       logger: choice.logger ?? silentLogger,
     })
     await repeater.start()
-    return { repeater, transport }
+    return { repeater, transport, keys }
   }
 
   /** A node at `addressOf(number)` behind the repeaters 1 to `repeaters`. Not started. */

@@ -9,10 +9,13 @@ import { Replicator } from '../../src/replication/replicator.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { type Change, compareVersions, type PutChange } from '../../src/store/versions.ts'
 import { createIdentity, type Identity } from '../../src/wire/identity.ts'
-import { Keyring } from '../../src/wire/keyring.ts'
+import { Keyring, type KeySource } from '../../src/wire/keyring.ts'
 import { seededBytes } from './seeded-random.ts'
 
 export const TEST_KEYRING = new Keyring([seededBytes('cluster key')(32)])
+
+/** The same as a source, for what takes the present keyring again and again. */
+export const TEST_KEYS: KeySource = { current: TEST_KEYRING }
 
 export interface TestNodeOptions {
   readonly name: string
@@ -34,6 +37,8 @@ export interface TestNodeOptions {
 
 export class TestNode {
   readonly identity: Identity
+  /** Its keys, which a test replaces. */
+  readonly keys: { current: Keyring }
   readonly replicator: Replicator
   /** Every change applied, in order, with its own copy of the bytes. */
   readonly applied: Change[] = []
@@ -53,10 +58,11 @@ export class TestNode {
   constructor(options: TestNodeOptions) {
     const random = seededBytes(`${options.name} boot ${options.boot ?? 1}`)
     this.identity = createIdentity(options.name, random)
+    this.keys = { current: options.keyring ?? TEST_KEYRING }
     this.replicator = new Replicator({
       transport: options.transport,
       identity: this.identity,
-      keyring: options.keyring ?? TEST_KEYRING,
+      keys: this.keys,
       peers: options.peers ?? [],
       repeaters: options.repeaters,
       maxDatagramBytes: options.maxDatagramBytes,

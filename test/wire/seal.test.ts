@@ -35,7 +35,7 @@ function open(datagram: Buffer, keyring = ring): Buffer | undefined {
 }
 
 test('what was sealed opens, is as much longer as the constant says, and counts per channel', () => {
-  const sealer = new Sealer(identity, ring)
+  const sealer = new Sealer(identity, { current: ring })
   for (const size of [1, 2, 100, 1352, MAX_DATAGRAM_BYTES - SEAL_OVERHEAD_BYTES]) {
     const message = random(size)
     const datagram = sealer.seal('changes', message)
@@ -60,7 +60,7 @@ test('what was sealed opens, is as much longer as the constant says, and counts 
 })
 
 test('the message is not to be seen in the datagram, and equal messages look different', () => {
-  const sealer = new Sealer(identity, ring)
+  const sealer = new Sealer(identity, { current: ring })
   const message = Buffer.from('a session is a secret and stays one')
   const first = sealer.seal('changes', message)
   const second = sealer.seal('changes', message)
@@ -72,19 +72,20 @@ test('the message is not to be seen in the datagram, and equal messages look dif
 
 test('what was made ready beforehand gives the same bytes, and goes with the key it was made for', () => {
   const next = new Keyring([random(32)])
-  const [plain, ready] = [new Sealer(identity, ring), new Sealer(identity, ring)]
+  const keys = { current: ring }
+  const [plain, ready] = [new Sealer(identity, keys), new Sealer(identity, keys)]
   const steps = ['changes', 'control', 'changes', 'changes', 'control', 'changes'] as const
   for (const [index, channel] of steps.entries()) {
     ready.prepare()
     ready.prepare()
-    if (index === 3) for (const sealer of [plain, ready]) sealer.setKeyring(next)
+    if (index === 3) keys.current = next
     const message = random(20)
     assert.deepEqual(ready.seal(channel, message), plain.seal(channel, message))
   }
 })
 
 test('an opener that was made ready opens the same, once, and nothing else by it', () => {
-  const sealer = new Sealer(identity, ring)
+  const sealer = new Sealer(identity, { current: ring })
   const key = ring.senderKey(ring.primaryKeyId, identity.senderId, identity.bootId)
   assert.ok(key !== undefined)
   const opener = new Opener(key)
@@ -128,7 +129,7 @@ test('no nonce comes twice', () => {
 })
 
 test('a flip of any bit of any byte opens nowhere', () => {
-  const datagram = new Sealer(identity, ring).seal('changes', random(40))
+  const datagram = new Sealer(identity, { current: ring }).seal('changes', random(40))
   for (let position = 0; position < datagram.length; position += 1) {
     for (let bit = 0; bit < 8; bit += 1) {
       const flipped = Buffer.from(datagram)
@@ -139,7 +140,7 @@ test('a flip of any bit of any byte opens nowhere', () => {
 })
 
 test('a datagram cut off anywhere or with bytes behind it opens nowhere', () => {
-  const datagram = new Sealer(identity, ring).seal('changes', random(40))
+  const datagram = new Sealer(identity, { current: ring }).seal('changes', random(40))
   for (let length = 0; length < datagram.length; length += 1) {
     assert.equal(open(datagram.subarray(0, length)), undefined, `${length} bytes`)
   }
@@ -147,7 +148,7 @@ test('a datagram cut off anywhere or with bytes behind it opens nowhere', () => 
 })
 
 test('another cluster cannot open it, nor with the same key ID', () => {
-  const datagram = new Sealer(identity, ring).seal('changes', random(40))
+  const datagram = new Sealer(identity, { current: ring }).seal('changes', random(40))
   const other = new Keyring([random(32)])
   assert.equal(open(datagram, other), undefined)
   datagram.writeUInt32BE(other.primaryKeyId, 4)
@@ -159,9 +160,10 @@ test('keys rotate in three steps while the sequence goes on', () => {
   const both = new Keyring([oldKey, newKey])
   const switched = new Keyring([newKey, oldKey])
   const onlyNew = new Keyring([newKey])
-  const sealer = new Sealer(identity, new Keyring([oldKey]))
+  const keys = { current: new Keyring([oldKey]) }
+  const sealer = new Sealer(identity, keys)
   const underOld = sealer.seal('changes', Buffer.from('old'))
-  sealer.setKeyring(switched)
+  keys.current = switched
   const underNew = sealer.seal('changes', Buffer.from('new'))
   assert.equal(headerOf(underNew).sequence, 2)
   assert.equal(open(underOld, both)?.toString(), 'old')
@@ -185,7 +187,7 @@ const notHeaders: readonly [string, (datagram: Buffer) => Buffer][] = [
 
 for (const [name, change] of notHeaders) {
   test(`no header: ${name}`, () => {
-    const datagram = new Sealer(identity, ring).seal('changes', random(40))
+    const datagram = new Sealer(identity, { current: ring }).seal('changes', random(40))
     assert.ok(readHeader(datagram) !== undefined)
     assert.equal(readHeader(change(datagram)), undefined)
   })

@@ -87,7 +87,7 @@ for (const vector of [
   test(`is encoded and sealed again: ${vector.name}`, () => {
     const decoded = decodeMessage(Buffer.from(vector.message, 'hex'), frozen.origin)
     assert.ok(decoded !== undefined)
-    const sealer = new Sealer(identity, keyring)
+    const sealer = new Sealer(identity, { current: keyring })
     while (sealer.lastSequence(vector.channel) < vector.sequence - 1) {
       sealer.seal(vector.channel, Buffer.alloc(1))
     }
@@ -106,7 +106,10 @@ for (const vector of version2.form2) {
     const key = keyring.senderKey(header.keyId, header.senderId, header.bootId, 2)
     assert.ok(key !== undefined)
     assert.deepEqual(new Opener(key).open(datagram, header), message)
-    assert.deepEqual(new Sealer(identity, keyring, 2).seal(vector.channel, message), datagram)
+    assert.deepEqual(
+      new Sealer(identity, { current: keyring }, 2).seal(vector.channel, message),
+      datagram,
+    )
   })
 }
 

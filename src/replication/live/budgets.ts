@@ -5,7 +5,7 @@
 import type { HostAddress } from '../../base/address.ts'
 import type { Clock } from '../../base/world.ts'
 import type { Header } from '../../wire/datagram.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import { openFrom, type Sender } from './senders.ts'
 
 /** Accounts for addresses that this node sends to, and as many for all others. */
@@ -23,10 +23,12 @@ export interface Arrived {
 }
 
 export class StrangerBudget {
+  readonly #keys: KeySource
   readonly #known: readonly ByteBudget[]
   readonly #others: readonly ByteBudget[]
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, keys: KeySource) {
+    this.#keys = keys
     const account = () => new ByteBudget(clock, FAILURES_PER_SEC, FAILURE_BURST)
     this.#known = Array.from({ length: ACCOUNTS }, account)
     this.#others = Array.from({ length: ACCOUNTS }, account)
@@ -39,9 +41,9 @@ export class StrangerBudget {
    */
   open(
     { datagram, header, from, sender }: Arrived,
-    keyring: Keyring,
     isDestination: (from: HostAddress) => boolean,
   ): Buffer | 'unauthenticated' | 'throttled' {
+    const keyring = this.#keys.current
     // Not charged: this check is cheap, and a node with other keys should be counted as unauthenticated.
     if (!keyring.has(header.keyId)) return 'unauthenticated'
     if (sender?.isProvenAt(from) === true) {

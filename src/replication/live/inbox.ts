@@ -8,7 +8,7 @@ import type { Change } from '../../store/versions.ts'
 import type { ChangesMessage } from '../../wire/changes.ts'
 import { type Header, readHeader } from '../../wire/datagram.ts'
 import { bootKeyOf, type Identity } from '../../wire/identity.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import {
   decodeMessage,
   type FragmentMessage,
@@ -32,7 +32,7 @@ type ControlMessage = Exclude<Message, { kind: 'changes' | 'fragment' }>
 
 export interface InboxOptions {
   readonly identity: Identity
-  readonly keyring: Keyring
+  readonly keys: KeySource
   readonly senders: SenderTable
   readonly greeter: Greeter
   readonly asker: RepairAsker
@@ -58,12 +58,10 @@ export class Inbox {
   readonly #strangers: StrangerBudget
   readonly #isDestination: (from: HostAddress) => boolean
   readonly #ownKey: string
-  #keyring: Keyring
 
   constructor(options: InboxOptions) {
     this.#options = options
-    this.#keyring = options.keyring
-    this.#strangers = new StrangerBudget(options.clock)
+    this.#strangers = new StrangerBudget(options.clock, options.keys)
     this.#isDestination = (from) => options.addresses.kindOf(from) !== undefined
     this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
@@ -75,11 +73,6 @@ export class Inbox {
   /** Bytes of messages, fragments and pieces that cannot be applied yet; bounded. */
   get pendingBytes(): number {
     return this.#held.bytes + this.#reassembly.bytes + this.#pieces.bytes
-  }
-
-  setKeyring(keyring: Keyring): void {
-    this.#keyring = keyring
-    for (const sender of this.#options.senders.values()) sender.forgetKeys()
   }
 
   /** Takes one datagram; never throws, whatever it contains. */
@@ -120,7 +113,7 @@ export class Inbox {
     const { senders, clock, greeter, addresses } = this.#options
     const known = senders.get(header)
     const arrived = { datagram, header, from, sender: known }
-    const message = this.#strangers.open(arrived, this.#keyring, this.#isDestination)
+    const message = this.#strangers.open(arrived, this.#isDestination)
     if (typeof message === 'string') {
       if (message === 'unauthenticated') this.#logForeign(header, from)
       return message
@@ -303,10 +296,10 @@ export class Inbox {
   }
 
   #logForeign(header: Header, from: HostAddress): void {
-    const { logger } = this.#options
+    const { logger, keys } = this.#options
     this.#foreignLog.pass((heldBack) =>
       logger.warn(
-        { from: formatAddress(from), isKeyKnown: this.#keyring.has(header.keyId), heldBack },
+        { from: formatAddress(from), isKeyKnown: keys.current.has(header.keyId), heldBack },
         'replication: dropped a datagram that no key opens',
       ),
     )

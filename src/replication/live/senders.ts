@@ -80,8 +80,9 @@ export class Sender {
   #clockSamples: ClockSample[] = []
   #clockPeriodMs = Number.NEGATIVE_INFINITY
   #reportedLost = 0
-  /** Openers by form and key ID. */
+  /** Openers by form and key ID, of the keys of `#openersOf`. */
   readonly #openers: Record<Form, Map<number, Opener>> = { 1: new Map(), 2: new Map() }
+  #openersOf: Keyring | undefined
 
   constructor(boot: Boot, from: HostAddress, nowMs: number) {
     this.senderId = Buffer.from(boot.senderId)
@@ -144,6 +145,11 @@ export class Sender {
 
   /** The opener for the key and form in the header; undefined when the ring has no such key. */
   openerFor({ keyId, form }: Header, keyring: Keyring): Opener | undefined {
+    if (keyring !== this.#openersOf) {
+      this.#openers[1].clear()
+      this.#openers[2].clear()
+      this.#openersOf = keyring
+    }
     const openers = this.#openers[form]
     const known = openers.get(keyId)
     if (known !== undefined) return known
@@ -158,12 +164,6 @@ export class Sender {
   prepareFor({ keyId, form }: Header): void {
     if (this.changes === undefined || form !== 1) return
     this.#openers[form].get(keyId)?.prepare(this.changes.highest + 1)
-  }
-
-  /** Forgets the derived keys; to be called after a change of the keyring. */
-  forgetKeys(): void {
-    this.#openers[1].clear()
-    this.#openers[2].clear()
   }
 
   /** Whether it is a repeater: it passes on what others send and makes no changes of its own. */

@@ -6,7 +6,7 @@ import { formatAddress, type HostAddress } from '../../base/address.ts'
 import { type Clock, type Logger, LogLimiter, type RandomSource } from '../../base/world.ts'
 import { type Header, readHeader } from '../../wire/datagram.ts'
 import type { Identity } from '../../wire/identity.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import {
   decodeMessage,
   encodeLeave,
@@ -27,7 +27,7 @@ const FAULT_LOG_PERIOD_MS = 60_000
 export interface RepeaterOptions {
   readonly transport: Transport
   readonly identity: Identity
-  readonly keyring: Keyring
+  readonly keys: KeySource
   readonly clock: Clock
   readonly random: RandomSource
   readonly logger: Logger
@@ -42,17 +42,15 @@ export class Repeater {
   readonly #greeter: Greeter
   readonly #faultLog: LogLimiter
   readonly #strangers: StrangerBudget
-  #keyring: Keyring
   #isStarted = false
 
   constructor(options: RepeaterOptions) {
-    const { transport, identity, keyring, clock, random } = options
+    const { transport, identity, keys, clock, random } = options
     this.#options = options
-    this.#keyring = keyring
-    this.#strangers = new StrangerBudget(clock)
+    this.#strangers = new StrangerBudget(clock, keys)
     this.#faultLog = new LogLimiter(clock, FAULT_LOG_PERIOD_MS)
     this.#senders = new SenderTable((sender) => this.#end(sender, 'forgotten'))
-    this.#sealer = new Sealer(identity, keyring)
+    this.#sealer = new Sealer(identity, keys)
     this.#greeter = new Greeter({
       nodeName: identity.nodeName,
       syncPort: () => 0,
@@ -98,13 +96,6 @@ export class Repeater {
     await this.#options.transport.stop()
   }
 
-  /** Seals with the primary key of this ring and opens with all its keys from now on. */
-  setKeyring(keyring: Keyring): void {
-    this.#keyring = keyring
-    this.#sealer.setKeyring(keyring)
-    for (const sender of this.#senders.values()) sender.forgetKeys()
-  }
-
   subscriptions(): Subscription[] {
     return [...this.#subscribers.all()]
   }
@@ -131,7 +122,7 @@ export class Repeater {
     const known = this.#senders.get(header)
     const arrived = { datagram, header, from, sender: known }
     // A repeater has no destinations by configuration, so only proven addresses are exempt from throttling.
-    const message = this.#strangers.open(arrived, this.#keyring, () => false)
+    const message = this.#strangers.open(arrived, () => false)
     if (typeof message === 'string') {
       if (message === 'unauthenticated') {
         const text = 'repeater: dropped a datagram that no key opens'

@@ -4,7 +4,7 @@
 
 import { messageOf } from '../../base/errors.ts'
 import { type Clock, every, type Logger, LogLimiter, type Timer } from '../../base/world.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import { eraseSecrets, type RingOffer } from '../../wire/ring-message.ts'
 import { encodeSyncFrame } from '../../wire/sync-message.ts'
 import type { JoinState } from '../replicator.ts'
@@ -42,7 +42,7 @@ export interface RingPeer {
 
 export interface RingExchangeOptions<Peer extends RingPeer> {
   readonly rings: RingHolder
-  readonly keyring: () => Keyring
+  readonly keys: KeySource
   /** Returns the peers that proved to be alive. */
   readonly peers: () => readonly Peer[]
   readonly joinState: () => JoinState
@@ -112,9 +112,9 @@ export class RingExchange<Peer extends RingPeer> {
   }
 
   #hashes(): Buffer[] {
-    const { keyring, rings } = this.#options
+    const { keys, rings } = this.#options
     // While the keys of the cluster are renewed, a peer may greet under another one than this node.
-    return keyring().ringsKeys.map((key) => rings.hash(key))
+    return keys.current.ringsKeys.map((key) => rings.hash(key))
   }
 
   #bothHashes({ ringsHash }: Peer): string {

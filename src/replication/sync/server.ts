@@ -9,7 +9,7 @@ import type { HostAddress } from '../../base/address.ts'
 import { type Clock, type Logger, LogLimiter, type Timer } from '../../base/world.ts'
 import type { SessionStore } from '../../store/session-store.ts'
 import type { EntryVersion } from '../../store/stored-entries.ts'
-import type { Keyring } from '../../wire/keyring.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import type { RingOffer } from '../../wire/ring-message.ts'
 import {
   type EntriesRequest,
@@ -50,7 +50,7 @@ export const MAX_STRANGER_CONNECTIONS = 16
 const BACKLOG = 511
 
 export interface SyncListenerOptions {
-  readonly keyring: () => Keyring
+  readonly keys: KeySource
   /** Serves one connection: resolves when the peer ended it, rejects when it is of no more use. */
   readonly serve: (stream: FrameStream) => Promise<void>
   /** Whether a peer proved over UDP that it is at this IP address. */
@@ -96,8 +96,8 @@ export class SyncListener {
 
   /** Listens; rejects with the system's error when it cannot bind the address. */
   async start({ host, port }: HostAddress): Promise<void> {
-    const { streams = tlsStreams, keyring } = this.#options
-    const server = streams.createServer(keyring)
+    const { streams = tlsStreams, keys } = this.#options
+    const server = streams.createServer(keys)
     server.on('connection', (socket: SyncSocket) => this.#begin(socket))
     server.on('secureConnection', (socket: SyncSocket) => this.#accept(socket))
     server.on('tlsClientError', (error: Error, socket: SyncSocket) => {

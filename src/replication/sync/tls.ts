@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect, createServer, type TlsOptions } from 'node:tls'
 import type { HostAddress } from '../../base/address.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
-import { formatKeyId, type Keyring } from '../../wire/keyring.ts'
+import { formatKeyId, type Keyring, type KeySource } from '../../wire/keyring.ts'
 
 /** Longest time for a handshake; it takes milliseconds on any network where replication makes sense. */
 export const HANDSHAKE_TIMEOUT_MS = 3000
@@ -30,14 +30,14 @@ const PROTOCOL = {
   secureOptions: constants.SSL_OP_NO_TICKET | CLEANSE_PLAINTEXT,
 } as const
 
-/** Options of the listening side; `keyring` is called at every handshake and returns the current ring. */
-export function serverOptions(keyring: () => Keyring): TlsOptions {
+/** Options of the listening side, which takes the current ring at every handshake. */
+export function serverOptions(keys: KeySource): TlsOptions {
   return {
     ...PROTOCOL,
     noDelay: true,
     pskCallback: (_socket, identity) => {
       if (!KEY_ID_PATTERN.test(identity)) return null
-      return keyring().syncKey(Number.parseInt(identity, 16)) ?? null
+      return keys.current.syncKey(Number.parseInt(identity, 16)) ?? null
     },
   }
 }
@@ -73,8 +73,8 @@ export interface SyncServer extends EventEmitter {
 export interface SyncStreams {
   /** Connects; the socket emits `secureConnect` when both sides have proved the primary key of this ring. */
   connect(address: HostAddress, keyring: Keyring): SyncSocket
-  /** Makes a listener; `keyring` is called at every handshake and returns the current ring. */
-  createServer(keyring: () => Keyring): SyncServer
+  /** Makes a listener, which takes the current ring at every handshake. */
+  createServer(keys: KeySource): SyncServer
 }
 
 export const tlsStreams: SyncStreams = {
@@ -83,7 +83,7 @@ export const tlsStreams: SyncStreams = {
     socket.setNoDelay()
     return socket
   },
-  createServer: (keyring) => createServer(serverOptions(keyring)),
+  createServer: (keys) => createServer(serverOptions(keys)),
 }
 
 /** Causes by OpenSSL's error code; OpenSSL's own text names lines of its source and no cause. */

@@ -66,14 +66,14 @@ const IDS = 40
 const MAX_WALL_ERROR_MS = 100_000_000_000
 const LONG_MS = 1_800_000
 /** Calls of one run, on average, at most. */
-const MAX_CALLS = 1500
+const MAX_CALLS = 800
 
 export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const chance = new Chance(seed, 'plan')
   const count = options.nodes ?? drawCount(chance)
   const topology = chance.pick(TOPOLOGIES)
   const density = chance.happens(0.1) ? 0 : chance.scale(0.05, 1)
-  const durationMs = chance.happens(0.9) ? chance.scale(30_000, 600_000) : LONG_MS
+  const durationMs = chance.happens(0.95) ? chance.scale(20_000, 400_000) : LONG_MS
   const isDiffering = chance.happens(0.2)
   const minimumVersion = chance.happens(0.3) ? 2 : 1
   const digestIntervalSec = chance.pick([10, 30])
@@ -129,8 +129,8 @@ function drawCaches(
       blocksize: own(8192, 700),
       timeout,
     },
-    { name: 'small', items: own(12, 8), timeout, blocksize: 8192 },
-    { name: 'strict', items: own(12, 16), timeout, full: 'refuse', blocksize: 8192 },
+    { name: 'small', items: own(5, 4), timeout, blocksize: 8192 },
+    { name: 'strict', items: own(6, 8), timeout, full: 'refuse', blocksize: 8192 },
     { name: 'once', items: 200, timeout, single_use: true, contexts: own(['a', 'b', 'c'], ['a']) },
   ]
 }
@@ -142,7 +142,7 @@ function drawCalls(
   timeoutSec: number,
 ): Call[] {
   const calls: Call[] = []
-  const meanMs = Math.max(chance.scale(200, 10_000), (2 * durationMs) / MAX_CALLS)
+  const meanMs = Math.max(chance.scale(300, 15_000), (2 * durationMs) / MAX_CALLS)
   for (let atMs = 1500; atMs < durationMs; atMs += -Math.log(1 - chance.share()) * meanMs) {
     // Calls come in bursts now and then: a batch fills datagrams.
     const burst = chance.happens(0.03) ? 2 + chance.below(60) : 1

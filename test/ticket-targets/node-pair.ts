@@ -111,6 +111,7 @@ export class NodePair {
 
   /** The key that both nodes mint for a group, and since when in real time. */
   agreed(group: string): { readonly name: string; readonly sinceMs: number } | undefined {
+    this.#look()
     return this.#agreed.get(group)
   }
 

@@ -2,7 +2,7 @@
 // test. What hangs has a timeout, what refuses is a failure with its reason, and no secret is in a message.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -14,14 +14,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, type TestContext, test } from 'node:test'
 import { rootCertificates } from 'node:tls'
-import { systemClock } from '../../src/base/world.ts'
+import { silentLogger, systemClock } from '../../src/base/world.ts'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
+import { TicketAuthority } from '../../src/tickets/authority.ts'
 import { viewOf } from '../../src/tickets/rule.ts'
 import { pushKeys } from '../../src/tickets/targets/haproxy.ts'
 import { createTarget } from '../../src/tickets/targets/kinds.ts'
 import type { TargetFailure } from '../../src/tickets/targets/target.ts'
 import { type TargetSettings, targetSchema } from '../../src/tickets/targets/target-schema.ts'
-import { findTargetProblems } from '../../src/tickets/targets/targets.ts'
+import { findTargetProblems, TicketTargets } from '../../src/tickets/targets/targets.ts'
 import { TicketKey } from '../../src/tickets/ticket-key.ts'
 import { ringTimes } from '../../src/tickets/times.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -258,6 +259,31 @@ describe('a Secret of Kubernetes', () => {
     await until('the call is given up', () => failure !== undefined)
     assert.match(failure?.message ?? '', /no answer within 10000 ms/)
   })
+})
+
+test('the targets of a node are given their keys, with a probe and without one', async () => {
+  const clock = new FakeClock()
+  const groups = [{ name: 'www', times }]
+  const random = seededBytes('targets')
+  const authority = new TicketAuthority({ groups, nodeId: Buffer.from('n'), clock, random })
+  const targets = ['a', 'b'].map((name) =>
+    targetSchema.parse({
+      ...{ kind: 'file', group: 'www', name, file: join(folder, name), allow_disk: true },
+      ...(name === 'b' && { probe: { address: '127.0.0.1:1' } }),
+    }),
+  )
+  const world = { clock, logger: silentLogger }
+  const given = new TicketTargets({ targets, authority, world })
+  const started = given.start()
+  authority.mayMake()
+  await started
+  for (const { name, problem, lastSuccessMs } of given.reports()) {
+    assert.deepEqual([problem, lastSuccessMs], [undefined, clock.wallMs()])
+    assert.equal(readFileSync(join(folder, name)).length, 80)
+  }
+  await given.stop()
+  authority.stop()
+  assert.equal(clock.pendingCount, 0)
 })
 
 test('contradictions between targets name the target and the setting', () => {

@@ -33,12 +33,11 @@ export class TicketTargets {
       if (source === undefined || times === undefined) return []
       const context = { times, clock: world.clock, ...(ownerOf !== undefined && { ownerOf }) }
       const target = createTarget(settings, context)
-      const runner = new TargetRunner({
-        ...{ target, source, times, world },
-        onGiven: () => probe?.soon(),
-      })
       const { probe: asked, kind } = settings
-      if (asked === undefined) return [{ runner }]
+      if (asked === undefined)
+        return [{ runner: new TargetRunner({ target, source, times, world }) }]
+      const onGiven = () => probe.soon()
+      const runner = new TargetRunner({ target, source, times, world, onGiven })
       const probe = new TargetProbe({
         address: asked.address,
         serverName: asked.server_name,

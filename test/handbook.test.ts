@@ -74,6 +74,17 @@ test('what is said to be in a file is there', () => {
   }
 })
 
+test('no file is named twice in a row', () => {
+  const pairs = [...HANDBOOK.matchAll(/`([\w/-]+\.ts)`[ \w,()]{0,40}(?=`([\w/-]+\.ts)`)/g)]
+  const twice = pairs.filter(([, one = '', next = '']) => {
+    return `/${one}`.endsWith(`/${next}`) || `/${next}`.endsWith(`/${one}`)
+  })
+  assert.deepEqual(
+    twice.map(([found]) => found),
+    [],
+  )
+})
+
 test('every folder of src has its row', () => {
   const folders = readdirSync(join(ROOT, 'src'), { withFileTypes: true }).filter((one) =>
     one.isDirectory(),

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { systemRandom } from '../../src/base/world.ts'
 import { askPeers } from '../../src/cli/stats.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
@@ -22,7 +22,7 @@ import {
   stopProcess,
   untilAllKnowEachOther,
 } from '../support/node-processes.ts'
-import { createOldSpawner, whyWithoutOldProgram } from '../support/old-program.ts'
+import { buildOldProgram, createOldSpawner, whyWithoutOldProgram } from '../support/old-program.ts'
 import {
   countItems,
   hasSession,
@@ -31,6 +31,9 @@ import {
 } from '../support/stored-sessions.ts'
 
 const skip = whyWithoutOldProgram()
+const oldFolder = mkdtempSync(join(tmpdir(), 'tlscached-old-'))
+after(() => rmSync(oldFolder, { recursive: true }))
+const oldMain = skip === false ? buildOldProgram(oldFolder) : ''
 const FAILSAFE_MS = 60_000
 type Age = 'old' | 'new'
 
@@ -46,7 +49,7 @@ class Cluster {
   constructor(t: TestContext) {
     const note = (child: ChildProcess) => this.#children.push(child)
     this.#spawners = {
-      old: createOldSpawner(this.folder, note),
+      old: createOldSpawner(oldMain, note),
       new: (args) => {
         const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
         note(child)

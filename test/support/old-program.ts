@@ -1,10 +1,10 @@
 // The program as it was at version 1 of the replication protocol, taken out of the repository's own history.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { CLI_ARGS, type Spawner, TSX_ARGS } from './node-processes.ts'
+import { CLI_ARGS, type Spawner } from './node-processes.ts'
 
 /** The last commit whose nodes speak version 1 only. */
 export const OLD_COMMIT = 'ed8347bc830ef5c07ebaa1d15bda072a777ee7dd'
@@ -27,22 +27,29 @@ export function whyWithoutOldProgram(): string | false {
   return reason
 }
 
-/** Writes the old sources into the folder, with the packages that are installed here; returns what starts them. */
-export function createOldSpawner(
-  folder: string,
-  onSpawn: (child: ReturnType<Spawner>) => void,
-): Spawner {
-  const old = join(folder, 'old')
-  mkdirSync(old)
-  const archive = execFileSync('git', ['archive', OLD_COMMIT, 'src', 'proto', 'package.json'], {
+/** Builds the old program in the folder, with the packages that are installed here; returns its main module. */
+export function buildOldProgram(folder: string): string {
+  const archive = execFileSync('git', ['archive', OLD_COMMIT], {
     cwd: ROOT,
     maxBuffer: 256 * 1024 * 1024,
   })
-  execFileSync('tar', ['-x', '-C', old], { input: archive })
-  symlinkSync(join(ROOT, 'node_modules'), join(old, 'node_modules'))
-  const oldMain = join(old, 'src', 'cli', 'main.ts')
+  execFileSync('tar', ['-x', '-C', folder, 'src', 'proto', 'package.json', 'tsconfig.json'], {
+    input: archive,
+  })
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  // Its types were checked at its time.
+  const compiler = join(ROOT, 'node_modules', '.bin', 'tsc')
+  execFileSync(compiler, ['-p', 'src', '--noCheck', '--declaration', 'false'], { cwd: folder })
+  return join(folder, 'dist', 'cli', 'main.js')
+}
+
+/** Returns what starts the old program in place of this one. */
+export function createOldSpawner(
+  oldMain: string,
+  onSpawn: (child: ReturnType<Spawner>) => void,
+): Spawner {
   return (args) => {
-    const oldArgs = [...TSX_ARGS, oldMain, ...args.slice(CLI_ARGS.length)]
+    const oldArgs = [oldMain, ...args.slice(CLI_ARGS.length)]
     const child = spawn(process.execPath, oldArgs, { stdio: ['ignore', 'ignore', 'inherit'] })
     onSpawn(child)
     return child

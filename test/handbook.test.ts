@@ -8,7 +8,13 @@ import { fileURLToPath } from 'node:url'
 import { ERROR_CODES } from '../src/base/errors.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const PAGES = ['src/README.md', 'proto/HTTP.md', 'test/README.md', 'bench/README.md']
+const PAGES = [
+  'src/README.md',
+  'src/frontends/memcached/fast/README.md',
+  'proto/HTTP.md',
+  'test/README.md',
+  'bench/README.md',
+]
 const PACKAGE: {
   dependencies: Record<string, string>
   devDependencies: Record<string, string>

@@ -131,6 +131,18 @@ test('the table sees the imports that are there', () => {
   assert.ok(importsOf(source).some((one) => one.target.startsWith('../base/') && one.isTypeOnly))
 })
 
+test("what exists for memcached's speed has no other caller", () => {
+  const callers = filesBelow(SRC)
+    .filter((file) => /\.(?:together|lookupsIn|getFound)\(/.test(readFileSync(file, 'utf8')))
+    .map((file) => relative(SRC, file))
+  const isOwn = (file: string) => file.startsWith('frontends/memcached/fast/')
+  assert.ok(callers.some(isOwn))
+  assert.deepEqual(callers.filter((file) => !isOwn(file)).toSorted(), [
+    'frontends/memcached/entries.ts',
+    'hooks/local-hooks.ts',
+  ])
+})
+
 test('each file is small, named after its subject, and says what it is for in its first line', () => {
   for (const file of [...filesBelow(SRC), ...filesBelow(join(ROOT, 'bench'))]) {
     const name = relative(ROOT, file)

@@ -246,10 +246,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return cache.hooks
   }
 
-  /**
-   * Returns the ticket keys of a group for `attachTicketKeys`. Throws ERR_GROUP when `tickets.groups` has no group of
-   * this name.
-   */
+  /** Returns the ticket keys of a group for `attachTicketKeys`. Throws ERR_GROUP when `tickets.groups` has none such. */
   ticketKeys(group: string): TicketKeySource {
     const source = this.#tickets?.authority.source(group)
     if (source === undefined) throw new TlscachedError('ERR_GROUP', `no such group: "${group}"`)
@@ -271,10 +268,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     await this.#tickets?.given()
   }
 
-  /**
-   * Returns what listens now, and where, with the ports that the kernel chose. Empty before the start and after the
-   * stop.
-   */
+  /** Returns what listens now, with the ports that the kernel chose. Empty before the start and after the stop. */
   listening(): readonly Listening[] {
     if (!this.#isListening) return []
     return listeningOf(this.#replication?.transport, this.#uwsgi, this.#frontends)
@@ -303,9 +297,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     return this.#replication?.sync.synchronizer.status
   }
 
-  /**
-   * Returns the counters of replication since the start; undefined without replication. Read them, do not change them.
-   */
+  /** Returns the counters of replication, which the caller must not change; undefined without replication. */
   replicationStats(): ReplicationStats | undefined {
     return this.#replication?.replicator.stats
   }

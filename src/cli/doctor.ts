@@ -80,20 +80,23 @@ async function askNode(
   try {
     const { node, ready = true, reason = '', peers } = await askPeers(address)
     if (http === undefined && node !== nodeName) return undefined
-    return { ready, reason, peers, views: await askViews(address, node) }
+    return { ready, reason, peers, ...(await askOpinions(address, node)) }
   } catch {
     return undefined
   }
 }
 
-/** Asks what the peers say of this node; empty where the node is of an earlier release. */
-async function askViews(address: Address, own: string): Promise<NonNullable<NodeAnswer['views']>> {
+/** Asks what the node and its peers say of it; a node of an earlier release says nothing. */
+async function askOpinions(
+  address: Address,
+  own: string,
+): Promise<Pick<NodeAnswer, 'views' | 'problems'>> {
   const { nodes } = await askCluster(address).catch(() => ({ nodes: [] }))
-  return new Map(
-    nodes.flatMap(({ node, summary }) => {
-      const views = summary?.peers.filter(({ name }) => name === own) ?? []
-      const view = views.find(({ up }) => up) ?? views[0]
-      return view === undefined ? [] : [[node, view] as const]
-    }),
-  )
+  const views = nodes.flatMap(({ node, summary }) => {
+    const all = summary?.peers.filter(({ name }) => name === own) ?? []
+    const view = all.find(({ up }) => up) ?? all[0]
+    return view === undefined ? [] : [[node, view] as const]
+  })
+  const problems = nodes.find(({ node }) => node === own)?.summary?.problems ?? []
+  return { views: new Map(views), problems }
 }

@@ -29,7 +29,20 @@ export interface NodeAnswer {
   readonly peers: readonly HeardPeer[]
   /** What peers say of this node, by their names; those that told nothing are left out. */
   readonly views?: ReadonlyMap<string, PeerView>
+  /** What it finds wrong with itself, of the last ten minutes. */
+  readonly problems?: readonly NamedProblem[]
 }
+
+/** A problem that the running node names itself, as in `/v1/cluster`. */
+export interface NamedProblem {
+  readonly code: string
+  readonly severity: 'error' | 'warning'
+  readonly sentence: string
+  readonly remedy: string
+}
+
+/** Problems that are looked at more closely here. */
+const EXAMINED_PROBLEMS = new Set(['alone', 'peer_silent', 'peer_unanswered', 'peer_sync_failed'])
 
 export interface DoctorOptions {
   /** The file of the configuration; undefined for none. */
@@ -56,6 +69,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
   const found = [
     ...configFindings(options),
     ...(config === undefined ? [] : nodeFindings(config, node, answer)),
+    ...problemFindings(answer),
   ]
   if (config !== undefined) {
     const user = userOf(options, node)
@@ -114,6 +128,12 @@ function nodeFindings(
   const address = formatAddress(where)
   const message = `${nodeName} runs, and does not answer at ${address}`
   return [error(message, 'restart it with this configuration; run doctor as its user or as root')]
+}
+
+function problemFindings(answer: NodeAnswer | undefined): readonly Finding[] {
+  const about = findingsAbout('problems')
+  const named = (answer?.problems ?? []).filter(({ code }) => !EXAMINED_PROBLEMS.has(code))
+  return named.map(({ severity, sentence, remedy }) => about[severity](sentence, remedy))
 }
 
 function userOf({ machine, userName }: DoctorOptions, node: Process | undefined): User | undefined {

@@ -3,6 +3,7 @@
 export const CHECKS = [
   'configuration',
   'process',
+  'problems',
   'keys',
   'sockets',
   'ports',

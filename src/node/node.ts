@@ -190,19 +190,12 @@ export class CacheNode implements HttpBackend, StatsBackend {
       cache.store.onChange = (change, origin) => {
         if (origin === 'local' && cache.isReplicated) replicator?.publish(change)
         this.#uwsgi.publish(change)
-        if (!followed.isActive) return
-        const { id, cache: name, kind: what, version } = change
-        followed.note(id, { cache: name, what, result: 'done', by: origin, origin: version.origin })
+        if (followed.isActive) followed.noteChange(change, origin)
       }
     }
     const hooks = new Map([...this.caches].map(([name, cache]) => [name, cache.hooks]))
-    this.#uwsgi = new NodeUwsgi({
-      listeners: config.uwsgiListeners,
-      hooks,
-      clock,
-      logger,
-      machine,
-    })
+    const { uwsgiListeners: listeners } = config
+    this.#uwsgi = new NodeUwsgi({ listeners, hooks, clock, logger, machine })
     this.#registry = this.#createRegistry(options)
     this.#status = new NodeStatus(
       this,

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../base/world.ts'
 import type { GetResult, PutResult } from './stats.ts'
-import type { Origin } from './versions.ts'
+import type { Change, Origin } from './versions.ts'
 
 /** Beginnings of IDs that are followed at the same time; the oldest gives way. */
 export const MAX_FOLLOWED = 8
@@ -66,6 +66,11 @@ export class Followed {
       one.events.push({ number: one.count, atMs, ...event })
       if (one.events.length > MAX_EVENTS) one.events.shift()
     }
+  }
+
+  /** Notes a change that was made; to be called only while `isActive`. */
+  noteChange({ id, cache, kind: what, version }: Change, by: Origin): void {
+    this.note(id, { cache, what, result: 'done', by, origin: version.origin })
   }
 
   /** What was noted of the sessions whose IDs begin so, the oldest first. */

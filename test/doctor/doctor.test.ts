@@ -73,6 +73,20 @@ rows('the process', [
     ...{ check: 'process', level: 'error', message: /not ready: looking for peers/ },
   },
   {
+    name: 'the node names a problem itself',
+    config: REPLICATED,
+    answer: {
+      ...answering({}),
+      problems: [
+        {
+          ...{ code: 'puts_refused', severity: 'error' },
+          ...{ sentence: 'the cache ssl refused 3 puts', remedy: 'list the context' },
+        },
+      ],
+    },
+    ...{ check: 'problems', level: 'error', message: /refused 3 puts/, fix: /list the context/ },
+  },
+  {
     name: 'there is no such user',
     options: { userName: 'nobody-here' },
     ...{ check: 'process', level: 'error', message: /no user nobody-here/ },

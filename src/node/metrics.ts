@@ -6,13 +6,17 @@ import type { DurationHistogram } from '../base/histogram.ts'
 import { addCounters, addMetric } from '../base/metrics.ts'
 import { HOOK_COUNTERS, type HookStats } from '../hooks/stats.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
-import { REPEATER_COUNTERS, type RepeaterStats } from '../replication/repeater/stats.ts'
-import { REPLICATION_COUNTERS, type ReplicationStats } from '../replication/stats.ts'
+import { MAX_SUBSCRIBERS, type Repeater } from '../replication/repeater/repeater.ts'
+import { REPEATER_COUNTERS } from '../replication/repeater/stats.ts'
+import type { Replicator } from '../replication/replicator.ts'
+import { REPLICATION_COUNTERS } from '../replication/stats.ts'
 import { SYNC_COUNTERS, type SyncStats } from '../replication/sync/stats.ts'
 import type { SyncState } from '../replication/sync/synchronizer.ts'
 import { CACHE_COUNTERS, type CacheStats } from '../store/stats.ts'
 import type { Frontend } from '../streams/listener.ts'
-import { CACHE_UDP_COUNTERS, type CacheUdpStats } from '../uwsgi/stats.ts'
+import type { CacheUdp } from '../uwsgi/cache-udp.ts'
+import { CACHE_UDP_COUNTERS } from '../uwsgi/stats.ts'
+import type { ConfiguredKeys } from './keys.ts'
 
 /** The metrics that are not counted but measured, or counted by a part that does not know what for. */
 export const MEASURED = {
@@ -45,49 +49,50 @@ export const MEASURED = {
   subscribersLimit: gauge('repeater_subscribers_limit', 'Most nodes that can subscribe.'),
 }
 
+// The sources are parts of a node as they are, of which the metrics read this much.
+
 export interface CacheSource {
-  readonly name: string
-  readonly itemsLimit: number
+  readonly limits: { readonly name: string; readonly items: number }
   readonly stats: CacheStats
-  readonly hookStats: HookStats
+  readonly hooks: { readonly stats: HookStats }
 }
 
-export interface ReplicationSource {
-  readonly stats: ReplicationStats
-  readonly sync: SyncStats
-  syncState(): SyncState
-  peers(): readonly PeerStatus[]
-  /** Datagrams that the network refused to send. */
-  sendErrors(): number
-  /** Changes of other nodes for a cache that this node does not have. */
-  unknownCaches(): number
-  /** Seconds since the keyring file was written; undefined without a file. */
-  keyAgeSec(): number | undefined
+interface KeysSource {
+  readonly keys: Pick<ConfiguredKeys, 'ageSec'>
 }
 
-export interface CacheUdpSource {
+interface TransportSource {
+  readonly transport: { readonly stats: { readonly sendErrors: number } }
+}
+
+export interface ReplicationSource extends KeysSource, TransportSource {
+  readonly replicator: Pick<Replicator, 'stats' | 'peers'>
+  readonly sync: {
+    readonly stats: SyncStats
+    readonly synchronizer: { readonly status: { readonly state: SyncState } }
+  }
+  readonly unknownCaches: number
+}
+
+export interface CacheUdpSource extends TransportSource {
   readonly cache: string
-  readonly stats: CacheUdpStats
-  sendErrors(): number
+  readonly cacheUdp: Pick<CacheUdp, 'stats'>
 }
 
-export interface RepeaterSource {
-  readonly stats: RepeaterStats
-  readonly subscribersLimit: number
-  subscribers(): number
-  /** Seconds since the keyring file was written; undefined without a file. */
-  keyAgeSec(): number | undefined
+export interface RepeaterSource extends KeysSource {
+  readonly repeater: Pick<Repeater, 'stats' | 'subscriptions'>
 }
 
 export function collectCaches(registry: Registry, caches: readonly CacheSource[]): void {
+  const labelsOf = ({ limits }: CacheSource) => ({ cache: limits.name })
   addCounters(registry, [CACHE_COUNTERS, HOOK_COUNTERS], () =>
-    caches.flatMap(({ name, stats, hookStats }) => [
-      { declaration: CACHE_COUNTERS, counts: stats, labels: { cache: name } },
-      { declaration: HOOK_COUNTERS, counts: hookStats, labels: { cache: name } },
+    caches.flatMap((cache) => [
+      { declaration: CACHE_COUNTERS, counts: cache.stats, labels: labelsOf(cache) },
+      { declaration: HOOK_COUNTERS, counts: cache.hooks.stats, labels: labelsOf(cache) },
     ]),
   )
   addMetric(registry, MEASURED.itemsLimit, () =>
-    caches.map(({ name, itemsLimit }) => ({ labels: { cache: name }, value: itemsLimit })),
+    caches.map((cache) => ({ labels: labelsOf(cache), value: cache.limits.items })),
   )
 }
 
@@ -96,46 +101,50 @@ export function collectSweeper(registry: Registry, sweeps: DurationHistogram): v
 }
 
 export function collectReplication(registry: Registry, source: ReplicationSource): void {
-  const { stats, sync } = source
+  const { replicator, sync, transport } = source
   addCounters(registry, [REPLICATION_COUNTERS, SYNC_COUNTERS], () => [
-    { declaration: REPLICATION_COUNTERS, counts: stats },
-    { declaration: SYNC_COUNTERS, counts: sync },
+    { declaration: REPLICATION_COUNTERS, counts: replicator.stats },
+    { declaration: SYNC_COUNTERS, counts: sync.stats },
   ])
-  addMetric(registry, MEASURED.sendErrors, () => [{ value: source.sendErrors() }])
-  addMetric(registry, MEASURED.unknownCaches, () => [{ value: source.unknownCaches() }])
+  addMetric(registry, MEASURED.sendErrors, () => [{ value: transport.stats.sendErrors }])
+  addMetric(registry, MEASURED.unknownCaches, () => [{ value: source.unknownCaches }])
   addMetric(registry, MEASURED.syncState, () => [
-    { labels: { state: source.syncState() }, value: 1 },
+    { labels: { state: sync.synchronizer.status.state }, value: 1 },
   ])
-  addMetric(registry, MEASURED.peerUp, () => readPeers(source.peers()))
+  addMetric(registry, MEASURED.peerUp, () => readPeers(replicator.peers()))
   collectKeyAge(registry, source)
 }
 
 export function collectRepeater(registry: Registry, source: RepeaterSource): void {
+  const { repeater } = source
   addCounters(registry, [REPEATER_COUNTERS], () => [
-    { declaration: REPEATER_COUNTERS, counts: source.stats },
+    { declaration: REPEATER_COUNTERS, counts: repeater.stats },
   ])
-  addMetric(registry, MEASURED.subscribers, () => [{ value: source.subscribers() }])
-  addMetric(registry, MEASURED.subscribersLimit, () => [{ value: source.subscribersLimit }])
+  addMetric(registry, MEASURED.subscribers, () => [{ value: repeater.subscriptions().length }])
+  addMetric(registry, MEASURED.subscribersLimit, () => [{ value: MAX_SUBSCRIBERS }])
   collectKeyAge(registry, source)
 }
 
 /** Adds the metrics of the cache-udp listeners; those of one cache are added up. */
 export function collectCacheUdp(registry: Registry, sources: readonly CacheUdpSource[]): void {
   addCounters(registry, [CACHE_UDP_COUNTERS], () =>
-    sources.map(({ cache, stats }) => ({
+    sources.map(({ cache, cacheUdp }) => ({
       declaration: CACHE_UDP_COUNTERS,
-      counts: stats,
+      counts: cacheUdp.stats,
       labels: { cache },
     })),
   )
   addMetric(registry, MEASURED.uwsgiSendErrors, () =>
-    sources.map((source) => ({ labels: { cache: source.cache }, value: source.sendErrors() })),
+    sources.map(({ cache, transport }) => ({
+      labels: { cache },
+      value: transport.stats.sendErrors,
+    })),
   )
 }
 
-function collectKeyAge(registry: Registry, source: { keyAgeSec(): number | undefined }): void {
+function collectKeyAge(registry: Registry, { keys }: KeysSource): void {
   addMetric(registry, MEASURED.keyAgeSec, () => {
-    const value = source.keyAgeSec()
+    const value = keys.ageSec()
     return value === undefined ? [] : [{ value }]
   })
 }

@@ -51,8 +51,7 @@ export class NodeUwsgi {
         clock,
         logger,
       })
-      const sendErrors = () => transport.stats.sendErrors
-      return { cache, config, transport, cacheUdp, stats: cacheUdp.stats, sendErrors }
+      return { cache, config, transport, cacheUdp }
     })
   }
 

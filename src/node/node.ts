@@ -359,29 +359,10 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const registry = createRegistry(readVersion())
     if (hasProcessMetrics) collectProcess(registry)
     if (droppedLogLines !== undefined) collectLog(registry, droppedLogLines)
-    collectCaches(
-      registry,
-      [...this.caches.values()].map(({ limits, stats, hooks }) => ({
-        name: limits.name,
-        itemsLimit: limits.items,
-        stats,
-        hookStats: hooks.stats,
-      })),
-    )
+    collectCaches(registry, [...this.caches.values()])
     collectSweeper(registry, this.#sweeper.durations)
     if (this.#uwsgi.listeners.length > 0) collectCacheUdp(registry, this.#uwsgi.listeners)
-    const replication = this.#replication
-    if (replication !== undefined) {
-      collectReplication(registry, {
-        stats: replication.replicator.stats,
-        peers: () => replication.replicator.peers(),
-        sync: replication.sync.stats,
-        syncState: () => replication.sync.synchronizer.status.state,
-        sendErrors: () => replication.transport.stats.sendErrors,
-        unknownCaches: () => replication.unknownCaches,
-        keyAgeSec: () => replication.keys.ageSec(),
-      })
-    }
+    if (this.#replication !== undefined) collectReplication(registry, this.#replication)
     return registry
   }
 }

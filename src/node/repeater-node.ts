@@ -16,7 +16,7 @@ import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/frontend.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
-import { MAX_SUBSCRIBERS, Repeater } from '../replication/repeater/repeater.ts'
+import { Repeater } from '../replication/repeater/repeater.ts'
 import type { Readiness } from '../status/readiness.ts'
 import { toListenError } from '../streams/listener.ts'
 import { createIdentity } from '../wire/identity.ts'
@@ -87,12 +87,7 @@ export class RepeaterNode implements HttpBackend {
     if (options.hasProcessMetrics) collectProcess(this.#registry)
     if (this.#http !== undefined) collectFrontends(this.#registry, [this.#http])
     if (options.droppedLogLines) collectLog(this.#registry, options.droppedLogLines)
-    collectRepeater(this.#registry, {
-      stats: this.#repeater.stats,
-      subscribersLimit: MAX_SUBSCRIBERS,
-      subscribers: () => this.#repeater.subscriptions().length,
-      keyAgeSec: () => this.#keys.ageSec(),
-    })
+    collectRepeater(this.#registry, { repeater: this.#repeater, keys })
   }
 
   /**

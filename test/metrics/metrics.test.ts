@@ -42,17 +42,17 @@ function setUp() {
   const sweeps = new DurationHistogram()
   const replication = createReplicationStats()
   const peers = [peer('b', '1', false), peer('b', '2', true), peer('', '10.0.0.3:1', false)]
-  const state = { keyAgeSec: 60 as number | undefined, unknownCaches: 2 }
-  collectCaches(registry, [{ name: 'ssl', itemsLimit: 9, stats, hookStats }])
+  const state = { keyAgeSec: 60 as number | undefined }
+  collectCaches(registry, [
+    { limits: { name: 'ssl', items: 9 }, stats, hooks: { stats: hookStats } },
+  ])
   collectSweeper(registry, sweeps)
   collectReplication(registry, {
-    stats: replication,
-    peers: () => peers,
-    sync: createSyncStats(),
-    syncState: () => 'synced',
-    sendErrors: () => 3,
-    unknownCaches: () => state.unknownCaches,
-    keyAgeSec: () => state.keyAgeSec,
+    replicator: { stats: replication, peers: () => peers },
+    sync: { stats: createSyncStats(), synchronizer: { status: { state: 'synced' } } },
+    transport: { stats: { sendErrors: 3 } },
+    unknownCaches: 2,
+    keys: { ageSec: () => state.keyAgeSec },
   })
   return { registry, stats, getDurations, sweeps, replication, state }
 }

@@ -207,6 +207,22 @@ const ROWS: Record<string, Row> = {
     ),
     ...{ level: 'ok', message: /script of its own/ },
   },
+  'nginx with an included file that this user cannot read': {
+    files: {
+      ...nginx('server { listen 443 ssl; include /run/keys/www.conf; }'),
+      '/run/keys/www.conf': { mode: 0o600 },
+    },
+    ...{ level: 'warning', message: /cannot read its configuration as a whole \(\/run\/keys/ },
+    fix: /as root/,
+  },
+  'nginx with keys in a file that is included': {
+    files: {
+      ...nginx('server { listen 443 ssl; include /run/keys/www.conf; }'),
+      '/run/keys/www.conf': 'ssl_session_ticket_key /run/keys/www;',
+      '/run/keys/www': { mode: 0o600 },
+    },
+    ...{ level: 'ok', message: /tickets under the keys of \/run\/keys\/www$/ },
+  },
   'nginx with shared keys that are missing': {
     files: nginx('server { listen 443 ssl; ssl_session_ticket_key /run/keys/www; }'),
     ...{ level: 'error', message: /no file of ticket keys \/run\/keys\/www/ },
@@ -240,6 +256,13 @@ const ROWS: Record<string, Row> = {
     }),
     ...{ level: 'warning', message: /to the group 991/ },
   },
+  'HAProxy with a socket for the group of root': {
+    files: haproxy(`global\n  stats socket /run/h.sock\n${SHARED}`, {
+      ...PRIVATE_KEYS,
+      '/run/h.sock': { kind: 'socket', mode: 0o660, gid: 0 },
+    }),
+    ...{ level: 'ok', message: /h\.sock lists the ticket keys to its owner alone/ },
+  },
   'HAProxy with a socket on the network': {
     files: haproxy(`global\n  stats socket ipv4@10.0.0.1:9999\n${SHARED}`, PRIVATE_KEYS),
     ...{ level: 'error', message: /over the network/ },
@@ -263,6 +286,17 @@ const ROWS: Record<string, Row> = {
     },
     config: LISTED,
     ...{ level: 'error', message: /sessions of mail have the context "mail"/ },
+  },
+  'stunnel with keys in a folder that is included': {
+    files: {
+      ...STUNNEL,
+      '/etc/stunnel/shop.conf': {
+        text: 'include = /run/keys\n[shop]\naccept = 443\n',
+        mode: 0o600,
+      },
+      '/run/keys/ticket.conf': 'ticketKeySecret = 00\nticketMacSecret = 00\n',
+    },
+    ...{ level: 'ok', message: /tickets under the keys of \/etc\/stunnel\/shop\.conf/ },
   },
   'stunnel that is a client': {
     files: { ...STUNNEL, '/etc/stunnel/shop.conf': '[out]\nclient = yes\n' },

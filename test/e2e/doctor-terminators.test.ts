@@ -142,10 +142,6 @@ test('nginx: tickets under keys of its own', { skip: whyWithout('nginx', '-v') }
     await levelOf(/nginx\.conf\): shop\.example hands out tickets under keys/),
     'warning',
   )
-  assert.equal(
-    await levelOf(/nginx\.conf\) keeps sessions on this machine \(shared:SSL/),
-    'warning',
-  )
 })
 
 test('HAProxy: ticket keys that everybody can read, in the file and over a socket', {

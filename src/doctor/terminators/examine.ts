@@ -72,8 +72,10 @@ export function terminatorFindings(facts: TerminatorFacts): readonly Finding[] {
     return [ok('no Apache, nginx, HAProxy, stunnel or h2o runs here, as far as this user can see')]
   }
   return found.flatMap((running) => {
-    const terminator = KIND_FACTS[running.kind].read(running)
-    return examineTerminator(facts, terminator, running)
+    const unread: string[] = []
+    const seen = { ...running, machine: noting(running.machine, unread) }
+    const terminator = KIND_FACTS[running.kind].read(seen)
+    return examineTerminator(facts, terminator, running, unread)
   })
 }
 
@@ -102,6 +104,19 @@ function kindOf(name: string): Kind {
   return kind
 }
 
+/** The machine, which puts on a list the files that are there and that this user cannot read. */
+function noting(machine: Machine, unread: string[]): Machine {
+  return {
+    ...machine,
+    read(path) {
+      const text = machine.read(path)
+      const isThere = text !== undefined || machine.status(path) !== 'missing'
+      if (text === undefined && isThere && !path.startsWith('/proc/')) unread.push(path)
+      return text
+    },
+  }
+}
+
 /** The machine as a process sees it whose root is this folder; what is in /proc stays. */
 function below(machine: Machine, root: string): Machine {
   const at = (path: string) => (path.startsWith('/proc/') ? path : `${root}${path}`)
@@ -118,12 +133,15 @@ function examineTerminator(
   facts: TerminatorFacts,
   terminator: Terminator,
   { main, machine }: Running,
+  unread: readonly string[],
 ): readonly Finding[] {
   const { ok, warning } = findingsAbout('terminator')
   const { kind, file, servers } = terminator
   const shown = `${kind} (pid ${main.pid}, ${file})`
-  if (machine.read(file) === undefined) {
-    return [warning(`${shown}: this user cannot read its configuration`, 'run doctor as root')]
+  const [closed] = machine.read(file) === undefined ? [file] : unread
+  if (closed !== undefined) {
+    const message = `${shown}: this user cannot read its configuration as a whole (${closed})`
+    return [warning(message, 'run doctor as root')]
   }
   if (servers.length === 0) return [ok(`${shown} speaks no TLS`)]
   return [
@@ -198,6 +216,8 @@ function cacheFindings(
     // What shares by tickets needs no cache.
     const isByTicket = servers.every(({ tickets }) => typeof tickets === 'object')
     if (isByTicket || ticketsOff === undefined) return []
+    // With tickets on, nginx shares them more easily than sessions, and that is said already.
+    if (kind === 'nginx' && servers.some(({ tickets }) => tickets !== 'off')) return []
     const own =
       cache.kind === 'own' ? `keeps sessions on this machine (${cache.text})` : 'keeps none'
     const frontend = kind === 'stunnel' ? 'sessiond' : 'memcached'
@@ -311,7 +331,8 @@ function keySocketFindings(
     const status = machine.status(path)
     if (typeof status !== 'object') return ok(`${lists} those who may connect; it is not there now`)
     if ((status.mode & 0o006) !== 0) return error(`${lists} every user of this machine`, fix)
-    if ((status.mode & 0o060) === 0) return ok(`${lists} its owner alone`)
+    const isOwn = (status.mode & 0o060) === 0 || status.gid === 0
+    if (isOwn) return ok(`${lists} its owner alone`)
     return warning(`${lists} the group ${status.gid}`, fix)
   })
 }

@@ -78,7 +78,7 @@ export function readStunnel(running: Running): Terminator {
   const defaults = new Map<string, string>()
   const services = new Map<string, Map<string, string>>()
   let current = defaults
-  for (const line of (machine.read(file) ?? '').split('\n')) {
+  for (const line of stunnelLines(machine, file)) {
     const text = line.trim()
     if (text === '' || text.startsWith(';') || text.startsWith('#')) continue
     const section = /^\[(.*)\]$/.exec(text)?.[1]
@@ -108,6 +108,16 @@ export function readStunnel(running: Running): Terminator {
     cache,
     uids: uidsOf(running),
   }
+}
+
+/** The lines of a file, with those of the folder that `include` names in its place, in the order of their names. */
+function stunnelLines(machine: Machine, file: string): readonly string[] {
+  return (machine.read(file) ?? '').split('\n').flatMap((line) => {
+    const folder = /^\s*include\s*=\s*(\S+)/.exec(line)?.[1]
+    if (folder === undefined) return [line]
+    const files = machine.list(folder).filter((name) => !name.startsWith('.'))
+    return files.flatMap((name) => (machine.read(join(folder, name)) ?? '').split('\n'))
+  })
 }
 
 function withHost(text: string): string {

@@ -6,6 +6,8 @@ import { codeOf } from '../base/errors.ts'
 import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/world.ts'
 import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
+import type { NodeSync } from '../replication/node-sync.ts'
+import type { PeerSync } from '../replication/peers/presence.ts'
 import { type JoinState, Replicator } from '../replication/replicator.ts'
 import { askSummary, askTrace, connectSync } from '../replication/sync/client.ts'
 import { RingExchange, type RingHolder } from '../replication/sync/ring-exchange.ts'
@@ -43,7 +45,7 @@ const SUMMARY_TIMEOUT_MS = 5000
 export class NodeReplication {
   readonly transport: CountingTransport
   readonly replicator: Replicator
-  readonly sync: NodeSync
+  readonly sync: TcpSync
   readonly keys: ConfiguredKeys
   /** Number of received changes for a cache that is not configured here. */
   unknownCaches = 0
@@ -63,7 +65,7 @@ export class NodeReplication {
       clock,
       logger,
     })
-    this.sync = new NodeSync({
+    this.sync = new TcpSync({
       listen: config.listen,
       digestIntervalMs: config.digestIntervalMs,
       stores,
@@ -76,7 +78,6 @@ export class NodeReplication {
       logger,
       streams: machine.syncStreams,
     })
-    const { synchronizer, ringExchange } = this.sync
     this.replicator = new Replicator({
       transport: this.transport,
       identity,
@@ -86,7 +87,7 @@ export class NodeReplication {
       maxDatagramBytes: config.maxDatagramBytes,
       minimumVersion: config.minimumVersion,
       caches: [...stores.values()].map(({ limits }) => limits),
-      rings: ringExchange,
+      rings: this.sync.ringExchange,
       clock,
       random,
       logger,
@@ -94,12 +95,7 @@ export class NodeReplication {
       serviceResolver: machine.serviceResolver,
       interfaceAddresses: machine.interfaceAddresses,
       apply: (change) => this.#apply(change),
-      listenSync: (address) => this.sync.listen(address),
-      syncOf: (sender) => synchronizer.peerSync(sender.key),
-      onVerified: (sender) => synchronizer.greet(sender),
-      onReturn: (sender) => synchronizer.greet(sender),
-      onAlone: () => synchronizer.lose(),
-      onUnrepairable: (sender) => synchronizer.requestSync(sender),
+      sync: this.sync,
     })
   }
 
@@ -151,7 +147,7 @@ export class NodeReplication {
 
 // Copies and compares stores with peers over TCP: the listener beside the replication socket, and the calls to peers.
 
-export interface NodeSyncOptions {
+export interface TcpSyncOptions {
   /** Address as configured: its port is 0 when the kernel chooses one. */
   readonly listen: HostAddress
   readonly digestIntervalMs: number
@@ -167,7 +163,7 @@ export interface NodeSyncOptions {
   readonly streams: SyncStreams
 }
 
-export class NodeSync {
+export class TcpSync implements NodeSync {
   readonly stats = createSyncStats()
   /** Returns what this node says of itself, for a peer that asks; JSON. */
   summary: () => Buffer = () => Buffer.from('{}')
@@ -182,7 +178,7 @@ export class NodeSync {
   readonly #connect: (peer: Sender, signal: AbortSignal) => Promise<FrameStream>
   #abort = new AbortController()
 
-  constructor(options: NodeSyncOptions) {
+  constructor(options: TcpSyncOptions) {
     const { stores, rings, keys, senders, clock, streams } = options
     this.#listen = options.listen
     this.#clock = clock
@@ -225,6 +221,22 @@ export class NodeSync {
       await this.#listener.start({ ...address, port: 0 })
     }
     return this.#listener.port
+  }
+
+  greet(peer: Sender): void {
+    this.synchronizer.greet(peer)
+  }
+
+  lose(): void {
+    this.synchronizer.lose()
+  }
+
+  requestSync(peer: Sender): void {
+    this.synchronizer.requestSync(peer)
+  }
+
+  statusOf(peer: Sender): PeerSync {
+    return this.synchronizer.peerSync(peer.key)
   }
 
   /** Asks a peer what it says of itself. Rejects with a SyncError, which is counted. */

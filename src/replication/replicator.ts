@@ -14,6 +14,7 @@ import { Inbox } from './live/inbox.ts'
 import { Outbox } from './live/outbox.ts'
 import { type Sender, SenderTable } from './live/senders.ts'
 import type { Transport } from './live/transport.ts'
+import type { NodeSync } from './node-sync.ts'
 import {
   type InterfaceAddresses,
   isOwnAddress,
@@ -31,7 +32,7 @@ import {
 } from './peers/discovery.ts'
 import { type GreetedRings, Greeter } from './peers/greeter.ts'
 import { PeerLimits } from './peers/limits.ts'
-import { isHeardAt, listPeers, type PeerStatus, type PeerSync, Presence } from './peers/presence.ts'
+import { isHeardAt, listPeers, type PeerStatus, Presence } from './peers/presence.ts'
 import { RepairAnswerer } from './repair/answerer.ts'
 import { RepairAsker } from './repair/asker.ts'
 import { Heartbeat } from './repair/heartbeat.ts'
@@ -70,21 +71,8 @@ export interface ReplicatorOptions {
   readonly logger: Logger
   /** Applies a change of another node to the store; its byte arrays alias the datagram. */
   readonly apply: (change: Change) => ApplyResult
-  /** Called when a peer that is no repeater proved for the first time that it is alive and where it is. */
-  readonly onVerified?: ((sender: Sender) => void) | undefined
-  /** Called when a peer that was silent for more than PEER_TIMEOUT_MS is heard again. */
-  readonly onReturn?: ((sender: Sender) => void) | undefined
-  /** Called about once a second as long as no other node is heard. */
-  readonly onAlone?: (() => void) | undefined
-  /**
-   * Listens for TCP on the transport's address, before any greeting is sent; resolves with the port that greetings
-   * carry.
-   */
-  readonly listenSync?: ((address: HostAddress) => Promise<number>) | undefined
-  /** State of the last copy of a peer or comparison with it, for display; undefined when there is none. */
-  readonly syncOf?: ((sender: Sender) => PeerSync | undefined) | undefined
-  /** Called when changes of this sender were lost for good: NACKs can no longer repair them, only a comparison can. */
-  readonly onUnrepairable?: ((sender: Sender) => void) | undefined
+  /** Copies and compares stores with peers; undefined for a node that only sends and receives changes. */
+  readonly sync?: NodeSync | undefined
   /** Bytes of sent datagrams that are kept for retransmission; default DEFAULT_RESEND_LOG_BYTES. */
   readonly resendLogBytes?: number | undefined
   readonly resolver?: Resolver | undefined
@@ -131,12 +119,7 @@ export class Replicator {
       clock,
       stats: this.stats,
     }
-    this.#presence = new Presence({
-      ...shared,
-      logger,
-      onReturn: (sender) => options.onReturn?.(sender),
-      onAlone: () => options.onAlone?.(),
-    })
+    this.#presence = new Presence({ ...shared, logger, sync: options.sync })
     this.#heartbeat = new Heartbeat(shared)
     this.#outbox = new Outbox({
       ...shared,
@@ -207,7 +190,7 @@ export class Replicator {
     this.#startedMs = clock.monotonicMs()
     try {
       await transport.start((datagram, from) => this.#inbox.receive(datagram, from))
-      this.#syncPort = (await this.#options.listenSync?.(transport.address)) ?? 0
+      this.#syncPort = (await this.#options.sync?.listen(transport.address)) ?? 0
     } catch (error) {
       this.#startedMs = undefined
       await transport.stop()
@@ -249,9 +232,9 @@ export class Replicator {
   }
 
   peers(): PeerStatus[] {
-    const { clock, syncOf = () => undefined } = this.#options
+    const { clock, sync } = this.#options
     const sources = { addresses: this.#addresses, senders: this.#senders, presence: this.#presence }
-    return listPeers({ ...sources, syncOf }, clock.monotonicMs())
+    return listPeers({ ...sources, sync }, clock.monotonicMs())
   }
 
   /** Boots of other nodes that proved that they are alive and where they are; no repeaters. */
@@ -308,7 +291,7 @@ export class Replicator {
     this.#meet(sender)
     if (!isFirst) return
     this.#repeaters.checkRole(sender)
-    if (!sender.isRepeater) this.#options.onVerified?.(sender)
+    if (!sender.isRepeater) this.#options.sync?.greet(sender)
   }
 
   /**
@@ -353,7 +336,7 @@ export class Replicator {
   #countLost(sender: Sender): void {
     const lost = sender.takeLost()
     this.stats.lost += lost
-    if (lost > 0) this.#options.onUnrepairable?.(sender)
+    if (lost > 0) this.#options.sync?.requestSync(sender)
   }
 
   #round(): void {

@@ -2,6 +2,7 @@
 
 import type { HostAddress } from '../../src/base/address.ts'
 import { type Clock, type Logger, silentLogger } from '../../src/base/world.ts'
+import type { Sender } from '../../src/replication/live/senders.ts'
 import type { Transport } from '../../src/replication/live/transport.ts'
 import type { Resolver } from '../../src/replication/peers/discovery.ts'
 import type { GreetedRings } from '../../src/replication/peers/greeter.ts'
@@ -50,6 +51,7 @@ export class TestNode {
   readonly verified: string[] = []
   /** Names of the peers that were heard again after a silence, in order. */
   readonly returned: string[] = []
+  readonly #greeted = new Set<Sender>()
   /** How often it was told that nobody is heard. */
   aloneCount = 0
   /** Names of the senders, each time some of their changes were lost for good. */
@@ -73,12 +75,20 @@ export class TestNode {
       minimumVersion: options.minimumVersion,
       rings: options.rings,
       apply: (change) => this.#apply(change),
-      onVerified: (sender) => this.verified.push(sender.nodeName),
-      onReturn: (sender) => this.returned.push(sender.nodeName),
-      onAlone: () => {
-        this.aloneCount += 1
+      sync: {
+        listen: async () => 0,
+        greet: (sender) => {
+          const isBack = this.#greeted.has(sender)
+          this.#greeted.add(sender)
+          if (isBack) this.returned.push(sender.nodeName)
+          else this.verified.push(sender.nodeName)
+        },
+        lose: () => {
+          this.aloneCount += 1
+        },
+        requestSync: (sender) => this.unrepairable.push(sender.nodeName),
+        statusOf: () => undefined,
       },
-      onUnrepairable: (sender) => this.unrepairable.push(sender.nodeName),
       resendLogBytes: options.resendLogBytes,
       resolver: options.resolver ?? (() => Promise.reject(new Error('this test has no names'))),
       interfaceAddresses: () => [],

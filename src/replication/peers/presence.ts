@@ -3,6 +3,7 @@
 import { formatAddress, type HostAddress } from '../../base/address.ts'
 import type { Clock, Logger } from '../../base/world.ts'
 import type { Sender, SenderTable } from '../live/senders.ts'
+import type { NodeSync } from '../node-sync.ts'
 import type { PeerAddress, PeerAddresses } from './addresses.ts'
 
 export const PEER_SYNC_STATES = ['none', 'copying', 'comparing', 'synced', 'failed'] as const
@@ -53,12 +54,12 @@ export interface PeerSources {
   readonly addresses: PeerAddresses
   readonly senders: SenderTable
   readonly presence: Presence
-  readonly syncOf: (sender: Sender) => PeerSync | undefined
+  readonly sync: NodeSync | undefined
 }
 
 /** Lists every verified sender, the peers in view that are gone, and the addresses where nobody has answered. */
 export function listPeers(sources: PeerSources, nowMs: number): PeerStatus[] {
-  const { addresses, senders, presence, syncOf } = sources
+  const { addresses, senders, presence, sync } = sources
   const addressesOf = new Map<Sender, PeerAddress[]>()
   const unanswered: PeerAddress[] = []
   for (const peer of addresses.all) {
@@ -73,7 +74,7 @@ export function listPeers(sources: PeerSources, nowMs: number): PeerStatus[] {
   return [
     ...verified.map((sender) => ({
       ...statusOfSender(sender, addressesOf.get(sender) ?? [], nowMs),
-      sync: sender.isRepeater ? undefined : syncOf(sender),
+      sync: sender.isRepeater ? undefined : sync?.statusOf(sender),
     })),
     ...presence.gone(verified).map((peer) => statusOfGone(peer, nowMs)),
     ...unanswered.map(statusOfAddress),
@@ -165,10 +166,7 @@ export interface PresenceOptions {
   readonly addresses: PeerAddresses
   readonly clock: Clock
   readonly logger: Logger
-  /** Called with the sender when a peer that was silent is heard again; not for repeaters. */
-  readonly onReturn: (sender: Sender) => void
-  /** Called at every look as long as no other node is heard. */
-  readonly onAlone: () => void
+  readonly sync: NodeSync | undefined
 }
 
 export class Presence {
@@ -216,14 +214,14 @@ export class Presence {
   }
 
   #welcome(before: KnownPeer, sender: Sender | undefined): void {
-    const { logger, clock, onReturn } = this.#options
+    const { logger, clock, sync } = this.#options
     const silentSec = Math.round((clock.monotonicMs() - before.lastHeardMs) / 1000)
     const address = formatAddress(sender?.address ?? before.address)
     logger.info(
       { peer: before.name, address, silentSec },
       `${roleOf(before)} ${before.name} is heard again after ${silentSec} s of silence`,
     )
-    if (sender !== undefined && !sender.isRepeater) onReturn(sender)
+    if (sender !== undefined && !sender.isRepeater) sync?.greet(sender)
   }
 
   #logSilent(peers: readonly KnownPeer[], nowMs: number): void {
@@ -242,14 +240,14 @@ export class Presence {
   }
 
   #checkAlone(nowMs: number): void {
-    const { addresses, logger, onAlone } = this.#options
+    const { addresses, logger, sync } = this.#options
     const nodes = [...this.#known.values()].filter(({ isRepeater }) => !isRepeater)
     if (nodes.some(({ isHeard }) => isHeard)) {
       this.#heardMs = Math.max(this.#heardMs, ...nodes.map(({ lastHeardMs }) => lastHeardMs))
       this.#nextWarningMs = this.#heardMs + ALONE_WARNING_MS
       return
     }
-    onAlone()
+    sync?.lose()
     const listed = addresses.all.filter((peer) => isListedByPerson(peer) && !peer.isOwn(nowMs))
     const [first] = listed
     if (first === undefined || nowMs < this.#nextWarningMs) return

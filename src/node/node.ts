@@ -197,11 +197,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const { uwsgiListeners: listeners } = config
     this.#uwsgi = new NodeUwsgi({ listeners, hooks, clock, logger, machine })
     this.#registry = this.#createRegistry(options)
-    this.#status = new NodeStatus(
-      this,
-      { identity, followed, clock, tickets: this.#tickets },
-      this.#replication,
-    )
+    const told = { identity, followed, clock, tickets: this.#tickets }
+    this.#status = new NodeStatus(this, told, this.#replication)
     this.cluster = this.#status.cluster
     this.#frontends = createFrontends({
       config: config.frontends,

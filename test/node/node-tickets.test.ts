@@ -1,6 +1,8 @@
 // The ticket keys of nodes in one process, over real sockets: made on one, known on the others, ready only with them.
 
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
 import { openedKeys } from '../../src/tickets/rule.ts'
@@ -40,6 +42,34 @@ test('a node without peers makes a key at its start and is ready', async () => {
   const { current } = node.ticketKeys('www').view()
   await node.stop()
   assert.ok(current?.key.secret.every((byte) => byte === 0))
+})
+
+test('a terminator without a probe is given its keys, and the summary of the node says so', async () => {
+  // /dev/shm is in memory, where keys may lie.
+  const folder = mkdtempSync('/dev/shm/tlscached-node-tickets-')
+  const file = join(folder, 'www.keys')
+  const node = createNode({
+    node: { name: 'a' },
+    tickets: { groups: [{ name: 'www' }], targets: [{ kind: 'file', group: 'www', file }] },
+  })
+  nodes.push(node)
+  try {
+    await node.start()
+    await node.ticketsGiven()
+    const { tickets, problems } = node.summary()
+    assert.deepEqual(problems, [])
+    assert.deepEqual(
+      tickets?.groups.map(({ group, keys }) => [group, keys.map(({ state }) => state)]),
+      [['www', ['current']]],
+    )
+    assert.deepEqual(
+      tickets?.targets.map(({ name, current, problem }) => [name, current, problem]),
+      [['www-file', null, null]],
+    )
+    assert.ok((tickets?.targets[0]?.given_ms ?? Number.NaN) >= 0)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('a node that starts has the ring of its peer before it is ready, and a new key within 4 s', async () => {

@@ -113,6 +113,7 @@ export async function startScrapedNode(
   folder: string,
   port: number,
   config: { node: { name: string }; frontends?: object; [section: string]: unknown },
+  nodeArgs: readonly string[] = [],
 ): Promise<ChildProcess> {
   const { name } = config.node
   const http = `127.0.0.1:${port}`
@@ -123,9 +124,9 @@ export async function startScrapedNode(
     frontends: { ...config.frontends, http },
   }
   writeFileSync(file, JSON.stringify(whole))
-  const child = spawn(process.execPath, [...CLI_ARGS, 'serve', '--config', file], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const args = [...nodeArgs, ...CLI_ARGS, 'serve', '--config', file]
+  // Nobody reads what it logs: a few lines fit into the pipe.
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   await until(`${name} is ready`, async () => {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const address = { host: '127.0.0.1', port }

@@ -119,7 +119,7 @@ export async function startScrapedNode(
   const http = `127.0.0.1:${port}`
   const file = join(folder, `${name}.json`)
   const whole = {
-    log: { level: 'error' },
+    log: { level: 'warn' },
     ...config,
     frontends: { ...config.frontends, http },
   }

@@ -24,6 +24,8 @@ const FOREIGN: ReadonlySet<string> = new Set([
   'rotate-wrong',
   'keys-broken',
 ])
+/** Timers of a node that is idle: those of its parts, and one for each connection. */
+const MAX_TIMERS_AT_REST = 60
 /** Nodes know each other this long after they started. */
 const ACQUAINTED_MS = 5000
 /** Entries with less lifetime left may be here and not there: it passes while they travel. */
@@ -192,7 +194,13 @@ function checkAgreement(cluster: Cluster, cache: string, present: Present): void
 }
 
 /** What a node says of itself: it is ready, and every other node is its peer. */
-function checkSight(member: Member, { node }: Running, others: number): void {
+function checkSight(member: Member, { node, process }: Running, others: number): void {
+  const { pendingCount } = process.clock
+  if (pendingCount > MAX_TIMERS_AT_REST)
+    throw new Violation(`at rest ${member.name} has ${pendingCount} timers`)
+  // One that listens, and at most one comparison with each other node.
+  if (process.sockets.size > 1 + 2 * others)
+    throw new Violation(`at rest ${member.name} has ${process.sockets.size} streams`)
   const { isStrictlyReady, reason } = node.readiness()
   if (!isStrictlyReady) throw new Violation(`at rest ${member.name} is not ready: ${reason}`)
   const up = new Set(

@@ -69,7 +69,7 @@ const AMOUNTS: Partial<Record<FaultKind, readonly [number, number]>> = {
   mtu: [300, 1300],
   flapping: [300, 8000],
   corrupt: [0.01, 0.5],
-  forge: [2, 200],
+  forge: [5, 1000],
   replay: [2, 200],
   hold: [0.02, 0.5],
   strangers: [1, 300],

@@ -57,7 +57,7 @@ export const REASONS: Readonly<Record<string, Readonly<Record<string, true | str
     replay: true,
     stale: true,
     unsubscribed: true,
-    unexpected: HOSTILE,
+    unexpected: true,
     full: 'needs more subscribers than a simulated cluster has: test/replication/repeater.test.ts',
     queue_full: true,
     throttled: true,

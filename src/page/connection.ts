@@ -50,6 +50,8 @@ export class Connection {
     this.#events = events
     // After a pause there may be samples that no event told.
     events.addEventListener('open', () => void this.#ask())
+    // Whether only the stream ended or the node is gone, an answer shows at once.
+    events.addEventListener('error', () => void this.#ask())
     events.addEventListener('message', ({ data }) => this.#take(JSON.parse(String(data))))
   }
 

@@ -11,7 +11,12 @@ import { promisify } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { formatAddress, type HostAddress } from '../../src/base/address.ts'
 import { ERROR_CODES } from '../../src/base/errors.ts'
-import { answerNoHttp, REFUSALS, STATUS_OF } from '../../src/frontends/http/error-replies.ts'
+import {
+  answerNoHttp,
+  faultOfRefusal,
+  REFUSAL_CODES,
+  STATUS_OF,
+} from '../../src/frontends/http/error-replies.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import { MAX_STREAMS } from '../../src/frontends/http/live.ts'
 import type { SessionHooks } from '../../src/hooks/hooks.ts'
@@ -58,6 +63,8 @@ async function errorOfPut(put: SessionHooks['put']): Promise<string> {
   await app.close()
   return `${statusCode} ${codeIn(JSON.parse(body))}`
 }
+
+const REASONS = Object.keys(REFUSAL_CODES) as RefusalReason[]
 
 /** The answer when as many live streams are open as may be. */
 async function errorOfFullStreams(): Promise<string> {
@@ -150,7 +157,7 @@ test('every error code is in the table with its status, or said not to be answer
   const never = [...others.matchAll(/`(ERR_\w+)`/g)].map(([, code = '']) => code)
   assert.deepEqual([...answered, ...never].sort(), Object.keys(ERROR_CODES).sort())
   const fixed = [
-    ...Object.values(REFUSALS).map(({ status, code }) => `${status} ${code}`),
+    ...REASONS.map(faultOfRefusal).map(({ status, code }) => `${status} ${code}`),
     ...Object.entries(STATUS_OF).map(([code, status]) => `${status} ${code}`),
   ]
   for (const row of fixed) assert.ok(documented.includes(row), row)
@@ -182,8 +189,8 @@ test('every row of the table of errors is what is answered, and nothing else is'
       throw new Error('a bug')
     }),
   )
-  for (const reason of Object.keys(REFUSALS)) {
-    answers.push(await errorOfPut(() => reason as RefusalReason))
+  for (const reason of REASONS) {
+    answers.push(await errorOfPut(() => reason))
   }
   assert.deepEqual([...new Set(answers)].sort(), documentedErrors().sort())
 })

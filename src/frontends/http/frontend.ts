@@ -178,7 +178,7 @@ export class HttpFrontend implements Frontend {
       }
       return sendFault(reply, answer)
     })
-    app.setNotFoundHandler((_request, reply) => sendFault(reply, fault(404, 'ERR_NOT_FOUND')))
+    app.setNotFoundHandler((_request, reply) => sendFault(reply, fault('ERR_NOT_FOUND')))
     // A repeater has no caches, and so no session routes.
     if (backend.caches.size > 0) {
       addSessionRoutes(app, backend, () => isInsecure || isLoopback(listen))

@@ -15,7 +15,7 @@ import {
 import type { ClusterTrace } from '../../status/trace.ts'
 import { MAX_KEYSIZE } from '../../store/limits.ts'
 import type { HttpBackend, HttpCache } from './backend.ts'
-import { BODY_TOO_LARGE, fault, faultOf, REFUSALS, sendFault } from './error-replies.ts'
+import { BODY_TOO_LARGE, fault, faultOf, faultOfRefusal, sendFault } from './error-replies.ts'
 
 const READY_PATH = '/readyz'
 /** Query parameter of READY_PATH: with it the node must also replicate now to be ready. */
@@ -172,7 +172,7 @@ async function getSession(
   const query = readQuery(request, ['context', 'context_hex', 'server_name'])
   const id = parseHex(request.params.id)
   const found = await hooks.get(contextOf(query), id, query.get('server_name'))
-  if (found === undefined) return sendFault(reply, fault(404, 'ERR_MISS'))
+  if (found === undefined) return sendFault(reply, fault('ERR_MISS'))
   return reply
     .header('content-type', OCTETS)
     .header('cache-control', 'no-store')
@@ -197,8 +197,7 @@ async function putSession(
     serverName: query.get('server_name'),
   })
   if (result === 'stored' || result === 'replaced') return reply.code(201).send({ result })
-  const { status, code } = REFUSALS[result]
-  return sendFault(reply, fault(status, code))
+  return sendFault(reply, faultOfRefusal(result))
 }
 
 async function removeSession(
@@ -209,7 +208,7 @@ async function removeSession(
   const query = readQuery(request, ['context', 'context_hex'])
   const id = parseHex(request.params.id)
   const isRemoved = await hooks.remove(contextOf(query), id)
-  return isRemoved ? reply.code(204).send() : sendFault(reply, fault(404, 'ERR_MISS'))
+  return isRemoved ? reply.code(204).send() : sendFault(reply, fault('ERR_MISS'))
 }
 
 // Reads the query parameters of a request. Every mistake is an error; nothing is ignored.

@@ -27,7 +27,7 @@ const TABLE: Record<
   status: { from: ['base', 'store', 'wire', 'replication'], types: ['tickets'] },
   page: { from: [], types: ['status'] },
   frontends: {
-    from: ['base', 'streams', 'session', 'store', 'hooks', 'wire', 'uwsgi', 'status'],
+    from: ['base', 'streams', 'session', 'store', 'tickets', 'hooks', 'wire', 'uwsgi', 'status'],
     types: ['replication'],
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },

@@ -1,7 +1,7 @@
 // Which metrics a node and a repeater have: those of their counters, and those that are measured when scraped.
 
 import type { Registry } from 'prom-client'
-import { counter, gauge, histogram, type Reading } from '../base/counters.ts'
+import { counter, gauge, histogram, type Metric, type Reading } from '../base/counters.ts'
 import type { DurationHistogram } from '../base/histogram.ts'
 import { addCounters, addMetric } from '../base/metrics.ts'
 import { HOOK_COUNTERS, type HookStats } from '../hooks/stats.ts'
@@ -14,6 +14,9 @@ import { SYNC_COUNTERS, type SyncStats } from '../replication/sync/stats.ts'
 import type { SyncState } from '../replication/sync/synchronizer.ts'
 import { CACHE_COUNTERS, type CacheStats } from '../store/stats.ts'
 import type { Frontend } from '../streams/listener.ts'
+import { KEY_STATES, type RingReport } from '../tickets/report.ts'
+import { RING_COUNTERS, type RingStats } from '../tickets/ring.ts'
+import type { TargetReport } from '../tickets/targets/runner.ts'
 import type { CacheUdp } from '../uwsgi/cache-udp.ts'
 import { CACHE_UDP_COUNTERS } from '../uwsgi/stats.ts'
 import type { ConfiguredKeys } from './keys.ts'
@@ -44,6 +47,44 @@ export const MEASURED = {
     'uwsgi_send_errors_total',
     'Datagrams of cache-udp that the network refused to send.',
     'cache',
+  ),
+  ticketKeyAgeSec: gauge(
+    'ticket_key_age_seconds',
+    'Age of the oldest ticket key of this use; `current` is the one that tickets are made with.',
+    'group',
+    'state',
+  ),
+  ticketKeys: gauge('ticket_keys', 'Ticket keys that open tickets.', 'group'),
+  ticketNextRotationSec: gauge(
+    'ticket_next_rotation_seconds',
+    'Time until this node makes the next ticket key, unless another node does.',
+    'group',
+  ),
+  ticketRingDiffers: gauge(
+    'ticket_ring_differs',
+    '1 when the last greeting of the peer showed other ticket keys than this node has.',
+    'peer',
+  ),
+  ticketUnknownGroups: counter(
+    'ticket_unknown_groups_total',
+    'Rings of peers for a group that is not configured here.',
+  ),
+  targetLastSuccessSec: gauge(
+    'ticket_target_last_success_timestamp_seconds',
+    'When the terminator was last given what it needs, in seconds since 1970.',
+    'target',
+  ),
+  targetFailures: counter(
+    'ticket_target_failures_total',
+    'Attempts to give a terminator its ticket keys that failed, by reason.',
+    'target',
+    'reason',
+  ),
+  targetReloads: counter('ticket_target_reloads_total', 'Reloads of the terminator.', 'target'),
+  targetCurrent: gauge(
+    'ticket_target_current',
+    '1 when a ticket of the terminator was made with the current key; only where it is probed.',
+    'target',
   ),
   subscribers: gauge('repeater_subscribers', 'Nodes that get what the others send.'),
   subscribersLimit: gauge('repeater_subscribers_limit', 'Most nodes that can subscribe.'),
@@ -113,6 +154,78 @@ export function collectReplication(registry: Registry, source: ReplicationSource
   ])
   addMetric(registry, MEASURED.peerUp, () => readPeers(replicator.peers()))
   collectKeyAge(registry, source)
+}
+
+export interface TicketsSource {
+  readonly rings: readonly { readonly group: string; readonly stats: RingStats }[]
+  reports(): readonly RingReport[]
+  targets(): readonly TargetReport[]
+  /** Peers by name with whether their rings differ from those of this node. */
+  differing(): readonly { readonly peer: string; readonly differs: boolean }[]
+  unknownGroups(): number
+}
+
+export function collectTickets(registry: Registry, source: TicketsSource): void {
+  addCounters(registry, [RING_COUNTERS], () =>
+    source.rings.map(({ group, stats }) => ({
+      declaration: RING_COUNTERS,
+      counts: stats,
+      labels: { group },
+    })),
+  )
+  const perGroup = (metric: Metric, read: (report: RingReport) => number | undefined) =>
+    addMetric(registry, metric, () =>
+      source.reports().flatMap((report) => {
+        const value = read(report)
+        return value === undefined ? [] : [{ labels: { group: report.group }, value }]
+      }),
+    )
+  perGroup(MEASURED.ticketKeys, ({ keys }) => keys.length)
+  perGroup(MEASURED.ticketNextRotationSec, ({ nextKeyMs }) => nextKeyMs && nextKeyMs / 1000)
+  addMetric(registry, MEASURED.ticketKeyAgeSec, () => source.reports().flatMap(readAges))
+  addMetric(registry, MEASURED.ticketRingDiffers, () => readDiffering(source.differing()))
+  addMetric(registry, MEASURED.ticketUnknownGroups, () => [{ value: source.unknownGroups() }])
+  addMetric(registry, MEASURED.targetLastSuccessSec, () =>
+    source
+      .targets()
+      .flatMap(({ name: target, lastSuccessMs }) =>
+        lastSuccessMs === undefined ? [] : [{ labels: { target }, value: lastSuccessMs / 1000 }],
+      ),
+  )
+  addMetric(registry, MEASURED.targetFailures, () =>
+    source
+      .targets()
+      .flatMap(({ name: target, failures }) =>
+        Object.entries(failures).map(([reason, value]) => ({ labels: { target, reason }, value })),
+      ),
+  )
+  addMetric(registry, MEASURED.targetReloads, () =>
+    source.targets().map(({ name: target, reloads }) => ({ labels: { target }, value: reloads })),
+  )
+  addMetric(registry, MEASURED.targetCurrent, () =>
+    source
+      .targets()
+      .flatMap(({ name: target, isCurrent }) =>
+        isCurrent === undefined ? [] : [{ labels: { target }, value: isCurrent ? 1 : 0 }],
+      ),
+  )
+}
+
+/** One reading for each use that a key of the ring has: that of the oldest one. */
+function readAges({ group, keys }: RingReport): Reading[] {
+  return KEY_STATES.flatMap((state) => {
+    const ages = keys.filter((key) => key.state === state).map(({ ageMs }) => ageMs)
+    return ages.length === 0 ? [] : [{ labels: { group, state }, value: Math.max(...ages) / 1000 }]
+  })
+}
+
+/** One reading per name: two boots of a peer differ when one of them does. */
+function readDiffering(peers: ReturnType<TicketsSource['differing']>): Reading[] {
+  const differs = new Map<string, boolean>()
+  for (const one of peers) {
+    differs.set(one.peer, one.differs || differs.get(one.peer) === true)
+  }
+  return [...differs].map(([peer, value]) => ({ labels: { peer }, value: value ? 1 : 0 }))
 }
 
 export function collectRepeater(registry: Registry, source: RepeaterSource): void {

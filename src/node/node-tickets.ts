@@ -1,12 +1,14 @@
 // The ticket keys of a node: the rings of its groups and the terminators that get them.
 
+import type { Registry } from 'prom-client'
 import type { World } from '../base/world.ts'
-import { TicketAuthority, type TicketKeySource } from '../tickets/authority.ts'
+import { TicketAuthority } from '../tickets/authority.ts'
 import { type RingReport, reportRing } from '../tickets/report.ts'
 import type { TicketsConfig } from '../tickets/settings.ts'
 import type { TargetReport } from '../tickets/targets/runner.ts'
 import { TicketTargets } from '../tickets/targets/targets.ts'
 import { ringTimes } from '../tickets/times.ts'
+import { collectTickets, type TicketsSource } from './metrics.ts'
 
 export interface NodeTicketsOptions {
   readonly config: TicketsConfig
@@ -60,8 +62,16 @@ export class NodeTickets {
     return this.#isGiven ? undefined : 'giving the first ticket keys to terminators'
   }
 
-  source(group: string): TicketKeySource | undefined {
-    return this.authority.source(group)
+  /** Adds the metrics of rings and targets; `differing` returns which peers have other rings. */
+  collect(registry: Registry, differing: TicketsSource['differing']): void {
+    const { authority } = this
+    collectTickets(registry, {
+      rings: authority.rings,
+      reports: () => this.reports(),
+      targets: () => this.targets(),
+      differing,
+      unknownGroups: () => authority.unknownGroups,
+    })
   }
 
   reports(): RingReport[] {

@@ -123,7 +123,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly #logger: Logger
   readonly #sweeper: Sweeper
   readonly #replication: NodeReplication | undefined
-  readonly #tickets: NodeTickets | undefined
+  /** The ticket keys of this node, without secrets; undefined where `tickets` is not configured. */
+  readonly tickets: NodeTickets | undefined
   readonly #uwsgi: NodeUwsgi
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
@@ -170,7 +171,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       clock,
     )
     const world = { clock, random, logger }
-    this.#tickets =
+    this.tickets =
       config.tickets &&
       new NodeTickets({ config: config.tickets, nodeId: identity.senderId, world })
     this.#replication =
@@ -179,7 +180,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
         config: config.replication,
         identity,
         stores,
-        rings: this.#tickets?.authority,
+        rings: this.tickets?.authority,
         clock,
         random,
         logger,
@@ -197,8 +198,8 @@ export class CacheNode implements HttpBackend, StatsBackend {
     const { uwsgiListeners: listeners } = config
     this.#uwsgi = new NodeUwsgi({ listeners, hooks, clock, logger, machine })
     this.#registry = this.#createRegistry(options)
-    const told = { identity, followed, clock, tickets: this.#tickets }
-    this.#status = new NodeStatus(this, told, this.#replication)
+    const facts = { identity, followed, clock, tickets: this.tickets }
+    this.#status = new NodeStatus(this, facts, this.#replication)
     this.cluster = this.#status.cluster
     this.#frontends = createFrontends({
       config: config.frontends,
@@ -238,24 +239,23 @@ export class CacheNode implements HttpBackend, StatsBackend {
 
   /** Returns the ticket keys of a group for `attachTicketKeys`. Throws ERR_GROUP when `tickets.groups` has none such. */
   ticketKeys(group: string): TicketKeySource {
-    const source = this.#tickets?.authority.source(group)
+    const source = this.tickets?.authority.source(group)
     if (source === undefined) throw new TlscachedError('ERR_GROUP', `no such group: "${group}"`)
     return source
   }
 
   /**
-   * Makes a ticket key of a group now. It waits as every new key does; with `isImmediate` tickets are made with it as
-   * soon as the neighbours know it, and with `isRevoking` at once, while all other keys are retired on every node.
-   * Throws ERR_GROUP when `tickets.groups` has no group of this name.
+   * Makes a ticket key of a group now: as the next one; with `isImmediate` minted as soon as neighbours know it; with
+   * `isRevoking` minted at once, all others retired on every node. Throws ERR_GROUP when there is no such group.
    */
   rotateTickets(group: string, options: { isImmediate: boolean; isRevoking: boolean }): void {
-    if (this.#tickets?.rotate(group, options) === true) return
+    if (this.tickets?.rotate(group, options) === true) return
     throw new TlscachedError('ERR_GROUP', `no such group: "${group}"`)
   }
 
   /** Resolves when the terminators of `tickets.targets` were given their first keys, or that failed for the first time. */
   async ticketsGiven(): Promise<void> {
-    await this.#tickets?.given()
+    await this.tickets?.given()
   }
 
   /** Returns what listens now, with the ports that the kernel chose. Empty before the start and after the stop. */
@@ -273,7 +273,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       return { isReady: false, isStrictlyReady: false, reason: 'not started' }
     }
     const readiness = readinessOf(this.syncStatus(), this.peers())
-    const reason = readiness.isReady ? this.#tickets?.waitingFor() : undefined
+    const reason = readiness.isReady ? this.tickets?.waitingFor() : undefined
     return reason === undefined ? readiness : { isReady: false, isStrictlyReady: false, reason }
   }
 
@@ -322,7 +322,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
   async #start(): Promise<void> {
     try {
       await this.#replication?.start()
-      this.#tickets?.start(this.#replication === undefined)
+      this.tickets?.start(this.#replication === undefined)
       await this.#uwsgi.start()
       for (const frontend of this.#frontends) await frontend.start()
     } catch (error) {
@@ -344,7 +344,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.#status.stop()
     // Frontends stop first, so that replication still sends the changes that they accept.
     const closed = await Promise.allSettled(this.#frontends.map((frontend) => frontend.stop()))
-    const others = [this.#replication?.stop(), this.#uwsgi.stop(), this.#tickets?.stop()]
+    const others = [this.#replication?.stop(), this.#uwsgi.stop(), this.tickets?.stop()]
     closed.push(...(await Promise.allSettled(others)))
     for (const outcome of closed) {
       if (outcome.status === 'fulfilled') continue
@@ -359,7 +359,9 @@ export class CacheNode implements HttpBackend, StatsBackend {
     collectCaches(registry, [...this.caches.values()])
     collectSweeper(registry, this.#sweeper.durations)
     if (this.#uwsgi.listeners.length > 0) collectCacheUdp(registry, this.#uwsgi.listeners)
-    if (this.#replication !== undefined) collectReplication(registry, this.#replication)
+    const replication = this.#replication
+    this.tickets?.collect(registry, () => replication?.sync.ringExchange?.differing() ?? [])
+    if (replication !== undefined) collectReplication(registry, replication)
     return registry
   }
 }

@@ -7,8 +7,15 @@ import type { AgedKey } from './rule.ts'
 import { isZero } from './ticket-key.ts'
 
 /** Why an offered key was not accepted; `retired` is harmless, the others are faults of the peer. */
-export const REFUSALS = ['flood', 'zero', 'repeated', 'renamed', 'over_age', 'retired'] as const
-export type Refusal = (typeof REFUSALS)[number]
+export const REFUSALS = {
+  flood: 'more keys or names than a ring has room for',
+  zero: 'the name, or a part of the secret, was never filled in',
+  repeated: 'a key twice in one offer',
+  renamed: 'a known name with other bytes, or known bytes under another name',
+  over_age: 'a key that is too old to open tickets',
+  retired: 'a key that this node has retired; no fault of the peer',
+}
+export type Refusal = keyof typeof REFUSALS
 
 /** What to do with an offered key: keep it, take its age for the one that is held, or refuse it. */
 export type Verdict = 'new' | 'known' | Refusal

@@ -2,6 +2,7 @@
 
 import type { TicketRing } from './ring.ts'
 import { type AgedKey, turnMs } from './rule.ts'
+import type { TargetReport } from './targets/runner.ts'
 import type { KeyOrigin } from './ticket-key.ts'
 
 export const KEY_STATES = ['next', 'current', 'previous'] as const
@@ -55,4 +56,41 @@ export function reportRing(ring: TicketRing, nowMs: number): RingReport {
 
 function leftMs(momentMs: number | undefined, nowMs: number): number | undefined {
   return momentMs === undefined ? undefined : Math.max(0, Math.round(momentMs - nowMs))
+}
+
+/** What a node tells about its ticket keys. */
+export interface TicketsStatus {
+  reports(): readonly RingReport[]
+  targets(): readonly TargetReport[]
+}
+
+/** Describes the rings of a node with their targets for JSON; `group` chooses one. */
+export function describeTickets(status: TicketsStatus, group?: string) {
+  const targets = status.targets()
+  return status
+    .reports()
+    .filter((report) => group === undefined || report.group === group)
+    .map((report) => ({
+      name: report.group,
+      rotate_ms: report.rotateMs,
+      lifetime_ms: report.lifetimeMs,
+      wait_ms: report.waitMs,
+      next_key_ms: report.nextKeyMs ?? null,
+      next_current_ms: report.nextCurrentMs ?? null,
+      keys: report.keys.map(({ name, state, ageMs, origin }) => ({
+        ...{ name, state, origin },
+        age_ms: ageMs,
+      })),
+      targets: targets.filter((target) => target.group === report.group).map(describeTarget),
+    }))
+}
+
+function describeTarget({ name, kind, isCurrent, lastSuccessMs, ...rest }: TargetReport) {
+  const { reloads, failures, problem } = rest
+  return {
+    ...{ name, kind, reloads, failures },
+    current: isCurrent ?? null,
+    last_success_ms: lastSuccessMs ?? null,
+    problem: problem ?? null,
+  }
 }

@@ -1,6 +1,7 @@
 // The ring of one group: the keys that its terminators mint and open tickets with, and what happens to them. The ring
 // reads no clock and arms no timer: every call is given the monotonic time of the node.
 
+import { by, type CountsOf, counter, one, zeros } from '../base/counters.ts'
 import type { RandomSource } from '../base/world.ts'
 import {
   MAX_RETIRED_NAMES,
@@ -8,7 +9,7 @@ import {
   type OfferedKey,
   type RingOffer,
 } from '../wire/ring-message.ts'
-import { judgeKeys, REFUSALS, type Refusal } from './merge.ts'
+import { judgeKeys, REFUSALS } from './merge.ts'
 import { RetiredNames } from './retired-names.ts'
 import { type AgedKey, isKeyDue, keyDueMs, nextChangeMs, type RingView, viewOf } from './rule.ts'
 import { TicketKey } from './ticket-key.ts'
@@ -22,22 +23,32 @@ export interface RingOptions {
   readonly random: RandomSource
 }
 
+const MADE = counter(
+  'ticket_generation_total',
+  'Ticket keys that came into a ring, by their maker.',
+)
+
 /** What a ring counts from the start of the process. */
-export interface RingStats {
-  /** Keys that this node made. */
-  madeHere: number
+export const RING_COUNTERS = {
+  madeHere: one(MADE, { origin: 'self' }),
   /** Keys that peers made and this node accepted. */
-  fromPeers: number
-  /** Keys retired, by age, by a peer or by revocation. */
-  retired: number
-  /** Offered keys and names that were refused, by reason. */
-  readonly refused: Record<Refusal, number>
+  fromPeers: one(MADE, { origin: 'peer' }),
+  retired: one(
+    counter('ticket_retired_total', 'Ticket keys retired by age, by a peer or by revocation.'),
+  ),
+  refused: by(
+    'reason',
+    REFUSALS,
+    counter('ticket_refused_total', 'Ticket keys of peers that were refused, by reason.'),
+  ),
 }
+
+export type RingStats = CountsOf<typeof RING_COUNTERS>
 
 export class TicketRing {
   readonly group: string
   readonly times: RingTimes
-  readonly stats: RingStats = { madeHere: 0, fromPeers: 0, retired: 0, refused: noRefusals() }
+  readonly stats: RingStats = zeros(RING_COUNTERS)
   readonly #nodeId: Uint8Array
   readonly #random: RandomSource
   readonly #retired: RetiredNames
@@ -199,8 +210,4 @@ export class TicketRing {
     }
     this.#keys = kept
   }
-}
-
-function noRefusals(): Record<Refusal, number> {
-  return Object.fromEntries(REFUSALS.map((reason) => [reason, 0])) as Record<Refusal, number>
 }

@@ -176,6 +176,7 @@ test('every row of the table of errors is what is answered, and nothing else is'
     await exposed.send('GET', PATH),
     await send('GET', PATH),
     await send('GET', '/v1/caches/other'),
+    await send('GET', '/v1/tickets/other'),
     await send('GET', '/other'),
     await send('POST', PATH),
   ].map(({ status, json }) => `${status} ${codeIn(json)}`)

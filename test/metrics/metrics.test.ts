@@ -101,6 +101,7 @@ test('there are these metrics and no others', async () => {
     'sync_failures_total counter',
     'sync_state gauge',
     'sync_total counter',
+    'ticket_swaps_total counter',
   ])
 })
 

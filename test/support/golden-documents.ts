@@ -57,6 +57,12 @@ async function nodeDocuments(folder: string): Promise<[string, string][]> {
       { name: 'ssl', items: 100, contexts: ['shop', 'hex:00a1'] },
       { name: 'early', items: 10, full: 'refuse', replicate: false, single_use: true },
     ],
+    tickets: {
+      groups: [{ name: 'www' }],
+      targets: [
+        { kind: 'file', group: 'www', file: join(folder, 'ticket-keys'), allow_disk: true },
+      ],
+    },
     replication: { ...replication, listeners: [{ wire: 'uwsgi', listen: '127.0.0.1:0' }] },
     frontends: {
       http: unix('http'),
@@ -86,6 +92,7 @@ async function nodeDocuments(folder: string): Promise<[string, string][]> {
     b.hooks('ssl').put({ context: CONTEXT, id: ID, session: Buffer.alloc(130) })
     await until('the session is there', () => a.caches.get('ssl')?.stats.items === 1)
     a.hooks('ssl').get(CONTEXT, ID)
+    await until('ticket keys were given', () => a.readiness().isReady)
     const bodyOf = async (name: string, path: string) => {
       const { body } = await ask(socket(name), { path })
       return body.toString()

@@ -27,6 +27,7 @@ import {
   HANDSHAKE_COUNTERS,
   TERMINATOR_COUNTERS,
 } from '../../src/terminator/stats.ts'
+import { RING_COUNTERS } from '../../src/tickets/ring.ts'
 import { CACHE_UDP_COUNTERS } from '../../src/uwsgi/stats.ts'
 
 /** The metrics of the part of a program, in the order of the page. */
@@ -60,6 +61,21 @@ const SECTIONS: readonly Section[] = [
       MEASURED.syncState,
       MEASURED.peerUp,
       MEASURED.keyAgeSec,
+    ],
+  },
+  {
+    title: 'Ticket keys',
+    declarations: { '': RING_COUNTERS },
+    measured: [
+      MEASURED.ticketKeyAgeSec,
+      MEASURED.ticketKeys,
+      MEASURED.ticketNextRotationSec,
+      MEASURED.ticketRingDiffers,
+      MEASURED.ticketUnknownGroups,
+      MEASURED.targetLastSuccessSec,
+      MEASURED.targetFailures,
+      MEASURED.targetReloads,
+      MEASURED.targetCurrent,
     ],
   },
   {

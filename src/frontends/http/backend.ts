@@ -10,6 +10,7 @@ import type { ClusterTrace } from '../../status/trace.ts'
 import type { CacheLimits } from '../../store/limits.ts'
 import type { RefusedSession } from '../../store/refusals.ts'
 import type { CacheStats, RefusalReason } from '../../store/stats.ts'
+import type { TicketsStatus } from '../../tickets/report.ts'
 
 export interface HttpCache {
   readonly limits: CacheLimits
@@ -28,6 +29,8 @@ export interface HttpBackend {
   readonly cluster?: Cluster
   /** Resolves with where a session is on all nodes, and has them follow it; a repeater cannot. */
   trace?(id: Buffer, followMs: number): Promise<ClusterTrace>
+  /** Ticket keys without their secrets; undefined for a repeater, and where none are configured. */
+  readonly tickets?: TicketsStatus | undefined
   readiness(): Readiness
   peers(): readonly PeerStatus[]
   /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */

@@ -23,6 +23,7 @@ export const REFUSAL_CODES: Record<RefusalReason, ErrorCode> = {
 export const STATUS_OF: Partial<Record<ErrorCode, number>> = {
   ERR_MISS: 404,
   ERR_CACHE: 404,
+  ERR_GROUP: 404,
   ERR_NOT_FOUND: 404,
   ERR_INSECURE: 403,
   ERR_FOREIGN: 403,

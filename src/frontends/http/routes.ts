@@ -14,6 +14,7 @@ import {
 } from '../../status/documents.ts'
 import type { ClusterTrace } from '../../status/trace.ts'
 import { MAX_KEYSIZE } from '../../store/limits.ts'
+import { describeTickets } from '../../tickets/report.ts'
 import type { HttpBackend, HttpCache } from './backend.ts'
 import { BODY_TOO_LARGE, fault, faultOf, faultOfRefusal, sendFault } from './error-replies.ts'
 
@@ -28,6 +29,8 @@ export const OPERATOR_PATHS = [
   '/v1/caches',
   '/v1/caches/:cache',
   '/v1/peers',
+  '/v1/tickets',
+  '/v1/tickets/:group',
 ] as const
 /** Not of a repeater. */
 export const CLUSTER_PATH = '/v1/cluster'
@@ -67,6 +70,17 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
     sync: describeSync(backend.syncStatus()),
     peers: backend.peers().map(describePeer),
   }))
+  app.get('/v1/tickets', async () => ({
+    node: backend.nodeName,
+    ...describeReadiness(backend.readiness()),
+    groups: backend.tickets === undefined ? [] : describeTickets(backend.tickets),
+  }))
+  app.get<{ Params: { group: string } }>('/v1/tickets/:group', async (request) => {
+    const { group } = request.params
+    const [described] = backend.tickets === undefined ? [] : describeTickets(backend.tickets, group)
+    if (described !== undefined) return described
+    throw new TlscachedError('ERR_GROUP', `no such group of ticket keys: "${group}"`)
+  })
   const { cluster } = backend
   if (cluster !== undefined) app.get(CLUSTER_PATH, () => cluster.look())
 }

@@ -84,6 +84,11 @@ export class RingExchange<Peer extends RingPeer> {
     return ringsHash !== undefined && !this.#hashes().some((own) => own.equals(ringsHash))
   }
 
+  /** Which of the peers that have rings differ. */
+  differing(): { peer: string; differs: boolean }[] {
+    return this.#ringPeers().map((peer) => ({ peer: peer.nodeName, differs: this.differs(peer) }))
+  }
+
   start(): void {
     if (this.#timers.length > 0) return
     const { clock, intervalMs } = this.#options

@@ -14,7 +14,12 @@ export const SYNC_COUNTERS = {
   /** Comparisons that this node began and finished. */
   comparisons: one(RUNS, { kind: 'comparison' }),
   /** Swaps of rings of ticket keys that ended well, begun by this node or by a peer. */
-  ringSwaps: one(),
+  ringSwaps: one(
+    counter(
+      'ticket_swaps_total',
+      'Swaps of ticket keys with a peer that ended well, begun by either.',
+    ),
+  ),
   entriesSent: one(ENTRIES, { direction: 'sent' }),
   /** Entries received, whether or not the store took them. */
   entriesReceived: one(ENTRIES, { direction: 'received' }),

@@ -84,7 +84,11 @@ function checkJoin(cluster: Cluster, member: Member, running: Running): void {
   if (status?.state !== 'synced') return
   running.isJoined = true
   const copied = cluster.members.find(({ name }) => name === status.peer)?.live
-  if (copied === undefined || copied === running) return
+  // Another machine of the same name may be the one that was copied.
+  const namesakes = cluster.everyone.filter(
+    ({ process }) => process.name === status.peer && !process.isDead,
+  )
+  if (copied === undefined || namesakes.length > 1) return
   for (const [cache, model] of running.models) {
     const other = copied.models.get(cache)
     const isAlike = JSON.stringify(other?.store.limits) === JSON.stringify(model.store.limits)

@@ -12,9 +12,9 @@ type Target = Tickets['targets'][number]
 /** A key, and the nodes that hold it. */
 interface HeldKey {
   readonly name: string
-  readonly state: string
   readonly ageMs: number
-  readonly nodes: readonly string[]
+  /** What each node uses it for; just after a rotation they may differ. */
+  readonly uses: readonly { readonly node: string; readonly state: string }[]
 }
 
 interface Told {
@@ -78,12 +78,12 @@ function GroupTable({ name, told }: { readonly name: string; readonly told: read
               <th scope="row">
                 <code>{key.name}</code>
               </th>
-              <td>{USES[key.state] ?? key.state}</td>
+              <td>{useOf(key)}</td>
               <td>
                 <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
                   <rect class="room" width="100" height="8" />
                   <rect
-                    class={`key ${key.state}`}
+                    class={`key ${key.uses[0]?.state}`}
                     x={100 - (key.ageMs / spanMs) * 100}
                     width={Math.max(1, (key.ageMs / spanMs) * 100)}
                     height="8"
@@ -108,16 +108,31 @@ function keysOf(rings: readonly { node: string; group: Group }[]): HeldKey[] {
       const other = held.get(name)
       held.set(name, {
         name,
-        state: other?.state ?? state,
         ageMs: Math.max(age_ms, other?.ageMs ?? 0),
-        nodes: [...(other?.nodes ?? []), node],
+        uses: [...(other?.uses ?? []), { node, state }],
       })
     }
   }
   return [...held.values()].sort((one, other) => one.ageMs - other.ageMs)
 }
 
-function holdersOf({ nodes }: HeldKey, all: number) {
+function useOf({ uses }: HeldKey): string {
+  const states = [...new Set(uses.map(({ state }) => state))]
+  const [only = ''] = states
+  if (states.length === 1) return USES[only] ?? only
+  const nodesIn = (state: string) => uses.filter((use) => use.state === state)
+  return states
+    .map(
+      (state) =>
+        `${state} on ${nodesIn(state)
+          .map(({ node }) => node)
+          .join(', ')}`,
+    )
+    .join('; ')
+}
+
+function holdersOf({ uses }: HeldKey, all: number) {
+  const nodes = uses.map(({ node }) => node)
   if (nodes.length === all) return all === 1 ? nodes[0] : `all ${all} nodes`
   return (
     <span class="held-by-some">

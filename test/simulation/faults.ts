@@ -23,6 +23,7 @@ export class Faults {
   readonly #attacker: Attacker
   readonly #chance: Chance
   #copies = 0
+  #rotatingUntilMs = 0
 
   constructor(cluster: Cluster, attacker: Attacker) {
     this.#cluster = cluster
@@ -232,11 +233,16 @@ export class Faults {
   /** Right: the new key opens everywhere before it seals anywhere, and the old one opens until it seals nowhere. */
   #rotate(isRight: boolean): End {
     const cluster = this.#cluster
+    const { timeline } = cluster.world
+    // Nobody begins a rotation before the last one has ended, or when it would not end.
+    const endMs = timeline.nowMs + 3 * (BESIDE_MS + cluster.hosts.length * COPY_MS)
+    const isMistaken = timeline.nowMs < this.#rotatingUntilMs || endMs > cluster.plan.durationMs
+    if (isRight && isMistaken) return nothing
+    this.#rotatingUntilMs = endMs
     const [old = ''] = cluster.keys
     const next = cluster.newKey()
     const steps = isRight ? [[old, next], [next, old], [next]] : [[next]]
     let atMs = 0
-    const { timeline } = cluster.world
     for (const keys of steps) {
       for (const host of cluster.hosts) {
         timeline.in(atMs, () => {

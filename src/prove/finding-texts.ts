@@ -52,10 +52,10 @@ function afterRefusal({ detail }: Words): string {
 
 export const FINDING_TEXTS = {
   node_away: {
-    level: 'error',
+    level: 'warning',
     cause: ({ detail }) => `a node is away: ${detail}`,
     change: () =>
-      'start the node, or correct the address: what is said of sessions below leaves it out',
+      'start the node, or correct the address; if it listens on loopback only, run prove on its machine: what is said of sessions leaves it out',
     see: 'the-node-does-not-start-or-ends-by-itself',
   },
   unreachable: {
@@ -158,14 +158,14 @@ export const FINDING_TEXTS = {
     cause: ({ subject, detail }) =>
       `${subject} does not resume its own sessions (${detail}): it keeps none, or several servers or processes behind this address do not share theirs`,
     change: () =>
-      'switch its session cache on; nginx: `ssl_session_cache none` only pretends; give --node to see what its node is asked',
+      'switch its session cache on; nginx: `ssl_session_cache none` only pretends; run this on its machine with --node 127.0.0.1:5080, to see what its node is asked',
     see: NOTHING_RESUMES,
   },
   not_shared: {
     level: 'error',
     cause: ({ subject, others }) => `sessions of ${others} resume there, but not on ${subject}`,
     change: () =>
-      'connect both servers to nodes of one cluster; give --node for each node to see whether sessions are stored, passed on and asked for',
+      'connect both servers to nodes of one cluster; run this on the machine of either with --node 127.0.0.1:5080, to see whether sessions are stored, passed on and asked for',
     see: 'sessions-resume-on-one-node-only',
   },
   sometimes: {

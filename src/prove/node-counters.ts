@@ -77,25 +77,29 @@ export function leastOf(a: NodeCounts, b: NodeCounts): NodeCounts {
 /** Results of a put that leave the session in the cache. */
 export const TAKEN: readonly string[] = ['stored', 'replaced']
 
-/** Whether a session was put on a node, which took it. */
-export function isStored({ puts }: NodeCounts): boolean {
-  return storedIn(puts) > 0
+/** Whether a session was put on a node that took it: one of those asked, or one from which it came to them. */
+export function isStored(counts: NodeCounts): boolean {
+  return storedIn(counts.puts) > 0 || offeredIn(counts) > 0
 }
 
 /** Whether a put was counted, whatever became of it. */
-export function isPut({ puts }: NodeCounts): boolean {
-  return Object.values(puts).some((count) => count > 0)
+export function isPut(counts: NodeCounts): boolean {
+  return offeredIn(counts) > 0 || Object.values(counts.puts).some((count) => count > 0)
 }
 
 /** Whether a put was counted, and all other nodes took or refused what one of them stored. */
 export function isSettled(change: NodeCounts, nodes: number): boolean {
-  const refused = Object.values(change.peerRefusals).reduce(add, 0)
-  return isPut(change) && isOnEveryNode({ ...change, applied: change.applied + refused }, nodes)
+  return isPut(change) && isOnEveryNode({ ...change, applied: offeredIn(change) }, nodes)
 }
 
 /** Whether all other nodes took what was put on one of so many. */
 export function isOnEveryNode({ puts, applied }: NodeCounts, nodes: number): boolean {
   return applied >= storedIn(puts) * (nodes - 1)
+}
+
+/** Sessions that came from peers, taken or refused. */
+function offeredIn({ applied, peerRefusals }: NodeCounts): number {
+  return Object.values(peerRefusals).reduce(add, applied)
 }
 
 function storedIn(puts: NodeCounts['puts']): number {

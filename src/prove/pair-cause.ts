@@ -94,8 +94,8 @@ function countedCause(
   if (has(gets, 'expired')) return by('taker', 'expired')
   if (!has(gets, 'miss')) return by('taker', 'not_asked')
   const peerRefusal = firstOf(whileMade.peerRefusals, [])
+  if (!isOwn && peerRefusal !== undefined) return by('taker', 'peer_refused', peerRefusal)
   if (isOwn || seen.nodes < 2) return by('taker', 'missed')
-  if (peerRefusal !== undefined) return by('taker', 'peer_refused', peerRefusal)
   return by('taker', isOnEveryNode(whileMade, seen.nodes) ? 'missed' : 'not_replicated')
 }
 

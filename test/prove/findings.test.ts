@@ -176,7 +176,9 @@ const CASES: Readonly<Record<FindingCode, Case & { readonly says: RegExp }>> = {
   no_put: { ...NOT_ON_B, counted: [NOTHING, NOTHING], says: /^sessions of A .* stored none/ },
   not_asked: {
     ...NOT_ON_B,
-    counted: [STORED, NOTHING],
+    // Only the node of B was asked: the session came there from another.
+    counted: [{ ...NOTHING, applied: 2 }, NOTHING],
+    nodes: 1,
     says: /^sessions of A are in the cluster, but B did not ask for them$/,
   },
   peer_refused: {
@@ -272,6 +274,15 @@ test('a promised lifetime of four seconds is said as such, once', () => {
     findings.map(({ cause }) => cause),
     ['sessions of A do not live long: lifetime 4 s'],
   )
+})
+
+test('with the node of B alone, a session that it refused is not one that A did not store', () => {
+  const counted = [
+    { ...NOTHING, peerRefusals: { context: 2 } },
+    { ...NOTHING, gets: { miss: 1 } },
+  ] as const
+  const [finding] = findingsOf(observe({ ...NOT_ON_B, counted, nodes: 1 }))
+  assert.equal(finding?.code, 'peer_refused')
 })
 
 test('each put that a node can refuse has an advice of its own', () => {

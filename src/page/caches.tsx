@@ -47,7 +47,7 @@ function CacheTable({
 }) {
   return (
     <ScrollArea label={`Table of the cache ${name}`}>
-      <table class="caches">
+      <table class="caches stacked">
         <caption>
           {name}
           <span class="detail">counts of the last 10 minutes</span>

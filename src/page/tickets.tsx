@@ -59,7 +59,7 @@ function GroupTable({ name, told }: { readonly name: string; readonly told: read
   const spanMs = Math.max(first.rotate_ms, ...keys.map(({ ageMs }) => ageMs))
   return (
     <ScrollArea label={`Table of the ticket keys of ${name}`}>
-      <table class="tickets">
+      <table class="tickets stacked">
         <caption>
           {name}
           <span class="detail">{sentenceOf(first)}</span>
@@ -78,7 +78,7 @@ function GroupTable({ name, told }: { readonly name: string; readonly told: read
               <th scope="row">
                 <code>{key.name}</code>
               </th>
-              <td>{useOf(key)}</td>
+              <td data-label="Use">{useOf(key)}</td>
               <td>
                 <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
                   <rect class="room" width="100" height="8" />
@@ -91,7 +91,7 @@ function GroupTable({ name, told }: { readonly name: string; readonly told: read
                 </svg>
                 <span class="detail">{duration(key.ageMs)} old</span>
               </td>
-              <td>{holdersOf(key, rings.length)}</td>
+              <td data-label="Held by">{holdersOf(key, rings.length)}</td>
             </tr>
           ))}
         </tbody>
@@ -156,7 +156,7 @@ interface TargetsProps {
 function Targets({ targets }: TargetsProps) {
   return (
     <ScrollArea label="Table of the terminators that get ticket keys">
-      <table class="tickets">
+      <table class="tickets stacked">
         <caption>Terminators</caption>
         <thead>
           <tr>
@@ -173,9 +173,11 @@ function Targets({ targets }: TargetsProps) {
               <th scope="row">
                 {target.name} <span class="detail">{target.kind}</span>
               </th>
-              <td>{node}</td>
-              <td>{target.group}</td>
-              <td>{target.given_ms === null ? 'never' : `${duration(target.given_ms)} ago`}</td>
+              <td data-label="By node">{node}</td>
+              <td data-label="Group">{target.group}</td>
+              <td data-label="Given keys">
+                {target.given_ms === null ? 'never' : `${duration(target.given_ms)} ago`}
+              </td>
               <TargetState target={target} />
             </tr>
           ))}

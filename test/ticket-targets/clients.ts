@@ -8,7 +8,7 @@ import type { Terminator } from './terminators.ts'
 /** A ticket needs so much of its lifetime to be offered. */
 const OFFER_MS = 1500
 /** With one key, how long both nodes must have agreed on it before the terminators must. */
-const AGREED_MS = 8000
+const AGREED_MS = 18_000
 const PAUSE_MS = 250
 const OFFERS = 2
 
@@ -20,6 +20,7 @@ interface Held {
   readonly madeMs: number
   /** The key that the nodes said that it was made with; undefined while they changed. */
   readonly keyName: string | undefined
+  readonly hasZeroMac: boolean
 }
 
 export interface Tally {
@@ -104,7 +105,13 @@ export class ReturningClients {
     const after = this.#settledName()
     const keyName = before === after ? after : undefined
     const held: Held = {
-      ...{ session: session.bytes, version, madeOn: member, keyName },
+      ...{
+        session: session.bytes,
+        version,
+        madeOn: member,
+        keyName,
+        hasZeroMac: session.hasZeroMac,
+      },
       madeMs: performance.now(),
     }
     this.#held.push(held)
@@ -134,12 +141,12 @@ export class ReturningClients {
     else this.#blame(held, member, ageMs, 'did not resume')
   }
 
-  #blame({ version, madeOn }: Held, member: number, ageMs: number, what: string): void {
+  #blame({ version, madeOn, hasZeroMac }: Held, member: number, ageMs: number, what: string): void {
     const age = `${(ageMs / 1000).toFixed(1)} s old`
     const sinceMs = performance.now() - (this.#options.agreed()?.sinceMs ?? 0)
     const since = `${(sinceMs / 1000).toFixed(1)} s after a change`
     this.tally.faults.push(
-      `TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}, ${since}`,
+      `TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`,
     )
   }
 

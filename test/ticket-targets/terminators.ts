@@ -76,7 +76,10 @@ const haproxy: TerminatorKind = {
   keysHeld: 3,
   versions: BOTH,
   config: 'haproxy/haproxy.cfg',
-  replace: ({ folder }) => [['/run/haproxy/admin.sock', join(folder, 'admin.sock')]],
+  replace: ({ folder }) => [
+    ['/run/haproxy/admin.sock', join(folder, 'admin.sock')],
+    ['mode 660', 'mode 600 user www-data'],
+  ],
   command: (file) => ['haproxy', '-W', '-db', '-f', file],
   replaceTarget: (_, { folder }) => [['/run/haproxy/admin.sock', join(folder, 'admin.sock')]],
 }

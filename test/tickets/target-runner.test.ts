@@ -117,10 +117,7 @@ describe('a terminator that needs reloads', () => {
     )
     const { uid, mode } = files.entries.get(`/run/www/${name}.key`) ?? {}
     assert.deepEqual([uid, mode], [33, 0o400])
-    assert.deepEqual(
-      ran.map(({ program }) => program),
-      ['check-it', 'reload-it'],
-    )
+    assert.equal(ran.map(({ program }) => program).join(), 'check-it,reload-it')
     assert.equal(runner.report().lastSuccessMs, clock.wallMs())
   })
 
@@ -176,10 +173,8 @@ describe('a terminator that needs reloads', () => {
     assert.equal(countOf('reload-it'), 2)
     await pass(30 * SECOND_MS)
     assert.equal(countOf('reload-it'), 3)
-    assert.deepEqual(
-      files.names.filter((name) => name.endsWith('.key')),
-      names().map((name) => `/run/www/${name}.key`),
-    )
+    const kept = files.names.filter((name) => name.endsWith('.key'))
+    assert.deepEqual(kept, [`/run/www/${names().join()}.key`])
   })
 
   test('with one key is reloaded when that changes, and for nothing else', async () => {
@@ -290,10 +285,17 @@ test('a file that was cut, removed or given away is written again, without a rel
     assert.deepEqual([bytes, uid, mode], [whole, 0, 0o400])
   }
   assert.equal(countOf('reload-it'), 1)
+  // Also when the next key comes before somebody looks.
+  await pass(MINUTE_MS)
+  Object.assign(files.entries.get(key) ?? {}, { uid: 65_534 })
+  authority.rotate('www', { isImmediate: false, isRevoking: false })
+  await pass(0.3 * HOUR_MS, 20 * SECOND_MS)
+  assert.equal(countOf('reload-it'), 2)
+  assert.equal(files.entries.get(key)?.uid, 0)
   assert.ok(logger.lines.some(({ message }) => message.includes('changed by somebody else')))
 })
 
-test('an authority that has no key leaves the files alone, and they stay at the stop', async () => {
+test('a ring without keys leaves the files alone, and they stay at the stop', async () => {
   const { authority, runner } = createFixture({ kind: 'file', file: '/run/x/keys' })
   authority.mayMake()
   await runner.start()
@@ -302,9 +304,7 @@ test('an authority that has no key leaves the files alone, and they stay at the 
   await pass(3 * HOUR_MS, MINUTE_MS)
   assert.equal(textOf('/run/x/keys'), before)
   await runner.stop()
-  await runner.stop()
-  assert.equal(clock.pendingCount, 0)
-  assert.equal(textOf('/run/x/keys'), before)
+  assert.deepEqual([clock.pendingCount, textOf('/run/x/keys')], [0, before])
 })
 
 test('Caddy is given its file again every poll, although the keys are the same', async () => {

@@ -247,8 +247,7 @@ export class TargetRunner {
     const undo: Awaited<ReturnType<typeof keepOldFile>>[] = []
     let failure: TargetFailure | undefined
     for (const { path, bytes, isConstant = false, changedMs } of files) {
-      const isThere =
-        isConstant && !this.#isDamaged && (await statFile(path, this.#files))?.size === bytes.length
+      const isThere = isConstant && (await this.#isAsWritten(path))
       if (isThere) continue
       const old = await keepOldFile(path, fileOptions, this.#files)
       failure = await writeSecretFile(path, bytes, { ...fileOptions, changedMs }, this.#files)
@@ -263,6 +262,11 @@ export class TargetRunner {
     failure ??= await this.#measure(files)
     for (const old of undo.reverse()) await (failure === undefined ? old.forget() : old.restore())
     return failure
+  }
+
+  async #isAsWritten(path: string): Promise<boolean> {
+    const known = this.#written.find((one) => one.path === path)
+    return known !== undefined && (await statFile(path, this.#files))?.identity === known.identity
   }
 
   /** Reads the files' lengths once more, since some terminators end when one is wrong, and remembers them. */
@@ -285,8 +289,8 @@ export class TargetRunner {
   /** Looks whether the files are as they were written. What was cut, removed or given away is written again. */
   async #look(): Promise<void> {
     this.#lookedMs = this.#clock.monotonicMs()
-    for (const { path, identity } of this.#written) {
-      if ((await statFile(path, this.#files))?.identity === identity) continue
+    for (const { path } of this.#written) {
+      if (await this.#isAsWritten(path)) continue
       this.#isDamaged = true
       this.#logger.warn(
         { target: this.#target.name },

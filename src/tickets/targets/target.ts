@@ -35,7 +35,7 @@ export interface Moment {
 export interface TargetFile {
   readonly path: string
   readonly bytes: Buffer
-  /** A file that is named after its content is not written again while it is there with its length. */
+  /** A file that is named after its content is not written again while it is as it was written. */
   readonly isConstant?: boolean
   /** When the file is to say that it was changed, in ms since 1970; absent: when it is. */
   readonly changedMs?: number

@@ -49,6 +49,11 @@ test('one more reason in a declaration is in the tables', () => {
 test('every metric is explained, and none that does not exist', async () => {
   const node = createNode(
     {
+      caches: [{ name: 'ssl' }],
+      tickets: {
+        groups: [{ name: 'www' }],
+        targets: [{ kind: 'file', group: 'www', file: '/run/ticket-keys' }],
+      },
       replication: {
         listen: '127.0.0.1:0',
         peers: [],

@@ -17,6 +17,7 @@ import type { Frontend } from '../streams/listener.ts'
 import { KEY_STATES, type RingReport } from '../tickets/report.ts'
 import { RING_COUNTERS, type RingStats } from '../tickets/ring.ts'
 import type { TargetReport } from '../tickets/targets/runner.ts'
+import { TARGET_COUNTERS } from '../tickets/targets/target.ts'
 import type { CacheUdp } from '../uwsgi/cache-udp.ts'
 import { CACHE_UDP_COUNTERS } from '../uwsgi/stats.ts'
 import type { ConfiguredKeys } from './keys.ts'
@@ -74,13 +75,6 @@ export const MEASURED = {
     'When the terminator was last given what it needs, in seconds since 1970.',
     'target',
   ),
-  targetFailures: counter(
-    'ticket_target_failures_total',
-    'Attempts to give a terminator its ticket keys that failed, by reason.',
-    'target',
-    'reason',
-  ),
-  targetReloads: counter('ticket_target_reloads_total', 'Reloads of the terminator.', 'target'),
   targetCurrent: gauge(
     'ticket_target_current',
     '1 when a ticket of the terminator was made with the current key; only where it is probed.',
@@ -192,15 +186,12 @@ export function collectTickets(registry: Registry, source: TicketsSource): void 
         lastSuccessMs === undefined ? [] : [{ labels: { target }, value: lastSuccessMs / 1000 }],
       ),
   )
-  addMetric(registry, MEASURED.targetFailures, () =>
-    source
-      .targets()
-      .flatMap(({ name: target, failures }) =>
-        Object.entries(failures).map(([reason, value]) => ({ labels: { target, reason }, value })),
-      ),
-  )
-  addMetric(registry, MEASURED.targetReloads, () =>
-    source.targets().map(({ name: target, reloads }) => ({ labels: { target }, value: reloads })),
+  addCounters(registry, [TARGET_COUNTERS], () =>
+    source.targets().map(({ name: target, failures, reloads }) => ({
+      declaration: TARGET_COUNTERS,
+      counts: { failures, reloads },
+      labels: { target },
+    })),
   )
   addMetric(registry, MEASURED.targetCurrent, () =>
     source

@@ -28,6 +28,7 @@ import {
   TERMINATOR_COUNTERS,
 } from '../../src/terminator/stats.ts'
 import { RING_COUNTERS } from '../../src/tickets/ring.ts'
+import { TARGET_COUNTERS } from '../../src/tickets/targets/target.ts'
 import { CACHE_UDP_COUNTERS } from '../../src/uwsgi/stats.ts'
 
 /** The metrics of the part of a program, in the order of the page. */
@@ -65,7 +66,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: 'Ticket keys',
-    declarations: { '': RING_COUNTERS },
+    declarations: { '': { ...RING_COUNTERS, ...TARGET_COUNTERS } },
     measured: [
       MEASURED.ticketKeyAgeSec,
       MEASURED.ticketKeys,
@@ -73,8 +74,6 @@ const SECTIONS: readonly Section[] = [
       MEASURED.ticketRingDiffers,
       MEASURED.ticketUnknownGroups,
       MEASURED.targetLastSuccessSec,
-      MEASURED.targetFailures,
-      MEASURED.targetReloads,
       MEASURED.targetCurrent,
     ],
   },

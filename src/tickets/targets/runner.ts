@@ -5,6 +5,7 @@
 // wait, a key that comes into use waits for its successor, and one that is retired goes with the next reload.
 
 import { join } from 'node:path'
+import { zeros } from '../../base/counters.ts'
 import { messageOf } from '../../base/errors.ts'
 import type { Clock, Logger, Timer, World } from '../../base/world.ts'
 import type { TicketKeySource } from '../authority.ts'
@@ -20,7 +21,7 @@ import {
 } from './secret-file.ts'
 import {
   type Delivery,
-  TARGET_FAILURES,
+  TARGET_COUNTERS,
   type Target,
   type TargetFailure,
   type TargetFailureReason,
@@ -82,7 +83,7 @@ export class TargetRunner {
   readonly #onGiven: () => void
   readonly #files: SecretFileSystem
   readonly #run: typeof runCommand
-  readonly #failures = noFailures()
+  readonly #stats = zeros(TARGET_COUNTERS)
   readonly #firstAttempt: Promise<void>
   #endFirstAttempt: () => void = () => {}
   #unsubscribe = () => {}
@@ -92,7 +93,6 @@ export class TargetRunner {
   #isDamaged = false
   #problem: TargetFailure | undefined
   #lastSuccessMs: number | undefined
-  #reloads = 0
   #givenMs = Number.NEGATIVE_INFINITY
   #reloadedMs = Number.NEGATIVE_INFINITY
   #retryMs = Number.NEGATIVE_INFINITY
@@ -138,9 +138,9 @@ export class TargetRunner {
       ...{ name, kind, group },
       isCurrent: undefined,
       lastSuccessMs: this.#lastSuccessMs,
-      failures: { ...this.#failures },
+      failures: { ...this.#stats.failures },
       problem: this.#problem,
-      reloads: this.#reloads,
+      reloads: this.#stats.reloads,
     }
   }
 
@@ -232,7 +232,7 @@ export class TargetRunner {
     if (needsReload) {
       // Also when it fails: a terminator that cannot reload must not be asked again and again.
       this.#reloadedMs = this.#clock.monotonicMs()
-      if (reload !== undefined) this.#reloads += 1
+      if (reload !== undefined) this.#stats.reloads += 1
       const problem = reload && (await this.#run(reload, 'reload', this.#clock))
       if (problem !== undefined) return problem
     }
@@ -330,7 +330,7 @@ export class TargetRunner {
   /** Counts and logs a failure, found here or by a probe. */
   count({ reason, message }: TargetFailure): void {
     const { name } = this.#target
-    this.#failures[reason] += 1
+    this.#stats.failures[reason] += 1
     this.#logger.warn({ target: name, reason }, `ticket keys of target ${name}: ${message}`)
   }
 }
@@ -350,11 +350,4 @@ function reloadDueMs(given: Given, view: RingView, nowMs: number, times: RingTim
     moments.push(next.length > 0 ? nowMs : turnMs(current, times) + times.jitterMs)
   }
   return Math.min(...moments)
-}
-
-function noFailures(): Record<TargetFailureReason, number> {
-  return Object.fromEntries(TARGET_FAILURES.map((reason) => [reason, 0])) as Record<
-    TargetFailureReason,
-    number
-  >
 }

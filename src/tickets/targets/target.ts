@@ -1,23 +1,37 @@
 // What a kind of terminator is to the runner that keeps it up to date: which keys it needs, the files and pushes that
 // give them to it, and its own habits. Everything that holds secrets is laid out in one turn of the event loop.
 
+import { by, type CountsOf, counter, one } from '../../base/counters.ts'
 import type { RingView } from '../rule.ts'
 import type { TerminatorLimits } from '../times.ts'
 import type { Command } from './command.ts'
 import type { SecretFileOptions } from './secret-file.ts'
 
-/** Why a target could not be given its keys, or does not use them; the set of a metric's label, append-only. */
-export const TARGET_FAILURES = [
-  'write',
-  'permission',
-  'space',
-  'disk',
-  'check',
-  'reload',
-  'refused',
-  'probe',
-] as const
-export type TargetFailureReason = (typeof TARGET_FAILURES)[number]
+export const TARGET_COUNTERS = {
+  failures: by(
+    'reason',
+    {
+      write: 'a file could not be written, or has not the bytes that were written',
+      permission: 'this process may not write there, or the server does not allow it',
+      space: 'the file system is full',
+      disk: 'the folder is not on tmpfs or ramfs, and `allow_disk` is not set',
+      check: 'the command `check` failed or took too long',
+      reload: 'the command `reload` failed or took too long',
+      refused: 'the terminator or the server did not take the keys',
+      probe: 'a ticket of the terminator could not be had, or was made with another key',
+    },
+    counter(
+      'ticket_target_failures_total',
+      'Attempts to give a terminator its ticket keys that failed, by reason.',
+      'target',
+    ),
+  ),
+  reloads: one(counter('ticket_target_reloads_total', 'Reloads of the terminator.', 'target')),
+}
+
+export type TargetStats = CountsOf<typeof TARGET_COUNTERS>
+/** Why a target could not be given its keys, or does not use them. */
+export type TargetFailureReason = keyof TargetStats['failures']
 
 export interface TargetFailure {
   readonly reason: TargetFailureReason

@@ -12,6 +12,11 @@ export {
 export type { CallFailure, RemoteStats } from './hooks/remote-hooks.ts'
 export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
+export {
+  attachTicketKeys,
+  type TicketKeyBinding,
+  type TicketKeyOptions,
+} from './hooks/ticket-keys.ts'
 export type { NodeConfig } from './node/config.ts'
 export type { ConfigInput } from './node/config-schema.ts'
 export {
@@ -26,3 +31,4 @@ export { type ProveOptions, type ProveResult, prove } from './prove/prove.ts'
 export { ConfigError, type ConfigProblem } from './settings/errors.ts'
 
 export type { PutResult } from './store/stats.ts'
+export type { TicketKeySource } from './tickets/authority.ts'

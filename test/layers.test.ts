@@ -68,7 +68,17 @@ const TABLE: Record<
     ],
   },
   'index.ts': {
-    from: ['base', 'settings', 'session', 'store', 'hooks', 'node', 'terminator', 'prove'],
+    from: [
+      'base',
+      'settings',
+      'session',
+      'store',
+      'tickets',
+      'hooks',
+      'node',
+      'terminator',
+      'prove',
+    ],
   },
 }
 

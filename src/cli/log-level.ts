@@ -1,33 +1,16 @@
 // `tlscached log-level`: shows or changes the level of a running node's log, over the rpc socket that only its user can
 // open.
 
-import { connect } from 'node:net'
-import { Argument, Command, Option } from 'commander'
-import { formatAddress, parseAddress, type UnixAddress } from '../base/address.ts'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { Argument, Command } from 'commander'
+import type { UnixAddress } from '../base/address.ts'
 import { LOG_LEVELS, type LogLevel } from '../base/world.ts'
-import { FrameReader } from '../wire/framing.ts'
-import {
-  decodeHooksResponse,
-  encodeHooksRequest,
-  type HooksCall,
-  type HooksResponse,
-  MAX_HOOKS_FRAME_BYTES,
-} from '../wire/hooks-message.ts'
-
-const USUAL_SOCKET = '/run/tlscached/rpc.sock'
-const TIMEOUT_MS = 5000
-const CALL_NUMBER = 1
+import { callNode, rpcOption } from './rpc-client.ts'
 
 export function logLevelCommand(): Command {
   return new Command('log-level')
     .description('Show the log level of a running node, or change it until the node is restarted.')
     .addArgument(new Argument('[level]', 'level to set').choices(LOG_LEVELS))
-    .addOption(
-      new Option('--rpc <address>', 'unix socket of frontends.rpc of the node')
-        .argParser(parseUnixAddress)
-        .default({ path: USUAL_SOCKET }, `unix:${USUAL_SOCKET}`),
-    )
+    .addOption(rpcOption())
     .option('--json', 'print {"level":..}')
     .action(logLevel)
 }
@@ -46,42 +29,4 @@ async function logLevel(
   }
   if (result.kind !== 'logLevel') throw new Error('the node answered something else')
   console.log(json ? JSON.stringify({ level: result.level }) : result.level)
-}
-
-/** Sends one call; rejects with ERR_UNREACHABLE or ERR_DEADLINE. */
-function callNode(address: UnixAddress, call: HooksCall): Promise<HooksResponse['result']> {
-  const where = formatAddress(address)
-  return new Promise((resolve, reject) => {
-    const fail = (code: 'ERR_UNREACHABLE' | 'ERR_DEADLINE', message: string) => {
-      socket.destroy()
-      reject(new TlscachedError(code, message))
-    }
-    const frames = new FrameReader(MAX_HOOKS_FRAME_BYTES)
-    const socket = connect({ ...address, timeout: TIMEOUT_MS })
-    socket.on('connect', () => socket.write(encodeHooksRequest(CALL_NUMBER, call)))
-    socket.on('timeout', () => fail('ERR_DEADLINE', `no answer from ${where} within 5 s`))
-    socket.on('error', (error) => {
-      fail('ERR_UNREACHABLE', `cannot reach the node at ${where}: ${messageOf(error)}`)
-    })
-    // An earlier release ends a connection over what it takes for no request.
-    socket.on('close', () => fail('ERR_UNREACHABLE', `${where} closed the connection`))
-    socket.on('data', (piece) => {
-      frames.append(piece)
-      const frame = frames.next()
-      if (frame === undefined) return
-      const response = frame === 'malformed' ? undefined : decodeHooksResponse(frame)
-      if (response?.number !== CALL_NUMBER) return fail('ERR_UNREACHABLE', `${where} is no node`)
-      socket.destroy()
-      resolve(response.result)
-    })
-  })
-}
-
-function parseUnixAddress(text: string): UnixAddress {
-  const address = parseAddress(text)
-  if ('path' in address) return address
-  throw new TlscachedError(
-    'ERR_ADDRESS',
-    `"${text}" is no unix socket: what changes a node goes over unix:/path alone`,
-  )
 }

@@ -36,6 +36,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   top: async () => (await import('./top.ts')).topCommand(),
   prove: async () => (await import('./prove.ts')).proveCommand(),
   trace: async () => (await import('./trace.ts')).traceCommand(),
+  tickets: async () => (await import('./tickets.ts')).ticketsCommand(),
   'log-level': async () => (await import('./log-level.ts')).logLevelCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),

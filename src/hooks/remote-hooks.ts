@@ -226,6 +226,7 @@ const REASONS: Record<HooksError, string> = {
   unknown_call: 'the node is too old for this call',
   internal: 'an internal error of the node',
   forbidden: 'the node does not take this call over this connection',
+  no_such_group: 'the node has no group of this name',
 }
 
 function toError(outcome: Outcome): TlscachedError {

@@ -47,6 +47,15 @@ const NO_KEY = Buffer.alloc(16)
 /**
  * Makes tickets of this server with the current key of `source` and opens those of all its keys. While the source has no
  * key, handshakes are full ones. Throws ERR_SERVER for a server whose tickets are switched off.
+ *
+ * ```ts
+ * const node = createNode({
+ *   replication: { listen: '10.0.0.1:7171', peers: ['10.0.0.2:7171'], keys_file: '/etc/tlscached/keys' },
+ *   tickets: { groups: [{ name: 'www' }] },
+ * })
+ * await node.start()
+ * attachTicketKeys(server, node.ticketKeys('www'))
+ * ```
  */
 export function attachTicketKeys(
   server: Server,

@@ -17,6 +17,7 @@ import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Frontend } from '../streams/listener.ts'
 import type { FrontendsConfig } from './config.ts'
 import { collectFrontends } from './metrics.ts'
+import type { NodeTickets } from './node-tickets.ts'
 import type { NodeUwsgi } from './node-uwsgi.ts'
 
 export interface NodeFrontendsOptions {
@@ -28,6 +29,7 @@ export interface NodeFrontendsOptions {
   readonly logger: Logger
   /** The log whose level callers of a unix rpc socket may change. */
   readonly log?: LevelledLogger | undefined
+  readonly tickets: NodeTickets | undefined
 }
 
 /**
@@ -35,7 +37,7 @@ export interface NodeFrontendsOptions {
  * rules of the configuration demand.
  */
 export function createFrontends(options: NodeFrontendsOptions): readonly Frontend[] {
-  const { config, backend, hooks, registry, clock, logger, log } = options
+  const { config, backend, hooks, registry, clock, logger, log, tickets } = options
   const { http, memcached, sessiond, rpc, stats, uwsgi, isInsecure } = config
   const frontends: Frontend[] = []
   const cacheHooks = hooks.get(config.cache)
@@ -49,7 +51,7 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
     frontends.push(new SessiondFrontend({ address: sessiond, removePolicy, ...shared }))
   }
   if (rpc !== undefined) {
-    frontends.push(new RpcFrontend({ address: rpc, caches: hooks, clock, logger, log }))
+    frontends.push(new RpcFrontend({ address: rpc, caches: hooks, clock, logger, log, tickets }))
   }
   if (uwsgi !== undefined) {
     const { cache: defaultCache } = config

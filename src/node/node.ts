@@ -209,6 +209,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       clock,
       logger,
       log: options.log,
+      tickets: this.tickets,
     })
   }
 

@@ -12,6 +12,7 @@ import {
 } from '../store/limits.ts'
 import type { PutResult } from '../store/stats.ts'
 import { toFrame } from './framing.ts'
+import { GROUP_NAME_PATTERN } from './ring-message.ts'
 import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
 
 const requestType = loadMessageType('hooks.proto', 'tlscached.hooks.Request')
@@ -53,7 +54,14 @@ export interface LogLevelCall {
   readonly kind: 'logLevel'
   readonly level: LogLevel | undefined
 }
-export type HooksCall = SessionCall | LogLevelCall | { readonly kind: 'ping' }
+/** Makes a ticket key of a group. */
+export interface RotateCall {
+  readonly kind: 'rotateTickets'
+  readonly group: string
+  readonly isImmediate: boolean
+  readonly isRevoking: boolean
+}
+export type HooksCall = SessionCall | LogLevelCall | RotateCall | { readonly kind: 'ping' }
 
 export interface HooksRequest {
   /** The terminator's number of this request, 1 or more, which the response repeats. */
@@ -63,7 +71,13 @@ export interface HooksRequest {
 }
 
 /** Errors of the node, in the order of their numbers in hooks.proto, which begin with 1. */
-export const HOOKS_ERRORS = ['no_such_cache', 'unknown_call', 'internal', 'forbidden'] as const
+export const HOOKS_ERRORS = [
+  'no_such_cache',
+  'unknown_call',
+  'internal',
+  'forbidden',
+  'no_such_group',
+] as const
 export type HooksError = (typeof HOOKS_ERRORS)[number]
 
 export type HooksResult =
@@ -74,7 +88,7 @@ export type HooksResult =
       /** Set when a TLS 1.3 session that a handshake makes out of this one may live longer than it. */
       readonly isRenewable?: true
     }
-  | { readonly kind: 'miss' | 'pong' }
+  | { readonly kind: 'miss' | 'pong' | 'rotated' }
   | { readonly kind: 'stored'; readonly result: PutResult }
   | { readonly kind: 'removed'; readonly wasThere: boolean }
   | { readonly kind: 'logLevel'; readonly level: LogLevel }
@@ -127,6 +141,8 @@ function fieldsOfResult(result: HooksResult): Fields {
       return { miss: {} }
     case 'pong':
       return { pong: {} }
+    case 'rotated':
+      return { rotated: {} }
     case 'stored':
       return { stored: { result: PUT_RESULT_NUMBERS[result.result] } }
     case 'removed':
@@ -175,6 +191,7 @@ const CALLS: ReadonlyMap<string, Check<HooksCall>> = new Map<string, Check<Hooks
   ['remove', checkRemove],
   ['ping', () => ({ kind: 'ping' })],
   ['logLevel', checkLogLevelCall],
+  ['rotateTickets', checkRotate],
 ])
 
 const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
@@ -188,6 +205,7 @@ const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
   ['pong', () => ({ kind: 'pong' })],
   ['error', checkError],
   ['logLevel', checkLogLevel],
+  ['rotated', () => ({ kind: 'rotated' })],
 ])
 
 function checkGet(fields: Fields): GetCall | undefined {
@@ -215,6 +233,12 @@ function checkRemove(fields: Fields): RemoveCall | undefined {
 function checkLogLevelCall({ level }: Fields): LogLevelCall | undefined {
   if (level === undefined || level === '') return { kind: 'logLevel', level: undefined }
   return typeof level === 'string' && isLogLevel(level) ? { kind: 'logLevel', level } : undefined
+}
+
+function checkRotate({ group, isImmediate, isRevoking }: Fields): RotateCall | undefined {
+  if (typeof group !== 'string' || !GROUP_NAME_PATTERN.test(group)) return undefined
+  const [immediate, revoking] = [isImmediate === true, isRevoking === true]
+  return { kind: 'rotateTickets', group, isImmediate: immediate, isRevoking: revoking }
 }
 
 function checkLogLevel({ level }: Fields): HooksResponse['result'] {

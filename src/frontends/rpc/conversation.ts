@@ -22,6 +22,7 @@ import {
   MAX_HOOKS_FRAME_BYTES,
   type PutCall,
   type RemoveCall,
+  type RotateCall,
   type SessionCall,
 } from '../../wire/hooks-message.ts'
 import type { RpcStats } from './stats.ts'
@@ -157,6 +158,13 @@ export interface ConversationParts {
   readonly failures: LogLimiter
   /** The log whose level may be changed; undefined where that is not allowed. */
   readonly log?: LevelledLogger | undefined
+  /** The ticket keys that may be rotated; undefined where there are none, or where that is not allowed. */
+  readonly tickets?: RotatedTickets | undefined
+}
+
+export interface RotatedTickets {
+  /** Makes a key of a group; false when there is no such group. */
+  rotate(group: string, options: { isImmediate: boolean; isRevoking: boolean }): boolean
 }
 
 export class Conversation {
@@ -206,6 +214,7 @@ export class Conversation {
       return { kind: 'pong' }
     }
     if (call.kind === 'logLevel') return this.#logLevel(call)
+    if (call.kind === 'rotateTickets') return this.#rotate(call)
     const hooks = caches.get(call.cache)
     if (hooks === undefined) {
       stats.unknownCaches += 1
@@ -269,6 +278,17 @@ export class Conversation {
       if (LOG_LEVELS.indexOf(before) > LOG_LEVELS.indexOf('info')) say()
     }
     return { kind: 'logLevel', level: log.level }
+  }
+
+  #rotate({ group, isImmediate, isRevoking }: RotateCall): HooksResult {
+    const { stats, tickets } = this.#parts
+    if (tickets === undefined) {
+      stats.forbidden += 1
+      return { kind: 'error', code: 'forbidden' }
+    }
+    stats.rotations += 1
+    const isThere = tickets.rotate(group, { isImmediate, isRevoking })
+    return isThere ? { kind: 'rotated' } : { kind: 'error', code: 'no_such_group' }
   }
 
   #fail(error: unknown): void {

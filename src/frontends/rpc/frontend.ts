@@ -7,7 +7,7 @@ import { type Clock, type LevelledLogger, type Logger, LogLimiter } from '../../
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { Frontend } from '../../streams/listener.ts'
 import { StreamServer } from '../../streams/stream-server.ts'
-import { Connection } from './conversation.ts'
+import { Connection, type RotatedTickets } from './conversation.ts'
 import { createRpcStats, RPC_COUNTERS } from './stats.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 1024
@@ -27,6 +27,8 @@ export interface RpcFrontendOptions {
   readonly logger: Logger
   /** The log whose level callers over a unix socket may change; undefined for none. */
   readonly log?: LevelledLogger | undefined
+  /** The ticket keys that callers over a unix socket may rotate; undefined for none. */
+  readonly tickets?: RotatedTickets | undefined
   /** Most open connections; further ones are closed when they come. */
   readonly maxConnections?: number | undefined
   /** Longest silence between two requests. */
@@ -41,7 +43,7 @@ export class RpcFrontend implements Frontend {
   readonly stats = createRpcStats()
   readonly #server: StreamServer
 
-  constructor({ address, caches, clock, logger, log, ...options }: RpcFrontendOptions) {
+  constructor({ address, caches, clock, logger, log, tickets, ...options }: RpcFrontendOptions) {
     const {
       maxConnections = DEFAULT_MAX_CONNECTIONS,
       idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS,
@@ -49,8 +51,8 @@ export class RpcFrontend implements Frontend {
     } = options
     const failures = new LogLimiter(clock)
     // Whoever reaches a port of the network may not change the node.
-    const own = 'path' in address ? log : undefined
-    const parts = { caches, stats: this.stats, logger, failures, log: own }
+    const own = 'path' in address ? { log, tickets } : {}
+    const parts = { caches, stats: this.stats, logger, failures, ...own }
     this.#server = new StreamServer({
       address,
       field: 'frontends.rpc',

@@ -26,6 +26,7 @@ export const RPC_COUNTERS = {
   ...REMOVES,
   pings: event('pings'),
   logLevels: event('calls that asked for the level of the log, or set it'),
+  rotations: event('calls that made a ticket key'),
   forbidden: event('calls that only a unix socket takes, over another connection'),
   unknownCaches: event('calls for a cache that is not configured here'),
   unknownCalls: event('calls that this version does not know'),

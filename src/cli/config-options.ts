@@ -6,27 +6,57 @@ import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { type NodeConfig, readConfig } from '../node/config.ts'
 import { standaloneSettings } from '../node/config-schema.ts'
 import { keyringOf } from '../node/keys.ts'
-import { CONFIG_VARIABLE } from '../settings/schema.ts'
+import { configVariable, ENVIRONMENT_PREFIX, type StandaloneSetting } from '../settings/schema.ts'
 import { addUwsgiOptions, readUwsgiFile, toConvertedConfig, uwsgiFlags } from './uwsgi-options.ts'
 
 const CONFIG_FLAG = '--config <file>'
 
 export function addConfigOptions(command: Command): Command {
+  return addUwsgiOptions(addSettingOptions(command, standaloneSettings))
+}
+
+/**
+ * Adds a file and a flag for each setting. Variables begin with `prefix`. With `hasSwitches` a flag for true or false
+ * takes no value.
+ */
+export function addSettingOptions(
+  command: Command,
+  settings: readonly StandaloneSetting[],
+  prefix = ENVIRONMENT_PREFIX,
+  hasSwitches = false,
+): Command {
   command.argument('[file]', `YAML file, the same as ${CONFIG_FLAG}`)
-  command.option(CONFIG_FLAG, `YAML file with the configuration (also ${CONFIG_VARIABLE})`)
-  for (const { flag, form, description, defaultText, isSecret } of standaloneSettings) {
+  command.option(CONFIG_FLAG, `YAML file with the configuration (also ${configVariable(prefix)})`)
+  for (const { flag, form, description, defaultText, isBoolean, isSecret } of settings) {
     if (isSecret) {
       command.addOption(new Option(`${flag} <value>`).hideHelp())
       continue
     }
+    const isSwitch = isBoolean && hasSwitches
     const fallback = defaultText === undefined ? '' : `; default: ${defaultText}`
+    const help = isSwitch ? description : `${description} (${form}${fallback})`
     command.addOption(
-      new Option(`${flag} <value>`, `${description} (${form}${fallback})`).helpGroup(
-        'Settings, stronger than the environment (TLSCACHED_*), which is stronger than the file:',
+      new Option(isSwitch ? flag : `${flag} <value>`, help).helpGroup(
+        `Settings, stronger than the environment (${prefix}*), which is stronger than the file:`,
       ),
     )
   }
-  return addUwsgiOptions(command)
+  return command
+}
+
+/** Adds the flags that were given to `flags`, by the key of their setting. Throws ERR_USAGE for a secret. */
+export function readFlags(
+  command: Command,
+  settings: readonly StandaloneSetting[],
+  flags = new Map<string, string>(),
+): Map<string, string> {
+  for (const { key, flag, isSecret } of settings) {
+    const value: unknown = command.getOptionValue(new Option(flag).attributeName())
+    if (typeof value !== 'string' && value !== true) continue
+    if (isSecret) throw new TlscachedError('ERR_USAGE', secretFlagMessage(flag))
+    flags.set(key, String(value))
+  }
+  return flags
 }
 
 /**
@@ -40,12 +70,7 @@ export function readCommandConfig(
 ): NodeConfig {
   const conversion = readUwsgiFile(command.opts(), rpcAddress)
   const flags = conversion ? uwsgiFlags(command.opts(), conversion) : new Map<string, string>()
-  for (const { key, flag, isSecret } of standaloneSettings) {
-    const value: unknown = command.getOptionValue(new Option(flag).attributeName())
-    if (typeof value !== 'string') continue
-    if (isSecret) throw new TlscachedError('ERR_USAGE', secretFlagMessage(flag))
-    flags.set(key, value)
-  }
+  readFlags(command, standaloneSettings, flags)
   const sources = { environment: process.env, flags, hostName: hostname() }
   if (conversion === undefined) return readConfig({ ...sources, file: configPath(file, command) })
   if (file !== undefined || command.getOptionValue('config') !== undefined) {
@@ -81,9 +106,13 @@ function requireUwsgiKeys({ replication }: NodeConfig): void {
 }
 
 /** Returns the path of the file to read, or undefined for none. Throws ERR_USAGE when the file is named twice. */
-export function configPath(file: string | undefined, command: Command): string | undefined {
+export function configPath(
+  file: string | undefined,
+  command: Command,
+  prefix?: string,
+): string | undefined {
   const option: unknown = command.getOptionValue('config')
-  if (typeof option !== 'string') return file ?? process.env[CONFIG_VARIABLE]
+  if (typeof option !== 'string') return file ?? process.env[configVariable(prefix)]
   if (file === undefined) return option
   throw new TlscachedError('ERR_USAGE', 'the file is named twice: as an argument and by --config')
 }

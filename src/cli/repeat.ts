@@ -1,90 +1,51 @@
 // `tlscached repeat`: runs a repeater until a signal stops it.
 
 import { hostname } from 'node:os'
-import { Command, Option } from 'commander'
-import { type Address, type HostAddress, parseAddress, parseHostAddress } from '../base/address.ts'
+import { Command } from 'commander'
 import { messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
-import { LOG_FORMATS, type LoggerOptions } from '../base/logger.ts'
-import { LOG_LEVELS } from '../base/world.ts'
+import { type RepeatConfig, readRepeaterConfig, repeaterSettings } from '../node/repeater-config.ts'
 import { RepeaterNode } from '../node/repeater-node.ts'
-import { KEYS_FILE_MODES, type KeysFileMode } from '../wire/keyring.ts'
-import { Service, watchdogOption } from './service.ts'
+import { COMMAND_PREFIXES, isStandalone } from '../settings/schema.ts'
+import { addSettingOptions, configPath, readFlags } from './config-options.ts'
+import { Service } from './service.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
 
-interface RepeatOptions {
-  readonly listen: HostAddress
-  readonly keysFile?: string
-  readonly keysFileMode: KeysFileMode
-  readonly insecure?: boolean
-  readonly http?: Address
-  readonly name: string
-  readonly logLevel: LoggerOptions['level']
-  readonly logFormat: LoggerOptions['format']
-  readonly json?: boolean
-  readonly watchdog: number
-}
+const FLAGS = repeaterSettings.filter(isStandalone)
 
 export function repeatCommand(): Command {
-  return new Command('repeat')
+  const command = new Command('repeat')
     .description(
       'Run a repeater: it passes what each node sends on to all others, and tells them where they are. ' +
         'SIGTERM and SIGINT stop it, SIGHUP reads the keys again.',
     )
-    .requiredOption('--listen <host:port>', 'where nodes send to (UDP)', parseHostAddress)
-    .option('--keys-file <path>', 'file of keys of the cluster, the same as on the nodes')
-    .addOption(
-      new Option(
-        '--keys-file-mode <mode>',
-        'who may read it: root, this user and its groups, or any',
-      )
-        .choices(KEYS_FILE_MODES)
-        .default('private'),
-    )
-    .option('--insecure', 'run without keys beyond loopback: whoever listens there reads sessions')
-    .option(
-      '--http <address>',
-      'health, metrics and subscribers: host:port or unix:/path',
-      parseAddress,
-    )
-    .option('--name <name>', 'name of this repeater, different from all nodes', repeaterName())
-    .addOption(
-      new Option('--log-level <level>', 'least important lines that are logged')
-        .choices(LOG_LEVELS)
-        .default('info'),
-    )
-    .addOption(
-      new Option('--log-format <format>', 'one JSON object or one readable line per event')
-        .choices(LOG_FORMATS)
-        .default('json'),
-    )
-    .addOption(watchdogOption())
     .option('--json', 'print where it listens as one JSON object a line')
-    .action(repeat)
+  return addSettingOptions(command, FLAGS, COMMAND_PREFIXES.repeat, true).action(repeat)
 }
 
-/** Returns the default name. It differs from that of a node on this machine, which is the host name. */
-function repeaterName(): string {
-  return `${hostname()}-repeater`
-}
-
-async function repeat(options: RepeatOptions): Promise<void> {
+async function repeat(
+  file: string | undefined,
+  options: { readonly json?: boolean },
+  command: Command,
+): Promise<void> {
+  const config = readRepeaterConfig({
+    file: configPath(file, command, COMMAND_PREFIXES.repeat),
+    environment: process.env,
+    flags: readFlags(command, FLAGS),
+    hostName: hostname(),
+  })
   const service = new Service({
-    log: { level: options.logLevel, format: options.logFormat, node: options.name },
-    watchdogMs: options.watchdog,
+    log: { ...config.log, node: config.name },
+    watchdogMs: config.watchdogMs,
     isJson: options.json ?? false,
   })
-  await service.run(() => runRepeater(service, options))
+  await service.run(() => runRepeater(service, config))
 }
 
-async function runRepeater(service: Service, options: RepeatOptions): Promise<() => string> {
-  const { listen, keysFile, keysFileMode, insecure: isInsecure = false, http, name } = options
+async function runRepeater(service: Service, config: RepeatConfig): Promise<() => string> {
   const { logger, droppedLogLines } = service
-  const repeater = new RepeaterNode(
-    { name, listen, keysFile, keysFileMode, isInsecure, http },
-    { logger, hasProcessMetrics: true, droppedLogLines },
-  )
-  process.title = hideKeys(`tlscached repeat ${name}`)
+  const repeater = new RepeaterNode(config, { logger, hasProcessMetrics: true, droppedLogLines })
+  process.title = hideKeys(`tlscached repeat ${config.name}`)
   const stop = () => {
     service.manager.stopping()
     return repeater.stop()

@@ -3,15 +3,11 @@
 import { z } from 'zod'
 import { isMulticast, parseHostAddress } from '../base/address.ts'
 import { formatDurationMs } from '../base/bytes.ts'
-import { LOG_FORMATS } from '../base/logger.ts'
-import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
-import { LOG_LEVELS } from '../base/world.ts'
 import { REMOVE_POLICIES } from '../frontends/sessiond/frontend.ts'
 import { DEFAULT_DIGEST_INTERVAL_MS } from '../replication/sync/synchronizer.ts'
 import {
   address,
   duration,
-  durationOrOff,
   flag,
   frontendAddress,
   hostAddress,
@@ -23,7 +19,6 @@ import {
   peerAddress,
   size,
   text,
-  writtenForms,
 } from '../settings/forms.ts'
 import { isStandalone, settingsOf } from '../settings/schema.ts'
 import {
@@ -37,10 +32,16 @@ import {
 } from '../store/limits.ts'
 import { findTicketsProblems, ticketsSchema, toTicketsConfig } from '../tickets/settings.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
-import { MAX_NODE_NAME_BYTES } from '../wire/identity.ts'
-import { KEYS_FILE_MODES } from '../wire/keyring.ts'
 import { PROTOCOL_VERSION } from '../wire/message.ts'
-import { context, keyring, peerSource } from './config-forms.ts'
+import {
+  context,
+  keyring,
+  keysFileMode,
+  logSection,
+  nodeName,
+  peerSource,
+  watchdog,
+} from './config-forms.ts'
 
 /** Name of the cache of a node that configures none. */
 export const DEFAULT_CACHE_NAME = 'ssl'
@@ -164,13 +165,7 @@ const replication = z.strictObject({
     form: 'path',
     fallback: 'no keys',
   }),
-  keys_file_mode: oneOf(KEYS_FILE_MODES)
-    .prefault('private')
-    .register(notes, {
-      description:
-        'who may read the file of keys: `private` is root, this user and its groups, `any` everybody',
-      form: KEYS_FILE_MODES.join(' or '),
-    }),
+  keys_file_mode: keysFileMode(),
   keys: keyring().optional().register(notes, {
     description: 'the keys themselves, where there is no file; the first one seals, all open',
     form: 'list of base64',
@@ -213,23 +208,12 @@ export const configSchema = z
   .strictObject({
     node: z
       .strictObject({
-        name: text()
-          .refine((name) => Buffer.byteLength(name) <= MAX_NODE_NAME_BYTES, {
-            error: `must have at most ${MAX_NODE_NAME_BYTES} bytes`,
-          })
-          .register(writtenForms, { maxLength: MAX_NODE_NAME_BYTES })
-          .optional()
-          .register(notes, {
-            description: 'name of this node, different on every node',
-            form: 'text',
-            fallback: 'the host name',
-          }),
-        watchdog: durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
-          .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
-          .register(notes, {
-            description: '`serve` is killed when its event loop hangs for so long; `0` is off',
-            form: `duration, ${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}, or 0`,
-          }),
+        name: nodeName().register(notes, {
+          description: 'name of this node, different on every node',
+          form: 'text',
+          fallback: 'the host name',
+        }),
+        watchdog: watchdog('serve'),
       })
       .prefault({}),
     caches: list(cacheSchema, 1, MAX_CACHES)
@@ -302,22 +286,7 @@ export const configSchema = z
         }),
       })
       .prefault({}),
-    log: z
-      .strictObject({
-        level: oneOf(LOG_LEVELS)
-          .prefault('info')
-          .register(notes, {
-            description: 'least important lines that are logged',
-            form: LOG_LEVELS.join(', '),
-          }),
-        format: oneOf(LOG_FORMATS)
-          .prefault('json')
-          .register(notes, {
-            description: 'one JSON object or one readable line per event',
-            form: LOG_FORMATS.join(', '),
-          }),
-      })
-      .prefault({}),
+    log: logSection(),
   })
   .superRefine(({ tickets, frontends }, context) => {
     if (tickets === undefined) return

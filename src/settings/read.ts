@@ -22,14 +22,21 @@ export interface SettingSources {
   readonly flags?: ReadonlyMap<string, string>
 }
 
-/** Returns what was written: the file, or the converted one, under the environment under the flags. */
-export function readSources(sources: SettingSources, settings: readonly Setting[]): ConfigTree {
+/**
+ * Returns what was written: the file, or the converted one, under the environment under the flags. Variables begin with
+ * `prefix`, by default with that of a node.
+ */
+export function readSources(
+  sources: SettingSources,
+  settings: readonly Setting[],
+  prefix?: string,
+): ConfigTree {
   const { file, converted, environment, flags } = sources
   const tree = new ConfigTree()
   const standalone = settings.filter(isStandalone)
   if (file !== undefined) addFile(tree, file)
   if (converted !== undefined) addConverted(tree, converted)
-  if (environment !== undefined) addEnvironment(tree, standalone, environment)
+  if (environment !== undefined) addEnvironment(tree, standalone, environment, prefix)
   if (flags !== undefined) addFlags(tree, standalone, flags)
   return tree
 }

@@ -4,8 +4,13 @@ import { z } from 'zod'
 import { type JsonSchema, notes, type SettingNote, writtenForms } from './forms.ts'
 
 export const ENVIRONMENT_PREFIX = 'TLSCACHED_'
-/** Name of the environment variable that has the path of the configuration file. */
-export const CONFIG_VARIABLE = `${ENVIRONMENT_PREFIX}CONFIG`
+/** What the variables of a command begin with that has settings of its own; those of a node begin without its name. */
+export const COMMAND_PREFIXES = { repeat: `${ENVIRONMENT_PREFIX}REPEAT_` } as const
+
+/** Returns the name of the environment variable that has the path of the configuration file. */
+export function configVariable(prefix = ENVIRONMENT_PREFIX): string {
+  return `${prefix}CONFIG`
+}
 
 /** Path of a setting: keys and positions in lists, from the root of the configuration. */
 export type ConfigPath = readonly PropertyKey[]
@@ -22,11 +27,16 @@ export interface Setting extends SettingNote {
   readonly defaultText: string | undefined
   /** Whether text from a variable or flag is the value itself; otherwise it is read as YAML. */
   readonly isText: boolean
+  /** Whether the value is true or false. */
+  readonly isBoolean: boolean
 }
 
-/** Returns every setting of a schema, in its order. */
-export function settingsOf(schema: z.ZodType): readonly Setting[] {
-  return collect(schema, [], '')
+/** Returns every setting of a schema, in its order; their variables begin with `prefix`. */
+export function settingsOf(schema: z.ZodType, prefix = ENVIRONMENT_PREFIX): readonly Setting[] {
+  return collect(schema, [], '').map((setting) => {
+    const { variable } = setting
+    return variable === undefined ? setting : { ...setting, variable: `${prefix}${variable}` }
+  })
 }
 
 /** A setting that the environment and flags can give. */
@@ -102,11 +112,12 @@ function describe(
     ...note,
     path,
     key,
-    variable: isInList ? undefined : `${ENVIRONMENT_PREFIX}${words.join('_').toUpperCase()}`,
+    variable: isInList ? undefined : words.join('_').toUpperCase(),
     flag: isInList ? undefined : `--${words.join('-').replaceAll('_', '-')}`,
     defaultText: note.fallback ?? defaultOf(schema),
     isText:
       inner instanceof z.ZodString || inner instanceof z.ZodEnum || inner instanceof z.ZodUnion,
+    isBoolean: inner instanceof z.ZodBoolean,
   }
 }
 

@@ -6,8 +6,9 @@ import { hideKeys } from '../base/hidden-keys.ts'
 import { readRegularFile } from '../base/regular-file.ts'
 import { type ConfigProblem, nearest } from './errors.ts'
 import {
-  CONFIG_VARIABLE,
+  COMMAND_PREFIXES,
   type ConfigPath,
+  configVariable,
   ENVIRONMENT_PREFIX,
   formatPath,
   type StandaloneSetting,
@@ -17,13 +18,15 @@ import {
 const MAX_FILE_BYTES = 1024 * 1024
 
 /**
- * Names of the variables that Kubernetes sets in every container of a namespace with a Service called tlscached: the
- * address of that Service. The older form has variables for each port.
+ * Returns what the variables are called that Kubernetes sets in every container of a namespace with a Service called
+ * tlscached, or tlscached-repeat: the address of that Service. The older form has variables for each port.
  */
-const KUBERNETES_SERVICE = new RegExp(
-  `^${ENVIRONMENT_PREFIX}(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|` +
-    'PORT(?:_\\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)?)$',
-)
+function serviceVariables(prefix: string): RegExp {
+  return new RegExp(
+    `^${prefix}(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|` +
+      'PORT(?:_\\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)?)$',
+  )
+}
 
 /** A configuration that was made from another program's file. */
 export interface ConvertedConfig {
@@ -64,22 +67,25 @@ export function addObject(tree: ConfigTree, value: Readonly<Record<string, unkno
 }
 
 /**
- * Adds the variables that start with TLSCACHED_. One that names no setting is a problem, unless Kubernetes set it,
- * which the operator cannot prevent.
+ * Adds the variables that start with `prefix`. One that names no setting is a problem, unless Kubernetes set it, which
+ * the operator cannot prevent, or it is that of a command with a longer prefix.
  */
 export function addEnvironment(
   tree: ConfigTree,
   settings: readonly StandaloneSetting[],
   environment: Readonly<Record<string, string | undefined>>,
+  prefix = ENVIRONMENT_PREFIX,
 ): void {
   const byVariable = new Map(settings.map((setting) => [setting.variable, setting]))
+  const ofService = serviceVariables(prefix)
+  const others = Object.values(COMMAND_PREFIXES).filter((other) => other.length > prefix.length)
   for (const [name, value] of Object.entries(environment)) {
-    if (!name.startsWith(ENVIRONMENT_PREFIX) || value === undefined) continue
-    if (name === CONFIG_VARIABLE) continue
+    if (!name.startsWith(prefix) || value === undefined) continue
+    if (name === configVariable(prefix) || others.some((other) => name.startsWith(other))) continue
     const setting = byVariable.get(name)
     if (setting !== undefined) addText(tree, setting, value, name)
-    else if (!KUBERNETES_SERVICE.test(name)) {
-      const known = nearest(name, [...byVariable.keys(), CONFIG_VARIABLE])
+    else if (!ofService.test(name)) {
+      const known = nearest(name, [...byVariable.keys(), configVariable(prefix)])
       tree.report([], `unknown variable${known && `; the nearest known one is ${known}`}`, name)
     }
   }

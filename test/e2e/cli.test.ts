@@ -84,7 +84,12 @@ describe('usage', () => {
     ['too many arguments', ['keygen', 'x'], /too many arguments/],
     ['a number of nodes that is none', ['demo', '--nodes', '1'], /must be a whole number, 2\.\.16/],
     ['the internal role of the demo', ['demo-node'], /is started by tlscached demo/],
-    ['a repeater nowhere', ['repeat'], /required option '--listen <host:port>' not specified/],
+    ['a repeater nowhere', ['repeat'], /^config: listen: is required$/m],
+    [
+      'the flags of a node for a repeater',
+      ['check', '--for', 'repeat', '--caches', 'x'],
+      /of serve/,
+    ],
     ['a repeater on a group', ['repeat', '--listen', '225.1.1.1:1'], /not on a multicast group/],
     ['a repeater without keys', ['repeat', '--listen', '10.0.0.1:1'], /needs keys/],
     ['a file named twice', ['check', 'a', '--config', 'b'], /named twice/],
@@ -133,6 +138,19 @@ describe('check', () => {
     const { code, stdout, stderr } = await run(['check', '--config', wrong])
     const lines = problems.map(({ where, key, message }) => `${where}: ${key}: ${message}\n`)
     assert.deepEqual([code, stdout, stderr], [2, '', lines.join('')])
+  })
+
+  test('the file of a repeater, and its keys', async () => {
+    const file = join(folder, 'repeater.yaml')
+    writeFileSync(file, 'listen: 127.0.0.1:7272\n')
+    const right = await run(['check', '--for', 'repeat', file])
+    assert.deepEqual([right.code, right.stdout], [0, `${file} is valid\n`])
+    writeFileSync(file, 'listen: 10.0.0.9:7272\n')
+    const keyless = await run(['check', '--for', 'repeat', file])
+    assert.equal(keyless.code, 2)
+    assertOneLine(keyless.stderr, /repeater\.yaml: replication with 10\.0\.0\.9:7272 needs keys/)
+    const { stdout } = await run(['check', '--for', 'repeat', '--schema'])
+    assert.ok('keys_file_mode' in JSON.parse(stdout).properties)
   })
 
   test('as a document', async () => {

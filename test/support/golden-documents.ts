@@ -3,7 +3,7 @@
 
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, hostname, tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -230,7 +230,6 @@ function unwrapped(help: string): string {
     .replace(/\n {8,}(?=\S)/g, ' ')
     .replace(/(?<=\S) {2,}/g, '  ')
     .replace(`(default: ${availableParallelism()})`, '(default: <cores>)')
-    .replace(`"${hostname()}-repeater"`, '"<host>-repeater"')
 }
 
 /** A program that runs the command line of `dist` once for each list of arguments: each start of a process takes a while. */

@@ -86,11 +86,7 @@ test('every metric of the alerts is explained', () => {
   const named = new Set([...alerts.matchAll(/\btlscached_\w+/g)].map(([name]) => name))
   assert.ok(named.size >= 4)
   const explained = METRICS + readDocument('deploy/prove.md')
-  for (const name of named) {
-    // Their alerts were written before nodes show them.
-    if (name.startsWith('tlscached_ticket_')) continue
-    assert.ok(explained.includes(`\`${name}\``), name)
-  }
+  for (const name of named) assert.ok(explained.includes(`\`${name}\``), name)
 })
 
 test('every metric of prove is explained, and none that does not exist', () => {

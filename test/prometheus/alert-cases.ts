@@ -206,10 +206,10 @@ export const ALERT_CASES: readonly AlertCase[] = [
   {
     alert: 'TlscachedTicketRingsDiffer',
     at: '5m',
-    series: { [`tlscached_ticket_ring_differs{${NODE},group="www",peer="edge-2"}`]: '1+0x10' },
-    labels: { ...EDGE, group: 'www', peer: 'edge-2' },
-    summary: 'edge-1 and edge-2 have different ticket keys in the group www',
-    quiet: { [`tlscached_ticket_ring_differs{${NODE},group="www",peer="edge-2"}`]: '0 1 0+0x10' },
+    series: { [`tlscached_ticket_ring_differs{${NODE},peer="edge-2"}`]: '1+0x10' },
+    labels: { ...EDGE, peer: 'edge-2' },
+    summary: 'edge-1 and edge-2 have different ticket keys',
+    quiet: { [`tlscached_ticket_ring_differs{${NODE},peer="edge-2"}`]: '0 1 0+0x10' },
   },
   {
     alert: 'TlscachedProveFails',

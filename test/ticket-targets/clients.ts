@@ -132,6 +132,7 @@ export class ReturningClients {
       const name = this.#settledName()
       if (name === undefined || name !== before || held.keyName === undefined) return
       const mustResume = name === held.keyName
+      if (mustResume && !isResumed && this.#options.pair[0].kind.isErratic === true) return
       if (mustResume === isResumed) this.tally[isResumed ? 'resumed' : 'refused'] += 1
       else
         this.#blame(held, member, ageMs, isResumed ? 'resumed under an old key' : 'did not resume')

@@ -69,7 +69,7 @@ describe('a probe', () => {
     answers = { '1.2': ticketOf(k1, 32), '1.3': ticketOf(k1, 32) }
   })
 
-  function createProbe(takesZeroMac = false): TargetProbe {
+  function createProbe(trustsName = false): TargetProbe {
     const source = {
       view: () => shown,
       onChange(listener: () => void) {
@@ -81,7 +81,7 @@ describe('a probe', () => {
       address: { host: '127.0.0.1', port: 443 },
       source,
       graceMs: 10_000,
-      takesZeroMac,
+      trustsName,
       clock,
       onFailure: (failure) => failures.push(failure),
       async shakeHands(_, { version }): Promise<Handshake> {
@@ -162,11 +162,14 @@ describe('a probe', () => {
     })
   }
 
-  test('knows that Apache signs with a key of zeros', async () => {
+  test('knows that Apache signs with zeros, or whatever lies in its memory', async () => {
     answers = { '1.2': ticketOf(k1, 16, k1.key.name, Buffer.alloc(16)) }
     const probe = createProbe(true)
     probe.start()
     await pass(30)
+    assert.equal(probe.isCurrent, true)
+    answers = { '1.2': ticketOf(k1, 16, k1.key.name, Buffer.alloc(16, 3)) }
+    await pass(90)
     assert.equal(probe.isCurrent, true)
     answers = { '1.2': ticketOf(k0, 16, k0.key.name, Buffer.alloc(16)) }
     await pass(90)

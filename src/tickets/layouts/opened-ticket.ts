@@ -17,7 +17,7 @@ const NAME_BYTES = 16
 /** Uses of a key in a ring. */
 type KeyUse = 'current' | 'next' | 'previous'
 
-/** Whose ticket it is. With `zero_mac` and `wrong_mac` a key of the ring is named, but did not sign. */
+/** Whose ticket it is. With `zero_mac` and `wrong_mac` the current key is named, but did not sign. */
 export type TicketOrigin = KeyUse | 'zero_mac' | 'wrong_mac' | 'unknown'
 
 export function originOf(ticket: Buffer, view: RingView): TicketOrigin {
@@ -26,8 +26,8 @@ export function originOf(ticket: Buffer, view: RingView): TicketOrigin {
   if (signer !== undefined) return signer
   const named = useOf(view, ({ name }) => name.equals(ticket.subarray(0, NAME_BYTES)))
   if (named === undefined) return 'unknown'
-  if (!isSignedBy(ticket, Buffer.alloc(MAC_BYTES))) return 'wrong_mac'
-  return named === 'current' ? 'zero_mac' : named
+  if (named !== 'current') return named
+  return isSignedBy(ticket, Buffer.alloc(MAC_BYTES)) ? 'zero_mac' : 'wrong_mac'
 }
 
 function useOf(

@@ -25,8 +25,8 @@ export interface TargetProbeOptions {
   readonly source: TicketKeySource
   /** Time that the terminator has to take a key into use; until then another one is no failure. */
   readonly graceMs: number
-  /** Whether the terminator is known to sign tickets with a key of zeros, as Apache does. */
-  readonly takesZeroMac: boolean
+  /** Whether only the name of the key counts, since the terminator is known to sign with other bytes, as Apache does. */
+  readonly trustsName: boolean
   readonly clock: Clock
   readonly onFailure: (failure: TargetFailure) => void
   /** Makes the connection; a test gives its own. */
@@ -110,7 +110,8 @@ export class TargetProbe {
       // The ring as it is now: it may have changed while the ticket came.
       const isThere = ticket !== undefined && ticket.length > 0
       const origin = !isThere ? 'none' : originOf(ticket, source.view())
-      const isTaken = origin === 'current' || (origin === 'zero_mac' && this.#options.takesZeroMac)
+      const isNamed = origin === 'zero_mac' || origin === 'wrong_mac'
+      const isTaken = origin === 'current' || (isNamed && this.#options.trustsName)
       if (!isTaken) return this.#judge(`${SAID[origin]} (TLS ${version})`)
       tickets += 1
     }

@@ -43,7 +43,7 @@ export class TicketTargets {
         serverName: asked.server_name,
         source,
         graceMs: graceMs(target, times),
-        takesZeroMac: kind === 'apache',
+        trustsName: kind === 'apache',
         clock: world.clock,
         onFailure: (failure) => runner.count(failure),
       })

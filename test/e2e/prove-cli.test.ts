@@ -15,16 +15,13 @@ import { createNode } from '../../src/node/node.ts'
 import { STARTTLS_PROTOCOLS } from '../../src/tls-client/starttls.ts'
 import { NO_TICKETS, startTlsServer } from '../prove/tls-fixture.ts'
 import { CertificateFolder } from '../support/certificates.ts'
-import { startCommandLine } from '../support/command-line.ts'
 import { until } from '../support/latch.ts'
-import { CLI_ARGS } from '../support/node-processes.ts'
+import { CLI_ARGS, runCli } from '../support/node-processes.ts'
 import { whyWithout } from '../support/programs.ts'
 import { SCRIPTS, startScripted, startTlsAfter } from '../tls-client/scripted-server.ts'
 
 /** Arguments that keep a run short. */
 const SHORT: readonly string[] = ['--again', '0s', '--tries', '2']
-
-const run = startCommandLine()
 
 describe('prove from the command line', { skip: whyWithout('openssl', 'version') }, () => {
   const folder = new CertificateFolder()
@@ -43,7 +40,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
 
   test('servers that share ticket keys: exit code 0, and a matrix', async (t) => {
     const servers = [await startServer(t, sharedKeys), await startServer(t, sharedKeys)]
-    const { code, stdout, stderr } = await run(['prove', ...servers, ...SHORT])
+    const { code, stdout, stderr } = await runCli(['prove', ...servers, ...SHORT])
     assert.equal(code, 0, stderr)
     assert.match(stdout, /^16 of 16 offers resumed \(100 %\)\.$/m)
     assert.match(stdout, new RegExp(`resumed on ${servers[1]}`))
@@ -53,7 +50,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
 
   test('--json and servers with keys of their own: exit code 1, and the cause', async (t) => {
     const servers = [await startServer(t, {}), await startServer(t, {})]
-    const { code, stdout } = await run(['prove', ...servers, ...SHORT, '--json'])
+    const { code, stdout } = await runCli(['prove', ...servers, ...SHORT, '--json'])
     assert.equal(code, 1)
     const { all_resumed: isAllResumed, findings } = JSON.parse(stdout)
     assert.equal(isAllResumed, false)
@@ -67,7 +64,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
     const servers = [await startServer(t, sharedKeys), await startServer(t, sharedKeys)]
     const via = await startBalancer(t, servers)
     const all = ['prove', ...servers, '--via', via, '--tls', '1.3', ...SHORT]
-    const { code, stdout } = await run(all)
+    const { code, stdout } = await runCli(all)
     assert.equal(code, 0, stdout)
     assert.match(stdout, new RegExp(`through ${via}`))
     // 2 x 2 cells of 2 offers, and 2 x 4 through the balancer.
@@ -75,7 +72,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
     const unlisted = ['prove', servers[0] ?? '', '--via', via, '--tls', '1.3', ...SHORT, '--json']
     const strange = await startServer(t, {})
     const mixed = await startBalancer(t, [servers[0] ?? '', strange])
-    const result = await run(unlisted.map((word) => (word === via ? mixed : word)))
+    const result = await runCli(unlisted.map((word) => (word === via ? mixed : word)))
     assert.equal(result.code, 1)
     const codes = JSON.parse(result.stdout).findings.map(
       (finding: { code: string }) => finding.code,
@@ -89,7 +86,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
         startScripted(t, SCRIPTS[protocol], startTlsAfter({ ...shop, ...sharedKeys }))
       const servers = [await start(), await start()].map(({ port }) => `127.0.0.1:${port}`)
       const all = ['prove', ...servers, '--starttls', protocol, ...SHORT]
-      const { code, stdout, stderr } = await run(all)
+      const { code, stdout, stderr } = await runCli(all)
       assert.equal(code, 0, stdout + stderr)
       assert.match(stdout, /^16 of 16 offers resumed/m)
     })
@@ -104,9 +101,9 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
     }
     const servers = [await startServer(t, asking), await startServer(t, asking)]
     const own = ['--cert', client.certFile, '--key', client.keyFile]
-    const { code, stdout } = await run(['prove', ...servers, ...own, ...SHORT])
+    const { code, stdout } = await runCli(['prove', ...servers, ...own, ...SHORT])
     assert.equal(code, 0, stdout)
-    const without = await run(['prove', ...servers, ...SHORT, '--tls', '1.2'])
+    const without = await runCli(['prove', ...servers, ...SHORT, '--tls', '1.2'])
     assert.equal(without.code, 1)
     assert.match(without.stdout, /refuses the handshake.*\n +change: .*give --cert and --key/)
   })
@@ -114,10 +111,10 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
   test('--ca: a certificate of somebody else is a warning, and sessions still resume', async (t) => {
     const server = await startServer(t, sharedKeys)
     const named = ['prove', server, '--server-name', 'shop.example', ...SHORT, '--ca']
-    const trusted = await run([...named, authority.certFile])
+    const trusted = await runCli([...named, authority.certFile])
     assert.equal(trusted.code, 0)
     assert.doesNotMatch(trusted.stdout, /warning/)
-    const other = await run([...named, client.certFile])
+    const other = await runCli([...named, client.certFile])
     assert.equal(other.code, 0)
     assert.match(other.stdout, /^warning, TLS 1\.2 and 1\.3: the certificate of .* is not trusted/m)
   })
@@ -131,7 +128,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
       servers.push(`127.0.0.1:${address.port}`)
     }
     const asked = nodes.flatMap((node) => ['--node', `http://${node.listening()[0]?.address}`])
-    const { code, stdout } = await run(['prove', ...asked, ...servers, ...SHORT])
+    const { code, stdout } = await runCli(['prove', ...asked, ...servers, ...SHORT])
     assert.equal(code, 1)
     // Both nodes were read, since only so it is known that one of them has the session and the other has not.
     assert.match(stdout, /its node does not have them: the nodes do not replicate/)
@@ -167,7 +164,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
     await once(child, 'exit')
 
     const gone = ['prove', 'no-such-name.invalid', '--textfile', file]
-    const { code, stderr } = await run(gone)
+    const { code, stderr } = await runCli(gone)
     assert.equal(code, 1)
     assert.match(stderr, /^cannot resolve the name no-such-name\.invalid: /)
     assert.match(readFileSync(file, 'utf8'), /^tlscached_prove_success 0$/m)
@@ -197,7 +194,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
   ]
   for (const [name, args, message] of mistakes) {
     test(`${name}: exit code 2`, async () => {
-      const { code, stdout, stderr } = await run(['prove', ...args])
+      const { code, stdout, stderr } = await runCli(['prove', ...args])
       assert.equal(code, 2, stderr)
       assert.match(stderr, message)
       assert.equal(stdout, '')

@@ -90,7 +90,6 @@ function checkFrontends(tree: ConfigTree): void {
   if (!isSection(frontends)) return
   const { cache } = frontends
   if (typeof cache === 'string') checkCacheName(tree, cache, ['frontends', 'cache'])
-  checkMemcachedTickets(tree, frontends)
   for (const name of ['memcached', 'sessiond', 'uwsgi']) {
     const isThere = hasIn(frontends)(name) && frontends[name] !== NONE
     if (!isThere || cacheNames(tree).length > 0) continue
@@ -107,25 +106,6 @@ function checkFrontends(tree: ConfigTree): void {
         'sessions would cross the network in clear: use loopback or a unix socket, or set insecure'
       tree.report(['frontends', name], message)
     }
-  }
-}
-
-/** Ticket keys go over memcached to programs of this machine only, whatever `insecure` says of sessions. */
-function checkMemcachedTickets(
-  tree: ConfigTree,
-  frontends: Readonly<Record<string, unknown>>,
-): void {
-  const { memcached, memcached_tickets: name } = frontends
-  if (typeof name !== 'string') return
-  const path = ['frontends', 'memcached_tickets']
-  const { tickets } = tree.root
-  const groups = isSection(tickets) && Array.isArray(tickets['groups']) ? tickets['groups'] : []
-  const names = groups.map((one) => (isSection(one) ? one['name'] : undefined))
-  if (!names.includes(name)) tree.report(path, `there is no group "${name}" in tickets.groups`)
-  if (typeof memcached !== 'string' || memcached === NONE) {
-    tree.report(path, 'needs frontends.memcached, which is not set')
-  } else if (isBeyondLoopback(memcached)) {
-    tree.report(path, `ticket keys would cross the network in clear: ${memcached} is not loopback`)
   }
 }
 

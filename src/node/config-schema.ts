@@ -242,11 +242,6 @@ export const configSchema = z
           form: 'host:port or unix:/path',
           fallback: 'none',
         }),
-        memcached_tickets: text().optional().register(notes, {
-          description: 'nghttpx finds the keys of this group at `nghttpx:tls-ticket-key` there',
-          form: 'name of a group',
-          fallback: 'none',
-        }),
         sessiond: hostAddress().optional().register(notes, {
           description: 'the UDP protocol of stunnel (`sessiond =` there)',
           form: 'host:port',
@@ -288,10 +283,9 @@ export const configSchema = z
       .prefault({}),
     log: logSection(),
   })
-  .superRefine(({ tickets, frontends }, context) => {
+  .superRefine(({ tickets }, context) => {
     if (tickets === undefined) return
-    const config = toTicketsConfig(tickets, frontends.memcached_tickets)
-    for (const { path, message } of findTicketsProblems(config)) {
+    for (const { path, message } of findTicketsProblems(toTicketsConfig(tickets))) {
       context.addIssue({ code: 'custom', path: ['tickets', ...path], message })
     }
   })

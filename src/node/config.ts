@@ -100,7 +100,7 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
     uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) =>
       toListenerConfig(listener, firstCache),
     ),
-    tickets: tickets && toTicketsConfig(tickets, parsed.frontends.memcached_tickets),
+    tickets: tickets && toTicketsConfig(tickets),
     frontends: toFrontendsConfig(parsed, firstCache),
     log: parsed.log,
     watchdogMs: parsed.node.watchdog,
@@ -145,8 +145,6 @@ function toFrontendsConfig({ frontends }: ParsedConfig, firstCache: string) {
     /** Host names that a request may have besides localhost and IP addresses. */
     httpHosts: frontends.http_hosts ?? [],
     memcached: memcached === NONE ? undefined : memcached,
-    /** Group whose ticket keys nghttpx finds there; undefined for none. */
-    memcachedTickets: frontends.memcached_tickets,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
     rpc: rpc === NONE ? undefined : rpc,

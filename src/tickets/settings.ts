@@ -15,9 +15,6 @@ import {
 } from './times.ts'
 
 const MAX_TARGETS = 64
-/** nghttpx asks memcached for its keys at this interval when it is configured as its page says, and holds any number. */
-const NGHTTPX: TerminatorLimits = { kind: 'nghttpx', pollMs: 60_000, keysHeld: 8 }
-
 const group = z.strictObject({
   name: text()
     .regex(GROUP_NAME_PATTERN, {
@@ -70,23 +67,17 @@ export interface TicketsConfig {
   readonly targets: readonly TargetSettings[]
 }
 
-/** Fills in the defaults. `memcachedGroup` is the group whose keys nghttpx gets over memcached. */
-export function toTicketsConfig(
-  { groups, targets = [] }: ParsedTickets,
-  memcachedGroup?: string,
-): TicketsConfig {
+/** Fills in the defaults. */
+export function toTicketsConfig({ groups, targets = [] }: ParsedTickets): TicketsConfig {
   return {
     groups: groups.map(({ name, rotate: rotateMs, lifetime, wait }) => ({
       name,
       rotateMs,
       lifetimeMs: lifetime ?? rotateMs,
       waitMs: wait ?? rotateMs,
-      terminators: [
-        ...targets
-          .filter((target) => target.group === name)
-          .map((target) => terminatorLimits(target, rotateMs)),
-        ...(memcachedGroup === name ? [NGHTTPX] : []),
-      ],
+      terminators: targets
+        .filter((target) => target.group === name)
+        .map((target) => terminatorLimits(target, rotateMs)),
     })),
     targets,
   }

@@ -44,8 +44,6 @@ const BEYOND: Readonly<Record<string, readonly string[]>> = {
     'tickets that live longer than a terminator holds keys',
     'two groups of one name',
     'a target of a group that is not there',
-    'ticket keys over a memcached frontend beyond loopback, whatever insecure says',
-    'ticket keys over memcached of a group that is not there',
     'a frontend of a cache on a node with tickets alone',
   ],
 }
@@ -57,7 +55,6 @@ const RULES = [
   /^there is no (cache|group) "/,
   /^".*" is the name of (caches|groups)\[/s,
   /^must (be at least|not be longer than) /,
-  /^needs frontends.memcached,/,
   /^sessions would cross the network in clear/,
   /^excludes? /,
   /^is only for a multicast listen address$/,

@@ -44,7 +44,6 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       http: { host: '127.0.0.1', port: 5080 },
       httpHosts: [],
       memcached: undefined,
-      memcachedTickets: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
       rpc: undefined,
@@ -148,7 +147,6 @@ log: { level: debug, format: text }
     http: { path: '/run/tlscached.sock' },
     httpHosts: ['node.example'],
     memcached: { path: '/run/memcached.sock' },
-    memcachedTickets: undefined,
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
     rpc: { path: '/run/rpc.sock' },
@@ -260,10 +258,8 @@ test('a node with tickets alone has no cache, and the times of a group follow it
   )
 })
 
-test('what terminators ask of the times comes from the targets of a group and from memcached', () => {
+test('what terminators ask of the times comes from the targets of their group', () => {
   const { tickets } = read(`
-caches: [{ name: ssl }]
-frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }
 tickets:
   groups: [{ name: www }, { name: api }]
   targets:
@@ -272,5 +268,5 @@ tickets:
   const asked = tickets?.groups.map(({ terminators }) =>
     terminators.map(({ kind, pollMs }) => [kind, pollMs]),
   )
-  assert.deepEqual(asked, [[['nghttpx', 60_000]], [['lighttpd', 70_000]]])
+  assert.deepEqual(asked, [[], [['lighttpd', 70_000]]])
 })

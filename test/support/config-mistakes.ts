@@ -297,19 +297,6 @@ export const mistakes: readonly Mistake[] = [
     expected: '3:28: tickets.targets[0].group: there is no group "api" in tickets.groups',
   },
   {
-    name: 'ticket keys over a memcached frontend beyond loopback, whatever insecure says',
-    yaml:
-      'caches: [{ name: ssl }]\ntickets: { groups: [{ name: www }] }\n' +
-      'frontends: { memcached: "10.0.0.1:11211", insecure: true, memcached_tickets: www }',
-    expected:
-      '3:59: frontends.memcached_tickets: ticket keys would cross the network in clear: 10.0.0.1:11211 is not loopback',
-  },
-  {
-    name: 'ticket keys over memcached of a group that is not there',
-    yaml: 'frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }',
-    expected: '1:44: frontends.memcached_tickets: there is no group "www" in tickets.groups',
-  },
-  {
     name: 'a frontend of a cache on a node with tickets alone',
     yaml: 'tickets: { groups: [{ name: www }] }\nfrontends: { sessiond: "127.0.0.1:5002" }',
     expected:

@@ -59,6 +59,8 @@ function checkBounds(member: Member, { models, node }: Running): void {
   for (const [cache, { store }] of models) {
     const { items, tombstones, storedBytes } = store.stats
     const { limits } = store
+    if (limits.full === 'refuse' && store.stats.evicted > 0)
+      throw new Violation(`${member.name} ${cache} evicted a session, though it has to refuse`)
     const isWithin =
       items <= limits.items && tombstones <= limits.items && storedBytes <= items * limits.blocksize
     if (!isWithin) {

@@ -51,9 +51,9 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'a bound not checked',
-    file: 'store/session-store.ts',
-    right: 'const slot = this.#tombstones.claimAnew(id, this.limits.items)',
-    wrong: 'const slot = this.#tombstones.claimAnew(id, this.limits.items + 1)',
+    file: 'store/room.ts',
+    right: 'const hasRoom = held !== undefined || this.#index.size < this.#items',
+    wrong: 'const hasRoom = held !== undefined || this.#index.size <= this.#items',
   },
   {
     name: 'a gap closed twice',

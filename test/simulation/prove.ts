@@ -36,7 +36,11 @@ function simulate(folder: string): Promise<string | undefined> {
     child.stderr.on('data', (piece: Buffer) => {
       text += piece.toString()
     })
-    child.on('close', () => resolve(/^FAILED +(.*)$/m.exec(text)?.[1]))
+    child.on('close', (code) => {
+      const found = /^FAILED +(.*)$/m.exec(text)?.[1]
+      if (found === undefined && code !== 0) process.stderr.write(text)
+      resolve(found)
+    })
   })
 }
 

@@ -16,6 +16,8 @@ const RUNNER = `
   process.execArgv = []
   let runs = 0
   for (const emitter of [process, process.stdout, process.stderr]) emitter.setMaxListeners(0)
+  // Whatever a command left open.
+  process.on('disconnect', () => process.exit())
   process.on('message', async ({ args, variables }) => {
     const said = { stdout: '', stderr: '' }
     for (const name of Object.keys(said)) {

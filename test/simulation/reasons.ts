@@ -4,6 +4,8 @@
 const HOSTILE = 'only a peer that has a key and breaks the protocol: test/replication'
 const UWSGI = "uWSGI's own datagrams are not simulated: test/uwsgi"
 const OLDER = 'only a program older than protocol version 2: test/e2e/rolling-upgrade.test.ts'
+const RINGS = 'rings of ticket keys have a simulation of their own: test/tickets/simulation.test.ts'
+const FILES = 'targets of ticket keys write real files: test/tickets'
 const CHECKED = 'every node refuses it before it sends it, so only a peer that breaks the protocol'
 
 /** By metric and value: true when it is reached, or why it cannot be. */
@@ -61,6 +63,24 @@ export const REASONS: Readonly<Record<string, Readonly<Record<string, true | str
     full: 'needs more subscribers than a simulated cluster has: test/replication/repeater.test.ts',
     queue_full: true,
     throttled: true,
+  },
+  ticket_refused_total: {
+    flood: RINGS,
+    zero: RINGS,
+    repeated: RINGS,
+    renamed: RINGS,
+    over_age: RINGS,
+    retired: RINGS,
+  },
+  ticket_target_failures_total: {
+    write: FILES,
+    permission: FILES,
+    space: FILES,
+    disk: FILES,
+    check: FILES,
+    reload: FILES,
+    refused: FILES,
+    probe: FILES,
   },
   uwsgi_dropped_total: {
     blocksize: UWSGI,

@@ -77,9 +77,12 @@ export function leastOf(a: NodeCounts, b: NodeCounts): NodeCounts {
 /** Results of a put that leave the session in the cache. */
 export const TAKEN: readonly string[] = ['stored', 'replaced']
 
-/** Whether a session was put on a node that took it: one of those asked, or one from which it came to them. */
-export function isStored(counts: NodeCounts): boolean {
-  return storedIn(counts.puts) > 0 || offeredIn(counts) > 0
+/**
+ * Whether a session was put on a node that took it. Where not all nodes are asked, so many as there are servers, what came
+ * from a peer tells it, too; otherwise that may be the removal of a session.
+ */
+export function isStored(counts: NodeCounts, nodes: number, servers: number): boolean {
+  return storedIn(counts.puts) > 0 || (nodes < servers && offeredIn(counts) > 0)
 }
 
 /** Whether a put was counted, whatever became of it. */

@@ -75,7 +75,7 @@ function countedCause(
   const { whileMade, whileOffered } = question
   const isOwn = question.madeOn === question.offeredTo
   const refusal = firstOf(whileMade.puts, TAKEN)
-  if (!isStored(whileMade)) {
+  if (!isStored(whileMade, seen.nodes, seen.servers.length)) {
     return refusal === undefined ? by('maker', 'no_put') : by('maker', 'put_refused', refusal)
   }
   const { gets } = whileOffered

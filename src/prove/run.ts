@@ -248,7 +248,7 @@ export class Run {
       )
       // What no node holds, no server can get: the same for every server that it is offered to.
       const question =
-        known !== undefined && !isStored(known.whileMade)
+        known !== undefined && !this.#isStored(known)
           ? { ...known, offeredTo: cell.offeredTo }
           : await this.#ask(cell, readNodes)
       if (question !== undefined) questions.push(question)
@@ -285,9 +285,13 @@ export class Run {
           offered.isResumed,
       }
       // Another try can only lower what was counted.
-      if (!isStored(question.whileMade)) return question
+      if (!this.#isStored(question)) return question
     }
     return question
+  }
+
+  #isStored({ whileMade }: Question): boolean {
+    return isStored(whileMade, this.#parts.nodes, this.#parts.servers.length)
   }
 
   /** Reads the nodes when one has counted a put, and the others what they did with it, or their time is over. */

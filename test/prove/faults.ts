@@ -41,8 +41,8 @@ const OTHER_CERTIFICATE: readonly Replacement[] = [
   ['/etc/tlscached/key.pem', '/etc/tlscached/other.key'],
 ]
 const ONLY_12 = { tls: ['1.2'] } as const satisfies Partial<ProveOptions>
-/** Long enough for a lifetime of two seconds. */
-export const LATER = { laterMs: 3000 }
+/** Long enough for a lifetime of five seconds. */
+const LATER = { laterMs: 7000 }
 
 export const ROWS: readonly Row[] = [
   { kind: 'Apache', fault: 'none', says: [] },
@@ -115,8 +115,8 @@ export const ROWS: readonly Row[] = [
   },
   {
     kind: 'Apache',
-    fault: 'a lifetime of two seconds',
-    both: [['SSLSessionCacheTimeout 300', 'SSLSessionCacheTimeout 2']],
+    fault: 'a lifetime of five seconds',
+    both: [['SSLSessionCacheTimeout 300', 'SSLSessionCacheTimeout 5']],
     prove: LATER,
     says: ['lifetime'],
   },
@@ -237,8 +237,8 @@ export const ROWS: readonly Row[] = [
   },
   {
     kind: 'nginx',
-    fault: 'a lifetime of two seconds',
-    both: [['ssl_session_timeout 300s', 'ssl_session_timeout 2s']],
+    fault: 'a lifetime of five seconds',
+    both: [['ssl_session_timeout 300s', 'ssl_session_timeout 5s']],
     prove: LATER,
     says: ['lifetime'],
     isLong: true,

@@ -178,6 +178,9 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
       said += 1
       if (said === 2) break
     }
+    // It writes into the folder that is removed next.
+    watching.kill('SIGTERM')
+    await once(watching, 'exit')
   })
 
   const mistakes: readonly (readonly [string, readonly string[], RegExp])[] = [

@@ -105,6 +105,16 @@ const FAULTS: readonly [string, readonly [Side, Side], string[], isCut?: boolean
     ],
     ['no_shared_keys'],
   ],
+  [
+    'only TLS 1.3 in one server',
+    [{}, { tls: { ...NO_TICKETS, minVersion: 'TLSv1.3' } }],
+    ['version_missing'],
+  ],
+  [
+    'a keysize that is too small',
+    [{ cache: { keysize: 16 } }, { cache: { keysize: 16 } }],
+    ['put_refused'],
+  ],
   ['a server that does not ask its node', [{}, { isAttached: false }], ['no_put', 'not_asked']],
 ]
 for (const [fault, sides, codes, isCut] of FAULTS) {

@@ -1,10 +1,13 @@
 #!/bin/bash
-# Both files side by side; what they are given, as --all, goes to each.
+# Rotation; with --all also the faults, beside it: they need a machine that lets a node find its peer within a second.
 set -euo pipefail
 cd "$(dirname "$0")"
-node --import tsx faults.tickets.ts "$@" &
-FAULTS=$!
 STATUS=0
+FAULTS=
+if [ "${1-}" = --all ]; then
+  node --import tsx faults.tickets.ts &
+  FAULTS=$!
+fi
 node --import tsx rotation.tickets.ts "$@" || STATUS=1
-wait $FAULTS || STATUS=1
+if [ -n "$FAULTS" ]; then wait "$FAULTS" || STATUS=1; fi
 exit $STATUS

@@ -136,7 +136,7 @@ test('an address in use is one clear error', async (t) => {
   const a = await start(t)
   await assert.rejects(start(t, { listen: a.address }), {
     code: 'ERR_LISTEN',
-    message: `cannot listen on 127.0.0.1:${a.address.port}: EADDRINUSE`,
+    message: `listen: cannot listen on 127.0.0.1:${a.address.port}: address already in use`,
   })
 })
 

@@ -111,7 +111,7 @@ export class Replicator {
     const form = (options.minimumVersion ?? 1) >= 2 ? 2 : 1
     const sealer = new Sealer(identity, options.keys, form)
     this.#senders = new SenderTable((sender) => this.#forget(sender))
-    const log = new ResendLog(clock, options.resendLogBytes)
+    const log = new ResendLog(clock, options.keys, options.resendLogBytes)
     const shared = {
       transport,
       sealer,

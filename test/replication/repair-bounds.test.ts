@@ -15,6 +15,7 @@ import { GapList, MAX_GAPS } from '../../src/replication/repair/gap-list.ts'
 import { ResendLog } from '../../src/replication/repair/resend-log.ts'
 import { MIN_DATAGRAM_BYTES, SEAL_OVERHEAD_BYTES } from '../../src/wire/datagram.ts'
 import { createIdentity } from '../../src/wire/identity.ts'
+import { generateKey, parseKeyring, publicKeyring } from '../../src/wire/keyring.ts'
 import {
   decodeMessage,
   encodeGreeting,
@@ -31,6 +32,7 @@ import { TEST_KEYS, TestNode } from '../support/replication-node.ts'
 import { seededBytes } from '../support/seeded-random.ts'
 import { headerOf, messageOf, ofKind } from '../support/wiretap.ts'
 
+const KEYS = { current: publicKeyring() }
 const GROUP = { host: '239.1.1.1', port: 7171 }
 
 test('a hundred receivers of one multicast loss cost a few NACKs and a few repairs', async () => {
@@ -222,7 +224,7 @@ test('the log gives back what was sent, newest bytes first, within its bounds', 
       fc.integer({ min: 100, max: 2000 }),
       fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 100 }),
       (maxBytes, sizes) => {
-        const log = new ResendLog(new FakeClock(), maxBytes)
+        const log = new ResendLog(new FakeClock(), KEYS, maxBytes)
         for (const [index, size] of sizes.entries()) {
           log.add(Buffer.alloc(size, index + 1))
           let bytes = 0
@@ -244,7 +246,7 @@ test('the log gives back what was sent, newest bytes first, within its bounds', 
 
 test('the log forgets after thirty seconds, and counts on', () => {
   const clock = new FakeClock()
-  const log = new ResendLog(clock, 1000)
+  const log = new ResendLog(clock, KEYS, 1000)
   log.add(Buffer.from('a'))
   clock.advance(20_000)
   log.add(Buffer.from('b'))
@@ -261,8 +263,23 @@ test('the log forgets after thirty seconds, and counts on', () => {
   assert.deepEqual(log.get(4), Buffer.from('d'))
 })
 
+test('the log forgets what was sealed with a key that left the ring', () => {
+  const [old, next] = [generateKey(seededBytes('old')), generateKey(seededBytes('next'))]
+  const keys = { current: parseKeyring(old) }
+  const log = new ResendLog(new FakeClock(), keys, 1000)
+  log.add(Buffer.from('a'))
+  keys.current = parseKeyring(`${next}\n${old}`)
+  log.add(Buffer.from('b'))
+  assert.deepEqual(log.get(1), Buffer.from('a'))
+  keys.current = parseKeyring(next)
+  assert.equal(log.get(1), undefined)
+  assert.equal(log.lengthOf(1), 0)
+  assert.deepEqual(log.get(2), Buffer.from('b'))
+  assert.equal(log.first, 2)
+})
+
 test('the log holds as many datagrams as receivers tell apart', () => {
-  const log = new ResendLog(new FakeClock(), 1024 * 1024)
+  const log = new ResendLog(new FakeClock(), KEYS, 1024 * 1024)
   for (let sequence = 1; sequence <= 70_000; sequence += 1) log.add(Buffer.from([sequence % 251]))
   assert.equal(log.first, 70_001 - 65_536)
   assert.deepEqual(log.get(log.first), Buffer.from([log.first % 251]))

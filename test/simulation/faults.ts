@@ -24,6 +24,10 @@ export class Faults {
   readonly #chance: Chance
   #copies = 0
   #rotatingUntilMs = 0
+  /** Rotations of keys that began; a new one ends the last one. */
+  #rotations = 0
+  /** Second machines of members, whose files of keys are kept like those of the others. */
+  readonly #copyHosts: SimulatedHost[] = []
 
   constructor(cluster: Cluster, attacker: Attacker) {
     this.#cluster = cluster
@@ -242,18 +246,25 @@ export class Faults {
     const [old = ''] = cluster.keys
     const next = cluster.newKey()
     const steps = isRight ? [[old, next], [next, old], [next]] : [[next]]
+    this.#rotations += 1
+    const rotation = this.#rotations
     let atMs = 0
+    const inStep = (step: () => void) =>
+      timeline.in(atMs, () => {
+        const isOver = timeline.nowMs > cluster.plan.durationMs || this.#rotations !== rotation
+        if (!isOver) step()
+      })
     for (const keys of steps) {
+      inStep(() => {
+        cluster.keys = keys
+        for (const host of this.#copyHosts) host.writeKeys(cluster.keysText())
+      })
       for (const host of cluster.hosts) {
-        timeline.in(atMs, () => {
-          const isOver = timeline.nowMs > cluster.plan.durationMs || cluster.keys[0] !== next
-          if (!isOver) host.writeKeys(cluster.keysText(keys))
-        })
+        inStep(() => host.writeKeys(cluster.keysText()))
         atMs += this.#chance.share() * COPY_MS
       }
       atMs += BESIDE_MS
     }
-    cluster.keys = [next]
     return nothing
   }
 
@@ -305,6 +316,7 @@ export class Faults {
     this.#copies += 1
     const host = new SimulatedHost(cluster.world, `copy ${this.#copies}`, `10.0.8.${this.#copies}`)
     host.writeKeys(cluster.keysText())
+    this.#copyHosts.push(host)
     const running = cluster.launch(member, host, boot)
     return () => {
       if (!running.process.isDead) cluster.kill(member, true, running)

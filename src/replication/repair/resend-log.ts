@@ -2,6 +2,7 @@
 // everything else that Node carved from the same slabs.
 
 import type { Clock } from '../../base/world.ts'
+import type { KeySource } from '../../wire/keyring.ts'
 import { WINDOW_SIZE } from '../../wire/replay-window.ts'
 import { MAX_GAP_AGE_MS } from './gap-list.ts'
 
@@ -11,25 +12,30 @@ const MAX_DATAGRAMS = WINDOW_SIZE
 
 export class ResendLog {
   readonly #clock: Clock
+  readonly #keys: KeySource
   readonly #ring: Buffer
   readonly #offsets = new Float64Array(MAX_DATAGRAMS)
   readonly #lengths = new Uint32Array(MAX_DATAGRAMS)
   readonly #sentMs = new Float64Array(MAX_DATAGRAMS)
+  /** ID of the key that sealed each datagram. */
+  readonly #keyIds = new Uint32Array(MAX_DATAGRAMS)
   /** Bytes written since the start, with those skipped at the end of the ring. */
   #written = 0
   /** Lowest sequence number in the log; it holds those below #next. */
   #first = 1
   #next = 1
 
-  constructor(clock: Clock, maxBytes = DEFAULT_RESEND_LOG_BYTES) {
+  /** Datagrams that are added are sealed with the primary key of `keys`. */
+  constructor(clock: Clock, keys: KeySource, maxBytes = DEFAULT_RESEND_LOG_BYTES) {
     this.#clock = clock
+    this.#keys = keys
     // Not filled: pages that were never written take no memory.
     this.#ring = Buffer.allocUnsafeSlow(maxBytes)
   }
 
   /**
    * Lowest sequence number in the log; one above the last added when it is empty. Datagrams older than MAX_GAP_AGE_MS
-   * are no longer in it.
+   * are no longer in it, nor are those of a key that was removed from the ring: no peer opens them any more.
    */
   get first(): number {
     this.#expire()
@@ -53,6 +59,7 @@ export class ResendLog {
     this.#offsets[slot] = start
     this.#lengths[slot] = datagram.length
     this.#sentMs[slot] = this.#clock.monotonicMs()
+    this.#keyIds[slot] = this.#keys.current.primaryKeyId
     this.#first = Math.max(this.#first, this.#next - MAX_DATAGRAMS)
     while (this.#written - (this.#offsets[this.#first % MAX_DATAGRAMS] ?? 0) > sizeBytes) {
       this.#first += 1
@@ -76,11 +83,11 @@ export class ResendLog {
 
   #expire(): void {
     const oldestMs = this.#clock.monotonicMs() - MAX_GAP_AGE_MS
-    while (
-      this.#first < this.#next &&
-      (this.#sentMs[this.#first % MAX_DATAGRAMS] ?? 0) < oldestMs
-    ) {
-      this.#first += 1
+    const keyring = this.#keys.current
+    for (; this.#first < this.#next; this.#first += 1) {
+      const slot = this.#first % MAX_DATAGRAMS
+      const isYoung = (this.#sentMs[slot] ?? 0) >= oldestMs
+      if (isYoung && keyring.has(this.#keyIds[slot] ?? 0)) return
     }
   }
 }

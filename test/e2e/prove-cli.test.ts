@@ -142,7 +142,7 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
     const server = await startServer(t, sharedKeys)
     const child = spawn(
       process.execPath,
-      [...CLI_ARGS, 'prove', server, ...SHORT, '--json', '--watch', '1s', '--textfile', file],
+      [...CLI_ARGS, 'prove', server, ...SHORT, '--json', '--watch', '2s', '--textfile', file],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
     t.after(() => child.kill('SIGKILL'))
@@ -154,7 +154,8 @@ describe('prove from the command line', { skip: whyWithout('openssl', 'version')
       times.push(timeIn(file))
       if (times.length === 2) break
     }
-    assert.ok((times[1] ?? 0) - (times[0] ?? 0) > 0.9, `${times}`)
+    // Two seconds are between the beginnings; the times are those of the ends, and the first run takes longest.
+    assert.ok((times[1] ?? 0) - (times[0] ?? 0) > 1, `${times}`)
     const text = readFileSync(file, 'utf8')
     assert.match(text, /^tlscached_prove_success 1$/m)
     assert.match(text, /^tlscached_prove_offers\{tls="1\.2",server="same",result="resumed"\} 2$/m)

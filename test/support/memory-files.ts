@@ -56,6 +56,8 @@ export class MemoryFiles implements SecretFileSystem {
     }
   }
 
+  async mkdir(): Promise<void> {}
+
   async rename(from: string, to: string): Promise<void> {
     this.entries.set(to, this.#get(from))
     this.entries.delete(from)

@@ -91,6 +91,18 @@ describe('a file of keys', () => {
     assert.equal(new Set(names).size, 2)
   })
 
+  test('gets its folder, which is missing after a reboot, whatever the umask', async () => {
+    const [made, inner] = [join(folder, 'tickets'), join(folder, 'tickets', 'www')]
+    const umask = process.umask(0o077)
+    const target = join(inner, 'keys')
+    const result = await writeSecretFile(target, keys, options, filesWith()).finally(() => {
+      process.umask(umask)
+    })
+    assert.equal(result, undefined)
+    for (const one of [made, inner]) assert.equal(statSync(one).mode & 0o777, 0o755)
+    rmSync(made, { recursive: true })
+  })
+
   test('is refused on a disk, unless that is allowed', async () => {
     const onDisk = filesWith({ statfs: () => Promise.resolve({ type: EXT4 }) })
     const failure = await writeSecretFile(path, keys, options, onDisk)
@@ -108,6 +120,7 @@ describe('a file of keys', () => {
     ['a quota', { rename: failWith('EDQUOT') }, 'space'],
     ['a folder of somebody else', { open: failWith('EACCES') }, 'permission'],
     ['a name that somebody takes meanwhile', { open: failWith('EEXIST') }, 'write'],
+    ['a folder that cannot be made', { mkdir: failWith('EACCES') }, 'permission'],
     ['a folder that is gone', { statfs: failWith('ENOENT') }, 'write'],
     ['a rename that fails', { rename: failWith('EPERM') }, 'permission'],
     ['a write that stops half-way', { open: openHalf }, 'write'],

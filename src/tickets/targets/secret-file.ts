@@ -3,8 +3,10 @@
 
 import { readFileSync, type Stats } from 'node:fs'
 import {
+  chmod as changeMode,
   type FileHandle,
   link as linkFile,
+  mkdir as makeFolder,
   open as openFile,
   readdir as readFolder,
   rename as renameFile,
@@ -18,6 +20,9 @@ import type { TargetFailure } from './target.ts'
 
 /** Types of file systems that keep everything in memory, as statfs tells them: tmpfs and ramfs. */
 const MEMORY_FILE_SYSTEMS: readonly number[] = [0x01021994, 0x858458f6]
+
+/** Mode of folders that are made: names of keys are no secret, and a terminator may read as a user of its own. */
+const FOLDER_MODE = 0o755
 
 /** A user and a group, by their numbers. */
 export interface Owner {
@@ -44,6 +49,8 @@ export interface SecretFileSystem {
   rename(from: string, to: string): Promise<void>
   link(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
+  /** Makes a folder and those above it; resolves when it is there already. */
+  mkdir(path: string): Promise<unknown>
   statfs(path: string): Promise<{ readonly type: number }>
   stat(path: string): Promise<Pick<Stats, 'size' | 'ino' | 'mtimeMs' | 'uid' | 'gid' | 'mode'>>
   readdir(path: string): Promise<string[]>
@@ -60,12 +67,13 @@ export const secretFileSystem: SecretFileSystem = {
   rename: renameFile,
   link: linkFile,
   unlink: unlinkFile,
+  mkdir: makeFolders,
   statfs: (path) => statFileSystem(path),
   stat: (path) => statPath(path),
   readdir: (path) => readFolder(path),
 }
 
-/** Replaces the file with these bytes. Returns what went wrong; the file is then as it was. */
+/** Replaces the file with these bytes, in a folder that is made when it is missing, as after a reboot. Returns what went wrong; the file is then as it was. */
 export async function writeSecretFile(
   path: string,
   bytes: Uint8Array,
@@ -75,6 +83,7 @@ export async function writeSecretFile(
   const folder = dirname(path)
   const temporary = temporaryName(path, 'tmp', options)
   try {
+    await files.mkdir(folder)
     const { type } = await files.statfs(folder)
     if (!options.allowDisk && !MEMORY_FILE_SYSTEMS.includes(type)) {
       const message = `${folder} is not on tmpfs or ramfs: mount one there, or set allow_disk to keep ticket keys on a disk`
@@ -157,6 +166,15 @@ async function writeTemporary(
     if (changedMs !== undefined) await handle.utimes(changedMs / 1000, changedMs / 1000)
   } finally {
     await handle.close()
+  }
+}
+
+/** Makes a folder and those above it that are missing, with FOLDER_MODE whatever the umask. */
+async function makeFolders(path: string): Promise<void> {
+  const first = await makeFolder(path, { recursive: true })
+  if (first === undefined) return
+  for (let made = path; made.length >= first.length; made = dirname(made)) {
+    await changeMode(made, FOLDER_MODE)
   }
 }
 

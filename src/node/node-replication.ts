@@ -66,6 +66,7 @@ export class NodeReplication {
       logger,
     })
     this.sync = new TcpSync({
+      nodeName: identity.nodeName,
       listen: config.listen,
       digestIntervalMs: config.digestIntervalMs,
       stores,
@@ -148,6 +149,7 @@ export class NodeReplication {
 // Copies and compares stores with peers over TCP: the listener beside the replication socket, and the calls to peers.
 
 export interface TcpSyncOptions {
+  readonly nodeName: string
   /** Address as configured: its port is 0 when the kernel chooses one. */
   readonly listen: HostAddress
   readonly digestIntervalMs: number

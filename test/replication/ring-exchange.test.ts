@@ -55,6 +55,7 @@ class RingNode implements RingPeer {
     })
     this.authority = authority
     this.exchange = new RingExchange<RingNode>({
+      nodeName,
       rings: {
         offers: () => this.#note(authority.offers()),
         merge: (offers) => authority.merge(this.#note(offers)),
@@ -166,20 +167,51 @@ test('a node that starts takes the ring of a peer and makes no key', async () =>
   await stop([a, b])
 })
 
-test('nodes that start in one instant make their own keys after the wait, and then agree', async () => {
-  const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]
-  for (const node of [a, b]) node.exchange.start()
-  a.hear(b)
-  b.hear(a)
+test('of nodes that start in one instant the first by name makes the key, and the others take it', async () => {
+  const [clock, [a, b, c]] = setUp('a', 'b', 'c') as [TurningClock, [RingNode, RingNode, RingNode]]
+  const nodes = [a, b, c]
+  for (const node of nodes) node.exchange.start()
+  for (const node of nodes) for (const peer of node.peers) node.hear(peer)
   await settle()
   clock.advance(500)
-  assert.deepEqual([a.names(), b.names()], [[], []])
-  for (const node of [a, b]) node.joinState = 'joined'
-  clock.advance(20)
-  a.hear(b)
   await settle()
-  assert.deepEqual(a.names().length, 2)
-  assert.deepEqual(a.names(), b.names())
+  assert.deepEqual(
+    nodes.map((node) => node.names()),
+    [[], [], []],
+  )
+  // The others joined sooner than the one that they wait for.
+  for (const node of [b, c]) node.joinState = 'joined'
+  clock.advance(20)
+  await settle()
+  a.joinState = 'joined'
+  clock.advance(20)
+  await settle()
+  assert.equal(a.names().length, 1)
+  clock.advance(250)
+  await settle()
+  clock.advance(20)
+  for (const node of [b, c]) {
+    assert.deepEqual(node.names(), a.names())
+    assert.equal(node.authority.rings[0]?.stats.madeHere, 0)
+  }
+  await stop(nodes)
+})
+
+test('a peer that has to make the first key and does not delays it by 4 s at most', async () => {
+  const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]
+  // `a` answers, has nothing and makes nothing.
+  b.exchange.start()
+  b.hear(a)
+  b.joinState = 'joined'
+  await settle()
+  for (let passedMs = 0; passedMs < 3900; passedMs += 100) {
+    clock.advance(100)
+    await settle()
+    assert.deepEqual(b.names(), [])
+  }
+  clock.advance(100)
+  await settle()
+  assert.equal(b.names().length, 1)
   await stop([a, b])
 })
 

@@ -16,6 +16,8 @@ const WATCH_PERIOD_MS = 1000
 const PAUSE_MS = 5000
 /** Time between two looks of a joining node whether it may make keys. */
 const LOOK_PERIOD_MS = 20
+/** Time between two calls of a joining node to the peer that is to make the first keys. */
+const ASK_PERIOD_MS = 250
 /** A joining node makes keys at the latest after this time, also when a peer takes connections and does not answer. */
 const LONGEST_JOIN_MS = 4000
 /** Calls at a time. */
@@ -41,6 +43,8 @@ export interface RingPeer {
 }
 
 export interface RingExchangeOptions<Peer extends RingPeer> {
+  /** The name of this node, as peers see it. */
+  readonly nodeName: string
   readonly rings: RingHolder
   readonly keys: KeySource
   /** Returns the peers that proved to be alive. */
@@ -126,18 +130,34 @@ export class RingExchange<Peer extends RingPeer> {
     return `${this.hash().toString('hex')} ${ringsHash?.toString('hex')}`
   }
 
-  /** Lets the node make keys as soon as a peer gave it some, or all that are there were asked. */
+  /**
+   * Lets the node make keys as soon as a peer gave it some, or all that are there were asked. Where nobody has keys, as in
+   * a cluster that starts, the node whose name comes first makes them, and the others ask it.
+   */
   #join(): Timer {
     const { clock, rings, joinState } = this.#options
     const latestMs = clock.monotonicMs() + LONGEST_JOIN_MS
+    let askedMs = Number.NEGATIVE_INFINITY
     const look = every(clock, LOOK_PERIOD_MS, () => {
-      const isAsking = this.#running.size + this.#waiting.size > 0
+      const nowMs = clock.monotonicMs()
+      const maker = this.#hasKeysOfPeer ? undefined : this.#firstMaker()
+      if (maker !== undefined && nowMs >= askedMs + ASK_PERIOD_MS) {
+        askedMs = nowMs
+        this.#ask(maker)
+      }
+      const isAsking = maker !== undefined || this.#running.size + this.#waiting.size > 0
       const isOver = joinState() !== 'joining' && !isAsking
-      if (!this.#hasKeysOfPeer && !isOver && clock.monotonicMs() < latestMs) return
+      if (!this.#hasKeysOfPeer && !isOver && nowMs < latestMs) return
       look.cancel()
       rings.mayMake()
     })
     return look
+  }
+
+  /** The peer that is to make keys before this node does, while both have the same rings: none at the start. */
+  #firstMaker(): Peer | undefined {
+    const { nodeName } = this.#options
+    return this.#ringPeers().find((peer) => peer.nodeName < nodeName && !this.differs(peer))
   }
 
   /**

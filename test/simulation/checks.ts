@@ -95,6 +95,8 @@ function checkJoin(cluster: Cluster, member: Member, running: Running): void {
     const other = copied.models.get(cache)
     const isAlike = JSON.stringify(other?.store.limits) === JSON.stringify(model.store.limits)
     if (other === undefined || !isAlike || !other.isWhole || !model.isWhole) continue
+    // A node with a full cache copies nothing.
+    if (model.isFull) continue
     const nowMs = copied.process.clock.monotonicMs()
     for (const [id, known] of other.known) {
       const isOld =
@@ -170,9 +172,10 @@ function checkAgreement(cluster: Cluster, cache: string, present: Present): void
     entries: entriesOf(running, cache),
     limits: JSON.stringify(running.models.get(cache)?.store.limits),
     isWhole: running.models.get(cache)?.isWhole ?? false,
+    isFull: running.models.get(cache)?.isFull ?? true,
   }))
   // A full cache may lack what others hold, and two full ones compare only a part of their buckets at a time.
-  if (all.some(({ isWhole }) => !isWhole)) return
+  if (all.some(({ isWhole, isFull }) => !isWhole || isFull)) return
   // What is outside the limits of one node is only on the others.
   const isAlike = all.every(({ limits }) => limits === all[0]?.limits)
   const limitMs = NEARLY_OVER_MS + cluster.model.heldBackMs

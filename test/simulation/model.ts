@@ -124,6 +124,12 @@ export class StoreModel {
     return this.store.stats.evicted === 0 && this.refusedCount === 0 && !this.#hasForgotten
   }
 
+  /** Whether the store has no room for what peers hold besides: it copies none of it and refuses none. */
+  get isFull(): boolean {
+    const { sessions, removals } = this.store.room
+    return sessions <= 0 || removals <= 0
+  }
+
   /** Whether removals may have been forgotten, because there were too many. */
   get #hasForgotten(): boolean {
     return this.#removals >= this.store.limits.items

@@ -37,6 +37,8 @@ export function checkMoment(cluster: Cluster): void {
     (sum, { node }) => sum + (node.replicationStats()?.entriesSent ?? 0),
     0,
   )
+  // Clones number different changes alike, so what one of them sent may be taken again after the other one.
+  const hasClones = cluster.plan.actions.some(({ kind }) => kind === 'clone')
   const mayBeForeign = cluster.plan.actions.some(({ kind }) => FOREIGN.has(kind))
   for (const member of cluster.members) {
     const running = member.live
@@ -45,7 +47,7 @@ export function checkMoment(cluster: Cluster): void {
     checkIsolation(cluster, member, running)
     checkJoin(cluster, member, running)
     const { entriesReceived = 0, entriesSent = 0, dropped } = running.node.replicationStats() ?? {}
-    if (entriesReceived > sent - entriesSent) {
+    if (!hasClones && entriesReceived > sent - entriesSent) {
       const most = `${entriesReceived} changes of others, who sent ${sent - entriesSent}`
       throw new Violation(`${member.name} received ${most}`)
     }

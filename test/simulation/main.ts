@@ -1,5 +1,5 @@
 // Runs simulations: seeds that once failed, then fresh ones, on all processors. A failure is made shorter and told.
-// Usage: npm run test:simulation [-- --seed N --minutes M --nodes K --faults LIST --brief]
+// Usage: npm run test:simulation [-- --seed N --from N --minutes M --nodes K --faults LIST --brief]
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomInt } from 'node:crypto'
@@ -36,6 +36,7 @@ const print = (text: string) => void process.stdout.write(`${text}\n`)
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
+    from: { type: 'string' },
     minutes: { type: 'string' },
     nodes: { type: 'string' },
     faults: { type: 'string' },
@@ -132,7 +133,7 @@ async function main(): Promise<number> {
   }
   const path = new URL('seeds.json', import.meta.url)
   const old: OldSeed[] = JSON.parse(readFileSync(path, 'utf8'))
-  const first = randomInt(MAX_SEED)
+  const first = numberOf('from', values.from) ?? randomInt(MAX_SEED)
   print(
     `${old.length} seeds that once failed, then fresh ones from ${first} on, for ${minutes} min`,
   )
@@ -144,7 +145,7 @@ async function main(): Promise<number> {
     if (job !== undefined) return job
     if (performance.now() > endMs) return undefined
     fresh += 1
-    return { seed: fresh, options }
+    return { seed: fresh - 1, options }
   }
   const summary = new Summary()
   const progress = setInterval(() => print(summary.progress()), PROGRESS_MS)

@@ -169,13 +169,20 @@ async function writeTemporary(
   }
 }
 
-/** Makes a folder and those above it that are missing, with FOLDER_MODE whatever the umask. */
+/**
+ * Makes a folder and those above it that are missing, with FOLDER_MODE whatever the umask. Node.js's own way, `recursive`,
+ * goes round for ever in a thread below /proc, where nothing can be made (22, 24 and 26; 20 does not).
+ */
 async function makeFolders(path: string): Promise<void> {
-  const first = await makeFolder(path, { recursive: true })
-  if (first === undefined) return
-  for (let made = path; made.length >= first.length; made = dirname(made)) {
-    await changeMode(made, FOLDER_MODE)
+  try {
+    await makeFolder(path)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || dirname(path) === path) throw error
+    await makeFolders(dirname(path))
+    await makeFolder(path)
   }
+  await changeMode(path, FOLDER_MODE)
 }
 
 function failureOf(error: unknown, path: string): TargetFailure {

@@ -20,6 +20,8 @@ export interface ChartProps {
   /** The value at the top; default: the largest one, rounded up. */
   readonly top?: number
   readonly periodMs: number
+  /** Time of day of the last sample, in ms since 1970. */
+  readonly endMs: number
   /** Index of the sample under the cursor; undefined shows the newest. */
   readonly cursor: number | undefined
   readonly onCursor: (cursor: number | undefined) => void
@@ -31,10 +33,10 @@ const HEIGHT = 100
 const PAGE_SAMPLES = 30
 
 export function Chart(props: ChartProps) {
-  const { title, lines, format, periodMs, cursor, onCursor } = props
+  const { title, lines, format, periodMs, endMs, cursor, onCursor } = props
   const top = props.top ?? roundedUp(Math.max(0, ...lines.flatMap(({ values }) => knownOf(values))))
   const at = cursor ?? WIDTH
-  const moment = timeOfDay(Date.now(), (WIDTH - at) * periodMs)
+  const moment = timeOfDay(endMs, (WIDTH - at) * periodMs)
   const texts = lines.map(({ name, values }) => {
     const value = values[at]
     return { name, text: value === undefined ? 'none' : format(value) }

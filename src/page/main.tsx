@@ -36,7 +36,7 @@ function Page({ view }: { readonly view: View }) {
       <main class={connection === 'lost' ? 'stale' : ''}>
         <Problems problems={problems} document={document} lostMs={lostMsOf(view)} />
         <Matrix document={document} />
-        <Rates document={document} />
+        <Rates document={document} heardWallMs={performance.timeOrigin + view.heardMs} />
         <Caches document={document} />
         <TicketKeys document={document} />
       </main>

@@ -1,4 +1,4 @@
-// Who hears whom: a row for each node that tells, a column for each one that it may hear.
+// The matrix of which node hears which: a row for each node that tells, a column for each one that it may hear.
 
 import type { ClusterDocument, ClusterNode, Summary } from './cluster-state.ts'
 import { Mark } from './problems.tsx'

@@ -7,7 +7,13 @@ import { percent, shortNumber } from './words.ts'
 
 const ALL = ''
 
-export function Rates({ document }: { readonly document: ClusterDocument }) {
+export interface RatesProps {
+  readonly document: ClusterDocument
+  /** Time of day at which the document came, in ms since 1970. */
+  readonly heardWallMs: number
+}
+
+export function Rates({ document, heardWallMs }: RatesProps) {
   const [chosen, choose] = useState(ALL)
   const [cursor, setCursor] = useState<number | undefined>(undefined)
   const telling = document.nodes.filter(
@@ -18,8 +24,10 @@ export function Rates({ document }: { readonly document: ClusterDocument }) {
   const summaries = telling
     .filter(({ node }) => name === ALL || node === name)
     .flatMap(({ summary }) => summary ?? [])
-  const shared: Pick<ChartProps, 'periodMs' | 'cursor' | 'onCursor'> = {
+  const shared: Pick<ChartProps, 'periodMs' | 'endMs' | 'cursor' | 'onCursor'> = {
     periodMs: summaries[0]?.rates.period_ms ?? 10_000,
+    // A page whose node does not answer goes on showing the hour that it knows.
+    endMs: heardWallMs,
     cursor,
     onCursor: setCursor,
   }

@@ -8,7 +8,10 @@ import { decodeSummary, type Summary } from './summary.ts'
 const SUMMARY_VERSION = 3
 /** Shortest time between two questions to the same peer. */
 const ASK_PERIOD_MS = 5000
-/** The same for each peer that there is, so that a large cluster is not busy with this. */
+/**
+ * Shortest time between two questions to any one peer, for each peer that there is: in a large cluster every peer is
+ * asked less often.
+ */
 const ASK_PERIOD_PER_PEER_MS = 500
 /** Peers asked at the same time. */
 const MAX_ASKED = 8

@@ -20,7 +20,7 @@ export interface FollowedEvent {
   readonly cache: string
   readonly what: 'get' | 'put' | 'remove'
   readonly result: GetResult | PutResult | 'done'
-  /** Who asked: a caller of this node, or a peer. */
+  /** Where the call came from: a caller of this node, or a peer. */
   readonly by: Origin
   /** Origin of the version, of a change; see `originOf`. */
   readonly origin: number | undefined

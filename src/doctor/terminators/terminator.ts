@@ -58,7 +58,7 @@ export function expand(machine: Machine, pattern: string): readonly string[] {
       return folders.flatMap((folder) =>
         machine
           .list(folder === '' ? '/' : folder)
-          // As in a shell, only a pattern that begins with a dot finds hidden files.
+          // Only a pattern that begins with a dot finds hidden files, which is what a shell does.
           .filter((one) => name.test(one) && (part.startsWith('.') || !one.startsWith('.')))
           .map((one) => `${folder}/${one}`),
       )

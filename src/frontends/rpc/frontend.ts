@@ -50,7 +50,7 @@ export class RpcFrontend implements Frontend {
       stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS,
     } = options
     const failures = new LogLimiter(clock)
-    // Whoever reaches a port of the network may not change the node.
+    // Only callers of a unix socket may change the node: a port is open to everybody who reaches it.
     const own = 'path' in address ? { log, tickets } : {}
     const parts = { caches, stats: this.stats, logger, failures, ...own }
     this.#server = new StreamServer({

@@ -57,7 +57,7 @@ export function lighttpdTarget(
           { path: file, bytes: stekOf(pending, view, moment, times), changedMs: moment.wallMs },
         ],
         done() {
-          // Also the keys before it: lighttpd would take one of them for the newest.
+          // Keys before this one count as given, too: if one were written later, lighttpd would take it for the newest.
           for (const { key } of [...view.previous, ...inTurn(view)]) {
             given.add(key.hexName)
             if (key.hexName === hexName) break

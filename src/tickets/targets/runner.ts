@@ -230,7 +230,7 @@ export class TargetRunner {
     const refusal = await push?.()
     if (refusal !== undefined) return refusal
     if (needsReload) {
-      // Also when it fails: a terminator that cannot reload must not be asked again and again.
+      // A reload that fails counts as well: a terminator that cannot reload must not be asked again and again.
       this.#reloadedMs = this.#clock.monotonicMs()
       if (reload !== undefined) this.#stats.reloads += 1
       const problem = reload && (await this.#run(reload, 'reload', this.#clock))

@@ -189,7 +189,7 @@ describe('faults', { skip: whyWithoutRoot() }, () => {
   test('lose no ticket', async () => {
     const [a, b] = hosts
     assert.ok(a !== undefined && b !== undefined)
-    // One after the other: two that start at once make a key each, and agree some seconds later.
+    // One after the other, so that the second node takes the key of the first one.
     await a.start()
     await b.start()
     // Ready: everything that a terminator needs to start is there.
@@ -224,7 +224,6 @@ describe('faults', { skip: whyWithoutRoot() }, () => {
     await until('the files are as they should be', isMended, PATIENCE_MS)
     const filler = join(a.memory, 'filler')
     spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k'], { stdio: 'ignore' })
-    // Both may have made a first key.
     const [known, used] = [[...keysOf(a), ...keysOf(b)], clients.map(({ keyCount }) => keyCount)]
     const newKeys = () => keysOf(b).filter((one) => !known.includes(one))
     await until('there is a new key', () => newKeys().length > 0, PATIENCE_MS)

@@ -11,7 +11,8 @@
 //   4 bytes  DROPPED  lines dropped
 //   4 bytes  PAUSE    always 0; the thread waits on it before it tries a write again
 //   4 bytes  READY    1 as soon as the thread runs
-//   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line
+//   then a ring of QUEUE_BYTES with one record per line: 1 byte descriptor, 4 bytes length (little endian), the line.
+//   A record with the descriptor END_OF_OUTPUT ends the thread.
 
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { exitAtOnce } from './exit-at-once.ts'
@@ -35,6 +36,9 @@ const READY = 4
 const COUNTS = 5
 const COUNTS_BYTES = COUNTS * Int32Array.BYTES_PER_ELEMENT
 const RECORD_HEADER_BYTES = 5
+/** In place of a descriptor; that of standard input, to which nothing is written. */
+const END_OF_OUTPUT = 0
+const NO_BYTES = Buffer.alloc(0)
 
 /**
  * Source of the writing thread, in JavaScript because a worker loads no TypeScript on Node.js 20. When a write fails in
@@ -59,6 +63,10 @@ for (;;) {
   const header = read(taken, ${RECORD_HEADER_BYTES})
   const length = header.readUInt32LE(1)
   const line = read(taken + ${RECORD_HEADER_BYTES}, length)
+  if (header[0] === ${END_OF_OUTPUT}) {
+    Atomics.store(counts, ${TAKEN}, (taken + ${RECORD_HEADER_BYTES}) | 0)
+    break
+  }
   try {
     write(header[0], line)
   } catch {
@@ -120,21 +128,16 @@ export class OutputThread {
   readonly #counts = new Int32Array(this.memory, 0, COUNTS)
   readonly #ring = new Uint8Array(this.memory, COUNTS_BYTES)
   readonly #header = Buffer.alloc(RECORD_HEADER_BYTES)
-  #isRunning = true
-
+  /** The thread from the first line on until `stop` has ended it; it does not keep the process running. */
+  #worker: Worker | undefined
+  /** Whether the thread could not be started or died: lines are only counted from then on. */
+  #hasFailed = false
   /**
-   * Starts the thread, which does not keep the process running. When the process exits, it waits for lines that are not
-   * written yet, as `flush` does with FLUSH_TIMEOUT_MS, and then ends even if the thread hangs.
+   * When the process exits, it waits for lines that are not written yet, as `flush` does with FLUSH_TIMEOUT_MS, and
+   * then ends even if the thread hangs.
    */
-  constructor() {
-    try {
-      this.#start()
-    } catch {
-      this.#isRunning = false
-    }
-    process.once('exit', (code) => {
-      if (!this.flush(FLUSH_TIMEOUT_MS)) exitAtOnce(code)
-    })
+  readonly #onProcessExit = (code: number) => {
+    if (!this.flush(FLUSH_TIMEOUT_MS)) exitAtOnce(code)
   }
 
   /** Lines that were dropped because the queue was full or because writing them failed. */
@@ -144,20 +147,26 @@ export class OutputThread {
 
   /** Queues a line, which has to end with a line break. Never waits and never throws. */
   write(descriptor: typeof STANDARD_OUTPUT | typeof STANDARD_ERROR, line: string): void {
-    const bytes = Buffer.from(line)
-    const written = this.#counts[WRITTEN] ?? 0
-    const usedBytes = (written - Atomics.load(this.#counts, TAKEN)) >>> 0
-    if (!this.#isRunning || usedBytes + RECORD_HEADER_BYTES + bytes.length > QUEUE_BYTES) {
+    if (this.#worker === undefined && !this.#hasFailed) this.#start()
+    if (this.#hasFailed || !this.#add(descriptor, Buffer.from(line))) {
       Atomics.add(this.#counts, DROPPED, 1)
-      return
     }
-    this.#header[0] = descriptor
-    this.#header.writeUInt32LE(bytes.length, 1)
-    this.#put(written, this.#header)
-    this.#put(written + RECORD_HEADER_BYTES, bytes)
-    const end = (written + RECORD_HEADER_BYTES + bytes.length) | 0
-    Atomics.store(this.#counts, WRITTEN, end)
-    Atomics.notify(this.#counts, WRITTEN)
+  }
+
+  /**
+   * Ends the thread when it has written the lines that wait, and resolves then, or after FLUSH_TIMEOUT_MS if it hangs.
+   * A later line starts a thread again.
+   */
+  async stop(): Promise<void> {
+    const worker = this.#worker
+    if (worker === undefined || !this.#add(END_OF_OUTPUT, NO_BYTES)) return
+    await new Promise<void>((resolve) => {
+      const timer = systemClock.after(FLUSH_TIMEOUT_MS, resolve)
+      worker.once('exit', () => {
+        timer.cancel()
+        resolve()
+      })
+    })
   }
 
   /**
@@ -165,11 +174,11 @@ export class OutputThread {
    * when the thread runs, for which it waits at most START_TIMEOUT_MS.
    */
   flush(timeoutMs: number): boolean {
-    if (this.#isRunning && this.#counts[TAKEN] !== this.#counts[WRITTEN]) {
+    if (this.#worker !== undefined && this.#counts[TAKEN] !== this.#counts[WRITTEN]) {
       Atomics.wait(this.#counts, READY, 0, START_TIMEOUT_MS)
     }
     const endMs = systemClock.monotonicMs() + timeoutMs
-    while (this.#isRunning) {
+    while (this.#worker !== undefined) {
       const taken = Atomics.load(this.#counts, TAKEN)
       if (taken === this.#counts[WRITTEN]) break
       const leftMs = endMs - systemClock.monotonicMs()
@@ -180,21 +189,51 @@ export class OutputThread {
   }
 
   #start(): void {
-    const worker = new Worker(THREAD, {
-      eval: true,
-      name: 'tlscached-output',
-      workerData: this.memory,
-      // The worker has streams of its own: otherwise Node.js opens those of the process, and makes them non-blocking.
-      stdout: true,
-      stderr: true,
-      // Modules that are preloaded into the process (--import, --require) do not belong into this thread.
-      execArgv: [],
-      env: SHARE_ENV,
+    Atomics.store(this.#counts, READY, 0)
+    try {
+      this.#worker = new Worker(THREAD, {
+        eval: true,
+        name: 'tlscached-output',
+        workerData: this.memory,
+        // The worker has streams of its own: otherwise Node.js opens those of the process, and makes them non-blocking.
+        stdout: true,
+        stderr: true,
+        // Modules that are preloaded into the process (--import, --require) do not belong into this thread.
+        execArgv: [],
+        env: SHARE_ENV,
+      })
+    } catch {
+      this.#hasFailed = true
+      return
+    }
+    process.once('exit', this.#onProcessExit)
+    this.#worker.on('error', () => {
+      this.#hasFailed = true
     })
-    worker.on('error', () => {
-      this.#isRunning = false
-    })
-    worker.unref()
+    this.#worker.once('exit', () => this.#ended())
+    this.#worker.unref()
+  }
+
+  #ended(): void {
+    this.#worker = undefined
+    process.removeListener('exit', this.#onProcessExit)
+    // A line that was queued behind END_OF_OUTPUT.
+    if (!this.#hasFailed && this.#counts[TAKEN] !== this.#counts[WRITTEN]) this.#start()
+  }
+
+  /** Queues a record; false when there is no room for it. */
+  #add(descriptor: number, bytes: Buffer): boolean {
+    const written = this.#counts[WRITTEN] ?? 0
+    const usedBytes = (written - Atomics.load(this.#counts, TAKEN)) >>> 0
+    if (usedBytes + RECORD_HEADER_BYTES + bytes.length > QUEUE_BYTES) return false
+    this.#header[0] = descriptor
+    this.#header.writeUInt32LE(bytes.length, 1)
+    this.#put(written, this.#header)
+    this.#put(written + RECORD_HEADER_BYTES, bytes)
+    const end = (written + RECORD_HEADER_BYTES + bytes.length) | 0
+    Atomics.store(this.#counts, WRITTEN, end)
+    Atomics.notify(this.#counts, WRITTEN)
+    return true
   }
 
   #put(position: number, bytes: Uint8Array): void {

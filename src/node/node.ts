@@ -95,12 +95,9 @@ export function createNode(config: ConfigInput = {}, options: NodeOptions = {}):
   }
   const output = new OutputThread()
   const logger = createLogger({ ...checked.log, node: checked.nodeName }, output)
-  return new CacheNode(checked, {
-    droppedLogLines: () => output.droppedLines,
-    ...options,
-    logger,
-    log: logger,
-  })
+  const droppedLogLines = () => output.droppedLines
+  const logged = { droppedLogLines, ...options, logger, log: logger }
+  return new CacheNode(checked, logged, () => output.stop())
 }
 
 /**
@@ -129,10 +126,17 @@ export class CacheNode implements HttpBackend, StatsBackend {
   readonly #frontends: readonly Frontend[]
   readonly #registry: Registry
   readonly #status: NodeStatus
+  readonly #onStopped: () => Promise<void>
   #started: Promise<void> | undefined
   #isListening = false
 
-  constructor(config: NodeConfig, options: NodeOptions = {}) {
+  /** `onStopped` ends what the node's log needs; `stop` calls it last and waits for it. */
+  constructor(
+    config: NodeConfig,
+    options: NodeOptions = {},
+    onStopped: () => Promise<void> = async () => {},
+  ) {
+    this.#onStopped = onStopped
     const clock = options.clock ?? systemClock
     const random = options.random ?? systemRandom
     const machine = options.machine ?? systemMachine()
@@ -351,6 +355,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
       if (outcome.status === 'fulfilled') continue
       this.#logger.warn({ reason: messageOf(outcome.reason) }, 'something did not close')
     }
+    await this.#onStopped()
   }
 
   #createRegistry({ hasProcessMetrics, droppedLogLines }: NodeOptions): Registry {

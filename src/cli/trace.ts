@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Address } from '../base/address.ts'
 import { formatDurationMs, parseHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
+import { askNode } from '../base/node-client.ts'
 import {
   type ClusterTrace,
   clusterTraceSchema,
@@ -12,7 +13,7 @@ import {
   type Trace,
 } from '../status/trace.ts'
 import { FAILED } from './exit-codes.ts'
-import { askNode, httpOption } from './node-client.ts'
+import { httpOption } from './http-option.ts'
 import { formatTable } from './stats.ts'
 import { duration, printable } from './terminal.ts'
 
@@ -33,7 +34,7 @@ export function traceCommand(): Command {
     .description('Show where a session is on all nodes: version, lifetime, who made it.')
     .argument('<id>', 'session ID in hex, or the beginning of one, as in the log', sessionId)
     .addOption(httpOption())
-    .option('--debug', 'then print each get, put and remove of it, with its result')
+    .option('--debug', 'then print each get, put, remove, eviction and expiry of it')
     .addOption(
       new Option('--for <duration>', 'how long --debug goes on')
         .argParser(duration)
@@ -132,6 +133,12 @@ async function follow(id: string, first: ClusterTrace, options: TraceOptions): P
   }
 }
 
+/** What happens to a session without a call. */
+const ENDINGS: Readonly<Record<string, (cache: string) => string>> = {
+  evict: (cache) => `evicted from ${cache}: the cache is full`,
+  expire: (cache) => `expired in ${cache}: its lifetime is over`,
+}
+
 function lineOf(
   node: string,
   atMs: number,
@@ -140,8 +147,8 @@ function lineOf(
 ): string {
   const from = by === 'local' ? 'a caller' : origin === null ? 'a peer' : nameOf(origin)
   const outcome = result === 'done' ? '' : `: ${result}`
-  const line = `${new Date(atMs).toISOString()} ${node} ${what} in ${cache} by ${from}${outcome}`
-  return printable(line)
+  const event = ENDINGS[what]?.(cache) ?? `${what} in ${cache} by ${from}${outcome}`
+  return printable(`${new Date(atMs).toISOString()} ${node} ${event}`)
 }
 
 function sessionId(text: string): string {

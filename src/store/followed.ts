@@ -18,13 +18,16 @@ export interface FollowedEvent {
   /** On the monotonic clock. */
   readonly atMs: number
   readonly cache: string
-  readonly what: 'get' | 'put' | 'remove'
+  readonly what: 'get' | 'put' | 'remove' | Ending
   readonly result: GetResult | PutResult | 'done'
-  /** Where the call came from: a caller of this node, or a peer. */
-  readonly by: Origin
+  /** Where the call came from: a caller of this node, or a peer; `node` when the session left without a call. */
+  readonly by: Origin | 'node'
   /** Origin of the version, of a change; see `originOf`. */
   readonly origin: number | undefined
 }
+
+/** How a session leaves a cache by itself: pushed out to make room, or at the end of its lifetime. */
+export type Ending = 'evict' | 'expire'
 
 interface Following {
   readonly prefix: Buffer
@@ -71,6 +74,11 @@ export class Followed {
   /** Notes a change that was made; to be called only while `isActive`. */
   noteChange({ id, cache, kind: what, version }: Change, by: Origin): void {
     this.note(id, { cache, what, result: 'done', by, origin: version.origin })
+  }
+
+  /** Notes that a session left its cache by itself; to be called only while `isActive`. */
+  noteEnding(id: Uint8Array, cache: string, what: Ending): void {
+    this.note(id, { cache, what, result: 'done', by: 'node', origin: undefined })
   }
 
   /** What was noted of the sessions whose IDs begin so, the oldest first. */

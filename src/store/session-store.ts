@@ -45,8 +45,7 @@ export interface StoreOptions {
   readonly followed?: Followed
 }
 
-const NOTHING = Buffer.alloc(0)
-const NO_SESSION = { context: NOTHING, serverName: '', session: NOTHING }
+const NO_SESSION = { context: Buffer.alloc(0), serverName: '', session: Buffer.alloc(0) }
 
 export class SessionStore {
   readonly limits: CacheLimits
@@ -65,12 +64,14 @@ export class SessionStore {
   readonly #admission: Admission
   readonly #refusals: Refusals
   readonly #room: Room
+  readonly #followed: Followed | undefined
 
   constructor(limits: CacheLimits, options: StoreOptions) {
     this.limits = limits
     this.#clock = options.clock
     this.#versions = options.versions
     this.#origin = options.origin
+    this.#followed = options.followed
     this.#admission = new Admission(limits)
     this.#refusals = new Refusals(limits, this.stats, options)
     const sharding = new Sharding(limits.items, options.seed)
@@ -78,7 +79,7 @@ export class SessionStore {
     this.#index = new SessionIndex(sharding, 0, {
       holdsId,
       onLeave: (slot, isEvicted) => {
-        if (isEvicted) this.stats.evicted += 1
+        if (isEvicted) this.#countEviction(slot)
         this.#releaseSession(slot)
       },
     })
@@ -89,13 +90,14 @@ export class SessionStore {
     const slots = this.#tombstones.endSlot
     this.#arena = new Arena(slots, largestRecordBytes(limits), arenaBudgetBytes(limits))
     this.#record = new RecordReader(this.#arena)
-    const [index, tombstones] = [this.#index, this.#tombstones]
+    const [index, tombstones, arena] = [this.#index, this.#tombstones, this.#arena]
     const sweepOne = (isExact: boolean) => this.sweepOne(isExact)
-    this.#room = new Room({ limits, index, tombstones, arena: this.#arena, sweepOne })
+    this.#room = new Room({ limits, index, tombstones, arena, sweepOne })
     const expiresAtMs = (slot: number) => this.#record.open(slot).expiresAtMs
-    this.#expiry = new Expiry(slots, limits.timeoutMs, options.clock.monotonicMs(), expiresAtMs)
-    const [arena, expiry, clock] = [this.#arena, this.#expiry, this.#clock]
-    const find = (id: Uint8Array) => this.#index.find(id) ?? this.#tombstones.find(id)
+    const { clock } = options
+    const expiry = new Expiry(slots, limits.timeoutMs, clock.monotonicMs(), expiresAtMs)
+    this.#expiry = expiry
+    const find = (id: Uint8Array) => index.find(id) ?? tombstones.find(id)
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
   }
 
@@ -116,11 +118,8 @@ export class SessionStore {
     nowMs = this.#clock.monotonicMs(),
   ): StoredSession | Exclude<GetResult, 'hit'> {
     const found = this.#find(id, context, serverName, nowMs)
-    if (typeof found === 'string') {
-      this.stats.gets[found] += 1
-      return found
-    }
-    this.stats.gets.hit += 1
+    if (typeof found === 'string') this.stats.gets[found] += 1
+    else this.stats.gets.hit += 1
     return found
   }
 
@@ -131,13 +130,8 @@ export class SessionStore {
     const record = this.#record.open(slot)
     const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
     if (ttlMs <= 0) return undefined
-    return {
-      session: record.copySession(),
-      ttlMs,
-      context: record.copyContext(),
-      serverName: record.copyServerName(),
-      version: record.version,
-    }
+    const [context, serverName] = [record.copyContext(), record.copyServerName()]
+    return { session: record.copySession(), ttlMs, context, serverName, version: record.version }
   }
 
   /** Stores a session or returns why it is refused, which leaves what its ID had before (but for `version`). */
@@ -238,8 +232,7 @@ export class SessionStore {
     }
     const version = { clock, origin: this.#origin }
     const ttlMs = Math.min(entry.ttlMs, this.limits.timeoutMs)
-    this.#insert(entry, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ttlMs }, old)
-    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+    this.#insert(entry, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ttlMs }, old, nowMs)
     const { id, context, serverName, session } = entry
     const cache = this.limits.name
     this.onChange({ kind: 'put', cache, id, context, serverName, session, ttlMs, version }, 'local')
@@ -251,8 +244,7 @@ export class SessionStore {
     if (clock === MAX_VERSION_CLOCK && this.entries.versionOf(id)?.clock === clock) return
     const version = { clock, origin: this.#origin }
     const ttlMs = this.limits.timeoutMs
-    this.#bury(id, version, nowMs + ttlMs)
-    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+    this.#bury(id, version, ttlMs, nowMs)
     this.onChange({ kind: 'remove', cache: this.limits.name, id, ttlMs, version }, 'local')
   }
 
@@ -273,8 +265,7 @@ export class SessionStore {
     if (change.kind === 'remove') {
       if (known === undefined && !isLive && !this.#room.hasRoomForTombstone(change.id))
         return 'full'
-      this.#bury(change.id, change.version, nowMs + ttlMs)
-      this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+      this.#bury(change.id, change.version, ttlMs, nowMs)
       return 'applied'
     }
     const refusal = this.#admission.refusalOf(change)
@@ -283,8 +274,8 @@ export class SessionStore {
     const old = this.#room.forSession(change, live, isLive)
     if (old === 'full') return 'full'
     const { version } = change
-    this.#insert(change, { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ageMs + ttlMs }, old)
-    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
+    const stamp = { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: ageMs + ttlMs }
+    this.#insert(change, stamp, old, nowMs)
     return 'applied'
   }
 
@@ -295,7 +286,7 @@ export class SessionStore {
     return undefined
   }
 
-  #insert(entry: NewSession, stamp: RecordStamp, old: number | undefined): void {
+  #insert(entry: NewSession, stamp: RecordStamp, old: number | undefined, nowMs: number): void {
     const slot = old ?? this.#index.claim(entry.id)
     if (old !== undefined) {
       this.#index.use(entry.id)
@@ -305,24 +296,33 @@ export class SessionStore {
     this.#expiry.add(slot)
     this.entries.toggle(slot)
     this.stats.storedBytes += entry.session.length
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     this.#tombstones.delete(entry.id)
     this.#account()
   }
 
-  #bury(id: Uint8Array, version: Version, expiresAtMs: number): void {
+  #bury(id: Uint8Array, version: Version, ttlMs: number, nowMs: number): void {
     this.#index.delete(id)
     this.#room.forTombstone(id)
     const slot = this.#tombstones.claimAnew(id, this.limits.items)
-    const stamp = { version, expiresAtMs, lifetimeMs: 0 }
+    const stamp = { version, expiresAtMs: nowMs + ttlMs, lifetimeMs: 0 }
     writeRecord(this.#arena, slot, { ...NO_SESSION, id }, stamp, true)
     this.#expiry.add(slot)
     this.entries.toggle(slot)
+    this.stats.changedWallMs = this.#versions.wallMs(nowMs)
     this.#account()
   }
 
   #expire(id: Uint8Array): void {
     this.#index.delete(id)
     this.stats.expired += 1
+    if (this.#followed?.isActive) this.#followed.noteEnding(id, this.limits.name, 'expire')
+  }
+
+  #countEviction(slot: number): void {
+    this.stats.evicted += 1
+    if (!this.#followed?.isActive) return
+    this.#followed.noteEnding(this.#record.open(slot).copyId(), this.limits.name, 'evict')
   }
 
   #releaseSession(slot: number): void {

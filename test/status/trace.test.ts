@@ -117,6 +117,30 @@ test('a put that is refused is noted with the reason', async () => {
   )
 })
 
+test('a session that leaves by itself is noted: pushed out, swept, or asked for too late', async () => {
+  const { node, put, hooks, store, clock } = setUp()
+  const id = (last: number) => Buffer.concat([PREFIX, Buffer.from([last])])
+  await traceHere(node, PREFIX, 15_000)
+  put(id(0))
+  for (let other = 1; other <= 100; other += 1) put(Buffer.alloc(32, other))
+  const short = { context: CONTEXT, session: Buffer.alloc(50, 1), ttlMs: 1000 }
+  for (const last of [1, 2]) hooks.put({ ...short, id: id(last) })
+  clock.advance(1000)
+  hooks.get(CONTEXT, id(1))
+  store.sweepOne(true)
+  store.sweepOne(true)
+  const { events } = await traceHere(node, PREFIX, 0)
+  const endings = events.filter(({ by }) => by === 'node')
+  assert.deepEqual(
+    endings.map(({ what, result, origin }) => [what, result, origin]),
+    [
+      ['evict', 'done', null],
+      ['expire', 'done', null],
+      ['expire', 'done', null],
+    ],
+  )
+})
+
 test('what is kept is bounded: beginnings, and events of each', () => {
   const { followed } = setUp()
   const event = {

@@ -71,7 +71,7 @@ test('every metric is explained, and none that does not exist', async () => {
       isInsecure: false,
       http: undefined,
     },
-    { logger: silentLogger },
+    { logger: silentLogger, watchdogKills: 0 },
   )
   const metrics = await Promise.all([node.metrics(), repeater.metrics()])
   const ofTerminator = await new TerminatorMetrics('', async () => NOTHING_COUNTED).text()

@@ -29,6 +29,10 @@ export const PROCESS_METRICS = {
     'log_lines_dropped_total',
     'Log lines dropped, as the reader of the log does not keep up or its disk is full.',
   ),
+  watchdogKills: counter(
+    'watchdog_kills_total',
+    'Kills by the watchdog since the machine started; only under systemd, where a file counts them.',
+  ),
 }
 
 /**
@@ -128,6 +132,11 @@ function bucketsOf(name: string, labels: Labels, durations: DurationHistogram): 
     { metricName: `${name}_sum`, labels, value: durations.sumSec },
     { metricName: `${name}_count`, labels, value: durations.count },
   ]
+}
+
+/** Adds the counter of kills by the watchdog, which outlives the processes that were killed. */
+export function collectKills(registry: Registry, kills: number): void {
+  addMetric(registry, PROCESS_METRICS.watchdogKills, () => [{ value: kills }])
 }
 
 /** Adds the counter of log lines that were dropped because the reader of the log did not keep up. */

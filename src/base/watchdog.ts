@@ -7,11 +7,13 @@
 // is never ended.
 
 import { url as inspectorUrl } from 'node:inspector'
+import { join } from 'node:path'
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { messageOf } from './errors.ts'
 import { EXIT_AT_ONCE_SOURCE } from './exit-at-once.ts'
 import { createLogger, type LoggerOptions } from './logger.ts'
 import { type OutputThread, PUT_LAST_SOURCE, STANDARD_ERROR } from './output-thread.ts'
+import { readRegularFile } from './regular-file.ts'
 import type { Logger } from './world.ts'
 
 export const DEFAULT_WATCHDOG_MS = 2000
@@ -40,7 +42,7 @@ const COUNTS = 4
 /** Source of the watching thread, in JavaScript because a worker loads no TypeScript on Node.js 20. */
 const THREAD = `
 const { workerData } = require('node:worker_threads')
-const { memory, lookMs, queue, lastLine } = workerData
+const { memory, lookMs, queue, lastLine, kills } = workerData
 const counts = new Int32Array(memory)
 let turns = -1
 let looks = 0
@@ -51,6 +53,11 @@ for (;;) {
   looks = now === turns && Atomics.load(counts, ${IS_DEBUGGED}) === 0 ? looks + 1 : 0
   turns = now
   if (looks < (Atomics.load(counts, ${LONG_WORK}) === 0 ? ${LOOKS} : ${MAX_LONG_WORK_MS} / lookMs)) continue
+  if (kills !== undefined) {
+    try {
+      require('node:fs').writeFileSync(kills.file, kills.count + 1 + '\\n')
+    } catch {}
+  }
   const time = new Date().toISOString()
   putLast(queue, ${STANDARD_ERROR}, lastLine.replace(/\\d{4}-\\d\\d-\\d\\dT[0-9:.+Z]+/, time), ${LAST_LINE_MS})
   process.kill(process.pid, 'SIGKILL')
@@ -69,6 +76,34 @@ export interface WatchdogOptions {
   /** Level, format and node name of the last line. */
   readonly log: LoggerOptions
   readonly logger: Logger
+  /** Where one more kill is counted. */
+  readonly kills?: Kills | undefined
+}
+
+/** The number of times that the watchdog killed a service, in a file that the next process of the service reads. */
+export interface Kills {
+  readonly file: string
+  /** Kills until this process started, since the machine did. */
+  readonly count: number
+}
+
+const KILLS_FILE = 'watchdog-kills'
+const MAX_KILLS_FILE_BYTES = 16
+
+/**
+ * Reads how often the service was killed before; undefined without RUNTIME_DIRECTORY, systemd's name for a folder on a
+ * file system in memory. A file that is missing or unreadable counts as no kill.
+ */
+export function readKills({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): Kills | undefined {
+  const [folder] = RUNTIME_DIRECTORY?.split(':') ?? []
+  if (!folder) return undefined
+  const file = join(folder, KILLS_FILE)
+  try {
+    const { text } = readRegularFile(file, MAX_KILLS_FILE_BYTES)
+    return { file, count: /^\d{1,9}\n$/.test(text) ? Number(text) : 0 }
+  } catch {
+    return { file, count: 0 }
+  }
 }
 
 /**
@@ -78,7 +113,8 @@ export interface WatchdogOptions {
 export type LongWork = <T>(work: () => T) => T
 
 /** Watches the event loop until the process ends, without keeping the process running. Returns how to run long work. */
-export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOptions): LongWork {
+export function startWatchdog(options: WatchdogOptions): LongWork {
+  const { timeoutMs, output, log, logger, kills } = options
   if (timeoutMs === 0) return (work) => work()
   const memory = new SharedArrayBuffer(COUNTS * Int32Array.BYTES_PER_ELEMENT)
   const counts = new Int32Array(memory)
@@ -88,7 +124,7 @@ export function startWatchdog({ timeoutMs, output, log, logger }: WatchdogOption
   }
   turn()
   const lastLine = lastLineOf(log, timeoutMs)
-  const workerData = { memory, lookMs: timeoutMs / LOOKS, queue: output.memory, lastLine }
+  const workerData = { memory, lookMs: timeoutMs / LOOKS, queue: output.memory, lastLine, kills }
   const worker = new Worker(THREAD, {
     eval: true,
     name: 'tlscached-watchdog',

@@ -38,13 +38,15 @@ async function repeat(
     log: { ...config.log, node: config.name },
     watchdogMs: config.watchdogMs,
     isJson: options.json ?? false,
+    countsKills: true,
   })
   await service.run(() => runRepeater(service, config))
 }
 
 async function runRepeater(service: Service, config: RepeatConfig): Promise<() => string> {
-  const { logger, droppedLogLines } = service
-  const repeater = new RepeaterNode(config, { logger, hasProcessMetrics: true, droppedLogLines })
+  const { logger, droppedLogLines, watchdogKills } = service
+  const options = { logger, hasProcessMetrics: true, droppedLogLines, watchdogKills }
+  const repeater = new RepeaterNode(config, options)
   process.title = hideKeys(`tlscached repeat ${config.name}`)
   const stop = () => {
     service.manager.stopping()

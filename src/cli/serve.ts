@@ -44,6 +44,7 @@ async function serve(
     log: { ...config.log, node: config.nodeName },
     watchdogMs: config.watchdogMs,
     isJson: options.json ?? false,
+    countsKills: true,
   })
   await service.run(() => runNode(service, config, read, conversion))
 }
@@ -54,8 +55,8 @@ async function runNode(
   read: () => NodeConfig,
   conversion: Conversion | undefined,
 ): Promise<() => string> {
-  const { logger, droppedLogLines } = service
-  const options = { logger, log: logger, hasProcessMetrics: true, droppedLogLines }
+  const { logger, droppedLogLines, watchdogKills } = service
+  const options = { logger, log: logger, hasProcessMetrics: true, droppedLogLines, watchdogKills }
   const node = new CacheNode(config, options)
   process.title = hideKeys(`tlscached serve ${config.nodeName}`)
   let terminator: UwsgiTerminator | undefined

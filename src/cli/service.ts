@@ -9,9 +9,11 @@ import { createLogger, type LoggerOptions } from '../base/logger.ts'
 import { OutputThread, STANDARD_ERROR, STANDARD_OUTPUT } from '../base/output-thread.ts'
 import {
   DEFAULT_WATCHDOG_MS,
+  type Kills,
   type LongWork,
   MAX_WATCHDOG_MS,
   MIN_WATCHDOG_MS,
+  readKills,
   startWatchdog,
 } from '../base/watchdog.ts'
 import type { LevelledLogger, Logger } from '../base/world.ts'
@@ -25,12 +27,15 @@ export interface ServiceOptions {
   readonly watchdogMs: number
   /** Whether addresses are printed as JSON. */
   readonly isJson: boolean
+  /** Whether kills by the watchdog are counted beyond the end of the process; for one service of a systemd unit. */
+  readonly countsKills?: boolean
 }
 
 /** The running service, one per process. From here on nothing else may use the standard streams of the process. */
 export class Service {
   readonly logger: LevelledLogger
   readonly manager = new ServiceManager({ environment: process.env, pid: process.pid })
+  readonly #kills: Kills | undefined
   readonly #options: ServiceOptions
   readonly #output = new OutputThread()
   /** Runs long work under the watchdog; before the watchdog is started, it only calls `work`. */
@@ -38,6 +43,7 @@ export class Service {
 
   constructor(options: ServiceOptions) {
     this.#options = options
+    this.#kills = options.countsKills ? readKills(process.env) : undefined
     this.logger = createLogger(options.log, this.#output)
     // Our own code does not write to these streams; what a library prints becomes a line of the log.
     for (const name of ['stdout', 'stderr'] as const) {
@@ -62,6 +68,11 @@ export class Service {
 
   readonly droppedLogLines = (): number => this.#output.droppedLines
 
+  /** How often the watchdog killed this service since the machine started; undefined where nothing could keep it. */
+  get watchdogKills(): number | undefined {
+    return this.#kills?.count
+  }
+
   /**
    * Runs `start`, which resolves with a function that returns the status of the service in a few words. When it
    * rejects, the error is logged and the process exits; otherwise the event loop is watched from now on.
@@ -79,6 +90,7 @@ export class Service {
       output: this.#output,
       log,
       logger: this.logger,
+      kills: this.#kills,
     })
   }
 

@@ -5,7 +5,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Registry } from 'prom-client'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger } from '../base/logger.ts'
-import { collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
+import { collectKills, collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
 import { OutputThread } from '../base/output-thread.ts'
 import { readVersion } from '../base/version.ts'
 import {
@@ -63,6 +63,8 @@ export interface NodeOptions {
   readonly hasProcessMetrics?: boolean
   /** Returns how many log lines the process dropped, for `/metrics`. */
   readonly droppedLogLines?: () => number
+  /** How often a watchdog killed earlier processes of this service, for `/metrics`. */
+  readonly watchdogKills?: number | undefined
 }
 
 interface NodeCache extends HttpCache {
@@ -358,10 +360,11 @@ export class CacheNode implements HttpBackend, StatsBackend {
     await this.#onStopped()
   }
 
-  #createRegistry({ hasProcessMetrics, droppedLogLines }: NodeOptions): Registry {
+  #createRegistry({ hasProcessMetrics, droppedLogLines, watchdogKills }: NodeOptions): Registry {
     const registry = createRegistry(readVersion())
     if (hasProcessMetrics) collectProcess(registry)
     if (droppedLogLines !== undefined) collectLog(registry, droppedLogLines)
+    if (watchdogKills !== undefined) collectKills(registry, watchdogKills)
     collectCaches(registry, [...this.caches.values()])
     collectSweeper(registry, this.#sweeper.durations)
     if (this.#uwsgi.listeners.length > 0) collectCacheUdp(registry, this.#uwsgi.listeners)

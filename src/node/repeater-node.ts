@@ -3,7 +3,7 @@
 import type { Registry } from 'prom-client'
 import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import { TlscachedError } from '../base/errors.ts'
-import { collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
+import { collectKills, collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
 import { readVersion } from '../base/version.ts'
 import {
   type Clock,
@@ -47,6 +47,8 @@ export interface RepeaterNodeOptions {
   readonly hasProcessMetrics?: boolean
   /** Returns how many log lines the process dropped, for `/metrics`. */
   readonly droppedLogLines?: () => number
+  /** How often a watchdog killed earlier processes of this service, for `/metrics`. */
+  readonly watchdogKills?: number | undefined
 }
 
 export class RepeaterNode implements HttpBackend {
@@ -86,7 +88,9 @@ export class RepeaterNode implements HttpBackend {
     this.#registry = createRegistry(readVersion())
     if (options.hasProcessMetrics) collectProcess(this.#registry)
     if (this.#http !== undefined) collectFrontends(this.#registry, [this.#http])
-    if (options.droppedLogLines) collectLog(this.#registry, options.droppedLogLines)
+    const { droppedLogLines, watchdogKills } = options
+    if (droppedLogLines) collectLog(this.#registry, droppedLogLines)
+    if (watchdogKills !== undefined) collectKills(this.#registry, watchdogKills)
     collectRepeater(this.#registry, { repeater: this.#repeater, keys })
   }
 

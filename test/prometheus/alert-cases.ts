@@ -178,6 +178,15 @@ export const ALERT_CASES: readonly AlertCase[] = [
     quiet: { [`process_start_time_seconds{${NODE}}`]: '10+0x9 600+0x30' },
   },
   {
+    alert: 'TlscachedWatchdogKilled',
+    at: '20m',
+    series: { [`tlscached_watchdog_kills_total{${NODE}}`]: '0+0x9 _ 1+0x20' },
+    labels: EDGE,
+    summary: 'the event loop of edge-1 hung, and its watchdog killed it: see its last log lines',
+    // It was killed yesterday.
+    quiet: { [`tlscached_watchdog_kills_total{${NODE}}`]: '1+0x9 _ 1+0x20' },
+  },
+  {
     alert: 'TlscachedTicketKeysLate',
     at: '200m',
     series: {

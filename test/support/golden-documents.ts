@@ -83,6 +83,7 @@ async function nodeDocuments(folder: string): Promise<[string, string][]> {
     random: seededBytes('a'),
     hasProcessMetrics: true,
     droppedLogLines: () => 0,
+    watchdogKills: 0,
   })
   const b = createNode(other, { logger: silentLogger, random: seededBytes('b') })
   try {
@@ -140,7 +141,7 @@ async function repeaterMetrics(): Promise<string> {
       isInsecure: false,
       http: { host: '127.0.0.1', port: 0 },
     },
-    { logger: silentLogger, random: seededBytes('r'), droppedLogLines: () => 0 },
+    { logger: silentLogger, random: seededBytes('r'), droppedLogLines: () => 0, watchdogKills: 0 },
   )
   return withoutValues((await repeater.metrics()).text)
 }

@@ -107,7 +107,7 @@ function readText(file: string): string {
   try {
     return readRegularFile(file, MAX_FILE_BYTES).text
   } catch (error) {
-    const message = `--uwsgi: ${file} cannot be read: ${messageOf(error)}`
+    const message = `${file} cannot be read: ${messageOf(error)}`
     throw new TlscachedError('ERR_USAGE', message, { cause: error })
   }
 }

@@ -2,20 +2,21 @@
 // on request the node of the terminator is killed and started again meanwhile.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { formatAddress } from '../../src/base/address.ts'
 import { systemRandom } from '../../src/base/world.ts'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
-import { freeAddresses, freePorts } from '../support/free-ports.ts'
 import {
-  type NodeProcess,
-  startServe,
-  stopProcess,
-  untilAllKnowEachOther,
-} from '../support/node-processes.ts'
+  type Prometheus,
+  startPrometheus,
+  startScrapedNode,
+} from '../prometheus/scraping-prometheus.ts'
+import { freeAddresses, freePorts } from '../support/free-ports.ts'
+import { type NodeProcess, stopProcess, untilAllKnowEachOther } from '../support/node-processes.ts'
 import { readMetrics, startTerminate, sumOf } from '../support/terminate-process.ts'
 import { runClients, type Tally, type Version } from './tls-clients.ts'
 
@@ -29,6 +30,14 @@ export interface LoadOptions {
   readonly restarts: number
   /** Longest wait for the node in a step of a handshake. */
   readonly deadlineMs: number
+  /** Whether a Prometheus with the alerts of deploy/prometheus watches nodes and terminator meanwhile. */
+  readonly isWatched?: boolean
+}
+
+/** Names of the alerts that fired at any time of a run, and of those that would have, had it gone on. */
+export interface SeenAlerts {
+  readonly fired: Set<string>
+  readonly pending: Set<string>
 }
 
 export interface LoadResult {
@@ -38,8 +47,14 @@ export interface LoadResult {
   /** How long the node was away each time, until it had been ready for the reconnect time. */
   readonly awayMs: readonly number[]
   readonly elapsedMs: number
+  /** Undefined when no Prometheus watched. */
+  readonly alerts: SeenAlerts | undefined
 }
 
+/** Scrapes and evaluations of a Prometheus as it is usually set up. */
+const PROMETHEUS_INTERVAL = '15s'
+/** Time between two looks at its alerts. */
+const LOOK_MS = 5000
 /** Longest pause of connectHooks between two tries. */
 const RECONNECT_MS = 1000
 const AFTERWARDS_MS = 1000
@@ -54,10 +69,11 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   })
   const ends: (() => Promise<unknown>)[] = []
   try {
-    const [addresses, [tlsPort, backendPort]] = [await freeAddresses(2), await freePorts(2)]
+    const [addresses, ports] = [await freeAddresses(2), await freePorts(4)]
+    const [tlsPort, backendPort, ...httpPorts] = ports
     backend.listen(backendPort, '127.0.0.1')
     await once(backend, 'listening')
-    const cluster = new NodePair(folder, addresses)
+    const cluster = new NodePair(folder, addresses, httpPorts)
     ends.push(() => cluster.stop())
     await cluster.start()
     const terminator = await startTerminate([
@@ -67,6 +83,9 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
       ...['--deadline', `${options.deadlineMs}ms`, '--log-level', 'error', '--drain', '1s'],
     ])
     ends.push(() => stopProcess(terminator.child))
+    const targets = [...cluster.https, formatAddress(terminator.metrics)]
+    const watch = options.isWatched ? await watchAlerts(folder, targets) : undefined
+    if (watch !== undefined) ends.push(watch.stop)
     const startMs = performance.now()
     let endMs = startMs + options.seconds * 1000
     let isRestarted = false
@@ -89,12 +108,34 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     })
     const [tallies] = await Promise.all([clients, restarts])
     const elapsedMs = performance.now() - startMs
-    return { tallies, metrics: await readMetrics(terminator), awayMs: cluster.awayMs, elapsedMs }
+    const metrics = await readMetrics(terminator)
+    return { tallies, metrics, awayMs: cluster.awayMs, elapsedMs, alerts: await watch?.look() }
   } finally {
     for (const end of ends.reverse()) await end()
     await new Promise((resolve) => backend.close(resolve))
     rmSync(folder, { recursive: true })
   }
+}
+
+/** Starts a Prometheus over these targets; `look` adds what its alerts say now to all that was seen before. */
+async function watchAlerts(folder: string, targets: readonly string[]) {
+  const rules = readFileSync(new URL('../../deploy/prometheus/rules.yml', import.meta.url), 'utf8')
+  const prometheus: Prometheus = await startPrometheus(folder, {
+    ...{ targets, rules },
+    ...{ scrapeInterval: PROMETHEUS_INTERVAL, evaluationInterval: PROMETHEUS_INTERVAL },
+  })
+  const seen: SeenAlerts = { fired: new Set(), pending: new Set() }
+  const look = async () => {
+    for (const name of await prometheus.alerts()) seen.fired.add(name)
+    for (const name of await prometheus.alerts('pending')) seen.pending.add(name)
+    return seen
+  }
+  const timer = setInterval(() => void look().catch(() => {}), LOOK_MS)
+  const stop = async () => {
+    clearInterval(timer)
+    await prometheus.stop()
+  }
+  return { look, stop }
 }
 
 export interface Verdict {
@@ -123,29 +164,40 @@ class NodePair {
   readonly rpcPath: string
   readonly awayMs: number[] = []
   readonly #folder: string
-  readonly #configs: readonly Parameters<typeof startServe>[1][]
+  readonly #configs: readonly Parameters<typeof startScrapedNode>[2][]
+  readonly #httpPorts: readonly number[]
   readonly #nodes: NodeProcess[] = []
   #isAway = false
   #lastAwayMs = Number.NEGATIVE_INFINITY
 
-  constructor(folder: string, addresses: readonly string[]) {
+  constructor(folder: string, addresses: readonly string[], httpPorts: readonly number[]) {
     this.#folder = folder
+    this.#httpPorts = httpPorts
     this.rpcPath = join(folder, 'rpc.sock')
     const keys = [generateKey(systemRandom)]
     this.#configs = addresses.map((listen, index) => ({
       node: { name: `node-${index + 1}` },
       caches: [{ name: 'ssl', items: 200_000 }],
       replication: { listen, peers: addresses.filter((other) => other !== listen), keys },
-      frontends: {
-        http: `unix:${join(folder, `node-${index + 1}.sock`)}`,
-        ...(index === 0 && { rpc: `unix:${this.rpcPath}` }),
-      },
+      frontends: index === 0 ? { rpc: `unix:${this.rpcPath}` } : {},
     }))
   }
 
+  /** Addresses of the HTTP frontends, as host:port. */
+  get https(): readonly string[] {
+    return this.#httpPorts.map((port) => `127.0.0.1:${port}`)
+  }
+
   async start(): Promise<void> {
-    for (const config of this.#configs) this.#nodes.push(await startServe(this.#folder, config))
+    for (const index of this.#configs.keys()) this.#nodes.push(await this.#startNode(index))
     await untilAllKnowEachOther(this.#nodes)
+  }
+
+  async #startNode(index: number): Promise<NodeProcess> {
+    const [config, port] = [this.#configs[index], this.#httpPorts[index]]
+    if (config === undefined || port === undefined) throw new Error('there is no such node')
+    const child = await startScrapedNode(this.#folder, port, config)
+    return { child, http: { host: '127.0.0.1', port } }
   }
 
   async stop(): Promise<void> {
@@ -166,14 +218,13 @@ class NodePair {
   }
 
   async #restart(): Promise<void> {
-    const [config] = this.#configs
     const [node] = this.#nodes
-    if (config === undefined || node === undefined) throw new Error('there is no node')
+    if (node === undefined) throw new Error('there is no node')
     this.#isAway = true
     const gone = once(node.child, 'exit')
     node.child.kill('SIGKILL')
     await gone
-    this.#nodes[0] = await startServe(this.#folder, config)
+    this.#nodes[0] = await this.#startNode(0)
     await pause(RECONNECT_MS)
     this.#lastAwayMs = performance.now()
     this.#isAway = false

@@ -1,5 +1,6 @@
 // `npm run test:load [-- --seconds 30 --processes 8 --clients 200]`: many clients against the reference
-// terminator, and again while its node starts twice. Prints a table; exit code 1 when a goal is missed.
+// terminator, and again while its node starts twice. Prints a table; exit code 1 when a goal is missed. With `--alerts`
+// there is the first run only, beside a Prometheus with the alerts of deploy/prometheus, none of which may fire.
 
 import { parseArgs } from 'node:util'
 import { formatTable } from '../../src/cli/stats.ts'
@@ -13,10 +14,15 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '200' },
     'pause-ms': { type: 'string', default: '0' },
     'deadline-ms': { type: 'string', default: '50' },
+    alerts: { type: 'boolean', default: false },
   },
 })
 
-function wholeNumber(name: keyof typeof values, min: number, max: number): number {
+function wholeNumber(
+  name: Exclude<keyof typeof values, 'alerts'>,
+  min: number,
+  max: number,
+): number {
   const number = Number(values[name])
   if (Number.isInteger(number) && number >= min && number <= max) return number
   process.stderr.write(`--${name} must be a whole number, ${min}..${max}\n`)
@@ -29,7 +35,12 @@ const options = {
   clients: wholeNumber('clients', 2, 5000),
   pauseMs: wholeNumber('pause-ms', 0, 60_000),
   deadlineMs: wholeNumber('deadline-ms', 1, 60_000),
+  isWatched: values.alerts,
 }
+const RUNS = [
+  ['steady', 0],
+  ['node restarts twice', 2],
+] as const
 
 const HEAD = [
   ...['run', 'TLS', 'handshakes', 'per s', 'p50 ms', 'p99 ms', 'failed'],
@@ -52,10 +63,7 @@ function rowsOf(name: string, result: LoadResult): (string | number)[][] {
 
 const rows: (string | number)[][] = []
 let isReached = true
-for (const [name, restarts] of [
-  ['steady', 0],
-  ['node restarts twice', 2],
-] as const) {
+for (const [name, restarts] of values.alerts ? RUNS.slice(0, 1) : RUNS) {
   const result = await runLoad({ ...options, restarts })
   rows.push(...rowsOf(name, result))
   isReached &&= judge(result).every((verdict) => verdict.isReached)
@@ -64,7 +72,13 @@ for (const [name, restarts] of [
       process.stdout.write(`${name}, TLS ${version}: ${count} x ${code}\n`)
     }
   }
-  const { metrics, awayMs } = result
+  const { metrics, awayMs, alerts } = result
+  if (alerts !== undefined) {
+    const [fired, pending] = [[...alerts.fired], [...alerts.pending]]
+    isReached &&= fired.length === 0
+    const said = `fired: ${fired.join(', ') || 'none'}; pending at times: ${pending.join(', ') || 'none'}`
+    process.stdout.write(`${name}: alerts that ${said}\n`)
+  }
   const calls = ['hit', 'miss', 'late', 'unreachable', 'overloaded', 'failed'].map(
     (one) => `${one} ${sumOf(metrics, 'cache_calls_total', `call="get",result="${one}"`)}`,
   )

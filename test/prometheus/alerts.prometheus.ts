@@ -1,13 +1,13 @@
 // The alerts in a real Prometheus that scrapes a real cluster: none fires while all is well, and each fires in its time
 // after its fault is made. All times of the rules (`for`, windows, scrapes) are divided by ALERTS_SPEED, 60 by default;
-// ALERTS_SPEED=1 takes them as they stand, and an hour. What takes a node its own time, such as ten seconds until a peer
-// counts as silent, is not made shorter.
+// ALERTS_SPEED=1 takes them as they stand, and more than an hour. What takes a node its own time, such as ten seconds
+// until a peer counts as silent, is not made shorter. ALERTS_HEALTHY, 15m by default, is how long all is well before.
 
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -30,8 +30,8 @@ const SPEED = Number(process.env['ALERTS_SPEED'] ?? '60')
 const SCRAPE_MS = Math.max(500, 15_000 / SPEED)
 /** Longest time that a node or Prometheus takes by itself: a peer is silent after ten seconds. */
 const OWN_MS = 15_000 + 4 * SCRAPE_MS
-/** How long all is well: as long as the longest window that counts events, but one of an hour. */
-const HEALTHY_MS = durationMs('15m')
+/** How long all is well; by default as long as the longest window that counts events, but one of an hour. */
+const HEALTHY_MS = durationMs(process.env['ALERTS_HEALTHY'] ?? '15m')
 
 /** When each alert must have fired after its fault: the window it looks at, and `for`. */
 const WITHIN: Readonly<Record<string, readonly string[]>> = {
@@ -45,6 +45,7 @@ const WITHIN: Readonly<Record<string, readonly string[]>> = {
   TlscachedEvicts: ['15m'],
   TlscachedDropsLogLines: ['5m'],
   TlscachedRestarts: [],
+  TlscachedWatchdogKilled: [],
   TlscachedProveFails: ['5m'],
   TlscachedProveStopped: ['5m'],
 }
@@ -67,6 +68,8 @@ const NOISE = `process.on('SIGUSR2', () => {
   for (let line = 0; line < 3000; line += 1) process.emitWarning('x'.repeat(1000))
 })`
 const NOISY = ['--import', `data:text/javascript,${encodeURIComponent(NOISE)}`]
+/** The event loop makes no further turn after SIGUSR2. */
+const HANGING = ['--import', 'data:text/javascript,process.on("SIGUSR2",()=>{for(;;);})']
 
 describe('alerts', { skip: whyWithout('prometheus') }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'tlscached-alerts-'))
@@ -96,8 +99,13 @@ describe('alerts', { skip: whyWithout('prometheus') }, () => {
 
   async function startNode(index: number, keys?: string): Promise<void> {
     const config = configOf(index, keys)
-    const args = index === 0 ? NOISY : []
-    nodes.set(config.node.name, await startScrapedNode(folder, http[index] ?? 0, config, args))
+    const args = [NOISY, [], HANGING][index] ?? []
+    const { name } = config.node
+    // As systemd sets it for a unit.
+    const variables = { RUNTIME_DIRECTORY: join(folder, name) }
+    mkdirSync(variables.RUNTIME_DIRECTORY, { recursive: true })
+    const port = http[index] ?? 0
+    nodes.set(name, await startScrapedNode(folder, port, config, args, variables))
   }
 
   /** Calls again and again in the background until the end. */
@@ -156,7 +164,7 @@ describe('alerts', { skip: whyWithout('prometheus') }, () => {
   test('none fires while all is well', async () => {
     const untilMs = performance.now() + HEALTHY_MS
     while (performance.now() < untilMs) {
-      assert.deepEqual(await prometheus.firing(), [])
+      assert.deepEqual(await prometheus.alerts(), [])
       await delay(SCRAPE_MS)
     }
     const [up] = await prometheus.query('sum(tlscached_peer_up)')
@@ -180,10 +188,17 @@ describe('alerts', { skip: whyWithout('prometheus') }, () => {
     writeFileSync(otherKeys, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 })
     await startNode(3, otherKeys)
     for (let count = 0; count < 2; count += 1) {
-      // A process starts in whole seconds.
+      // Prometheus knows the time of a start in whole seconds only.
       await delay(1500)
-      await killNode('edge-3')
+      await hang('edge-3')
+      const killedSec = Date.now() / 1000
       await startNode(2)
+      // Two starts between two scrapes would be one start to it.
+      const started = `process_start_time_seconds{instance="127.0.0.1:${http[2]}"}`
+      await until('Prometheus has seen the start', async () => {
+        const [start] = await prometheus.query(started)
+        return start !== undefined && start.value >= Math.floor(killedSec)
+      })
     }
     const stoppedMs = performance.now()
     nodes.get('edge-2')?.kill('SIGSTOP')
@@ -200,7 +215,7 @@ describe('alerts', { skip: whyWithout('prometheus') }, () => {
     await until(
       'all fire',
       async () => {
-        for (const alert of await prometheus.firing()) {
+        for (const alert of await prometheus.alerts()) {
           if (!missing.delete(alert)) continue
           const limitSec = ((limits.get(alert) ?? 0) - startMs) / 1000
           const tookSec = (performance.now() - startMs) / 1000
@@ -215,11 +230,12 @@ describe('alerts', { skip: whyWithout('prometheus') }, () => {
     assert.deepEqual([...missing], [])
   })
 
-  async function killNode(name: string): Promise<void> {
+  /** Lets the event loop of a node hang until its watchdog has killed it. */
+  async function hang(name: string): Promise<void> {
     const child = nodes.get(name)
     if (child === undefined) return
     const exit = once(child, 'exit')
-    child.kill('SIGKILL')
+    child.kill('SIGUSR2')
     await exit
   }
 })

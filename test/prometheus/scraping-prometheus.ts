@@ -42,12 +42,12 @@ export class Prometheus {
     }))
   }
 
-  /** Names of the alerts that are firing now, each once. */
-  async firing(): Promise<string[]> {
+  /** Names of the alerts that are in this state now, each once; a pending one fires when its `for` is over. */
+  async alerts(wanted: 'firing' | 'pending' = 'firing'): Promise<string[]> {
     const answer = await this.#get('alerts')
     const alerts: RawAlert[] = answer.data.alerts
-    const firing = alerts.filter(({ state }) => state === 'firing')
-    return [...new Set(firing.map(({ labels }) => labels.alertname))].sort()
+    const found = alerts.filter(({ state }) => state === wanted)
+    return [...new Set(found.map(({ labels }) => labels.alertname))].sort()
   }
 
   async stop(): Promise<void> {
@@ -114,6 +114,7 @@ export async function startScrapedNode(
   port: number,
   config: { node: { name: string }; frontends?: object; [section: string]: unknown },
   nodeArgs: readonly string[] = [],
+  variables: Readonly<Record<string, string>> = {},
 ): Promise<ChildProcess> {
   const { name } = config.node
   const http = `127.0.0.1:${port}`
@@ -126,7 +127,8 @@ export async function startScrapedNode(
   writeFileSync(file, JSON.stringify(whole))
   const args = [...nodeArgs, ...CLI_ARGS, 'serve', '--config', file]
   // Nobody reads what it logs: a few lines fit into the pipe.
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const env = { ...process.env, ...variables }
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
   await until(`${name} is ready`, async () => {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const address = { host: '127.0.0.1', port }

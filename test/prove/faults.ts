@@ -1,50 +1,15 @@
-// The rows of what prove says of real servers: a kind of terminator, a fault, and the findings that name it.
+// The faults of terminators that share sessions through a cache: Apache, stunnel, and nginx with its script.
 
-import type { FindingCode } from '../../src/prove/finding-texts.ts'
-import type { ProveOptions } from '../../src/prove/prove.ts'
 import type { Replacement } from '../support/adapt.ts'
-import { runApache } from '../terminators/apache.ts'
-import { runNginx } from '../terminators/nginx.ts'
-import { runStunnel } from '../terminators/stunnel.ts'
-import type { Kind, Setup } from './clusters.ts'
-import { runHaproxy, runPlainNginx } from './ticket-servers.ts'
-
-export const KINDS = {
-  Apache: { frontend: 'memcached', start: runApache },
-  stunnel: {
-    frontend: 'sessiond',
-    start: async (host, where, changes) => (await runStunnel(host, where, changes)).shop,
-  },
-  'stunnel, client certificate': {
-    frontend: 'sessiond',
-    start: async (host, where, changes) => (await runStunnel(host, where, changes)).admin,
-  },
-  'nginx + lua': { frontend: 'memcached', start: runNginx },
-  nginx: { start: runPlainNginx },
-  HAProxy: { start: runHaproxy },
-} as const satisfies Readonly<Record<string, Kind>>
-
-export interface Row extends Setup {
-  readonly kind: keyof typeof KINDS
-  readonly fault: string
-  /** Codes of all errors and warnings, in order of the alphabet; none when all resumed. */
-  readonly says: readonly FindingCode[]
-  /** Whether all resumes in spite of what is said. */
-  readonly isResumed?: boolean
-  /** Left out in the short form. */
-  readonly isLong?: boolean
-}
+import { LATER, ONLY_12, type Row } from './fault-row.ts'
 
 const SOCKET = 'memcache:/run/tlscached/memcached.sock'
 const OTHER_CERTIFICATE: readonly Replacement[] = [
   ['/etc/tlscached/cert.pem', '/etc/tlscached/other.pem'],
   ['/etc/tlscached/key.pem', '/etc/tlscached/other.key'],
 ]
-const ONLY_12 = { tls: ['1.2'] } as const satisfies Partial<ProveOptions>
-/** Long enough for a lifetime of five seconds. */
-const LATER = { laterMs: 7000 }
 
-export const ROWS: readonly Row[] = [
+export const CACHE_ROWS: readonly Row[] = [
   { kind: 'Apache', fault: 'none', says: [] },
   {
     kind: 'Apache',
@@ -160,6 +125,49 @@ export const ROWS: readonly Row[] = [
     fault: 'sessions of more than 512 bytes',
     says: ['no_put'],
   },
+  {
+    kind: 'stunnel',
+    fault: 'the node of B is dead',
+    isBDead: true,
+    says: ['no_put', 'node_away', 'not_asked'],
+    isLong: true,
+  },
+  {
+    kind: 'stunnel',
+    fault: 'another port of sessiond in B than that of its node',
+    b: [['sessiond = 127.0.0.1:5002', 'sessiond = 127.0.0.1:9\n; 127.0.0.1:5002']],
+    says: ['no_put', 'not_asked'],
+    isLong: true,
+  },
+  {
+    kind: 'stunnel',
+    fault: 'blocksize too small on both nodes',
+    cache: { blocksize: 64 },
+    says: ['put_refused'],
+    isLong: true,
+  },
+  {
+    kind: 'stunnel',
+    fault: 'blocksize too small on the node of B',
+    cacheOfB: { blocksize: 64 },
+    says: ['peer_refused', 'put_refused'],
+    isLong: true,
+  },
+  {
+    kind: 'stunnel',
+    fault: 'a lifetime of five seconds',
+    both: [['sessionCacheTimeout = 300', 'sessionCacheTimeout = 5']],
+    prove: LATER,
+    says: ['lifetime'],
+    isLong: true,
+  },
+  {
+    kind: 'stunnel',
+    fault: 'TLS 1.3 only in B',
+    b: [['sslVersionMin = TLSv1.2', 'sslVersionMin = TLSv1.3']],
+    says: ['version_missing'],
+    isLong: true,
+  },
 
   { kind: 'stunnel', fault: 'none, after STARTTLS of SMTP', prove: { startTls: 'smtp' }, says: [] },
   {
@@ -199,72 +207,5 @@ export const ROWS: readonly Row[] = [
     b: OTHER_CERTIFICATE,
     prove: ONLY_12,
     says: ['other_certificate'],
-  },
-
-  { kind: 'nginx', fault: 'none: shared ticket keys', says: [] },
-  {
-    kind: 'nginx',
-    fault: 'ticket keys of its own in each',
-    both: [['    ssl_session_ticket_key SHARED/ticket.key;\n', '']],
-    says: ['no_shared_keys'],
-  },
-  {
-    kind: 'nginx',
-    fault: 'another file of ticket keys in B',
-    b: [['ticket.key', 'other-ticket.key']],
-    says: ['no_shared_keys'],
-    isLong: true,
-  },
-  {
-    kind: 'nginx',
-    fault: 'another certificate in B',
-    b: [
-      ['SHARED/cert.pem', 'SHARED/other.pem'],
-      ['SHARED/key.pem', 'SHARED/other.key'],
-    ],
-    says: ['other_certificate'],
-    isLong: true,
-  },
-  {
-    kind: 'nginx',
-    fault: 'tickets off, and a cache in each worker',
-    both: [
-      ['ssl_session_cache shared:tls:1m;', 'ssl_session_cache none;'],
-      ['ssl_session_ticket_key SHARED/ticket.key', 'ssl_session_tickets off'],
-    ],
-    prove: ONLY_12,
-    says: ['own_not_resumed'],
-  },
-  {
-    kind: 'nginx',
-    fault: 'a lifetime of five seconds',
-    both: [['ssl_session_timeout 300s', 'ssl_session_timeout 5s']],
-    prove: LATER,
-    says: ['lifetime'],
-    isLong: true,
-  },
-  { kind: 'nginx', fault: 'TLS 1.3 only in B', b: [['TLSv1.2 ', '']], says: ['version_missing'] },
-
-  { kind: 'HAProxy', fault: 'none, through a balancer', listedBehindBalancer: 2, says: [] },
-  {
-    kind: 'HAProxy',
-    fault: 'another file of ticket keys in B, through a balancer',
-    b: [['haproxy.keys', 'other-haproxy.keys']],
-    listedBehindBalancer: 2,
-    says: ['balancer_misses', 'no_shared_keys'],
-  },
-  {
-    kind: 'HAProxy',
-    fault: 'behind the balancer is one more, with other keys',
-    b: [['haproxy.keys', 'other-haproxy.keys']],
-    listedBehindBalancer: 1,
-    says: ['balancer_misses', 'balancer_unlisted'],
-  },
-  {
-    kind: 'HAProxy',
-    fault: 'tickets off: each keeps its sessions to itself',
-    both: [['tls-ticket-keys SHARED/haproxy.keys', 'no-tls-tickets']],
-    says: ['not_shared'],
-    isLong: true,
   },
 ]

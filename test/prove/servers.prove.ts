@@ -22,7 +22,9 @@ import { makeCertificates } from '../terminators/certificates.ts'
 import { nginx } from '../terminators/nginx.ts'
 import { stunnel } from '../terminators/stunnel.ts'
 import { provePair } from './clusters.ts'
-import { KINDS, ROWS, type Row } from './faults.ts'
+import { KINDS, type Row } from './fault-row.ts'
+import { CACHE_ROWS } from './faults.ts'
+import { TICKET_ROWS } from './ticket-faults.ts'
 
 /** On a busy machine an answer comes later than stunnel and nginx's script wait, and a session is older than it lives. */
 const MORE_TRIES = 2
@@ -73,13 +75,15 @@ describe('prove', { concurrency: 2, skip: missing() }, () => {
     const folder = new CertificateFolder()
     const other = folder.make({ commonName: 'shop.example', keyType: 'rsa' })
     folder.remove()
+    const haproxyKeys = Array.from({ length: 5 }, () => randomBytes(48))
     const files = {
       'other.pem': other.cert,
       'other.key': other.key,
       'ticket.key': randomBytes(48),
       'other-ticket.key': randomBytes(48),
-      'haproxy.keys': keysOfHaproxy(),
-      'other-haproxy.keys': keysOfHaproxy(),
+      'haproxy.keys': haproxyLines(haproxyKeys.slice(0, 3)),
+      'newer-haproxy.keys': haproxyLines(haproxyKeys.slice(2)),
+      'other-haproxy.keys': haproxyLines([1, 2, 3].map(() => randomBytes(48))),
     }
     for (const [name, bytes] of Object.entries(files)) {
       writeFileSync(join(certificates, name), bytes, { mode: 0o600 })
@@ -92,7 +96,7 @@ describe('prove', { concurrency: 2, skip: missing() }, () => {
     process.stdout.write(`${formatTable(['servers', 'fault', 'prove said', 's'], table)}\n`)
   })
 
-  for (const row of ROWS) {
+  for (const row of [...CACHE_ROWS, ...TICKET_ROWS]) {
     const { kind, fault, says, isResumed = says.length === 0, isLong } = row
     const name = `${kind}, ${fault}`
     if ((IS_SHORT && isLong) || (ONLY !== undefined && !name.includes(ONLY))) continue
@@ -133,9 +137,9 @@ function isAsSaid(result: ProveResult, { says }: Row): boolean {
   return codesOf(result).join() === says.join()
 }
 
-/** Three lines of 48 bytes, as HAProxy takes them. */
-function keysOfHaproxy(): string {
-  return Array.from({ length: 3 }, () => `${randomBytes(48).toString('base64')}\n`).join('')
+/** A file of ticket keys for HAProxy, which makes tickets with the last but one. */
+function haproxyLines(keys: readonly Buffer[]): string {
+  return keys.map((key) => `${key.toString('base64')}\n`).join('')
 }
 
 function missing(): string | false {

@@ -12,6 +12,7 @@ import { ConfigError } from '../settings/errors.ts'
 import { addConfigOptions, configPath, readCommandConfig } from './config-options.ts'
 import { FAILED } from './exit-codes.ts'
 import { askCluster, askPeers } from './stats.ts'
+import { outputColumns, wrapped } from './terminal.ts'
 
 /** Read when no other file is named and it is there. */
 const USUAL_FILE = '/etc/tlscached.yaml'
@@ -56,8 +57,14 @@ async function doctor(
   })
   const isOk = isHealthy(findings)
   if (options.json) console.log(JSON.stringify({ ok: isOk, findings }))
-  else console.log(linesOf(findings).join('\n'))
+  else console.log(linesOf(findings).flatMap(fitted).join('\n'))
   if (!isOk) process.exitCode = FAILED
+}
+
+/** Breaks a line so that its text stays in the last column. */
+function fitted(line: string): string[] {
+  const before = /^(?: *-> |\S+ +\S+ +)/.exec(line)?.[0] ?? ''
+  return wrapped(line, outputColumns(), before.length)
 }
 
 function readConfiguration(read: () => NodeConfig): Pick<DoctorOptions, 'config' | 'problems'> {

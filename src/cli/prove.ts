@@ -21,7 +21,7 @@ import { TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
 import { STARTTLS_PROTOCOLS, type StartTlsProtocol } from '../tls-client/starttls.ts'
 import { FAILED } from './exit-codes.ts'
 import { formatTable } from './stats.ts'
-import { duration, interval, Progress } from './terminal.ts'
+import { duration, interval, outputColumns, Progress, wrapped } from './terminal.ts'
 
 interface ProveCommandOptions {
   readonly via?: string
@@ -130,7 +130,11 @@ function print(result: ProveResult, isJson: boolean): void {
     return
   }
   const { head, rows } = matrixOf(result)
-  console.log([formatTable(head, rows), '', ...linesOf(result)].join('\n'))
+  const lines = linesOf(result).flatMap((line) => {
+    const indent = line.length - line.trimStart().length
+    return wrapped(line, outputColumns(), indent + 2)
+  })
+  console.log([formatTable(head, rows), '', ...lines].join('\n'))
 }
 
 /** Replaces the file as a whole, since a collector may read it at any time. */

@@ -9,7 +9,8 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Address } from '../base/address.ts'
 import { parseHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
-import { askNode, httpOption, sessionPath } from './node-client.ts'
+import { askNode, sessionPath } from '../base/node-client.ts'
+import { httpOption } from './http-option.ts'
 
 const OWNER_ONLY = 0o600
 

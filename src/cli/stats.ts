@@ -5,9 +5,10 @@ import Table from 'cli-table3'
 import { Command } from 'commander'
 import { z } from 'zod'
 import type { Address } from '../base/address.ts'
+import { askNodeJson } from '../base/node-client.ts'
 import { summarySchema } from '../status/summary.ts'
-import { askNodeJson, httpOption } from './node-client.ts'
-import { CLEAR_SCREEN, DEFAULT_INTERVAL_MS, interval } from './terminal.ts'
+import { httpOption } from './http-option.ts'
+import { CLEAR_SCREEN, DEFAULT_INTERVAL_MS, interval, outputColumns } from './terminal.ts'
 
 export function statsCommand(): Command {
   return new Command('stats')
@@ -257,11 +258,39 @@ export function total(counters: Readonly<Record<string, number>>): number {
 
 // Tables.
 
-/** Returns a table as text; columns of numbers are aligned to the right. */
+type Row = readonly (string | number)[]
+
+/**
+ * Returns a table as text; columns of numbers are aligned to the right. Where it is wider than the terminal, its rows
+ * become columns, as many beside each other as fit.
+ */
 export function formatTable(
   head: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
+  rows: readonly Row[],
+  columns = outputColumns(),
 ): string {
+  const table = draw(head, rows)
+  if (columns === undefined || widthOf(table) <= columns) return table
+  const [name = '', ...fields] = head
+  const turned = (some: readonly Row[]) =>
+    draw(
+      [name, ...some.map(([first = '']) => String(first))],
+      fields.map((field, index) => [field, ...some.map((row) => row[index + 1] ?? '')]),
+    )
+  const parts: Row[][] = []
+  for (const row of rows) {
+    const last = parts.at(-1)
+    if (last !== undefined && widthOf(turned([...last, row])) <= columns) last.push(row)
+    else parts.push([row])
+  }
+  return parts.map(turned).join('\n')
+}
+
+function widthOf(table: string): number {
+  return table.split('\n', 1)[0]?.length ?? 0
+}
+
+function draw(head: readonly string[], rows: readonly Row[]): string {
   const first = rows[0] ?? []
   const table = new Table({
     head: [...head],

@@ -34,6 +34,22 @@ export interface Terminal {
   write(text: string): unknown
 }
 
+/** Columns of the terminal on standard output; undefined in a pipe or a file, where lines are as long as they are. */
+export function outputColumns(output: Terminal = process.stdout): number | undefined {
+  // A terminal that does not know its size says 0.
+  return output.isTTY === true ? output.columns || 80 : undefined
+}
+
+/** Breaks text at spaces into lines that fit, those after the first one with `indent` spaces in front. */
+export function wrapped(text: string, columns: number | undefined, indent: number): string[] {
+  if (columns === undefined || text.length <= columns) return [text]
+  // A single long word, such as a path, stays whole.
+  const end = text.lastIndexOf(' ', columns)
+  if (end <= indent) return [text]
+  const rest = `${' '.repeat(indent)}${text.slice(end + 1)}`
+  return [text.slice(0, end), ...wrapped(rest, columns, indent)]
+}
+
 /** One line on standard error that says how far work is, and is gone when the work is done. */
 export class Progress {
   readonly #terminal: Terminal

@@ -5,7 +5,8 @@ import { Command } from 'commander'
 import { z } from 'zod'
 import type { Address, UnixAddress } from '../base/address.ts'
 import { formatDurationMs } from '../base/bytes.ts'
-import { askNodeJson, httpOption } from './node-client.ts'
+import { askNodeJson } from '../base/node-client.ts'
+import { httpOption } from './http-option.ts'
 import { callNode, rpcOption } from './rpc-client.ts'
 
 const answerSchema = z.object({

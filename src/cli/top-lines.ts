@@ -3,6 +3,7 @@
 import { formatDurationMs } from '../base/bytes.ts'
 import type { NodeState } from '../status/cluster.ts'
 import type { Summary } from '../status/summary.ts'
+import { wrapped } from './terminal.ts'
 
 const SPARKS = '▁▂▃▄▅▆▇█'
 /** Samples that a rate is the mean of: the last minute. */
@@ -30,21 +31,23 @@ const STATES: Partial<Record<NodeState, string>> = {
   no_answer: 'no answer',
 }
 
-/** Returns the text for the whole cluster, or for the one node of this name. */
-export function topLines(cluster: TopCluster, only?: string): readonly string[] {
+/** Returns the text for the whole cluster, or for the one node of this name; on a terminal it is as wide as that. */
+export function topLines(cluster: TopCluster, only?: string, columns?: number): readonly string[] {
   const nodes = cluster.nodes.filter(({ node }) => only === undefined || node === only)
   const told = nodes.flatMap(({ node, summary }) => (summary === null ? [] : [{ node, summary }]))
   const problems = told.flatMap(({ node, summary }) =>
     summary.problems.map((problem) => ({ node, ...problem })),
   )
   return [
-    ...problemLines(problems),
+    ...problemLines(problems).flatMap((line) => wrapped(line, columns, 4)),
     '',
-    ...table(
-      ['NODE', 'STATE', 'READY', 'UP', 'GETS/S', 'HITS', 'PUTS/S', 'REFUSED/S', 'FROM PEERS/S'],
-      nodes.map(nodeRow),
+    ...withCharts(
+      table(
+        ['NODE', 'STATE', 'READY', 'UP', 'GETS/S', 'HITS', 'PUTS/S', 'REFUSED/S', 'FROM PEERS/S'],
+        nodes.map(nodeRow),
+      ),
       told.length === 0 ? [] : nodes.map(({ summary }) => chartOf(summary)),
-      'GETS OF 5 MINUTES',
+      columns,
     ),
     '',
     ...table(
@@ -158,24 +161,34 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, one) => total + one, 0)
 }
 
-/** Returns a table with columns as wide as they must be; numbers on the right. A last column may stand as it is. */
-function table(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-  last: readonly string[] = [],
-  lastHead = '',
+/** Adds a chart to each line of a table, and a title to its head, where the terminal has room for them. */
+function withCharts(
+  [head = '', ...lines]: readonly string[],
+  charts: readonly string[],
+  columns = Number.POSITIVE_INFINITY,
 ): readonly string[] {
+  const width = Math.max(head.length, ...lines.map(({ length }) => length))
+  if (charts.length === 0 || width + 2 + CHART_SAMPLES > columns) return [head, ...lines]
+  const beside = (line: string, more: string) => `${line.padEnd(width)}  ${more}`.trimEnd()
+  return [
+    beside(head, 'GETS OF 5 MINUTES'),
+    ...lines.map((line, index) => beside(line, charts[index] ?? '')),
+  ]
+}
+
+/** Returns a table with columns as wide as they must be; numbers on the right. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
   if (rows.length === 0) return []
   const widths = head.map((name, column) =>
     Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)),
   )
   const isNumber = head.map((_, column) => rows.every((row) => /^[\d-]/.test(row[column] ?? '')))
-  const line = (cells: readonly string[], more = '') => {
+  const line = (cells: readonly string[]) => {
     const padded = cells.map((cell, column) => {
       const width = widths[column] ?? 0
       return isNumber[column] ? cell.padStart(width) : cell.padEnd(width)
     })
-    return `${padded.join('  ')}  ${more}`.trimEnd()
+    return padded.join('  ').trimEnd()
   }
-  return [line(head, lastHead), ...rows.map((row, index) => line(row, last[index]))]
+  return [line(head), ...rows.map(line)]
 }

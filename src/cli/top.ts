@@ -5,9 +5,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Command, Option } from 'commander'
 import type { Address } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
-import { askNodeJson, httpOption } from './node-client.ts'
+import { askNodeJson } from '../base/node-client.ts'
+import { httpOption } from './http-option.ts'
 import { askCluster } from './stats.ts'
-import { DEFAULT_INTERVAL_MS, interval, printable, Screen } from './terminal.ts'
+import { DEFAULT_INTERVAL_MS, interval, outputColumns, printable, Screen } from './terminal.ts'
 import { type TopCluster, topLines } from './top-lines.ts'
 
 interface TopOptions {
@@ -45,7 +46,7 @@ async function top(options: TopOptions): Promise<void> {
     throw new TlscachedError('ERR_USAGE', `--node: no node "${node}"; known are ${names}`)
   }
   if (process.stdout.isTTY && process.stdin.isTTY) await showOnScreen(options, cluster)
-  else console.log(topLines(cluster, node).map(printable).join('\n'))
+  else console.log(topLines(cluster, node, outputColumns()).map(printable).join('\n'))
 }
 
 /** Draws again after each interval, at each key and when the terminal changes its size, until q or Ctrl-C is typed. */
@@ -57,7 +58,7 @@ async function showOnScreen(options: TopOptions, first: TopCluster): Promise<voi
   let trouble = ''
   let from = 0
   const draw = () => {
-    const lines = topLines(cluster, node)
+    const lines = topLines(cluster, node, screen.columns)
     from = Math.max(0, Math.min(from, lines.length - screen.rows + 1))
     const time = new Date().toLocaleTimeString()
     const title = `tlscached top, asked ${cluster.node} at ${time}   q: quit, arrows: scroll   ${trouble}`

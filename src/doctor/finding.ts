@@ -54,5 +54,6 @@ export function linesOf(findings: readonly Finding[]): readonly string[] {
     ...(fix === '' ? [] : [`${' '.repeat(23)} -> ${fix}`]),
   ])
   const count = (level: Level) => findings.filter((finding) => finding.level === level).length
-  return [...lines, `${count('error')} errors, ${count('warning')} warnings, ${count('ok')} ok`]
+  const counted = (level: Level) => `${count(level)} ${level}${count(level) === 1 ? '' : 's'}`
+  return [...lines, `${counted('error')}, ${counted('warning')}, ${count('ok')} ok`]
 }

@@ -1,10 +1,10 @@
 // Reads what nodes counted, over GET /v1/caches of their HTTP frontends: so prove can tell whether a terminator stored a
 // session, asked for it, and got it.
 
-import { request } from 'node:http'
 import { z } from 'zod'
 import { type Address, formatAddress, parseAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
+import { askNodeJson } from '../base/node-client.ts'
 import type { NodeCounts } from './observations.ts'
 
 /** Reads the counters of all nodes, each added up over its caches; undefined for a node that did not answer. */
@@ -12,9 +12,6 @@ export type ReadNodes = () => Promise<ReadCounts>
 export type ReadCounts = readonly (NodeCounts | undefined)[]
 
 const NO_COUNTS: NodeCounts = { puts: {}, gets: {}, applied: 0, peerRefusals: {} }
-const TIMEOUT_MS = 5000
-/** Longest answer that is read; a cache takes about a kilobyte of it. */
-const MAX_ANSWER_BYTES = 1024 * 1024
 
 const counts = z.record(z.string(), z.number())
 const answerSchema = z.object({
@@ -142,38 +139,11 @@ function sumOf(caches: readonly CacheCounts[]): NodeCounts {
 }
 
 async function readCaches(node: Address): Promise<readonly CacheCounts[]> {
-  const where = `the node at ${formatAddress(node)}`
-  const text = await fetchText(node).catch((error: unknown) => {
-    throw new TlscachedError('ERR_UNREACHABLE', `cannot reach ${where}: ${messageOf(error)}`)
-  })
   try {
-    return answerSchema.parse(JSON.parse(text)).caches
+    return answerSchema.parse(await askNodeJson(node, '/v1/caches')).caches
   } catch (error) {
-    const message = `${where} does not answer as a node: give the address of its frontends.http`
+    if (error instanceof TlscachedError) throw error
+    const message = `the node at ${formatAddress(node)} does not answer as a node: give the address of its frontends.http`
     throw new TlscachedError('ERR_UNREACHABLE', message, { cause: error })
   }
-}
-
-function fetchText(node: Address): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request({
-      ...('path' in node ? { socketPath: node.path } : node),
-      path: '/v1/caches',
-      // A connection of its own each time: an idle one would outlive the run.
-      agent: false,
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    })
-    outgoing.on('error', reject)
-    outgoing.on('response', (incoming) => {
-      let text = ''
-      incoming.setEncoding('utf8')
-      incoming.on('error', reject)
-      incoming.on('data', (chunk: string) => {
-        text += chunk
-        if (text.length > MAX_ANSWER_BYTES) incoming.destroy(new Error('the answer is too long'))
-      })
-      incoming.on('end', () => resolve(text))
-    })
-    outgoing.end()
-  })
 }

@@ -54,7 +54,12 @@ export function matrixOf({ observations: seen }: ProveResult): ReportTable {
     formatTally(tally),
     ...seen.servers.slice(1).map(() => ''),
   ])
-  const head = ['TLS', 'made on', 'resumes by', ...seen.servers.map((name) => `resumed on ${name}`)]
+  const head = [
+    'TLS',
+    'made on',
+    'resumes by',
+    ...seen.servers.map((name) => `resumed on\n${name}`),
+  ]
   return { head, rows: [...rows.toSorted(byVersion), ...through] }
 }
 

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Progress, printable, Screen } from '../../src/cli/terminal.ts'
+import { formatTable } from '../../src/cli/stats.ts'
+import { Progress, printable, Screen, wrapped } from '../../src/cli/terminal.ts'
 import { type TopCluster, topLines } from '../../src/cli/top-lines.ts'
 import type { Summary } from '../../src/status/summary.ts'
 
@@ -144,4 +145,56 @@ test('progress and screens are no longer than the terminal, and no name moves th
   assert.equal(screen.text().split('y').length - 1, 20)
   assert.ok(!screen.text().includes('third'))
   assert.equal(printable('edge-1\n\u009b'), 'edge-1??')
+})
+
+test('a line that is too long for the terminal is broken at spaces, and keeps its indent', () => {
+  const text = 'ERROR edge-1: the cache ssl refused 3 puts'
+  assert.deepEqual(wrapped(text, 24, 4), ['ERROR edge-1: the cache', '    ssl refused 3 puts'])
+  assert.deepEqual(wrapped(text, undefined, 4), [text])
+  assert.deepEqual(wrapped('    /a/long/path of one', 12, 4), ['    /a/long/path of one'])
+  assert.deepEqual(wrapped('', 10, 4), [''])
+})
+
+test('on a narrow terminal sentences are broken, and a chart that has no room is left out', () => {
+  const severity = 'error' as const
+  const sentence = `it ${'is wrong and '.repeat(8)}bad`
+  const problem = { code: 'alone', severity, subject: '', sentence, remedy: 'mend', link: 'x' }
+  const summary = summaryOf('edge-1', { problems: [problem] })
+  const cluster: TopCluster = { ...HERE, nodes: [{ node: 'edge-1', state: 'self', summary }] }
+  const lines = topLines(cluster, undefined, 80)
+  assert.deepEqual(
+    lines.filter(({ length }) => length > 80),
+    [],
+  )
+  assert.ok(lines.some((line) => line.endsWith('bad')))
+  assert.equal(lines.join('\n').includes('GETS OF 5 MINUTES'), false)
+  assert.ok(topLines(cluster, undefined, 120).join('\n').includes('GETS OF 5 MINUTES'))
+})
+
+test('a table that is wider than the terminal is turned, with as many columns as fit', () => {
+  const head = ['peer', 'address', 'state', 'repaired']
+  const rows = [1, 2, 3].map((number) => [
+    `edge-${number}`,
+    `10.0.0.${number}:7171`,
+    'up',
+    'nothing',
+  ])
+  const wide = formatTable(head, rows, 80)
+  assert.equal(wide, formatTable(head, rows))
+  const turned = formatTable(head, rows, 44).split('\n')
+  assert.ok(turned.every(({ length }) => length <= 44))
+  const cellsOf = (line = '') => line.split('│').map((cell) => cell.trim())
+  assert.deepEqual(
+    turned.filter((line) => line.startsWith('│')).map((line) => cellsOf(line).slice(1, -1)),
+    [
+      ['peer', 'edge-1', 'edge-2'],
+      ['address', '10.0.0.1:7171', '10.0.0.2:7171'],
+      ['state', 'up', 'up'],
+      ['repaired', 'nothing', 'nothing'],
+      ['peer', 'edge-3'],
+      ['address', '10.0.0.3:7171'],
+      ['state', 'up'],
+      ['repaired', 'nothing'],
+    ],
+  )
 })

@@ -1,9 +1,8 @@
-// A client of a node's HTTP frontend, for the commands that ask a running node.
+// A client of a node's HTTP frontend, for what asks a running node from outside.
 
 import { request } from 'node:http'
-import { Option } from 'commander'
-import { type Address, formatAddress, parseAddress } from '../base/address.ts'
-import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
+import { type Address, formatAddress } from './address.ts'
+import { codeOf, messageOf, TlscachedError } from './errors.ts'
 
 const TIMEOUT_MS = 5000
 /** Longest answer that is read. The longest one is the list of peers; a session has 64 KiB at most. */
@@ -19,12 +18,6 @@ export interface NodeRequest {
 export interface NodeAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Buffer
-}
-
-export function httpOption(): Option {
-  return new Option('--http <address>', 'HTTP frontend of the node: host:port or unix:/path')
-    .default({ host: '127.0.0.1', port: 5080 }, '127.0.0.1:5080')
-    .argParser(parseAddress)
 }
 
 /**
@@ -60,6 +53,8 @@ function exchange(
       method,
       path: `${path}${formatQuery(query)}`,
       headers: body === undefined ? {} : { 'content-type': 'application/octet-stream' },
+      // A connection of its own each time: an idle one would outlive what asks.
+      agent: false,
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
     outgoing.on('error', fail)

@@ -116,7 +116,7 @@ function joinProblems({ state }: SyncStatus): Problem[] {
         code: 'join_failed',
         severity: 'error',
         subject: '',
-        sentence: 'copying the sessions of every peer broke off, so sessions may be missing here',
+        sentence: 'copying the sessions of a peer broke off, so sessions may be missing here',
         remedy: 'open TCP at the replication port between the nodes; the log says why it broke off',
         link: LINKS.alone,
       },

@@ -38,7 +38,7 @@ export function readinessOf(sync: SyncStatus | undefined, peers: readonly PeerSt
         `replicating with ${namesOf(heard)}, ${lastSync(sync)}${silentNote(nodes, heard)}`,
       )
     case 'failed':
-      return ready(false, 'every peer broke off, its sessions may be missing here')
+      return ready(false, 'the copy of a peer broke off, its sessions may be missing here')
     case 'alone':
       if (heard.length === 0) return ready(false, aloneReason(peers))
       return ready(false, `hears ${namesOf(heard)}, but did not compare sessions with it yet`)

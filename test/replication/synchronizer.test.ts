@@ -183,6 +183,42 @@ test('when every peer breaks off it says so, and a comparison later mends it', a
   await synchronizer.stop()
 })
 
+test('a peer that is joining itself does not make up for one that broke off', async () => {
+  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  a.isComplete = false
+  b.put('x')
+  state.joinState = 'joined'
+  state.peers.push(peerOf('a', a), peerOf('b', b, refuses))
+  synchronizer.start()
+  await settle(clock)
+  assert.deepEqual(called, ['a', 'b'])
+  assert.equal(synchronizer.status.state, 'failed')
+  assert.equal(synchronizer.isComplete, false, 'who copies this node has to go on to b')
+  state.peers = [peerOf('b', b)]
+  clock.advance(INTERVAL_MS)
+  await settle(clock)
+  assert.equal(synchronizer.status.state, 'synced')
+  assert.equal(own.sessionOf('x'), 'session of x')
+  await synchronizer.stop()
+})
+
+test('a comparison that breaks off does not count as the last one that succeeded', async () => {
+  const { synchronizer, state, nodes, clock } = setUp([1, 2])
+  const [a, b] = nodes
+  assert.ok(a !== undefined && b !== undefined)
+  state.peers = [peerOf('a', a)]
+  synchronizer.start()
+  await settle(clock)
+  state.peers = [peerOf('b', b, refuses)]
+  clock.advance(INTERVAL_MS)
+  await settle(clock)
+  const lastSyncedMs = INTERVAL_MS
+  assert.deepEqual(synchronizer.status, { state: 'synced', peer: 'a', lastSyncedMs })
+  await synchronizer.stop()
+})
+
 test('who hears nobody is synchronized with nobody, until a comparison with one that is back', async () => {
   const { synchronizer, state, nodes, own, clock } = setUp([1])
   const [a] = nodes

@@ -62,7 +62,7 @@ const cases: readonly [SyncState, readonly PeerStatus[], boolean, boolean, strin
     [peer('edge-2', 1)],
     true,
     false,
-    'every peer broke off, its sessions may be missing here',
+    'the copy of a peer broke off, its sessions may be missing here',
   ],
 ]
 

@@ -35,13 +35,14 @@ export interface SyncPeer {
 export const SYNC_STATES = ['joining', 'syncing', 'synced', 'alone', 'failed'] as const
 /**
  * `joining`: the node looks for a peer to copy. `syncing`: it copies one. `synced`: a peer was copied, or a comparison
- * ended. `alone`: there was no peer, or none is heard any more. `failed`: no peer could be copied.
+ * ended. `alone`: there was no peer, or none is heard any more. `failed`: the copy of a peer broke off, and no other
+ * peer had all sessions.
  */
 export type SyncState = (typeof SYNC_STATES)[number]
 
 export interface SyncStatus {
   readonly state: SyncState
-  /** Node name of the peer that is or was last copied or compared; empty before the first. */
+  /** Node name of the peer that is copied now, or else of the last copy or comparison that succeeded; may be empty. */
   readonly peer: string
   /** Milliseconds since the last copy or comparison that succeeded; undefined before the first. */
   readonly lastSyncedMs: number | undefined
@@ -65,7 +66,9 @@ export class Synchronizer<Peer extends SyncPeer> {
   /** Keys of the boots that were met, oldest first; also of those that the sender table has forgotten. */
   readonly #met = new Set<string>()
   #state: SyncState = 'joining'
-  #peerName = ''
+  /** Node name of the peer that is or was last called, and of the last one that was copied or compared to the end. */
+  #calledName = ''
+  #syncedName = ''
   #lastSyncedAtMs: number | undefined
   /** Key of the peer compared last: the next one in turn follows it. */
   #lastPeerKey = ''
@@ -90,7 +93,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     const lastAtMs = this.#lastSyncedAtMs
     return {
       state: this.#state,
-      peer: this.#peerName,
+      peer: this.#state === 'syncing' ? this.#calledName : this.#syncedName,
       lastSyncedMs:
         lastAtMs === undefined ? undefined : this.#options.clock.monotonicMs() - lastAtMs,
     }
@@ -106,7 +109,7 @@ export class Synchronizer<Peer extends SyncPeer> {
 
   /**
    * Whether a copy of this node has all that the cluster holds: this node copied a peer or found none. After a join that
-   * failed with every peer it is not complete, and a node that copies this one goes on to the next.
+   * failed it is not complete, and a node that copies this one goes on to the next.
    */
   get isComplete(): boolean {
     return this.#state === 'synced' || this.#state === 'alone'
@@ -170,29 +173,31 @@ export class Synchronizer<Peer extends SyncPeer> {
   async #join(): Promise<void> {
     this.#isBusy = true
     const tried = new Set<string>()
-    let isCopied = false
+    let failed = ''
     while (this.#isStarted) {
       const peer = this.#options.peers().find((one) => !tried.has(one.key))
       if (peer !== undefined) {
         tried.add(peer.key)
         const outcome = await this.#copy(peer)
-        isCopied ||= outcome !== 'failed'
+        if (outcome === 'failed') failed = peer.nodeName
+        else if (outcome === 'complete') failed = ''
         if (outcome === 'complete') break
       } else if (this.#options.joinState() === 'joining') await this.#look()
       else break
     }
     this.#isBusy = false
     if (!this.#isStarted) return
-    // Peers that are joining themselves gave what they have: there is no more to get.
-    if (isCopied) this.#endJoin('synced', `joined, the sessions of ${this.#peerName} are here`)
-    else if (tried.size === 0) this.#endJoin('alone', 'no peer is there, this node serves alone')
-    else this.#endJoin('failed', 'every peer broke off, its sessions may be missing here')
+    if (tried.size === 0) this.#endJoin('alone', 'no peer is there, this node serves alone')
+    else if (failed !== '')
+      this.#endJoin('failed', `${failed} broke off, its sessions may be missing here`)
+    // Where all peers are joining themselves, they gave what they have: there is no more to get.
+    else this.#endJoin('synced', `joined, the sessions of ${this.#syncedName} are here`)
     this.#compareAsked()
   }
 
   #endJoin(state: SyncState, message: string): void {
     this.#state = state
-    this.#options.logger.info({ state, peer: this.#peerName }, `replication: ${message}`)
+    this.#options.logger.info({ state, peer: this.#syncedName }, `replication: ${message}`)
   }
 
   async #copy(peer: Peer): Promise<'complete' | 'partial' | 'failed'> {
@@ -254,7 +259,7 @@ export class Synchronizer<Peer extends SyncPeer> {
     work: (caller: SyncCaller) => Promise<Result>,
   ): Promise<Result | undefined> {
     const { connect, clock, stats, logger } = this.#options
-    this.#peerName = peer.nodeName
+    this.#calledName = peer.nodeName
     this.#notePeer(peer, state)
     try {
       const stream = await connect(peer, this.#abort.signal)
@@ -262,6 +267,7 @@ export class Synchronizer<Peer extends SyncPeer> {
       if (!this.#isStarted) throw new Error('stopped')
       const result = await work(new SyncCaller(this.#options, stream))
       this.#lastSyncedAtMs = clock.monotonicMs()
+      this.#syncedName = peer.nodeName
       this.#notePeer(peer, 'synced', this.#lastSyncedAtMs)
       stream.end()
       return result

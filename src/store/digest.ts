@@ -65,7 +65,9 @@ export class Digest {
 
   toBytes(): Buffer {
     const bytes = Buffer.allocUnsafe(DIGEST_BYTES)
-    for (const [index, word] of this.#words.entries()) bytes.writeUInt32BE(word, index * 4)
+    for (let index = 0; index < this.#words.length; index += 1) {
+      bytes.writeUInt32BE(this.#words[index] ?? 0, index * 4)
+    }
     return bytes
   }
 

@@ -6,24 +6,13 @@ import type { Cluster, Member, Running } from './cluster.ts'
 import type { SimulatedProcess } from './host.ts'
 import { hexOf } from './model.ts'
 import { CACHE_NAMES } from './plan.ts'
+import { checkRingsAgree } from './rings.ts'
 import { checkCounters } from './terminators.ts'
 import { Violation } from './world.ts'
 
 const MAX_PEERS = 200
 /** A node that hears nothing for so long does not say that it replicates. */
 const ISOLATED_MS = 13_000
-/** With one of these, datagrams may arrive that no key opens. */
-const FOREIGN: ReadonlySet<string> = new Set([
-  'corrupt',
-  'forge',
-  'replay',
-  'hold',
-  'relay',
-  'suspend',
-  'sleep',
-  'rotate-wrong',
-  'keys-broken',
-])
 /** Timers of a node that is idle: those of its parts, and one for each connection. */
 const MAX_TIMERS_AT_REST = 60
 /** Nodes know each other this long after they started. */
@@ -37,12 +26,14 @@ export function checkMoment(cluster: Cluster): void {
     (sum, { node }) => sum + (node.replicationStats()?.entriesSent ?? 0),
     0,
   )
+  const { nowMs } = cluster.world.timeline
   // Clones number different changes alike, so what one of them sent may be taken again after the other one.
-  const hasClones = cluster.plan.actions.some(({ kind }) => kind === 'clone')
-  const mayBeForeign = cluster.plan.actions.some(({ kind }) => FOREIGN.has(kind))
+  const hasClones = nowMs >= cluster.clonesFromMs
+  const mayBeForeign = nowMs >= cluster.foreignFromMs
   for (const member of cluster.members) {
     const running = member.live
     if (running === undefined) continue
+    for (const model of running.models.values()) model.lookForRoom()
     checkBounds(member, running)
     checkIsolation(cluster, member, running)
     checkJoin(cluster, member, running)
@@ -54,6 +45,7 @@ export function checkMoment(cluster: Cluster): void {
     if (!mayBeForeign && dropped !== undefined && dropped.unauthenticated > 0)
       throw new Violation(`${member.name} dropped a datagram of the cluster as unauthenticated`)
     checkCounters(member, running)
+    cluster.rings.look(member, running, nowMs, hasClones)
   }
 }
 
@@ -81,24 +73,30 @@ function checkIsolation({ world }: Cluster, member: Member, { process, node }: R
   if (isStrictlyReady) throw new Violation(`${member.name} is cut off and says: ${reason}`)
 }
 
-/** A node whose join is over has all that the peer had that it copied. */
+/** A node whose join is over has all that the peers had that it copied or compared itself with. */
 function checkJoin(cluster: Cluster, member: Member, running: Running): void {
-  if (running.isJoined) return
-  const status = running.node.syncStatus()
-  if (status?.state !== 'synced') return
+  if (running.isJoined || running.node.syncStatus()?.state !== 'synced') return
   running.isJoined = true
-  const copied = cluster.members.find(({ name }) => name === status.peer)?.live
-  // Another machine of the same name may be the one that was copied.
-  const namesakes = cluster.everyone.filter(
-    ({ process }) => process.name === status.peer && !process.isDead,
+  for (const { name, sync } of running.node.peers()) {
+    if (sync?.state === 'synced') checkCopied(cluster, member, running, name)
+  }
+}
+
+function checkCopied(cluster: Cluster, member: Member, running: Running, peer: string): void {
+  const copied = cluster.members.find(({ name }) => name === peer)?.live
+  if (copied === undefined) return
+  // Another machine or boot of the same name may be the one that was copied.
+  const hasNamesake = cluster.everyone.some(
+    ({ process }) =>
+      process.name === peer && process !== copied.process && process.endedMs >= running.startedMs,
   )
-  if (copied === undefined || namesakes.length > 1) return
+  if (hasNamesake) return
   for (const [cache, model] of running.models) {
     const other = copied.models.get(cache)
     const isAlike = JSON.stringify(other?.store.limits) === JSON.stringify(model.store.limits)
     if (other === undefined || !isAlike || !other.isWhole || !model.isWhole) continue
-    // A node with a full cache copies nothing.
-    if (model.isFull) continue
+    // A node whose cache is full copies nothing, and it may have got room since.
+    if (model.lastFullMs >= running.startedMs) continue
     const nowMs = copied.process.clock.monotonicMs()
     for (const [id, known] of other.known) {
       const isOld =
@@ -107,7 +105,7 @@ function checkJoin(cluster: Cluster, member: Member, running: Running): void {
       if (!isOld || (own !== undefined && compareVersions(own.version, known.version) >= 0))
         continue
       const what = `${known.kind} of ${cache} ${id}`
-      throw new Violation(`${member.name} has joined and lacks the ${what} of ${status.peer}`)
+      throw new Violation(`${member.name} has joined and lacks the ${what} of ${peer}`)
     }
   }
 }
@@ -143,6 +141,7 @@ export function checkRest(cluster: Cluster): void {
     return [{ member, running }]
   })
   for (const cache of CACHE_NAMES) checkAgreement(cluster, cache, members)
+  checkRingsAgree(members)
   for (const { member, running } of members) checkSight(member, running, members.length - 1)
 }
 
@@ -174,13 +173,14 @@ function checkAgreement(cluster: Cluster, cache: string, present: Present): void
     entries: entriesOf(running, cache),
     limits: JSON.stringify(running.models.get(cache)?.store.limits),
     isWhole: running.models.get(cache)?.isWhole ?? false,
-    isFull: running.models.get(cache)?.isFull ?? true,
+    lastFullMs: running.models.get(cache)?.lastFullMs ?? cluster.world.timeline.nowMs,
   }))
-  // A full cache may lack what others hold, and two full ones compare only a part of their buckets at a time.
-  if (all.some(({ isWhole, isFull }) => !isWhole || isFull)) return
+  // A cache that was full since the faults ended may lack what others hold, and two full ones compare only a part of
+  // their buckets at a time.
+  const { durationMs } = cluster.plan
+  if (all.some(({ isWhole, lastFullMs }) => !isWhole || lastFullMs >= durationMs)) return
   // What is outside the limits of one node is only on the others.
   const isAlike = all.every(({ limits }) => limits === all[0]?.limits)
-  const limitMs = NEARLY_OVER_MS + cluster.model.heldBackMs
   const newest = new Map<string, Entry & { readonly where: string }>()
   for (const { member, entries } of all) {
     for (const [id, entry] of entries) {
@@ -190,7 +190,9 @@ function checkAgreement(cluster: Cluster, cache: string, present: Present): void
     }
   }
   for (const [id, entry] of newest) {
-    if (entry.leftMs < limitMs) continue
+    // Elsewhere it may have expired sooner, by as much as it was held back here.
+    const heldBackMs = cluster.model.heldBackSince(cluster.model.madeAtMs(cache, id, entry.version))
+    if (entry.leftMs < NEARLY_OVER_MS + heldBackMs) continue
     for (const { member, entries } of all) {
       const own = entries.get(id)
       if (own !== undefined && compareVersions(own.version, entry.version) === 0) continue
@@ -209,8 +211,9 @@ function checkSight(member: Member, { node, process }: Running, others: number):
   const { pendingCount } = process.clock
   if (pendingCount > MAX_TIMERS_AT_REST)
     throw new Violation(`at rest ${member.name} has ${pendingCount} timers`)
-  // One that listens, and at most one comparison with each other node.
-  if (process.sockets.size > 1 + 2 * others)
+  // One that listens, and with each other node at most one comparison and one swap of ticket keys in both directions.
+  const connections = node.tickets === undefined ? 2 : 4
+  if (process.sockets.size > 1 + connections * others)
     throw new Violation(`at rest ${member.name} has ${process.sockets.size} streams`)
   const { isStrictlyReady, reason } = node.readiness()
   if (!isStrictlyReady) throw new Violation(`at rest ${member.name} is not ready: ${reason}`)

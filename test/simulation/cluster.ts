@@ -7,9 +7,12 @@ import { type CacheNode, createNode, nodeConfig } from '../../src/node/node.ts'
 import { RepeaterNode } from '../../src/node/repeater-node.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { Coverage } from './coverage.ts'
+import { FOREIGN, firstMs } from './fault-kinds.ts'
 import { SimulatedHost, type SimulatedProcess } from './host.ts'
 import { ClusterModel, type StoreModel } from './model.ts'
 import type { NodePlan, Plan } from './plan.ts'
+import { RingWatch } from './rings.ts'
+import type { Scheduled } from './timeline.ts'
 import { SimulatedWorld, Violation } from './world.ts'
 
 export const PORT = 7171
@@ -75,11 +78,15 @@ export class Cluster {
   readonly world: SimulatedWorld
   readonly members: readonly Member[]
   readonly model: ClusterModel
+  readonly rings: RingWatch
   readonly coverage = new Coverage()
   /** Milliseconds from a put or remove to its arrival at another node. */
   readonly visibleMs: number[] = []
   /** All nodes that ever ran. */
   readonly everyone: Running[] = []
+  /** From when on datagrams may arrive that no key opens, and from when on there are clones; perhaps infinite. */
+  readonly foreignFromMs: number
+  readonly clonesFromMs: number
   /** Simulated time that all nodes together have run. */
   nodeMs = 0
   /** Extra entries in the lists of peers, for nodes that are listed twice. */
@@ -92,10 +99,13 @@ export class Cluster {
 
   constructor(plan: Plan, isKeepingLines: boolean) {
     this.plan = plan
+    this.foreignFromMs = firstMs(plan.actions, FOREIGN)
+    this.clonesFromMs = firstMs(plan.actions, new Set(['clone']))
     this.world = new SimulatedWorld(plan.seed, isKeepingLines)
     this.#keyChance = this.world.chance('keys')
     this.keys = [this.newKey()]
     this.model = new ClusterModel(this.world, (tookMs) => void this.visibleMs.push(tookMs))
+    this.rings = new RingWatch(this.model)
     this.members = plan.nodes.map((nodePlan, index) => {
       const host = new SimulatedHost(this.world, `host ${index}`, `10.0.0.${index + 1}`)
       host.clock.shiftWall(nodePlan.wallErrorMs)
@@ -140,12 +150,13 @@ export class Cluster {
   }
 
   configOf(member: Member): ConfigInput {
-    const { topology, digestIntervalSec } = this.plan
+    const { topology, digestIntervalSec, tickets } = this.plan
     const { minimumVersion, maxDatagramBytes, caches } = member.plan
     const own = `${member.host.ip}:${PORT}`
     return {
       node: { name: member.name },
       caches,
+      ...(tickets === undefined ? {} : { tickets }),
       replication: {
         listen: topology === 'group' ? GROUP : own,
         ...(topology === 'group' ? {} : { peers: [...this.#peers(), ...this.extraPeers] }),
@@ -229,25 +240,33 @@ export class Cluster {
     running.isStopping = true
     const { process, node } = running
     const { timeline } = this.world
-    const deadline = timeline.in(LONGEST_STOP_MS, () => {
-      if (process.isRunning) throw new Violation(`${member.name} does not stop`)
-    })
+    // Time in which the process is suspended does not count.
+    const expectEnd = (inMs: number): Scheduled =>
+      timeline.in(inMs, () => {
+        const leftMs = LONGEST_STOP_MS - (timeline.nowMs - process.runsSinceMs)
+        if (process.isRunning && leftMs <= 0) throw new Violation(`${member.name} does not stop`)
+        if (!process.isDead) deadline = expectEnd(Math.max(leftMs, STOPPING_LOOK_MS))
+      })
+    let deadline = expectEnd(LONGEST_STOP_MS)
     void node.stop().then(() => {
       deadline.run = undefined
       this.world.journal.note(member.name, 'has stopped')
-      if (!process.isDead) this.#checkNothingLeft(member, process)
-      this.#end(member, running, true)
+      const stoppedMs = timeline.nowMs
+      // What a socket and a promise still have to say is said within this moment, unless the process is suspended.
+      timeline.in(STOPPING_LOOK_MS, () => {
+        const isThere = process.isRunning && process.runsSinceMs < stoppedMs
+        if (isThere) this.#checkNothingLeft(member, process)
+        this.#end(member, running, true)
+      })
     })
   }
 
+  /** Throws when a process whose node has stopped still holds something. */
   #checkNothingLeft(member: Member, { clock, sockets, transports }: SimulatedProcess): void {
-    // What a socket and a promise still have to say is said within this moment.
-    this.world.timeline.in(STOPPING_LOOK_MS, () => {
-      if (clock.pendingCount > 0)
-        throw new Violation(`${member.name} has stopped and left ${clock.pendingCount} timers`)
-      if (transports.size > 0) throw new Violation(`${member.name} has stopped, its socket is open`)
-      if (sockets.size > 0) throw new Violation(`${member.name} has stopped, streams are open`)
-    })
+    if (clock.pendingCount > 0)
+      throw new Violation(`${member.name} has stopped and left ${clock.pendingCount} timers`)
+    if (transports.size > 0) throw new Violation(`${member.name} has stopped, its socket is open`)
+    if (sockets.size > 0) throw new Violation(`${member.name} has stopped, streams are open`)
   }
 
   /** Ends a process at once. */
@@ -300,12 +319,14 @@ export class Cluster {
     void this.#repeater?.node.metrics().then(({ text }) => this.coverage.read(text))
   }
 
-  /** Gives a running node its configuration anew, as SIGHUP does. */
+  /** Gives a node its configuration anew, as SIGHUP does; one that is suspended takes the signal when it runs again. */
   reload(member: Member): void {
-    const running = member.live
-    if (running === undefined) return
-    running.node.reload(nodeConfig(this.configOf(member))).catch((error: unknown) => {
-      this.world.journal.note(member.name, `cannot reload: ${messageOf(error)}`)
+    const { running } = member
+    running?.process.dispatch(() => {
+      if (!running.isStarted || running.isStopping) return
+      running.node.reload(nodeConfig(this.configOf(member))).catch((error: unknown) => {
+        this.world.journal.note(member.name, `cannot reload: ${messageOf(error)}`)
+      })
     })
   }
 

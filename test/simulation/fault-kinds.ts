@@ -79,6 +79,19 @@ const AMOUNTS: Partial<Record<FaultKind, readonly [number, number]>> = {
   overload: [50, 600],
 }
 
+/** After one of these, datagrams may arrive that no key opens. */
+export const FOREIGN: ReadonlySet<string> = new Set([
+  'corrupt',
+  'forge',
+  'replay',
+  'hold',
+  'relay',
+  'suspend',
+  'sleep',
+  'rotate-wrong',
+  'keys-broken',
+])
+
 /** Kinds that happen to one host; all others happen to a part of the hosts. */
 const LONE: ReadonlySet<FaultKind> = new Set([
   'kill',
@@ -111,6 +124,15 @@ export function drawFault(
   const others = LONE.has(kind) ? 0 : chance.below(count - 1)
   const hosts = Array.from({ length: others + 1 }, (_, index) => (first + index) % count)
   return { kind, atMs, forMs, hosts, amount: chance.scale(low, high) }
+}
+
+/** When the first of these faults begins; infinite when there is none. */
+export function firstMs(
+  actions: readonly { readonly kind: string; readonly atMs: number }[],
+  kinds: ReadonlySet<string>,
+): number {
+  const moments = actions.filter(({ kind }) => kinds.has(kind)).map(({ atMs }) => atMs)
+  return Math.min(...moments, Number.POSITIVE_INFINITY)
 }
 
 export function isFault(action: { readonly kind: string }): action is Fault {

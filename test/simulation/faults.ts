@@ -9,9 +9,15 @@ import { SimulatedHost } from './host.ts'
 import type { PathRule } from './network.ts'
 import { makeCall } from './terminators.ts'
 
-/** Time that a new file of keys takes to reach the next host, and that a key stays beside the next one. */
+/** Time that a new file of keys takes to reach the next host. */
 const COPY_MS = 1500
-const BESIDE_MS = 8000
+/** Time until all nodes have read a file of keys that was written: two polls, and some for a slow clock. */
+const READ_MS = 8000
+/**
+ * Time that the old key stays after the new one seals everywhere: a node sends again for 30 seconds what it sealed with
+ * the old key, and the slowest path takes 5 seconds.
+ */
+const OLD_KEY_MS = 30_000 + READ_MS + 7000
 const YEAR_MS = 31_556_952_000
 const RENAMED_DOWN_MS = 500
 
@@ -218,13 +224,15 @@ export class Faults {
     if (process === undefined || !process.isRunning) return nothing
     const { timeline, journal } = this.#cluster.world
     const sinceMs = timeline.nowMs
+    const { clock } = member.host
+    const monotonicMs = clock.monotonicMs()
     process.suspend()
     return () => {
       if (process.isDead) return
       const forMs = timeline.nowMs - sinceMs
       journal.note(process.name, `runs again after ${formatDurationMs(Math.round(forMs))}`)
-      this.#cluster.model.heldBackMs = Math.max(this.#cluster.model.heldBackMs, forMs)
-      if (isAsleep) member.host.clock.skip(forMs)
+      this.#cluster.model.notePause(sinceMs, timeline.nowMs)
+      if (isAsleep) clock.wake(monotonicMs)
       process.resume()
     }
   }
@@ -238,14 +246,19 @@ export class Faults {
   #rotate(isRight: boolean): End {
     const cluster = this.#cluster
     const { timeline } = cluster.world
-    // Nobody begins a rotation before the last one has ended, or when it would not end.
-    const endMs = timeline.nowMs + 3 * (BESIDE_MS + cluster.hosts.length * COPY_MS)
-    const isMistaken = timeline.nowMs < this.#rotatingUntilMs || endMs > cluster.plan.durationMs
-    if (isRight && isMistaken) return nothing
-    this.#rotatingUntilMs = endMs
+    // Nobody begins a rotation before the last one has ended. One that does not end in time stays where it is.
+    if (isRight && timeline.nowMs < this.#rotatingUntilMs) return nothing
+    const copiesMs = 3 * cluster.hosts.length * COPY_MS
+    this.#rotatingUntilMs = timeline.nowMs + copiesMs + READ_MS + OLD_KEY_MS + READ_MS
     const [old = ''] = cluster.keys
     const next = cluster.newKey()
-    const steps = isRight ? [[old, next], [next, old], [next]] : [[next]]
+    const steps = isRight
+      ? [
+          { keys: [old, next], thenMs: READ_MS },
+          { keys: [next, old], thenMs: OLD_KEY_MS },
+          { keys: [next], thenMs: READ_MS },
+        ]
+      : [{ keys: [next], thenMs: READ_MS }]
     this.#rotations += 1
     const rotation = this.#rotations
     let atMs = 0
@@ -254,7 +267,7 @@ export class Faults {
         const isOver = timeline.nowMs > cluster.plan.durationMs || this.#rotations !== rotation
         if (!isOver) step()
       })
-    for (const keys of steps) {
+    for (const { keys, thenMs } of steps) {
       inStep(() => {
         cluster.keys = keys
         for (const host of this.#copyHosts) host.writeKeys(cluster.keysText())
@@ -263,7 +276,7 @@ export class Faults {
         inStep(() => host.writeKeys(cluster.keysText()))
         atMs += this.#chance.share() * COPY_MS
       }
-      atMs += BESIDE_MS
+      atMs += thenMs
     }
     return nothing
   }
@@ -292,7 +305,7 @@ export class Faults {
     timeline.in(RENAMED_DOWN_MS, () => {
       if (member.running !== undefined) return
       this.#copies += 1
-      member.host.ip = `10.0.${1 + this.#copies}.${member.number + 1}`
+      member.host.ip = this.#newIp(16, member.number + 1)
       cluster.publishNames()
       cluster.up(member)
       for (const other of cluster.members) if (other !== member) cluster.reload(other)
@@ -310,11 +323,16 @@ export class Faults {
     }
   }
 
+  /** An address that no machine has or had; `first` is the first of the networks from which it comes. */
+  #newIp(first: number, host: number): string {
+    return `10.${first + (this.#copies >> 8)}.${this.#copies & 255}.${host}`
+  }
+
   /** Starts a second machine with the same name; with `boot`, also with the same random numbers. */
   #copy(member: Member, boot: string | undefined): End {
     const cluster = this.#cluster
     this.#copies += 1
-    const host = new SimulatedHost(cluster.world, `copy ${this.#copies}`, `10.0.8.${this.#copies}`)
+    const host = new SimulatedHost(cluster.world, `copy ${this.#copies}`, this.#newIp(8, 1))
     host.writeKeys(cluster.keysText())
     this.#copyHosts.push(host)
     const running = cluster.launch(member, host, boot)

@@ -49,10 +49,14 @@ export class HostClock {
     this.#rate = rate
   }
 
-  /** Takes back the time of a suspension that the monotonic clock of a machine does not count; the wall clock does. */
-  skip(durationMs: number): void {
-    this.#monotonicMs -= durationMs * this.#rate
-    this.#wallOffsetMs += durationMs * this.#rate
+  /**
+   * Wakes the machine up: its monotonic clock stood still at `monotonicMs` while it slept, and its wall clock went on.
+   * The rate may have changed meanwhile, so only the clock itself knows how much time it has to take back.
+   */
+  wake(monotonicMs: number): void {
+    const sleptMs = this.monotonicMs() - monotonicMs
+    this.#monotonicMs -= sleptMs
+    this.#wallOffsetMs += sleptMs
   }
 
   shiftWall(byMs: number): void {

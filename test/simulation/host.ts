@@ -75,6 +75,10 @@ export class SimulatedProcess implements SocketOwner {
   deliveredCount = 0
   /** Simulated time of the last datagram, or since when it runs without a break. */
   heardMs: number
+  /** Simulated time since when it runs without a break. */
+  runsSinceMs: number
+  /** Simulated time when it was killed; infinite before that. */
+  endedMs = Number.POSITIVE_INFINITY
   /** Lines logged by level. */
   readonly logged = { debug: 0, info: 0, warn: 0, error: 0 }
   readonly #host: SimulatedHost
@@ -86,6 +90,7 @@ export class SimulatedProcess implements SocketOwner {
     this.name = name
     const { world } = host
     this.heardMs = world.timeline.nowMs
+    this.runsSinceMs = this.heardMs
     const chance = world.chance(purpose)
     this.random = chance.bytes
     const timers = world.chance(`${purpose} timers of ${host.ip}`)
@@ -123,12 +128,14 @@ export class SimulatedProcess implements SocketOwner {
     this.#state = 'running'
     const { timeline } = this.#host.world
     this.heardMs = timeline.nowMs
+    this.runsSinceMs = timeline.nowMs
     // Each callback is an event of its own, so that what it promises is done before the next one.
     for (const callback of this.#waiting.splice(0)) timeline.in(0, () => this.dispatch(callback))
   }
 
   /** Ends at once. `isReset`: the kernel goes on and resets the connections; otherwise the machine is off. */
   kill(isReset: boolean): void {
+    if (!this.isDead) this.endedMs = this.#host.world.timeline.nowMs
     this.#state = 'dead'
     this.#waiting.length = 0
     for (const socket of [...this.sockets]) socket.vanish(isReset)

@@ -27,9 +27,10 @@ export interface Known {
 
 /**
  * How much longer than its lifetime a session may live by true time: datagrams that were lost are sent again for
- * 30 seconds with the lifetime they had first, paths delay, clocks drift by half a percent.
+ * 30 seconds with the lifetime they had first, paths delay, clocks drift by half a percent, and a slow or stalled
+ * connection holds what it copies for up to 13 seconds, perhaps one after the other.
  */
-const LATE_MS = 45_000
+const LATE_MS = 60_000
 const DRIFT = 1.011
 
 export class ClusterModel {
@@ -39,8 +40,10 @@ export class ClusterModel {
   readonly #onVisible: (tookMs: number) => void
   /** Called with each change that a terminator made. */
   onMade: (process: SimulatedProcess, change: Change) => void = () => {}
-  /** How much longer than LATE_MS datagrams were held back so far: by suspended processes, slow paths or an attacker. */
-  heldBackMs = 0
+  /** Longest time that an attacker held a change back on its way from one node to another. */
+  longestHoldMs = 0
+  /** When processes were suspended, in simulated time. */
+  readonly #pauses: { readonly fromMs: number; readonly toMs: number }[] = []
 
   constructor(world: SimulatedWorld, onVisible: (tookMs: number) => void) {
     this.#world = world
@@ -62,12 +65,39 @@ export class ClusterModel {
     return model
   }
 
+  /** Notes that a process was suspended for this time, perhaps with its machine. */
+  notePause(fromMs: number, toMs: number): void {
+    this.#pauses.push({ fromMs, toMs })
+  }
+
+  /**
+   * How much longer than its lifetime and LATE_MS an entry may live that was made at `atMs`. Each suspension since then
+   * adds to it: the entry waited in the socket of the process, or the clock by which it expires stood still.
+   */
+  heldBackSince(atMs: number): number {
+    const pausedMs = this.#pauses.reduce(
+      (sum, { fromMs, toMs }) => sum + Math.max(0, toMs - Math.max(fromMs, atMs)),
+      0,
+    )
+    return pausedMs + this.longestHoldMs
+  }
+
+  /** Simulated time when a terminator made this version of an entry; 0 when none did. */
+  madeAtMs(cache: string, id: string, version: Version): number {
+    const made = this.#made.get(keyOf(cache, id, version)) ?? []
+    return Math.min(
+      ...made.map(({ atMs }) => atMs),
+      made.length === 0 ? 0 : Number.POSITIVE_INFINITY,
+    )
+  }
+
   /** Throws when this session is over by true time. */
   checkLifetime(where: string, id: string, { version }: Known, cache: string): void {
     const nowMs = this.#world.timeline.nowMs
     const made = this.#made.get(keyOf(cache, id, version)) ?? []
     const isLive = made.some(
-      ({ change, atMs }) => nowMs - atMs <= change.ttlMs * DRIFT + LATE_MS + this.heldBackMs,
+      ({ change, atMs }) =>
+        nowMs - atMs <= change.ttlMs * DRIFT + LATE_MS + this.heldBackSince(atMs),
     )
     if (!isLive) this.#world.fail(`${where} gave session ${id} back after its lifetime`)
   }
@@ -98,6 +128,8 @@ export class StoreModel {
   readonly known = new Map<string, Known>()
   /** Changes of peers that were applied. */
   appliedCount = 0
+  /** Simulated time when the store was last seen without room for more sessions or removals; before that, minus infinity. */
+  lastFullMs = Number.NEGATIVE_INFINITY
   readonly #process: SimulatedProcess
   readonly #cluster: ClusterModel
   readonly #world: SimulatedWorld
@@ -124,10 +156,13 @@ export class StoreModel {
     return this.store.stats.evicted === 0 && this.refusedCount === 0 && !this.#hasForgotten
   }
 
-  /** Whether the store has no room for what peers hold besides: it copies none of it and refuses none. */
-  get isFull(): boolean {
+  /**
+   * Looks whether the store has room for what peers hold besides: without it copies none of that, and refuses none. To
+   * be called once a second, too, because a full store may get room when something expires.
+   */
+  lookForRoom(): void {
     const { sessions, removals } = this.store.room
-    return sessions <= 0 || removals <= 0
+    if (sessions <= 0 || removals <= 0) this.lastFullMs = this.#world.timeline.nowMs
   }
 
   /** Whether removals may have been forgotten, because there were too many. */
@@ -147,6 +182,7 @@ export class StoreModel {
       this.#world.fail(`${this.#process.name} took a ${origin} ${what}`)
     }
     if (origin === 'peer') this.appliedCount += 1
+    this.lookForRoom()
     if (change.kind === 'remove') this.#removals += 1
     const { timeoutMs } = this.store.limits
     const ageMs = change.kind === 'put' ? (change.ageMs ?? 0) : 0

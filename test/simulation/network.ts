@@ -38,6 +38,17 @@ export interface Path {
   mtuBytes: number
 }
 
+/** A path without rules. */
+const CALM_PATH: Readonly<Path> = {
+  isCut: false,
+  loss: 0,
+  duplication: 0,
+  reordering: 0,
+  reorderMs: 0,
+  delayMs: 0.15,
+  mtuBytes: Number.POSITIVE_INFINITY,
+}
+
 export interface Receiver {
   /** IP address at which it receives. */
   readonly host: string
@@ -45,8 +56,7 @@ export interface Receiver {
   receive(datagram: Datagram): void
 }
 
-/** Time that a datagram takes on a path without rules. */
-const BASE_DELAY_MS = 0.15
+/** How much longer a datagram may take on any path. */
 const JITTER_MS = 0.1
 
 export class SimulatedNetwork {
@@ -105,18 +115,10 @@ export class SimulatedNetwork {
   }
 
   /** What a path does now. */
-  path(from: string, to: string): Path {
-    const path: Path = {
-      isCut: false,
-      loss: 0,
-      duplication: 0,
-      reordering: 0,
-      reorderMs: 0,
-      delayMs: BASE_DELAY_MS,
-      mtuBytes: Number.POSITIVE_INFINITY,
-    }
+  path(from: string, to: string): Readonly<Path> {
     // A host reaches itself, whatever happens to the network.
-    if (from === to) return path
+    if (this.rules.size === 0 || from === to) return CALM_PATH
+    const path = { ...CALM_PATH }
     for (const rule of this.rules) {
       if (rule.from !== undefined && !rule.from.includes(from)) continue
       if (rule.to !== undefined && !rule.to.includes(to)) continue

@@ -4,6 +4,7 @@
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { Chance } from './chance.ts'
 import { drawFault, FAULT_KINDS, type Fault, type FaultKind } from './fault-kinds.ts'
+import { drawTickets } from './rings.ts'
 
 /** How the nodes find each other. */
 export const TOPOLOGIES = ['list', 'names', 'service', 'group', 'repeater'] as const
@@ -44,6 +45,8 @@ export interface Plan {
   readonly topology: Topology
   readonly nodes: readonly NodePlan[]
   readonly digestIntervalSec: number
+  /** The ticket keys of all nodes; undefined for none. */
+  readonly tickets: ConfigInput['tickets']
   /** Share of the faults that could be: 0 for none, 1 for very many. */
   readonly density: number
   /** When the last fault ends. */
@@ -63,6 +66,14 @@ const MAX_NODES = 16
 export const CACHE_NAMES = ['ssl', 'small', 'strict', 'once'] as const
 export type CacheName = (typeof CACHE_NAMES)[number]
 const IDS = 40
+/** More contexts than a node tells its peers: they do not know its limits then, and send what it refuses. */
+const MANY_CONTEXTS = ['a', 'b', 'c', ...Array.from({ length: 62 }, (_, index) => `other-${index}`)]
+const MANY_CONTEXTS_SHARE = 0.4
+/**
+ * Far more than the sessions of a run take. With a limit a store takes its memory in pages of 128 KiB in place of
+ * 4 MiB, and the pages of a whole cluster cost V8 a quarter of the run (measured).
+ */
+const MEMORY = '16MiB'
 const MAX_WALL_ERROR_MS = 100_000_000_000
 const LONG_MS = 1_800_000
 /** Calls of one run, on average, at most. */
@@ -80,11 +91,13 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
   const timeoutSec = Math.round(chance.scale(30, 900))
   const maxDatagramBytes = chance.pick([1400, 1400, 8192, 600])
   const isClockWrong = chance.happens(0.5)
+  const isTelling = !isDiffering || !new Chance(seed, 'contexts').happens(MANY_CONTEXTS_SHARE)
+  const contexts = isTelling ? ['a', 'b', 'c'] : MANY_CONTEXTS
   const nodes = Array.from({ length: count }, () => ({
     wallErrorMs: isClockWrong ? Math.round(drawWallError(chance)) : 0,
     minimumVersion: minimumVersion as 1 | 2,
     maxDatagramBytes,
-    caches: drawCaches(chance, timeoutSec, isDiffering),
+    caches: drawCaches(chance, timeoutSec, isDiffering, contexts),
   }))
   const shape = { count, topology, durationMs }
   const actions: Action[] = drawCalls(chance, shape, nodes, timeoutSec)
@@ -94,7 +107,8 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     actions.push(drawFault(chance, chance.pick(kinds), shape))
   }
   actions.sort((a, b) => a.atMs - b.atMs)
-  return { seed, topology, nodes, digestIntervalSec, density, durationMs, actions }
+  const tickets = drawTickets(seed)
+  return { seed, topology, nodes, digestIntervalSec, tickets, density, durationMs, actions }
 }
 
 /** Often only a few kinds of faults: they reach further than all together, because the others do not hide theirs. */
@@ -117,10 +131,12 @@ function drawCaches(
   chance: Chance,
   timeoutSec: number,
   isDiffering: boolean,
+  contexts: readonly string[],
 ): NonNullable<ConfigInput['caches']> {
   const own = <Value>(usual: Value, other: Value) =>
     isDiffering && chance.happens(0.4) ? other : usual
   const timeout = `${own(timeoutSec, Math.round(timeoutSec / 3))}s`
+  const memory = MEMORY
   return [
     {
       name: 'ssl',
@@ -128,10 +144,18 @@ function drawCaches(
       keysize: own(32, 24),
       blocksize: own(8192, 700),
       timeout,
+      memory,
     },
-    { name: 'small', items: own(5, 4), timeout, blocksize: 8192 },
-    { name: 'strict', items: own(6, 8), timeout, full: 'refuse', blocksize: 8192 },
-    { name: 'once', items: 200, timeout, single_use: true, contexts: own(['a', 'b', 'c'], ['a']) },
+    { name: 'small', items: own(5, 4), timeout, blocksize: 8192, memory },
+    { name: 'strict', items: own(6, 8), timeout, full: 'refuse', blocksize: 8192, memory },
+    {
+      name: 'once',
+      items: 200,
+      timeout,
+      memory,
+      single_use: true,
+      contexts: own([...contexts], ['a']),
+    },
   ]
 }
 

@@ -59,7 +59,9 @@ export function run(plan: Plan, isKeepingLines = false): Outcome {
       world,
       () => cluster.hosts.map(({ ip }) => ({ host: ip, port: PORT })),
       (forMs) => {
-        model.heldBackMs = Math.max(model.heldBackMs, forMs)
+        // What was held on its way to a repeater may be held again on its way from there.
+        const longestMs = plan.topology === 'repeater' ? 2 * forMs : forMs
+        model.longestHoldMs = Math.max(model.longestHoldMs, longestMs)
       },
     )
     const faults = new Faults(cluster, attacker)

@@ -27,8 +27,11 @@ const HOUR_MS = 3_600_000
 /** How wrong each node's clock is. */
 const SKEWS_MS = [0, HOUR_MS, -HOUR_MS] as const
 const NODES = SKEWS_MS.length
-/** Of each kind, for each node that puts and each that changes it afterwards. */
-const SESSIONS = 4
+/**
+ * Of each kind, for each node that puts and each that changes it afterwards. Clocks that are wrong by years, under all
+ * other faults, are in test/simulation.
+ */
+const SESSIONS = 1
 const COMPARISONS = 4
 const MAX_DIFFERENCE_ERROR_MS = 60_000
 

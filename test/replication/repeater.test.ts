@@ -320,7 +320,7 @@ test('a repeater in the list of peers passes nothing on and takes no part', asyn
 const chaos = fc.record({
   seed: fc.string(),
   nodes: fc.integer({ min: 2, max: 4 }),
-  repeaters: fc.integer({ min: 1, max: 2 }),
+  repeaters: fc.constant(2),
   loss: fc.constantFrom(0, 0.01, 0.1, 0.3),
   duplication: fc.constantFrom(0, 0.1),
   reordering: fc.constantFrom(0, 0.25),
@@ -375,7 +375,8 @@ test('whatever is lost, doubled, reordered or stopped, all nodes end with the sa
       }
       await cluster.stop(members)
     }),
-    { numRuns: 60, seed: 20_261_121 },
+    // One repeater is in test/simulation; this is about two of them.
+    { numRuns: 20, seed: 20_261_121 },
   )
 })
 

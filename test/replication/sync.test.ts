@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
 import { SyncError } from '../../src/replication/sync/stats.ts'
 import { STALL_TIMEOUT_MS } from '../../src/replication/sync/stream.ts'
 import { encodeSyncFrame, MAX_FRAME_BYTES } from '../../src/wire/sync-message.ts'
@@ -165,40 +164,4 @@ test('a peer that falls silent, or does not read, is cut off', async () => {
     far.destroy()
     near.destroy()
   }
-})
-
-test('whatever was lost, comparisons make all stores equal', async () => {
-  const operation = fc.record({
-    node: fc.nat(2),
-    id: fc.nat(12),
-    isRemoval: fc.boolean(),
-    // Which of the other two the change reaches.
-    reaches: fc.tuple(fc.boolean(), fc.boolean(), fc.boolean()),
-    afterMs: fc.nat(50),
-  })
-  await fc.assert(
-    fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (operations) => {
-      const clock = new TurningClock()
-      const nodes = [1, 2, 3].map((origin) => new SyncNode(clock, origin))
-      for (const { node, id, isRemoval, reaches, afterMs } of operations) {
-        const actor = nodes[node]
-        if (isRemoval) actor?.remove(`id ${id}`)
-        else actor?.put(`id ${id}`, `by ${node} at ${afterMs}`)
-        const change = actor?.changes.at(-1)
-        for (const [index, other] of nodes.entries()) {
-          if (other !== actor && reaches[index] && change !== undefined) other.store.apply(change)
-        }
-        clock.advance(afterMs)
-      }
-      const [a, b, c] = nodes
-      assert.ok(a !== undefined && b !== undefined && c !== undefined)
-      await compare(a, b)
-      await compare(b, c)
-      await compare(c, a)
-      assert.deepEqual(b.contents, a.contents)
-      assert.deepEqual(c.contents, a.contents)
-      for (const node of nodes) assert.equal(node.store.stats.items, a.store.stats.items)
-    }),
-    { numRuns: 100 },
-  )
 })

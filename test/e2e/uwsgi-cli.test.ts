@@ -13,6 +13,7 @@ import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { startCommandLine } from '../support/command-line.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { CLI_ARGS, finish, stopProcess } from '../support/node-processes.ts'
+import { whyWithout } from '../support/programs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-uwsgi-cli-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -58,6 +59,44 @@ test('convert to the wire of uWSGI, and as JSON', async () => {
     notes.map(({ option }: { option: string }) => option),
     ['master', 'http-to'],
   )
+})
+
+test('many files are converted into a folder, and one that cannot be keeps no other from it', async () => {
+  const out = join(folder, 'out')
+  const wrong = write('wrong-one.ini', 'mastr')
+  const files = [UNICAST, wrong, '/no/such.ini', MULTICAST]
+  const { code, stdout, stderr } = await run(['convert', ...files, '--out', out])
+  assert.equal(code, 2)
+  assert.deepEqual(readdirSync(out).sort(), ['multicast-1.yaml', 'unicast-1.yaml'])
+  assert.equal((await run(['check', join(out, 'unicast-1.yaml')])).code, 0)
+  assert.equal(stdout.split('written').length, 3)
+  // In a pipe, standard error has the problems and no progress.
+  assert.deepEqual(
+    stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/: .*/, '')),
+    [`${wrong}:2`, '/no/such.ini cannot be read'],
+  )
+
+  const again = await run(['convert', UNICAST, '--out', out])
+  assert.equal(again.code, 2)
+  assert.match(again.stderr, /unicast-1\.yaml cannot be written: .*EEXIST/)
+  const lines = (await run(['convert', UNICAST, MULTICAST, '--json'])).stdout.trimEnd().split('\n')
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line).file),
+    [UNICAST, MULTICAST],
+  )
+})
+
+test('convert shows on a terminal how many files are done', {
+  skip: whyWithout('script'),
+}, async () => {
+  const command = [...CLI_ARGS, 'convert', UNICAST, MULTICAST, '--out', join(folder, 'shown')]
+  const args = ['--quiet', '--return', '--command', [process.execPath, ...command].join(' ')]
+  const { code, stdout } = await finish(spawn('script', [...args, '/dev/null']))
+  assert.equal(code, 0)
+  assert.match(stdout, /files converted: 0 of 2/)
 })
 
 test('convert says when keys must be added, and with them it is a configuration', async () => {
@@ -123,6 +162,8 @@ const REFUSED: readonly [name: string, args: readonly string[], message: RegExp]
   ['clear text for none', ['check', '--insecure'], /--insecure is only for --uwsgi/],
   ['two files', ['serve', '--uwsgi', UNICAST, '/other.yaml'], /takes the place of a configuration/],
   ['a file that is not there', ['convert', '/no/such.ini'], /\/no\/such\.ini cannot be read/],
+  ['several files without a place for them', ['convert', UNICAST, MULTICAST], /give --out FOLDER/],
+  ['two files of one name', ['convert', UNICAST, UNICAST, '--out', '/tmp'], /would both become/],
   ['a wire that is none', ['serve', '--uwsgi', UNICAST, '--wire', 'carp'], /--wire/],
 ]
 

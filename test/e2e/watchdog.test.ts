@@ -22,14 +22,19 @@ const HANG = ['--import', 'data:text/javascript,process.on("SIGUSR2",()=>{for(;;
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-watchdog-'))
 after(() => rmSync(folder, { recursive: true }))
 
-async function start(name: string, wrapper: readonly string[] = []) {
+async function start(
+  name: string,
+  wrapper: readonly string[] = [],
+  variables: Readonly<Record<string, string>> = {},
+) {
   const http = { path: join(folder, `${name}.sock`) }
   const memcached = { path: join(folder, `${name}-memcached.sock`) }
   const file = join(folder, `${name}.json`)
   const frontends = { http: `unix:${http.path}`, memcached: `unix:${memcached.path}` }
   writeFileSync(file, JSON.stringify({ node: { name, watchdog: '500ms' }, frontends }))
   const [command = '', ...args] = [...wrapper, process.execPath, ...HANG, MAIN, 'serve', file]
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const env = { ...process.env, ...variables }
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
   let log = ''
   child.stderr.on('data', (chunk: Buffer) => {
     log += chunk.toString()
@@ -61,6 +66,25 @@ test('a hung event loop: the process is killed, says why, and its clients are le
   const last = JSON.parse(log().trimEnd().split('\n').at(-1) ?? '')
   assert.match(last.msg, /the event loop hangs/)
   assert.deepEqual([last.level, last.timeoutMs], ['error', 500])
+})
+
+test('kills are counted where systemd keeps a folder, and the next process shows them', async () => {
+  const variables = { RUNTIME_DIRECTORY: `${folder}:/other` }
+  for (const kills of [0, 1, 2]) {
+    const { child, http } = await start('counted', [], variables)
+    const { body } = await ask(http, { path: '/metrics' })
+    assert.match(body.toString(), new RegExp(`^tlscached_watchdog_kills_total ${kills}$`, 'm'))
+    child.kill(kills === 2 ? 'SIGTERM' : 'SIGUSR2')
+    await end(child)
+  }
+  // A clean end counts nothing; a folder that cannot be read is no reason not to start.
+  assert.equal(readFileSync(join(folder, 'watchdog-kills'), 'utf8'), '2\n')
+  writeFileSync(join(folder, 'watchdog-kills'), 'nonsense')
+  const { child, http } = await start('counted', [], variables)
+  const { body } = await ask(http, { path: '/metrics' })
+  assert.match(body.toString(), /^tlscached_watchdog_kills_total 0$/m)
+  child.kill('SIGTERM')
+  await end(child)
 })
 
 test('work that is known to be long may take longer than the timeout, and a hang after it ends', async () => {

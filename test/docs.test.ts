@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { checkConfig } from '../src/node/config.ts'
 import { standaloneSettings } from '../src/node/config-schema.ts'
+import { readTerminatorSettings } from '../src/terminator/settings.ts'
 import { runCli } from './support/node-processes.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -83,6 +84,10 @@ function leastPixels(table: string): number {
   const PIXELS_OF_CHARACTER = 8.2
   const PIXELS_BESIDE_CELL = 39
   return widths.reduce((sum, width) => sum + width * PIXELS_OF_CHARACTER + PIXELS_BESIDE_CELL, 0)
+}
+
+function checkTerminator(root: Record<string, unknown>): void {
+  readTerminatorSettings({ converted: { root, places: [], problems: [] } })
 }
 
 /** Whole commands of the shell: continued lines are one, comments are none. */
@@ -164,7 +169,9 @@ describe('documents', () => {
     for (const { path, blocks } of documents) {
       for (const { language, text } of blocks) {
         if (language !== 'yaml') continue
-        assert.doesNotThrow(() => checkConfig(parse(text), 'host'), `${path}:\n${text}`)
+        const isTerminator = text.startsWith('# terminate.yaml\n')
+        const check = isTerminator ? checkTerminator : (root: object) => checkConfig(root, 'host')
+        assert.doesNotThrow(() => check(parse(text)), `${path}:\n${text}`)
         count += 1
       }
     }

@@ -31,7 +31,7 @@ const TABLE: Record<
     types: ['replication'],
   },
   uwsgi: { from: ['base', 'session', 'store', 'replication', 'hooks'] },
-  terminator: { from: ['base', 'streams', 'session', 'hooks'] },
+  terminator: { from: ['base', 'streams', 'settings', 'session', 'store', 'hooks'] },
   node: {
     from: [
       'base',
@@ -149,7 +149,7 @@ test("what exists for memcached's speed has no other caller", () => {
   assert.ok(callers.some(isOwn))
   assert.deepEqual(callers.filter((file) => !isOwn(file)).toSorted(), [
     'frontends/memcached/entries.ts',
-    'hooks/local-hooks.ts',
+    'hooks/contextless-hooks.ts',
   ])
 })
 

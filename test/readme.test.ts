@@ -11,9 +11,9 @@ import { NOTHING_SEEN } from '../src/prove/observations.ts'
 import { resultOf } from '../src/prove/prove.ts'
 import { metricsOf } from '../src/prove/report.ts'
 import { REPLICATION_COUNTERS } from '../src/replication/stats.ts'
-import { replaceReference } from '../src/settings/schema.ts'
 import { TerminatorMetrics } from '../src/terminator/metrics.ts'
 import { readReleases, sentenceOf } from './releases/node-releases.ts'
+import { replaceReference } from './support/config-reference.ts'
 import { formatSection, replaceMetrics } from './support/metrics-reference.ts'
 
 const README = readDocument('README.md')

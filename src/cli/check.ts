@@ -2,6 +2,7 @@
 
 import { hostname } from 'node:os'
 import { Command, Option } from 'commander'
+import type { z } from 'zod'
 import { TlscachedError } from '../base/errors.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { configSchema, settings, standaloneSettings } from '../node/config-schema.ts'
@@ -9,15 +10,60 @@ import { findWarnings } from '../node/config-warnings.ts'
 import { keyringOf } from '../node/keys.ts'
 import { readRepeaterConfig, repeaterSchema, repeaterSettings } from '../node/repeater-config.ts'
 import { ConfigError, type ConfigProblem, formatProblem } from '../settings/errors.ts'
-import { COMMAND_PREFIXES, formatReference, jsonSchemaOf } from '../settings/schema.ts'
-import { addConfigOptions, configPath, readCommandConfig, readFlags } from './config-options.ts'
+import {
+  COMMAND_PREFIXES,
+  formatReference,
+  jsonSchemaOf,
+  type Setting,
+} from '../settings/schema.ts'
+import {
+  checkTerminatorFiles,
+  readTerminatorSettings,
+  terminatorSchema,
+  terminatorSettings,
+} from '../terminator/settings.ts'
+import { addConfigOptions, readCommandConfig } from './config-options.ts'
 import { INVALID } from './exit-codes.ts'
+import { configPath, readFlags } from './setting-options.ts'
+
+interface Configured {
+  readonly schema: z.ZodType
+  readonly settings: readonly Setting[]
+  /** What the variables begin with; undefined for those of a node. */
+  readonly prefix?: string
+  /** The section that an error is about which names no setting: those are errors of its keys. */
+  readonly section: string
+  /** Reads the configuration and the files that it names; only that of a node is returned, to be warned of. */
+  readonly read: (path: string | undefined, command: Command) => NodeConfig | undefined
+}
 
 /** The commands that have a configuration. */
-const CONFIGURED = ['serve', 'repeat'] as const
+const CONFIGURED: Readonly<Record<'serve' | 'repeat' | 'terminate', Configured>> = {
+  serve: { schema: configSchema, settings, section: 'replication', read: readNode },
+  repeat: {
+    schema: repeaterSchema,
+    settings: repeaterSettings,
+    prefix: COMMAND_PREFIXES.repeat,
+    section: '',
+    read: (file) => {
+      keyringOf(readRepeaterConfig({ file, environment: process.env, hostName: hostname() }))
+      return undefined
+    },
+  },
+  terminate: {
+    schema: terminatorSchema,
+    settings: terminatorSettings,
+    prefix: COMMAND_PREFIXES.terminate,
+    section: '',
+    read: (file) => {
+      checkTerminatorFiles(readTerminatorSettings({ file, environment: process.env }))
+      return undefined
+    },
+  },
+}
 
 interface CheckOptions {
-  readonly for: (typeof CONFIGURED)[number]
+  readonly for: keyof typeof CONFIGURED
   readonly json?: boolean
   readonly reference?: boolean
   readonly schema?: boolean
@@ -25,10 +71,12 @@ interface CheckOptions {
 
 export function checkCommand(): Command {
   const command = new Command('check')
-    .description('Check a configuration as serve or repeat would read it, keys included.')
+    .description(
+      'Check a configuration as serve, repeat or terminate would read it, keys and certificates included.',
+    )
     .addOption(
       new Option('--for <command>', 'the command whose configuration it is')
-        .choices(CONFIGURED)
+        .choices(Object.keys(CONFIGURED))
         .default('serve'),
     )
     .option('--json', 'print {"ok":..,"problems":[..],"warnings":[..]}')
@@ -38,20 +86,23 @@ export function checkCommand(): Command {
 }
 
 function check(file: string | undefined, options: CheckOptions, command: Command): void {
-  const isRepeater = options.for === 'repeat'
+  const configured = CONFIGURED[options.for]
+  const isNode = options.for === 'serve'
   if (options.reference) {
-    console.log(formatReference(isRepeater ? repeaterSettings : settings))
+    console.log(formatReference(configured.settings))
     return
   }
   if (options.schema) {
-    const [schema, whose] = isRepeater ? [repeaterSchema, ' repeat'] : [configSchema, '']
-    const title = `Configuration of tlscached${whose}`
-    console.log(JSON.stringify(jsonSchemaOf(schema, title), null, 2))
+    const title = `Configuration of tlscached${isNode ? '' : ` ${options.for}`}`
+    console.log(JSON.stringify(jsonSchemaOf(configured.schema, title), null, 2))
     return
   }
-  const path = configPath(file, command, isRepeater ? COMMAND_PREFIXES.repeat : undefined)
-  const { config, problems } = readChecked(path ?? 'config', isRepeater ? '' : 'replication', () =>
-    isRepeater ? readRepeater(path, command) : readNode(file, command),
+  const path = configPath(file, command, configured.prefix)
+  if (!isNode && readFlags(command, standaloneSettings).size > 0) {
+    throw new TlscachedError('ERR_USAGE', 'the settings here as flags are those of serve')
+  }
+  const { config, problems } = readChecked(path ?? 'config', configured.section, () =>
+    configured.read(isNode ? file : path, command),
   )
   const isOk = problems.length === 0
   const warnings = config === undefined ? [] : findWarnings(config)
@@ -65,7 +116,7 @@ function check(file: string | undefined, options: CheckOptions, command: Command
 }
 
 interface Checked {
-  /** The configuration of a node; undefined for that of a repeater, and when there are problems. */
+  /** The configuration of a node; undefined for that of another command, and when there are problems. */
   readonly config: NodeConfig | undefined
   readonly problems: readonly ConfigProblem[]
 }
@@ -74,15 +125,6 @@ function readNode(file: string | undefined, command: Command): NodeConfig {
   const config = readCommandConfig(file, command)
   if (config.replication !== undefined) keyringOf(config.replication)
   return config
-}
-
-/** Checks file and environment of a repeater, about which there is nothing to warn of. */
-function readRepeater(path: string | undefined, command: Command): undefined {
-  if (readFlags(command, standaloneSettings).size > 0) {
-    throw new TlscachedError('ERR_USAGE', 'the settings here as flags are those of serve')
-  }
-  const sources = { file: path, environment: process.env, hostName: hostname() }
-  keyringOf(readRepeaterConfig(sources))
 }
 
 function readChecked(where: string, key: string, read: () => NodeConfig | undefined): Checked {

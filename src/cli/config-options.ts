@@ -1,62 +1,16 @@
-// The configuration on the command line: a file, and a flag for each setting that can be given alone.
+// The configuration of a node on the command line, which may be a file of uWSGI instead of our own.
 
 import { hostname } from 'node:os'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { codeOf, messageOf, TlscachedError } from '../base/errors.ts'
 import { type NodeConfig, readConfig } from '../node/config.ts'
 import { standaloneSettings } from '../node/config-schema.ts'
 import { keyringOf } from '../node/keys.ts'
-import { configVariable, ENVIRONMENT_PREFIX, type StandaloneSetting } from '../settings/schema.ts'
+import { addSettingOptions, configPath, readFlags } from './setting-options.ts'
 import { addUwsgiOptions, readUwsgiFile, toConvertedConfig, uwsgiFlags } from './uwsgi-options.ts'
-
-const CONFIG_FLAG = '--config <file>'
 
 export function addConfigOptions(command: Command): Command {
   return addUwsgiOptions(addSettingOptions(command, standaloneSettings))
-}
-
-/**
- * Adds a file and a flag for each setting. Variables begin with `prefix`. With `hasSwitches` a flag for true or false
- * takes no value.
- */
-export function addSettingOptions(
-  command: Command,
-  settings: readonly StandaloneSetting[],
-  prefix = ENVIRONMENT_PREFIX,
-  hasSwitches = false,
-): Command {
-  command.argument('[file]', `YAML file, the same as ${CONFIG_FLAG}`)
-  command.option(CONFIG_FLAG, `YAML file with the configuration (also ${configVariable(prefix)})`)
-  for (const { flag, form, description, defaultText, isBoolean, isSecret } of settings) {
-    if (isSecret) {
-      command.addOption(new Option(`${flag} <value>`).hideHelp())
-      continue
-    }
-    const isSwitch = isBoolean && hasSwitches
-    const fallback = defaultText === undefined ? '' : `; default: ${defaultText}`
-    const help = isSwitch ? description : `${description} (${form}${fallback})`
-    command.addOption(
-      new Option(isSwitch ? flag : `${flag} <value>`, help).helpGroup(
-        `Settings, stronger than the environment (${prefix}*), which is stronger than the file:`,
-      ),
-    )
-  }
-  return command
-}
-
-/** Adds the flags that were given to `flags`, by the key of their setting. Throws ERR_USAGE for a secret. */
-export function readFlags(
-  command: Command,
-  settings: readonly StandaloneSetting[],
-  flags = new Map<string, string>(),
-): Map<string, string> {
-  for (const { key, flag, isSecret } of settings) {
-    const value: unknown = command.getOptionValue(new Option(flag).attributeName())
-    if (typeof value !== 'string' && value !== true) continue
-    if (isSecret) throw new TlscachedError('ERR_USAGE', secretFlagMessage(flag))
-    flags.set(key, String(value))
-  }
-  return flags
 }
 
 /**
@@ -69,8 +23,8 @@ export function readCommandConfig(
   rpcAddress?: string,
 ): NodeConfig {
   const conversion = readUwsgiFile(command.opts(), rpcAddress)
-  const flags = conversion ? uwsgiFlags(command.opts(), conversion) : new Map<string, string>()
-  readFlags(command, standaloneSettings, flags)
+  const converted = conversion ? uwsgiFlags(command.opts(), conversion) : []
+  const flags = readFlags(command, standaloneSettings, new Map(converted))
   const sources = { environment: process.env, flags, hostName: hostname() }
   if (conversion === undefined) return readConfig({ ...sources, file: configPath(file, command) })
   if (file !== undefined || command.getOptionValue('config') !== undefined) {
@@ -79,13 +33,6 @@ export function readCommandConfig(
   const config = readConfig({ ...sources, converted: toConvertedConfig(conversion) })
   requireUwsgiKeys(config)
   return config
-}
-
-function secretFlagMessage(flag: string): string {
-  return (
-    `${flag}: every user of this machine can read a command line, so what stands there is secret no more: ` +
-    `make new keys with "tlscached keygen --out FILE" and give ${flag}-file FILE`
-  )
 }
 
 /**
@@ -103,16 +50,4 @@ function requireUwsgiKeys({ replication }: NodeConfig): void {
       'the same on all nodes, or --insecure'
     throw new TlscachedError('ERR_INSECURE', message, { cause: error })
   }
-}
-
-/** Returns the path of the file to read, or undefined for none. Throws ERR_USAGE when the file is named twice. */
-export function configPath(
-  file: string | undefined,
-  command: Command,
-  prefix?: string,
-): string | undefined {
-  const option: unknown = command.getOptionValue('config')
-  if (typeof option !== 'string') return file ?? process.env[configVariable(prefix)]
-  if (file === undefined) return option
-  throw new TlscachedError('ERR_USAGE', 'the file is named twice: as an argument and by --config')
 }

@@ -7,8 +7,8 @@ import { hideKeys } from '../base/hidden-keys.ts'
 import { type RepeatConfig, readRepeaterConfig, repeaterSettings } from '../node/repeater-config.ts'
 import { RepeaterNode } from '../node/repeater-node.ts'
 import { COMMAND_PREFIXES, isStandalone } from '../settings/schema.ts'
-import { addSettingOptions, configPath, readFlags } from './config-options.ts'
 import { Service } from './service.ts'
+import { addSettingOptions, configPath, readFlags } from './setting-options.ts'
 import { stopOnSignal } from './stop-on-signal.ts'
 
 const FLAGS = repeaterSettings.filter(isStandalone)

@@ -1,22 +1,12 @@
 // What all commands that run until they are stopped share: a log and an output that never block, the handling of
 // warnings and of errors that nothing caught, and the watchdog.
 
-import { InvalidArgumentError, Option } from 'commander'
-import { formatDurationMs, parseDurationMs } from '../base/bytes.ts'
 import { codeOf, messageOf } from '../base/errors.ts'
 import { hideKeys } from '../base/hidden-keys.ts'
 import { createLogger, type LoggerOptions } from '../base/logger.ts'
 import { OutputThread, STANDARD_ERROR, STANDARD_OUTPUT } from '../base/output-thread.ts'
-import {
-  DEFAULT_WATCHDOG_MS,
-  type Kills,
-  type LongWork,
-  MAX_WATCHDOG_MS,
-  MIN_WATCHDOG_MS,
-  readKills,
-  startWatchdog,
-} from '../base/watchdog.ts'
-import type { LevelledLogger, Logger } from '../base/world.ts'
+import { type Kills, type LongWork, readKills, startWatchdog } from '../base/watchdog.ts'
+import type { LevelledLogger } from '../base/world.ts'
 import { exitCodeOf, FAILED } from './exit-codes.ts'
 import { ServiceManager } from './service-manager.ts'
 import { setSink } from './standard-streams.ts'
@@ -59,11 +49,6 @@ export class Service {
       this.#fail({ stack }, `this is a bug: ${messageOf(error)}`)
       process.exit(FAILED)
     })
-  }
-
-  /** Returns a logger whose lines name this part of the program. */
-  loggerNamed(node: string): Logger {
-    return createLogger({ ...this.#options.log, node }, this.#output)
   }
 
   readonly droppedLogLines = (): number => this.#output.droppedLines
@@ -112,18 +97,4 @@ export class Service {
     if (this.#options.log.level === 'silent') this.#output.write(STANDARD_ERROR, `${message}\n`)
     else this.logger.error(fields, message)
   }
-}
-
-/** Returns the watchdog option of a command that has no configuration file. */
-export function watchdogOption(): Option {
-  const description = 'kill a process whose event loop hangs for so long; 0 is off'
-  return new Option('--watchdog <duration>', description)
-    .default(DEFAULT_WATCHDOG_MS, formatDurationMs(DEFAULT_WATCHDOG_MS))
-    .argParser((value) => {
-      const timeoutMs = value === '0' ? 0 : (parseDurationMs(value) ?? Number.NaN)
-      if (timeoutMs === 0) return 0
-      if (timeoutMs >= MIN_WATCHDOG_MS && timeoutMs <= MAX_WATCHDOG_MS) return timeoutMs
-      const bounds = `${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}`
-      throw new InvalidArgumentError(`must be 0 or a duration, ${bounds}, as in 2s`)
-    })
 }

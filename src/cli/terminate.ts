@@ -6,60 +6,86 @@ import { Command } from 'commander'
 import { formatAddress } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { readVersion } from '../base/version.ts'
-import { type Logger, silentLogger, systemClock } from '../base/world.ts'
+import { systemClock } from '../base/world.ts'
+import { COMMAND_PREFIXES, isStandalone } from '../settings/schema.ts'
 import { MetricsServer, TerminatorMetrics } from '../terminator/metrics.ts'
 import { warnWhenExpired } from '../terminator/revocation.ts'
 import {
-  createTerminatorProcess,
-  type TerminatorConfig,
-  type TerminatorContext,
-  type TerminatorProcess,
-} from '../terminator/terminator.ts'
-import { Worker, type WorkerChannel } from '../terminator/worker.ts'
+  checkTerminatorFiles,
+  fixedPartsOf,
+  processesOf,
+  readTerminatorFiles,
+  readTerminatorSettings,
+  type TerminatorSettings,
+  terminatorSettings,
+  type WrittenSettings,
+} from '../terminator/settings.ts'
+import { createTerminatorProcess, type TerminatorConfig } from '../terminator/terminator.ts'
+import { type Settings, Worker, type WorkerChannel } from '../terminator/worker.ts'
 import { type WorkerHandle, WorkerPool } from '../terminator/worker-pool.ts'
 import { Service } from './service.ts'
+import { addSettingOptions, configPath, readFlags } from './setting-options.ts'
 import { type Stop, stopOnSignal } from './stop-on-signal.ts'
-import {
-  addTerminateOptions,
-  readTerminatorConfig,
-  type TerminateOptions,
-} from './terminate-options.ts'
 
+const FLAGS = terminatorSettings.filter(isStandalone)
 const RELOAD_FAILED = 'reading files again failed, everything stays as it was'
 
 export function terminateCommand(): Command {
-  const command = new Command('terminate').description(
-    'Terminate TLS in several processes that share the sessions of a node, and pass plain TCP on.',
-  )
-  return addTerminateOptions(command).action(terminate)
+  const command = new Command('terminate')
+    .description(
+      'Terminate TLS in several processes that share the sessions of a node, and pass plain TCP on. ' +
+        'SIGTERM and SIGINT stop it, SIGHUP reads certificates, keys and revocation lists again.',
+    )
+    .option('--json', 'print where it listens as one JSON object a line')
+  return addSettingOptions(command, FLAGS, COMMAND_PREFIXES.terminate, true).action(terminate)
 }
 
-async function terminate(options: TerminateOptions): Promise<void> {
-  const service = new Service({
-    log: {
-      level: options.logLevel,
-      format: options.logFormat,
-      node: cluster.isPrimary ? 'terminate primary' : 'terminate process',
-    },
-    watchdogMs: options.watchdog,
-    isJson: options.json ?? false,
-  })
-  await service.run(async () => {
-    if (cluster.isPrimary) return runPrimary(service, options)
-    runWorker(service, options)
-    return () => ''
-  })
+async function terminate(
+  file: string | undefined,
+  options: { readonly json?: boolean },
+  command: Command,
+): Promise<void> {
+  // A worker has the arguments of the primary, but takes its settings from the primary.
+  if (cluster.isWorker) {
+    runWorker()
+    return
+  }
+  const read = () =>
+    readTerminatorSettings({
+      file: configPath(file, command, COMMAND_PREFIXES.terminate),
+      environment: process.env,
+      flags: readFlags(command, FLAGS),
+    })
+  const written = read()
+  const config = checkTerminatorFiles(written)
+  const service = createService('terminate primary', written.settings, options.json)
+  await service.run(() => runPrimary(service, written, config, read))
 }
 
-async function runPrimary(service: Service, options: TerminateOptions): Promise<() => string> {
+function createService(name: string, settings: TerminatorSettings, isJson = false): Service {
+  const log = { ...settings.log, node: name }
+  return new Service({ log, watchdogMs: settings.watchdog, isJson })
+}
+
+async function runPrimary(
+  service: Service,
+  { settings, tree }: WrittenSettings,
+  config: TerminatorConfig,
+  read: () => WrittenSettings,
+): Promise<() => string> {
   process.title = 'tlscached terminate primary'
   // Each worker accepts its connections from the kernel. If the primary handed them out, one that arrives just as the
   // workers stop would stay open, without anybody to serve it, until the primary ends.
   cluster.schedulingPolicy = cluster.SCHED_NONE
   const { logger, droppedLogLines } = service
-  let config = checkOptions(options)
-  const { processes, drain: drainMs } = options
-  const pool = new WorkerPool({ processes, fork, drainMs, logger })
+  const processes = processesOf(settings)
+  const pool = new WorkerPool({
+    processes,
+    fork,
+    settings: tree.root,
+    drainMs: settings.drain,
+    logger,
+  })
   const source = new TerminatorMetrics(readVersion(), () => pool.stats(), droppedLogLines)
   const metrics = new MetricsServer(source, logger)
   const running = {
@@ -74,16 +100,20 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
   // There is no timeout here, because the pool itself kills workers that drain for too long.
   const stop = stopOnSignal(running, logger, Number.POSITIVE_INFINITY)
   if (process.send !== undefined) stopWithParent(stop)
+  let { revocations } = config
   const reload = () => {
     try {
-      config = service.longWork(() => checkOptions(options))
-      pool.reload()
+      const written = read()
+      revocations = service.longWork(() => checkTerminatorFiles(written)).revocations
+      pool.reload(written.tree.root)
+      const needsRestart = fixedPartsOf(written.settings) !== fixedPartsOf(settings)
+      logger.info({ needsRestart }, 'the settings were read again')
     } catch (error) {
       logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
     }
   }
   process.on('SIGHUP', () => void service.manager.reloading(reload))
-  const metricsAddress = options.metrics && (await metrics.start(options.metrics))
+  const metricsAddress = settings.metrics && (await metrics.start(settings.metrics))
   try {
     for (const address of await pool.start()) service.sayListening('tls', address)
   } catch (error) {
@@ -91,7 +121,7 @@ async function runPrimary(service: Service, options: TerminateOptions): Promise<
     throw error
   }
   // The timer runs until the process exits on a signal.
-  warnWhenExpired(() => config.revocations, systemClock, logger)
+  warnWhenExpired(() => revocations, systemClock, logger)
   if (metricsAddress) service.sayListening('metrics', formatAddress(metricsAddress))
   return () => `terminating TLS in ${processes} processes`
 }
@@ -109,65 +139,50 @@ function stopWithParent(stop: Stop): void {
   process.channel?.unref()
 }
 
-/** Checks files and options without opening anything. Throws ERR_USAGE for whatever is wrong with them. */
-function checkOptions(options: TerminateOptions): TerminatorConfig {
-  const config = readTerminatorConfig(options)
-  config.revocations?.checkTimes(systemClock.wallMs())
-  createProcess(config, { clock: systemClock, logger: silentLogger })
-  return config
-}
-
-function runWorker(service: Service, options: TerminateOptions): void {
+function runWorker(): void {
   const channel: WorkerChannel = {
     send: (message, sent) => process.send?.(message, undefined, {}, sent),
     onMessage: (listener) => process.on('message', listener),
     exit: (code) => process.exit(code),
   }
-  const create = (number: number) => {
-    process.title = `tlscached terminate ${number}`
-    const logger = service.loggerNamed(`terminate process ${number}`)
-    const context = { clock: systemClock, logger, droppedLogLines: service.droppedLogLines }
-    // Revocation lists may have hundreds of thousands of entries, and each virtual host reads them.
-    const running = service.longWork(() => createProcess(readTerminatorConfig(options), context))
-    return {
-      start: () => running.start(),
-      stop: (drainMs: number) => running.stop(drainMs),
-      readStats: () => running.readStats(),
-      reload: () => service.longWork(() => reload(running, options, logger)),
-    }
-  }
-  const worker = new Worker(channel, create, options.drain)
+  const worker = new Worker(channel, createWorkerProcess)
   // A signal goes to the primary alone or, from a terminal or a service manager, to all processes at once.
   process.on('SIGTERM', () => void worker.drain())
   process.on('SIGINT', () => void worker.drain())
   process.on('SIGHUP', () => {})
 }
 
-/** Reads the files of a worker again. The primary has checked them, but they may have changed since. */
-function reload(running: TerminatorProcess, options: TerminateOptions, logger: Logger): void {
-  try {
-    running.reload(readTerminatorConfig(options))
-    logger.info({}, 'certificates, keys and revocation lists were read again')
-  } catch (error) {
-    logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
+function createWorkerProcess(number: number, settings: Settings) {
+  process.title = `tlscached terminate ${number}`
+  const written = readWritten(settings)
+  const service = createService(`terminate process ${number}`, written.settings)
+  const { logger, droppedLogLines } = service
+  const context = { clock: systemClock, logger, droppedLogLines }
+  const running = createTerminatorProcess(readTerminatorFiles(written), context)
+  return {
+    start: async () => {
+      const addresses = await running.start()
+      await service.run(async () => () => '')
+      return addresses
+    },
+    stop: () => running.stop(written.settings.drain),
+    readStats: () => running.readStats(),
+    // Revocation lists may have hundreds of thousands of entries, and each virtual host reads them. The primary has
+    // checked the files, but they may have changed since.
+    reload: (changed: Settings) => {
+      try {
+        service.longWork(() => running.reload(readTerminatorFiles(readWritten(changed))))
+        logger.info({}, 'certificates, keys and revocation lists were read again')
+      } catch (error) {
+        logger.error({ reason: messageOf(error) }, RELOAD_FAILED)
+      }
+    },
   }
 }
 
-function createProcess(config: TerminatorConfig, context: TerminatorContext): TerminatorProcess {
-  try {
-    return createTerminatorProcess(config, context)
-  } catch (error) {
-    throw isUsageError(error) ? new TlscachedError('ERR_USAGE', toFlag(error.message)) : error
-  }
-}
-
-function isUsageError(error: unknown): error is TlscachedError {
-  return error instanceof TlscachedError && error.code === 'ERR_USAGE'
-}
-
-/** Returns the message with an option of connectHooks written as the flag that it is here. */
-function toFlag(message: string): string {
-  return message.replace(/^connectHooks: /, '--')
+/** Reads settings that came from the primary. */
+function readWritten(root: Settings): WrittenSettings {
+  return readTerminatorSettings({ converted: { root, places: [], problems: [] } })
 }
 
 function fork(): WorkerHandle {

@@ -1,11 +1,8 @@
-// The forms of settings that nodes and repeaters have: session ID contexts, sources of peers, keys, names, the log.
+// The forms of settings that nodes and repeaters have: session ID contexts, sources of peers, keys, names.
 
 import { z } from 'zod'
-import { formatDurationMs, parseHex } from '../base/bytes.ts'
+import { parseHex } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
-import { LOG_FORMATS } from '../base/logger.ts'
-import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
-import { LOG_LEVELS } from '../base/world.ts'
 import {
   MAX_SERVICE_NAME_BYTES,
   parsePeerSource,
@@ -14,7 +11,6 @@ import {
 } from '../replication/peers/discovery.ts'
 import { MAX_CONTEXT_BYTES, toContext } from '../session/encoded-session.ts'
 import {
-  durationOrOff,
   type JsonSchema,
   list,
   matching,
@@ -62,37 +58,6 @@ export function nodeName() {
     })
     .register(writtenForms, { maxLength: MAX_NODE_NAME_BYTES })
     .optional()
-}
-
-/** Returns the setting of the watchdog of a command. */
-export function watchdog(command: string) {
-  const bounds = `${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}`
-  return durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
-    .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
-    .register(notes, {
-      description: `\`${command}\` is killed when its event loop hangs for so long; \`0\` is off`,
-      form: `duration, ${bounds}, or 0`,
-    })
-}
-
-/** Returns the section of the log, which is the same for every command that runs until it is stopped. */
-export function logSection() {
-  return z
-    .strictObject({
-      level: oneOf(LOG_LEVELS)
-        .prefault('info')
-        .register(notes, {
-          description: 'least important lines that are logged',
-          form: LOG_LEVELS.join(', '),
-        }),
-      format: oneOf(LOG_FORMATS)
-        .prefault('json')
-        .register(notes, {
-          description: 'one JSON object or one readable line per event',
-          form: LOG_FORMATS.join(', '),
-        }),
-    })
-    .prefault({})
 }
 
 /** Returns the setting of who may read the file of keys. */

@@ -13,12 +13,15 @@ import {
   hostAddress,
   hostName,
   integer,
+  label,
   list,
+  logSection,
   notes,
   oneOf,
   peerAddress,
   size,
   text,
+  watchdog,
 } from '../settings/forms.ts'
 import { isStandalone, settingsOf } from '../settings/schema.ts'
 import {
@@ -33,15 +36,7 @@ import {
 import { findTicketsProblems, ticketsSchema, toTicketsConfig } from '../tickets/settings.ts'
 import { DEFAULT_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES, MIN_DATAGRAM_BYTES } from '../wire/datagram.ts'
 import { PROTOCOL_VERSION } from '../wire/message.ts'
-import {
-  context,
-  keyring,
-  keysFileMode,
-  logSection,
-  nodeName,
-  peerSource,
-  watchdog,
-} from './config-forms.ts'
+import { context, keyring, keysFileMode, nodeName, peerSource } from './config-forms.ts'
 
 /** Name of the cache of a node that configures none. */
 export const DEFAULT_CACHE_NAME = 'ssl'
@@ -56,11 +51,10 @@ const MAX_HOPS = 255
 const MAX_DIGEST_INTERVAL_MS = 86_400_000
 
 export const cacheSchema = z.strictObject({
-  name: text()
-    .regex(CACHE_NAME_PATTERN, {
-      error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
-    })
-    .register(notes, { description: 'name of the cache', form: 'text' }),
+  name: label(CACHE_NAME_PATTERN).register(notes, {
+    description: 'name of the cache',
+    form: 'text',
+  }),
   items: integer(1, MAX_ITEMS)
     .prefault(20_000)
     .register(notes, {

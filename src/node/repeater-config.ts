@@ -2,11 +2,11 @@
 
 import { z } from 'zod'
 import type { LoggerOptions } from '../base/logger.ts'
-import { address, flag, hostAddress, notes, text } from '../settings/forms.ts'
+import { address, flag, hostAddress, logSection, notes, text, watchdog } from '../settings/forms.ts'
 import { deepFreeze, parseTree, readSources } from '../settings/read.ts'
 import { COMMAND_PREFIXES, settingsOf } from '../settings/schema.ts'
 import type { ConfigSources } from './config.ts'
-import { keysFileMode, logSection, nodeName, watchdog } from './config-forms.ts'
+import { keysFileMode, nodeName } from './config-forms.ts'
 import type { RepeaterConfig } from './repeater-node.ts'
 
 export const repeaterSchema = z.strictObject({

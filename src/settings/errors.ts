@@ -5,7 +5,10 @@ import { TlscachedError } from '../base/errors.ts'
 
 /** One mistake in a configuration. */
 export interface ConfigProblem {
-  /** Where the mistake is: `file:line:column`, the environment variable, the flag, or `config` for an object. */
+  /**
+   * Where the mistake is: `file:line:column`, the environment variable, the flag, or `config` for an object; empty when
+   * whoever found it sees the value alone.
+   */
   readonly where: string
   /** The setting, dotted, as in `caches[0].items`; empty when the mistake is about the whole. */
   readonly key: string
@@ -22,6 +25,11 @@ export class ConfigError extends TlscachedError {
     super('ERR_CONFIG', problems.map(formatProblem).join('\n'))
     this.problems = problems
   }
+}
+
+/** Returns the error for a single setting, found by code that does not know where the setting was written. */
+export function settingError(key: string, message: string): ConfigError {
+  return new ConfigError([{ where: '', key, message }])
 }
 
 export function formatProblem({ where, key, message }: ConfigProblem): string {

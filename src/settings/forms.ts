@@ -10,6 +10,9 @@ import {
   SIZE_UNIT,
 } from '../base/bytes.ts'
 import { messageOf } from '../base/errors.ts'
+import { LOG_FORMATS } from '../base/logger.ts'
+import { DEFAULT_WATCHDOG_MS, MAX_WATCHDOG_MS, MIN_WATCHDOG_MS } from '../base/watchdog.ts'
+import { LOG_LEVELS } from '../base/world.ts'
 
 /** Value in place of an address that turns a frontend off. */
 export const NONE = 'none'
@@ -24,6 +27,11 @@ export interface SettingNote {
   readonly fallback?: string
   /** Whether the setting must not be a flag, because every user of the machine can read the command line. */
   readonly isSecret?: boolean
+  /**
+   * How a flag gives a list of text: once for each element, or once with commas between them. A variable has commas.
+   * Every other list is YAML in both.
+   */
+  readonly listFlag?: 'repeated' | 'commas'
 }
 
 export const notes = z.registry<SettingNote>()
@@ -69,6 +77,13 @@ export function hostName() {
     /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/,
     'must be a host name, without a port',
   )
+}
+
+/** Returns the form of a name that is also a label of metrics. */
+export function label(pattern: RegExp) {
+  return text().regex(pattern, {
+    error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
+  })
 }
 
 export function flag() {
@@ -199,4 +214,37 @@ export function frontendAddress() {
     },
     (value) => (value === NONE ? NONE : parseAddress(value)),
   )
+}
+
+// Settings of every command that runs until it is stopped.
+
+/** Returns the setting of the watchdog of a command. */
+export function watchdog(command: string) {
+  const bounds = `${formatDurationMs(MIN_WATCHDOG_MS)}..${formatDurationMs(MAX_WATCHDOG_MS)}`
+  return durationOrOff(MIN_WATCHDOG_MS, MAX_WATCHDOG_MS)
+    .prefault(formatDurationMs(DEFAULT_WATCHDOG_MS))
+    .register(notes, {
+      description: `\`${command}\` is killed when its event loop hangs for so long; \`0\` is off`,
+      form: `duration, ${bounds}, or 0`,
+    })
+}
+
+/** Returns the section of the log, which is the same for every command that runs until it is stopped. */
+export function logSection() {
+  return z
+    .strictObject({
+      level: oneOf(LOG_LEVELS)
+        .prefault('info')
+        .register(notes, {
+          description: 'least important lines that are logged',
+          form: LOG_LEVELS.join(', '),
+        }),
+      format: oneOf(LOG_FORMATS)
+        .prefault('json')
+        .register(notes, {
+          description: 'one JSON object or one readable line per event',
+          form: LOG_FORMATS.join(', '),
+        }),
+    })
+    .prefault({})
 }

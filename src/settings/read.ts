@@ -10,6 +10,7 @@ import {
   addFlags,
   ConfigTree,
   type ConvertedConfig,
+  type Flags,
 } from './sources.ts'
 
 export interface SettingSources {
@@ -18,8 +19,7 @@ export interface SettingSources {
   /** A converted file of another program, in place of `file`. */
   readonly converted?: ConvertedConfig | undefined
   readonly environment?: Readonly<Record<string, string | undefined>>
-  /** Values by the key of their setting, as in `replication.listen`. */
-  readonly flags?: ReadonlyMap<string, string>
+  readonly flags?: Flags
 }
 
 /**
@@ -62,6 +62,22 @@ export function parseTree<Schema extends z.ZodType>(
     throw new ConfigError(tree.problems.toSorted(byPlace))
   }
   return parsed.data
+}
+
+/** Runs `check`. When it throws a ConfigError, adds the places where its settings were written. */
+export function withPlaces<Value>(tree: ConfigTree, check: () => Value): Value {
+  try {
+    return check()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw new ConfigError(
+      error.problems.map(({ where, key, message }) => ({
+        where: where === '' ? tree.placeOf([key]) : where,
+        key,
+        message,
+      })),
+    )
+  }
 }
 
 function reportUnknown(

@@ -5,7 +5,10 @@ import { type JsonSchema, notes, type SettingNote, writtenForms } from './forms.
 
 export const ENVIRONMENT_PREFIX = 'TLSCACHED_'
 /** What the variables of a command begin with that has settings of its own; those of a node begin without its name. */
-export const COMMAND_PREFIXES = { repeat: `${ENVIRONMENT_PREFIX}REPEAT_` } as const
+export const COMMAND_PREFIXES = {
+  repeat: `${ENVIRONMENT_PREFIX}REPEAT_`,
+  terminate: `${ENVIRONMENT_PREFIX}TERMINATE_`,
+} as const
 
 /** Returns the name of the environment variable that has the path of the configuration file. */
 export function configVariable(prefix = ENVIRONMENT_PREFIX): string {
@@ -140,9 +143,6 @@ function unwrap(schema: unknown): z.core.$ZodType {
 
 // The reference of all settings as a Markdown table, for deploy/CONFIGURATION.md and `tlscached check --reference`.
 
-export const REFERENCE_BEGIN = '<!-- begin of the generated configuration reference -->'
-export const REFERENCE_END = '<!-- end of the generated configuration reference -->'
-
 /**
  * Returns a Markdown table with one row for each setting. The names of the variable and the flag follow from the key,
  * so they have no column.
@@ -159,15 +159,6 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
   const lines = [head, widths.map((width) => '-'.repeat(width)), ...rows]
   const padded = lines.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)))
   return padded.map((row) => `| ${row.join(' | ')} |`).join('\n')
-}
-
-/** Returns the text with everything between the two markers replaced. Throws when they are not there. */
-export function replaceReference(text: string, settings: readonly Setting[]): string {
-  const begin = text.indexOf(REFERENCE_BEGIN)
-  const end = text.indexOf(REFERENCE_END)
-  if (begin < 0 || end < begin) throw new Error('the text has no place for the reference')
-  const before = text.slice(0, begin + REFERENCE_BEGIN.length)
-  return `${before}\n\n${formatReference(settings)}\n\n${text.slice(end)}`
 }
 
 function toRow({ key, defaultText = 'required', form, description }: Setting): string[] {

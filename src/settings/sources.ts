@@ -28,6 +28,9 @@ function serviceVariables(prefix: string): RegExp {
   )
 }
 
+/** What flags gave, by the key of their setting: text, or the texts of a flag that may be repeated. */
+export type Flags = ReadonlyMap<string, string | readonly string[]>
+
 /** A configuration that was made from another program's file. */
 export interface ConvertedConfig {
   /** The configuration with the keys of our own file. */
@@ -91,11 +94,11 @@ export function addEnvironment(
   }
 }
 
-/** Adds flags, given as text by the key of their setting (`replication.listen`). */
+/** Adds flags, given by the key of their setting (`replication.listen`); a flag that was repeated is a list. */
 export function addFlags(
   tree: ConfigTree,
   settings: readonly StandaloneSetting[],
-  flags: ReadonlyMap<string, string>,
+  flags: Flags,
 ): void {
   for (const setting of settings) {
     const value = flags.get(setting.key)
@@ -103,10 +106,17 @@ export function addFlags(
   }
 }
 
-function addText(tree: ConfigTree, setting: StandaloneSetting, text: string, where: string): void {
-  tree.set(setting.path, text, where)
-  if (setting.isText) return
-  tree.set(setting.path, readYaml(text, tree, where, setting.path, false), where)
+function addText(
+  tree: ConfigTree,
+  { path, isText, listFlag }: StandaloneSetting,
+  given: string | readonly string[],
+  where: string,
+): void {
+  const isList = listFlag !== undefined && typeof given === 'string'
+  const value = isList ? given.split(',').map((element) => element.trim()) : given
+  tree.set(path, value, where)
+  if (isText || typeof value !== 'string') return
+  tree.set(path, readYaml(value, tree, where, path, false), where)
 }
 
 function withoutUndefined(value: unknown): unknown {

@@ -8,9 +8,9 @@
 //     BIT STRING   signature of the first SEQUENCE
 
 import { verify, X509Certificate } from 'node:crypto'
-import { messageOf, TlscachedError } from '../base/errors.ts'
 import { type Clock, every, type Logger, LogLimiter, type Timer } from '../base/world.ts'
 import { ElementReader } from '../session/asn1.ts'
+import { ConfigError, settingError } from '../settings/errors.ts'
 
 const INTEGER = 0x02
 const BIT_STRING = 0x03
@@ -60,7 +60,7 @@ export class Revocations {
   readonly #revokedIssuers: readonly X509Certificate[]
 
   /**
-   * Reads the lists in `pem`; `clientCa` is the PEM text of the authorities. Throws ERR_USAGE for a list that
+   * Reads the lists in `pem`; `clientCa` is the PEM text of the authorities. Throws ERR_CONFIG for a list that
    * cannot be used, and for an authority without a list.
    */
   constructor(pem: string, clientCa: string) {
@@ -73,7 +73,7 @@ export class Revocations {
       if (!isListed) {
         const name = nameOf(authority)
         throw wrong(
-          `it has no list of ${name}, which --client-ca trusts: its clients would be refused`,
+          `it has no list of ${name}, which client_ca trusts: its clients would be refused`,
         )
       }
     }
@@ -92,7 +92,7 @@ export class Revocations {
     return this.#revokedIssuers.some((issuer) => certificate.checkIssued(issuer))
   }
 
-  /** Throws ERR_USAGE when a list is not valid at this time, in milliseconds since 1970. */
+  /** Throws ERR_CONFIG when a list is not valid at this time, in milliseconds since 1970. */
   checkTimes(nowMs: number): void {
     for (const { issuer, thisUpdateMs } of this.#lists) {
       if (thisUpdateMs <= nowMs) continue
@@ -137,7 +137,7 @@ export function warnWhenExpired(
     warnings.pass(() => {
       logger.warn(
         { problem },
-        '--client-crl is out of date: no client certificate passes a full handshake, sessions resume until ' +
+        'client_crl is out of date: no client certificate passes a full handshake, sessions resume until ' +
           'their timeout; put a new list into the file and send SIGHUP',
       )
     })
@@ -149,9 +149,8 @@ function readList(pem: string, number: number, authorities: readonly X509Certifi
     return parseList(derOf(pem), authorities)
   } catch (error) {
     // The messages of the ASN.1 reader are about sessions, so they are replaced.
-    const isOurs = error instanceof TlscachedError && error.code === 'ERR_USAGE'
-    const reason = isOurs ? messageOf(error).replace(/^--client-crl: /, '') : 'it is not a CRL'
-    throw wrong(`list ${number}: ${reason}`)
+    const problem = error instanceof ConfigError ? error.problems[0] : undefined
+    throw wrong(`list ${number}: ${problem?.message ?? 'it is not a CRL'}`)
   }
 }
 
@@ -194,7 +193,7 @@ function findSigner(
       return false
     }
   })
-  if (signer === undefined) throw wrong('no certificate of --client-ca has signed it')
+  if (signer === undefined) throw wrong('no certificate of client_ca has signed it')
   return signer
 }
 
@@ -266,6 +265,6 @@ function derOf(pem: string): Buffer {
   return Buffer.from(pem.replace(/-----[^-]+-----/g, ''), 'base64')
 }
 
-function wrong(reason: string): TlscachedError {
-  return new TlscachedError('ERR_USAGE', `--client-crl: ${reason}`)
+function wrong(reason: string): ConfigError {
+  return settingError('client_crl', reason)
 }

@@ -260,7 +260,7 @@ export class TlsFront {
       connection.isHealthCheck = false
       if (hello === undefined && beginsWithProxyHeader(socket)) {
         const problem =
-          'a PROXY header came from an address that --accept-proxy-protocol does not list'
+          'a PROXY header came from an address that accept_proxy_protocol does not list'
         this.#refuse(connection, 'proxy_unlisted', problem)
         return
       }

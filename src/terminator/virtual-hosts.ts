@@ -2,7 +2,8 @@
 // under which its sessions are kept apart from those of the others.
 
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { messageOf, TlscachedError } from '../base/errors.ts'
+import { messageOf } from '../base/errors.ts'
+import { settingError } from '../settings/errors.ts'
 
 /** A certificate (with its chain) and its key, both PEM; `name` is what errors call it. */
 export interface CertificatePair {
@@ -38,10 +39,10 @@ export class VirtualHosts {
   readonly #fallback: VirtualHost
   readonly #byName = new Map<string, VirtualHost>()
 
-  /** Throws ERR_USAGE when `all` is empty. */
+  /** Throws ERR_CONFIG when `all` is empty. */
   constructor(all: readonly VirtualHost[]) {
     const [fallback] = all
-    if (fallback === undefined) throw new TlscachedError('ERR_USAGE', '--cert: none was given')
+    if (fallback === undefined) throw settingError('cert', 'none was given')
     this.all = all
     this.#fallback = fallback
     for (const host of all) {
@@ -59,7 +60,7 @@ export class VirtualHosts {
 
 /**
  * Creates the virtual hosts; certificates for the same names with different types of key share one. Throws
- * ERR_USAGE for a key that does not belong to its certificate, a certificate that would never be used, and wrong
+ * ERR_CONFIG for a key that does not belong to its certificate, a certificate that would never be used, and wrong
  * contexts.
  */
 export function createVirtualHosts(
@@ -72,7 +73,7 @@ export function createVirtualHosts(
     const rival = group.find((other) => other.keyType === certificate.keyType)
     if (rival !== undefined) {
       const names = `${certificate.name} is for the same names as ${rival.name}`
-      throw new TlscachedError('ERR_USAGE', `--cert: ${names} and would never be used`)
+      throw settingError('cert', `${names} and would never be used`)
     }
     groups.set(certificate.identity, [...group, certificate])
   }
@@ -98,10 +99,10 @@ interface Certificate extends CertificatePair {
 }
 
 function readCertificate(pair: CertificatePair): Certificate {
-  const certificate = read(`--cert: ${pair.name}`, () => new X509Certificate(pair.cert))
-  const key: KeyObject = read(`--key of ${pair.name}`, () => createPrivateKey(pair.key))
+  const certificate = read('cert', pair.name, () => new X509Certificate(pair.cert))
+  const key: KeyObject = read('key', `key of ${pair.name}`, () => createPrivateKey(pair.key))
   if (!certificate.checkPrivateKey(key)) {
-    throw new TlscachedError('ERR_USAGE', `--key: not the key of the certificate in ${pair.name}`)
+    throw settingError('key', `not the key of the certificate in ${pair.name}`)
   }
   const alternatives = (certificate.subjectAltName ?? '').split(', ').filter((one) => one !== '')
   const names = alternatives
@@ -112,16 +113,16 @@ function readCertificate(pair: CertificatePair): Certificate {
   return { ...pair, names, identity: subject.toLowerCase(), keyType }
 }
 
-function read<T>(what: string, parse: () => T): T {
+function read<T>(setting: string, what: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {
-    throw new TlscachedError('ERR_USAGE', `${what}: ${messageOf(error)}`, { cause: error })
+    throw settingError(setting, `${what}: ${messageOf(error)}`)
   }
 }
 
 /**
- * Throws ERR_USAGE for a host that would never be chosen: the first one answers every unknown name, and any other
+ * Throws ERR_CONFIG for a host that would never be chosen: the first one answers every unknown name, and any other
  * one needs a name that no earlier one has.
  */
 function checkNames(groups: readonly (readonly Certificate[])[]): void {
@@ -130,9 +131,9 @@ function checkNames(groups: readonly (readonly Certificate[])[]): void {
     if (first === undefined) continue
     const isReachable = first.names.some((name) => !taken.has(name))
     if (index > 0 && !isReachable) {
-      throw new TlscachedError(
-        'ERR_USAGE',
-        `--cert: ${first.name} has no DNS name that an earlier one does not have, and would never be used`,
+      throw settingError(
+        'cert',
+        `${first.name} has no DNS name that an earlier one does not have, and would never be used`,
       )
     }
     for (const name of first.names) taken.add(name)
@@ -142,16 +143,16 @@ function checkNames(groups: readonly (readonly Certificate[])[]): void {
 function checkContexts(contexts: readonly string[], hosts: number): void {
   if (contexts.length > 0 && contexts.length !== hosts) {
     const counts = `${contexts.length} for ${hosts} virtual hosts`
-    throw new TlscachedError('ERR_USAGE', `--context: one for each virtual host, not ${counts}`)
+    throw settingError('context', `one for each virtual host, not ${counts}`)
   }
   for (const context of contexts) {
     const bytes = Buffer.byteLength(context)
     if (bytes >= 1 && bytes <= MAX_CONTEXT_BYTES) continue
     const limit = `has 1..${MAX_CONTEXT_BYTES} bytes, this one has ${bytes}`
-    throw new TlscachedError('ERR_USAGE', `--context: a session ID context ${limit}`)
+    throw settingError('context', `a session ID context ${limit}`)
   }
   if (new Set(contexts).size !== contexts.length) {
-    throw new TlscachedError('ERR_USAGE', '--context: the same for two virtual hosts')
+    throw settingError('context', 'the same for two virtual hosts')
   }
 }
 

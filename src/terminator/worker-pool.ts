@@ -4,7 +4,7 @@
 import { TlscachedError } from '../base/errors.ts'
 import { type Clock, type Logger, systemClock, type Timer } from '../base/world.ts'
 import { addStats, createTerminatorStats, type TerminatorStats, withoutState } from './stats.ts'
-import { type FromWorker, fromWorkerSchema, type ToWorker } from './worker.ts'
+import { type FromWorker, fromWorkerSchema, type Settings, type ToWorker } from './worker.ts'
 
 /** A child process with a message channel, such as node:cluster makes. */
 export interface WorkerHandle {
@@ -18,6 +18,8 @@ export interface WorkerHandle {
 export interface WorkerPoolOptions {
   readonly processes: number
   readonly fork: () => WorkerHandle
+  /** The settings of the workers until a reload. */
+  readonly settings: Settings
   /** Time that open connections have to end while a worker drains. */
   readonly drainMs: number
   readonly clock?: Clock
@@ -67,11 +69,13 @@ export class WorkerPool {
   readonly #running = new Set<Running>()
   /** Callbacks for each message and each exit of a worker. */
   readonly #listeners = new Set<(running: Running, heard: Heard) => void>()
+  #settings: Settings
   #restarts = 0
   #isStopping = false
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
+    this.#settings = options.settings
     this.#clock = options.clock ?? systemClock
     this.#places = Array.from({ length: options.processes }, (_, index) => ({
       process: index + 1,
@@ -110,9 +114,10 @@ export class WorkerPool {
     }
   }
 
-  /** Makes all workers reload their files. A worker that is just starting reads the new ones anyway. */
-  reload(): void {
-    for (const { handle } of this.#running) handle.send({ kind: 'reload' })
+  /** Makes all workers read the files that these settings name. A worker that starts later gets the settings, too. */
+  reload(settings: Settings): void {
+    this.#settings = settings
+    for (const { handle } of this.#running) handle.send({ kind: 'reload', settings })
   }
 
   /** Makes all workers drain and kills those that take too long. Resolves with whether all exited by themselves. */
@@ -155,7 +160,8 @@ export class WorkerPool {
       const message = fromWorkerSchema.parse(received)
       if (message.kind === 'stats') running.stats = message.stats
       if (message.kind === 'ready') {
-        const start: ToWorker = { kind: 'start', process: place.process }
+        const { process } = place
+        const start: ToWorker = { kind: 'start', process, settings: this.#settings }
         running.handle.send(this.#isStopping ? { kind: 'drain' } : start)
       }
       this.#tell(running, message)

@@ -9,11 +9,15 @@ import { type TerminatorStats, terminatorStatsSchema } from './stats.ts'
 /** The terminator that runs in a worker. */
 export interface WorkerProcess {
   start(): Promise<readonly Address[]>
-  stop(drainMs: number): Promise<void>
-  /** Reloads the files and logs the result. */
-  reload(): void
+  /** Stops accepting and resolves when the last connection has ended, or was cut off after the time to drain. */
+  stop(): Promise<void>
+  /** Reads the files that these settings name, and logs the result. */
+  reload(settings: Settings): void
   readStats(): TerminatorStats
 }
+
+/** The settings as they were written, already checked by the primary. */
+export type Settings = Readonly<Record<string, unknown>>
 
 /** The message channel to the primary, and the way to end this process. */
 export interface WorkerChannel {
@@ -22,23 +26,24 @@ export interface WorkerChannel {
   exit(code: number): void
 }
 
-/** Creates the terminator when the primary sends its number; drains when the primary says so, and then exits. */
+/** Creates the terminator when the primary sends the settings; drains when the primary says so, and then exits. */
 export class Worker {
   readonly #channel: WorkerChannel
-  readonly #create: (process: number) => WorkerProcess
-  readonly #drainMs: number
+  readonly #create: (number: number, settings: Settings) => WorkerProcess
   #process: WorkerProcess | undefined
   #isDraining = false
 
-  constructor(channel: WorkerChannel, create: (process: number) => WorkerProcess, drainMs: number) {
+  constructor(
+    channel: WorkerChannel,
+    create: (number: number, settings: Settings) => WorkerProcess,
+  ) {
     this.#channel = channel
     this.#create = create
-    this.#drainMs = drainMs
     channel.onMessage((received) => {
       const message = toWorkerSchema.parse(received)
-      if (message.kind === 'start') void this.#start(message.process)
+      if (message.kind === 'start') void this.#start(message.process, message.settings)
       else if (message.kind === 'drain') void this.drain()
-      else if (message.kind === 'reload') this.#process?.reload()
+      else if (message.kind === 'reload') this.#process?.reload(message.settings)
       else this.#tellStats(() => {})
     })
     channel.send({ kind: 'ready' }, () => {})
@@ -50,14 +55,14 @@ export class Worker {
   async drain(): Promise<void> {
     if (this.#isDraining) return
     this.#isDraining = true
-    await this.#process?.stop(this.#drainMs)
+    await this.#process?.stop()
     // The primary would not get what was counted since it last asked.
     this.#tellStats(() => this.#channel.exit(0))
   }
 
-  async #start(number: number): Promise<void> {
+  async #start(number: number, settings: Settings): Promise<void> {
     try {
-      this.#process = this.#create(number)
+      this.#process = this.#create(number, settings)
       const addresses = (await this.#process.start()).map(formatAddress)
       this.#channel.send({ kind: 'listening', addresses }, () => {})
     } catch (error) {
@@ -73,12 +78,13 @@ export class Worker {
 
 // Messages between the primary of a terminator and its workers, each of which is a process.
 
-/** To a worker that is ready: the number of its process, from 1. */
-const start = z.object({ kind: z.literal('start'), process: z.number() })
+const settings = z.record(z.string(), z.unknown())
+/** To a worker that is ready: the number of its process, from 1, and the settings that the primary has checked. */
+const start = z.object({ kind: z.literal('start'), process: z.number(), settings })
 /** To a worker: stop accepting, and exit when the last connection has ended. */
 const drain = z.object({ kind: z.literal('drain') })
-/** To a worker: read certificates, keys and revocation lists again. */
-const reload = z.object({ kind: z.literal('reload') })
+/** To a worker: read the certificates, keys and revocation lists of these settings. */
+const reload = z.object({ kind: z.literal('reload'), settings })
 /** To a worker: send your counters. */
 const ask = z.object({ kind: z.literal('ask') })
 export const toWorkerSchema = z.discriminatedUnion('kind', [start, drain, reload, ask])

@@ -1,7 +1,7 @@
 // The section `tickets` of the configuration: the groups of terminators with the times of their rings, and the targets.
 
 import { z } from 'zod'
-import { duration, list, notes, text } from '../settings/forms.ts'
+import { duration, label, list, notes } from '../settings/forms.ts'
 import { GROUP_NAME_PATTERN, MAX_RINGS } from '../wire/ring-message.ts'
 import { terminatorLimits } from './targets/kinds.ts'
 import { type TargetSettings, targetSchema } from './targets/target-schema.ts'
@@ -16,15 +16,11 @@ import {
 
 const MAX_TARGETS = 64
 const group = z.strictObject({
-  name: text()
-    .regex(GROUP_NAME_PATTERN, {
-      error: 'must be 1..63 letters, digits, ".", "_" or "-", the first one a letter or digit',
-    })
-    .register(notes, {
-      description: 'name of the group, the same on all nodes; tickets of one never open in another',
-      form: 'text',
-      fallback: 'required',
-    }),
+  name: label(GROUP_NAME_PATTERN).register(notes, {
+    description: 'name of the group, the same on all nodes; tickets of one never open in another',
+    form: 'text',
+    fallback: 'required',
+  }),
   rotate: duration(LONGEST_TICKET_MS, SHORTEST_ROTATE_MS).prefault('1h').register(notes, {
     description: 'time between two new keys',
     form: 'duration, 10s..7d',

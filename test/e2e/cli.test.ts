@@ -63,7 +63,6 @@ describe('usage', () => {
     const { code, stdout } = await run(['--help'])
     assert.equal(code, 0)
     for (const command of commands) assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
-    assert.equal(stdout.includes('demo-node'), false)
     await Promise.all(
       commands.map(async (command) => {
         const help = await run([command, '--help'])
@@ -83,13 +82,13 @@ describe('usage', () => {
     ['two contexts', ['get', 'a1', '--context', 'a', '--context-hex', '00'], /cannot be used with/],
     ['too many arguments', ['keygen', 'x'], /too many arguments/],
     ['a number of nodes that is none', ['demo', '--nodes', '1'], /must be a whole number, 2\.\.16/],
-    ['the internal role of the demo', ['demo-node'], /is started by tlscached demo/],
     ['a repeater nowhere', ['repeat'], /^config: listen: is required$/m],
     [
       'the flags of a node for a repeater',
       ['check', '--for', 'repeat', '--caches', 'x'],
       /of serve/,
     ],
+    ['a terminator without settings', ['terminate'], /^config: backend: is required$/m],
     ['a repeater on a group', ['repeat', '--listen', '225.1.1.1:1'], /not on a multicast group/],
     ['a repeater without keys', ['repeat', '--listen', '10.0.0.1:1'], /needs keys/],
     ['a file named twice', ['check', 'a', '--config', 'b'], /named twice/],
@@ -132,6 +131,17 @@ describe('check', () => {
     writeFileSync(file, 'log: { level: warn }\n')
     const { code, stdout, stderr } = await run(['check', file])
     assert.deepEqual([code, stdout, stderr], [0, `${file} is valid\n`, ''])
+  })
+
+  test('the file of a terminator, with the files that it names', async () => {
+    const file = join(folder, 'terminate.yaml')
+    const least = 'listen: ["*:443"]\nbackend: ["127.0.0.1:80"]\nnode: unix:/run/rpc.sock\n'
+    writeFileSync(file, `${least}cert: [/no/such.crt]\nkey: [/no/such.key]\n`)
+    const { code, stdout, stderr } = await run(['check', '--for', 'terminate', file])
+    assert.deepEqual([code, stdout], [2, ''])
+    assertOneLine(stderr, /terminate\.yaml:4:1: cert: ENOENT: .*\/no\/such\.crt/)
+    const reference = await run(['check', '--for', 'terminate', '--reference'])
+    assert.match(reference.stdout, /^\| `accept_proxy_protocol` +\| nobody /m)
   })
 
   test('every mistake with its place: exit code 2', async () => {

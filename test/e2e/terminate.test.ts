@@ -141,7 +141,7 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     })
   }
 
-  /** Of the processes that the first one started. */
+  /** Returns the IDs of the processes that the primary started. */
   const workersOf = ({ child: { pid } }: TerminateProcess): number[] =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
 
@@ -246,10 +246,10 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     copyFileSync(shop.certFile, renewed)
     copyFileSync(shop.keyFile, renewedKey)
     const [listen = ''] = await freeAddresses(1)
-    const terminator = await startTerminate([
-      ...['--listen', listen, '--node', rpcOf(1), '--backend', backendAddress],
-      ...['--cert', renewed, '--key', renewedKey, '--processes', '1', '--deadline', '5s'],
-    ])
+    const settings = join(folder.path, 'terminate.yaml')
+    const written = { listen: [listen], node: rpcOf(1), backend: [backendAddress], processes: 1 }
+    writeFileSync(settings, JSON.stringify({ ...written, cert: [renewed], key: [renewedKey] }))
+    const terminator = await startTerminate([settings, '--deadline', '5s'])
     terminators.push(terminator)
     const address = tlsOf(terminator)
     const open = await greet(address, { servername: 'shop.test' })
@@ -263,7 +263,7 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     assert.deepEqual(workersOf(terminator), old)
     copyFileSync(next.keyFile, renewedKey)
     terminator.child.kill('SIGHUP')
-    await until('they were read again', () => terminator.log().includes('were read again'))
+    await until('they were read again', () => terminator.log().includes('lists were read again'))
     assert.deepEqual(workersOf(terminator), old)
     const fresh = await greet(address, { servername: 'shop.test' })
     const serial = (socket: typeof open) => socket.getPeerCertificate().serialNumber
@@ -275,6 +275,12 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     )
     open.write('bye')
     assert.equal(await readAll(open), 'bye')
+    // A worker that takes the place of another has the settings that were checked, not what the file says now.
+    writeFileSync(settings, 'listen: nowhere\n')
+    terminator.child.kill('SIGHUP')
+    await until('the mistake is told', () => terminator.log().includes('must be a list'))
+    for (const pid of old) process.kill(pid, 'SIGKILL')
+    await until('another one serves', () => greet(address).then(socketServes, () => false))
   })
 
   test('a revocation list: read again at SIGHUP, kept when the new one is wrong', async () => {
@@ -306,7 +312,7 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     writeFileSync(list, folder.makeCrl(authority, [person]))
     terminator.child.kill('SIGHUP')
     await until('both have read it', () => {
-      return terminator.log().split('were read again').length === 1 + PROCESSES
+      return terminator.log().split('lists were read again').length === 1 + PROCESSES
     })
     for (const version of VERSIONS) {
       const offer = [`-${version}`, '-sess_in', file(`revoked-${version}`)]
@@ -373,6 +379,11 @@ describe('tlscached terminate', { skip: whyWithout('openssl', 'version') }, () =
     )
   })
 })
+
+function socketServes(socket: { destroy(): unknown }): boolean {
+  socket.destroy()
+  return true
+}
 
 /** It still listens, whoever took the connection. */
 function socketEnds(socket: { destroy(): unknown }): boolean {

@@ -7,7 +7,7 @@ import { after } from 'node:test'
 import { CLI_ARGS, type Finished, runCli } from './node-processes.ts'
 
 /** Commands that take over the streams or the channel of their process: each has one of its own. */
-const APART = new Set(['serve', 'terminate', 'repeat', 'demo-node'])
+const APART = new Set(['serve', 'terminate', 'repeat'])
 
 /** Each import of the main module under another name runs it again; all modules that it imports stay loaded. */
 const RUNNER = `

@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { settings } from '../../src/node/config-schema.ts'
-import { replaceReference } from '../../src/settings/schema.ts'
+import { replaceReference } from './config-reference.ts'
 import { replaceMetrics } from './metrics-reference.ts'
 
 const METRICS = new URL('../../deploy/METRICS.md', import.meta.url)

@@ -75,7 +75,7 @@ test('each backend in turn, one that is named twice once', async (t) => {
   assert.equal(clock.pendingCount, 0)
 })
 
-test('one that refuses is passed over at once, and taken again when a look finds it', async (t) => {
+test('a backend that refuses is passed over at once, and used again when a check reaches it', async (t) => {
   const [a, b] = (await freePorts(2)).map(addressOf) as [Address, Address]
   await listen(t, b)
   const { pool, clock, logger } = setUp(t, [a, b])

@@ -165,7 +165,7 @@ test('bytes at random, and headers with bytes changed: a header within its bound
         assert.ok(bytes.length < 16 + MAX_V2_CONTENT_BYTES)
       } else if ('lengthBytes' in header) {
         assert.ok(header.lengthBytes <= bytes.length)
-        // The same whatever follows, and incomplete with a byte less.
+        // The header is the same without what follows it, and incomplete without its last byte.
         const alone = bytes.subarray(0, header.lengthBytes)
         assert.deepEqual(parseProxyHeader(alone), header)
         assert.equal(parseProxyHeader(alone.subarray(0, -1)), 'incomplete')

@@ -90,7 +90,7 @@ test('megabytes come through whole in both directions at once', async (t) => {
   assert.ok(received === sent.toString('latin1'))
 })
 
-test('who is not read from is held back', async (t) => {
+test('a sender is held back while its receiver does not read', async (t) => {
   const { backend, address, clients } = await setUp(t)
   const client = await greet(address)
   const behind = await accepted(backend)

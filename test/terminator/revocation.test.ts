@@ -66,36 +66,36 @@ describe('revocation lists', { skip: whyWithout('openssl', 'version') }, () => {
     return `-----BEGIN X509 CRL-----\n${der.toString('base64')}\n-----END X509 CRL-----\n`
   })()
   const mistakes: readonly (readonly [string, string, RegExp])[] = [
-    ['no list', authority.cert, /^--client-crl: the file has no "BEGIN X509 CRL"$/],
+    ['no list', authority.cert, /^client_crl: the file has no "BEGIN X509 CRL"$/],
     [
       'no CRL within',
       '-----BEGIN X509 CRL-----\nMAAA\n-----END X509 CRL-----',
-      /^--client-crl: list 1: it is not a CRL$/,
+      /^client_crl: list 1: it is not a CRL$/,
     ],
     [
       'the list of somebody else',
       full + folder.makeCrl(rsa, []),
-      /list 2: no certificate of --client-ca/,
+      /list 2: no certificate of client_ca/,
     ],
-    ['a list that was changed', forged, /list 1: no certificate of --client-ca has signed it/],
+    ['a list that was changed', forged, /list 1: no certificate of client_ca has signed it/],
   ]
   for (const [name, pem, message] of mistakes) {
     test(`${name} is refused`, () => {
-      assert.throws(() => new Revocations(pem, authority.cert), { code: 'ERR_USAGE', message })
+      assert.throws(() => new Revocations(pem, authority.cert), { code: 'ERR_CONFIG', message })
     })
   }
 
   test('an authority without a list is refused, as none of its clients would get in', () => {
     assert.throws(() => new Revocations(full, authority.cert + rsa.cert), {
-      code: 'ERR_USAGE',
-      message: /it has no list of CN=rsa, which --client-ca trusts/,
+      code: 'ERR_CONFIG',
+      message: /it has no list of CN=rsa, which client_ca trusts/,
     })
   })
 
   test('a list that has expired or is not valid yet is refused', () => {
     const old = folder.makeCrl(authority, [], { nextUpdate: '20261129120000Z' })
     assert.throws(() => new Revocations(old, authority.cert).checkTimes(NOW_MS), {
-      code: 'ERR_USAGE',
+      code: 'ERR_CONFIG',
       message: /the list of CN=authority expired at 2026-11-29T12:00:00\.000Z/,
     })
     const early = folder.makeCrl(authority, [], { lastUpdate: '20270101000000Z' })

@@ -41,7 +41,7 @@ test('counts add up, and a backend is up when all say so', () => {
   assert.deepEqual(terminatorStatsSchema.parse(JSON.parse(JSON.stringify(sum))), sum)
 })
 
-test('of a process that ended, the counts stay and its state does not', () => {
+test('the counts of a process that ended stay, and its state does not', () => {
   const past = withoutState(sample(false))
   assert.equal(past.connections, 0)
   assert.equal(past.backends['a:1']?.isUp, true)

@@ -75,9 +75,9 @@ describe('virtual hosts', { skip: whyWithout('openssl', 'version') }, () => {
   test('a certificate without names can be the default only', () => {
     assert.equal(createVirtualHosts([plain]).find('plain').names.length, 0)
     assert.throws(() => createVirtualHosts([shop, plain]), {
-      code: 'ERR_USAGE',
+      code: 'ERR_CONFIG',
       message:
-        '--cert: plain.pem has no DNS name that an earlier one does not have, and would never be used',
+        'cert: plain.pem has no DNS name that an earlier one does not have, and would never be used',
     })
   })
 
@@ -92,8 +92,8 @@ describe('virtual hosts', { skip: whyWithout('openssl', 'version') }, () => {
       [2, 1],
     )
     assert.throws(() => createVirtualHosts([shop, { ...shop, name: 'again.pem' }]), {
-      code: 'ERR_USAGE',
-      message: '--cert: again.pem is for the same names as shop.pem and would never be used',
+      code: 'ERR_CONFIG',
+      message: 'cert: again.pem is for the same names as shop.pem and would never be used',
     })
   })
 
@@ -105,26 +105,26 @@ describe('virtual hosts', { skip: whyWithout('openssl', 'version') }, () => {
   })
 
   const wrongContexts: readonly (readonly [string, readonly string[], RegExp])[] = [
-    ['too long', ['a'.repeat(33), 'b'], /^--context: .* 1\.\.32 bytes, this one has 33$/],
-    ['too long in bytes', ['a', 'é'.repeat(17)], /^--context: .*has 34$/],
-    ['empty', ['', 'b'], /^--context: .*has 0$/],
-    ['too few', ['a'], /^--context: one for each virtual host, not 1 for 2/],
-    ['too many', ['a', 'b', 'c'], /^--context: one for each virtual host, not 3 for 2/],
-    ['the same twice', ['a', 'a'], /^--context: the same for two virtual hosts$/],
+    ['too long', ['a'.repeat(33), 'b'], /^context: .* 1\.\.32 bytes, this one has 33$/],
+    ['too long in bytes', ['a', 'é'.repeat(17)], /^context: .*has 34$/],
+    ['empty', ['', 'b'], /^context: .*has 0$/],
+    ['too few', ['a'], /^context: one for each virtual host, not 1 for 2/],
+    ['too many', ['a', 'b', 'c'], /^context: one for each virtual host, not 3 for 2/],
+    ['the same twice', ['a', 'a'], /^context: the same for two virtual hosts$/],
   ]
   for (const [name, contexts, message] of wrongContexts) {
     test(`contexts are refused: ${name}`, () => {
       assert.throws(() => createVirtualHosts([shop, mail], { contexts }), {
-        code: 'ERR_USAGE',
+        code: 'ERR_CONFIG',
         message,
       })
     })
   }
 
   const wrongPairs: readonly (readonly [string, CertificatePair, RegExp])[] = [
-    ['no PEM', { ...shop, cert: 'x' }, /^--cert: shop\.pem: /],
-    ['a key that is none', { ...shop, key: 'x' }, /^--key of shop\.pem: /],
-    ['the key of another', { ...shop, key: mail.key }, /^--key: not the key .* in shop\.pem$/],
+    ['no PEM', { ...shop, cert: 'x' }, /^cert: shop\.pem: /],
+    ['a key that is none', { ...shop, key: 'x' }, /^key: key of shop\.pem: /],
+    ['the key of another', { ...shop, key: mail.key }, /^key: not the key .* in shop\.pem$/],
   ]
   for (const [name, wrong, message] of wrongPairs) {
     test(`a certificate is refused: ${name}`, () => {
@@ -140,6 +140,6 @@ describe('virtual hosts', { skip: whyWithout('openssl', 'version') }, () => {
   }
 
   test('no certificate at all is refused', () => {
-    assert.throws(() => createVirtualHosts([]), { code: 'ERR_USAGE' })
+    assert.throws(() => createVirtualHosts([]), { code: 'ERR_CONFIG' })
   })
 })

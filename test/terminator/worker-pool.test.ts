@@ -69,7 +69,8 @@ function setUp(processes = 2) {
     workers.push(worker)
     return worker
   }
-  const pool = new WorkerPool({ processes, fork, drainMs: 10_000, clock, logger })
+  const settings = { cache: 'first' }
+  const pool = new WorkerPool({ processes, fork, settings, drainMs: 10_000, clock, logger })
   return { pool, clock, logger, workers }
 }
 
@@ -93,7 +94,7 @@ test('each worker is told which one it is once it is ready', async (t) => {
   const { workers } = await started(t, 3)
   assert.deepEqual(
     workers.map(({ told }) => told),
-    [1, 2, 3].map((process) => [{ kind: 'start', process }]),
+    [1, 2, 3].map((process) => [{ kind: 'start', process, settings: { cache: 'first' } }]),
   )
 })
 
@@ -124,7 +125,8 @@ test('another one takes the place of one that ended, later each time', async (t)
     clock.advance(1)
     assert.equal(workers.length, index + 3)
     worker(workers.length - 1).listen()
-    assert.deepEqual(worker(workers.length - 1).told, [{ kind: 'start', process: 2 }])
+    const settings = { cache: 'first' }
+    assert.deepEqual(worker(workers.length - 1).told, [{ kind: 'start', process: 2, settings }])
   }
   assert.equal((await pool.stats()).restarts, 9)
   assert.deepEqual(logger.lines[0]?.fields, { process: 2, how: 'SIGSEGV', pauseMs: 100 })
@@ -197,11 +199,15 @@ test('a worker that comes up while all stop is not started', async () => {
   assert.equal(await stopped, true)
 })
 
-test('reloading reaches every worker that runs, and replaces none', async (t) => {
-  const { pool, workers, worker } = await started(t)
+test('reloading reaches every worker that runs, and each that starts later', async (t) => {
+  const { pool, clock, workers, worker } = await started(t)
+  const settings = { cache: 'second' }
   worker(0).end('SIGSEGV')
-  pool.reload()
+  pool.reload(settings)
   const reloads = workers.map(({ told }) => told.filter(({ kind }) => kind === 'reload').length)
   assert.deepEqual(reloads, [0, 1])
   assert.equal(workers.length, 2)
+  clock.advance(100)
+  worker(2).listen()
+  assert.deepEqual(worker(2).told, [{ kind: 'start', process: 1, settings }])
 })

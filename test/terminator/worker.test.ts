@@ -9,15 +9,15 @@ import { until } from '../support/latch.ts'
 function setUp(changes: Partial<WorkerProcess> = {}) {
   const said: string[] = []
   const exits: number[] = []
-  const stops: number[] = []
-  const reloads: string[] = []
+  const reloads: object[] = []
+  let stops = 0
   let tell: (message: unknown) => void = () => {}
   const process: WorkerProcess = {
     start: async () => [{ host: '127.0.0.1', port: 443 }],
-    stop: async (drainMs) => {
-      stops.push(drainMs)
+    stop: async () => {
+      stops += 1
     },
-    reload: () => reloads.push('reload'),
+    reload: (settings) => reloads.push(settings),
     readStats: createTerminatorStats,
     ...changes,
   }
@@ -33,37 +33,38 @@ function setUp(changes: Partial<WorkerProcess> = {}) {
       exits.push(code)
     },
   }
-  const numbers: number[] = []
-  const create = (number: number) => {
-    numbers.push(number)
+  const created: unknown[] = []
+  const create = (...started: readonly unknown[]) => {
+    created.push(started)
     return process
   }
-  const worker = new Worker(channel, create, 7000)
-  return { worker, said, exits, stops, reloads, numbers, tell: (message: unknown) => tell(message) }
+  const worker = new Worker(channel, create)
+  const heard = { said, exits, reloads, created, stops: () => stops }
+  return { worker, ...heard, tell: (message: unknown) => tell(message) }
 }
 
 test('starts when it is told which one it is, and drains once', async () => {
-  const { worker, said, exits, stops, numbers, tell } = setUp()
-  assert.deepEqual([said, numbers], [['ready'], []])
-  tell({ kind: 'start', process: 3 })
+  const { worker, said, exits, stops, created, tell } = setUp()
+  assert.deepEqual([said, created], [['ready'], []])
+  tell({ kind: 'start', process: 3, settings: { cache: 'edge' } })
   await until('it listens', () => said.includes('listening'))
   tell({ kind: 'ask' })
   tell({ kind: 'drain' })
   await worker.drain()
   await until('it ended', () => exits.length > 0)
-  assert.deepEqual(numbers, [3])
+  assert.deepEqual(created, [[3, { cache: 'edge' }]])
   assert.deepEqual(said, ['ready', 'listening', 'stats', 'stats'])
-  assert.deepEqual([stops, exits], [[7000], [0]])
+  assert.deepEqual([stops(), exits], [1, [0]])
 })
 
 test('says why it cannot start, and ends', async () => {
   const { said, exits, tell } = setUp({ start: () => Promise.reject(new Error('no port')) })
-  tell({ kind: 'start', process: 1 })
+  tell({ kind: 'start', process: 1, settings: {} })
   await until('it ended', () => exits.length > 0)
   assert.deepEqual([said, exits], [['ready', 'no port'], [1]])
 })
 
-test('one that never started drains at once', async () => {
+test('a worker that never started drains at once', async () => {
   const { worker, said, exits } = setUp()
   await worker.drain()
   assert.deepEqual([said, exits], [['ready'], [0]])
@@ -71,10 +72,10 @@ test('one that never started drains at once', async () => {
 
 test('reads files again when it runs; before that it will read them anyway', async () => {
   const { reloads, said, tell } = setUp()
-  tell({ kind: 'reload' })
+  tell({ kind: 'reload', settings: { cache: 'early' } })
   assert.deepEqual(reloads, [])
-  tell({ kind: 'start', process: 1 })
+  tell({ kind: 'start', process: 1, settings: {} })
   await until('it listens', () => said.includes('listening'))
-  tell({ kind: 'reload' })
-  assert.deepEqual(reloads, ['reload'])
+  tell({ kind: 'reload', settings: { cache: 'late' } })
+  assert.deepEqual(reloads, [{ cache: 'late' }])
 })

@@ -2,7 +2,7 @@
 // still answers meanwhile; the caller is answered at the end.
 
 import type { Clock, Timer } from '../base/world.ts'
-import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../hooks/contextless-hooks.ts'
 
 /** Longest time of one slice. */
 const SLICE_MS = 5
@@ -10,14 +10,14 @@ const SLICE_MS = 5
 const REMOVALS_PER_LOOK = 64
 
 export class Flusher {
-  readonly #hooks: LocalHooks
+  readonly #hooks: ContextlessHooks
   readonly #clock: Clock
   #left = 0
   #waiting: (() => void)[] = []
   #slice: Timer | undefined
   #delayed: Timer | undefined
 
-  constructor(hooks: LocalHooks, clock: Clock) {
+  constructor(hooks: ContextlessHooks, clock: Clock) {
     this.#hooks = hooks
     this.#clock = clock
   }

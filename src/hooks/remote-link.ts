@@ -3,7 +3,7 @@
 
 import type { Duplex } from 'node:stream'
 import { messageOf } from '../base/errors.ts'
-import { type Clock, every, type Logger, type RandomSource, type Timer } from '../base/world.ts'
+import { type Clock, every, type Timer, type World } from '../base/world.ts'
 import { FrameReader } from '../wire/framing.ts'
 import {
   decodeHooksResponse,
@@ -18,10 +18,7 @@ import type { RemoteStats } from './remote-hooks.ts'
 export const MIN_BACKOFF_MS = 50
 export const MAX_BACKOFF_MS = 1000
 
-export interface RemoteLinkOptions {
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly random: RandomSource
+export interface RemoteLinkOptions extends World {
   /** Opens a stream to the node, which may still be connecting when this returns. */
   readonly connect: () => Duplex
   /** Returns the ID of the running process. */

@@ -17,10 +17,6 @@ export const HOOK_COUNTERS = {
 
 export type HookStats = CountsOf<typeof HOOK_COUNTERS>
 
-export function createHookStats(): HookStats {
-  return zeros(HOOK_COUNTERS)
-}
-
 /** Counters of a TLS server that is joined to a cache, since it was joined. */
 export interface SessionCacheStats {
   /** Handshakes that were completed, full and resumed. */

@@ -12,7 +12,7 @@ import { SessiondFrontend } from '../frontends/sessiond/frontend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/frontend.ts'
 import { UwsgiFrontend } from '../frontends/uwsgi/frontend.ts'
-import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../hooks/contextless-hooks.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Frontend } from '../streams/listener.ts'
 import type { FrontendsConfig } from './config.ts'
@@ -23,7 +23,7 @@ import type { NodeUwsgi } from './node-uwsgi.ts'
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
   readonly backend: HttpBackend & StatsBackend
-  readonly hooks: ReadonlyMap<string, LocalHooks>
+  readonly hooks: ReadonlyMap<string, ContextlessHooks>
   readonly registry: Registry
   readonly clock: Clock
   readonly logger: Logger

@@ -2,8 +2,9 @@
 // and comparisons over TCP.
 
 import { type HostAddress, isMulticast } from '../base/address.ts'
+import { zeros } from '../base/counters.ts'
 import { codeOf } from '../base/errors.ts'
-import { type Clock, type Logger, LogLimiter, type RandomSource } from '../base/world.ts'
+import { type Clock, LogLimiter, type World } from '../base/world.ts'
 import type { Sender } from '../replication/live/senders.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { NodeSync } from '../replication/node-sync.ts'
@@ -12,7 +13,7 @@ import { type JoinState, Replicator } from '../replication/replicator.ts'
 import { askSummary, askTrace, connectSync } from '../replication/sync/client.ts'
 import { RingExchange, type RingHolder } from '../replication/sync/ring-exchange.ts'
 import { SyncListener, SyncResponder } from '../replication/sync/server.ts'
-import { createSyncStats, failureOf, SyncError } from '../replication/sync/stats.ts'
+import { failureOf, SYNC_COUNTERS, SyncError } from '../replication/sync/stats.ts'
 import type { FrameStream } from '../replication/sync/stream.ts'
 import { Synchronizer } from '../replication/sync/synchronizer.ts'
 import type { SyncStreams } from '../replication/sync/tls.ts'
@@ -27,15 +28,12 @@ import type { ReplicationConfig } from './config.ts'
 import { ConfiguredKeys } from './keys.ts'
 import type { Machine } from './machine.ts'
 
-export interface NodeReplicationOptions {
+export interface NodeReplicationOptions extends World {
   readonly config: ReplicationConfig
   readonly identity: Identity
   readonly stores: ReadonlyMap<string, SessionStore>
   /** The rings of ticket keys of this node; undefined where it has none. */
   readonly rings: RingHolder | undefined
-  readonly clock: Clock
-  readonly random: RandomSource
-  readonly logger: Logger
   readonly machine: Machine
 }
 
@@ -148,7 +146,7 @@ export class NodeReplication {
 
 // Copies and compares stores with peers over TCP: the listener beside the replication socket, and the calls to peers.
 
-export interface TcpSyncOptions {
+export interface TcpSyncOptions extends World {
   readonly nodeName: string
   /** Address as configured: its port is 0 when the kernel chooses one. */
   readonly listen: HostAddress
@@ -159,14 +157,11 @@ export interface TcpSyncOptions {
   /** Returns the peers that have proved to be alive. */
   readonly senders: () => readonly Sender[]
   readonly joinState: () => JoinState
-  readonly clock: Clock
-  readonly random: RandomSource
-  readonly logger: Logger
   readonly streams: SyncStreams
 }
 
 export class TcpSync implements NodeSync {
-  readonly stats = createSyncStats()
+  readonly stats = zeros(SYNC_COUNTERS)
   /** Returns what this node says of itself, for a peer that asks; JSON. */
   summary: () => Buffer = () => Buffer.from('{}')
   /** Resolves with what this node knows of a session, for a peer that asks; JSON. */

@@ -2,7 +2,7 @@
 
 import { TlscachedError } from '../base/errors.ts'
 import type { Clock, Logger } from '../base/world.ts'
-import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../hooks/contextless-hooks.ts'
 import type { CountingTransport } from '../replication/live/udp-transport.ts'
 import type { Change } from '../store/versions.ts'
 import { toListenError } from '../streams/listener.ts'
@@ -13,7 +13,7 @@ import type { CacheUdpSource } from './metrics.ts'
 
 export interface NodeUwsgiOptions {
   readonly listeners: readonly UwsgiListenerConfig[]
-  readonly hooks: ReadonlyMap<string, LocalHooks>
+  readonly hooks: ReadonlyMap<string, ContextlessHooks>
   readonly clock: Clock
   readonly logger: Logger
   readonly machine: Machine

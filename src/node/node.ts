@@ -19,7 +19,8 @@ import {
 } from '../base/world.ts'
 import type { HttpBackend, HttpCache } from '../frontends/http/backend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
-import { LocalHooks } from '../hooks/local-hooks.ts'
+import { ContextlessHooks } from '../hooks/contextless-hooks.ts'
+import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
@@ -69,7 +70,7 @@ export interface NodeOptions {
 
 interface NodeCache extends HttpCache {
   readonly store: SessionStore
-  readonly hooks: LocalHooks
+  readonly hooks: ContextlessHooks
   readonly isReplicated: boolean
 }
 
@@ -164,7 +165,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
     this.caches = new Map(
       plan.caches.map(({ limits, singleUse, renew, isReplicated }) => {
         const store = new SessionStore(limits, storeOptions)
-        const hooks = new LocalHooks(store, { clock, logger, followed, singleUse, renew })
+        const hooks = new ContextlessHooks(store, { clock, logger, followed, singleUse, renew })
         const { stats } = store
         const refuse: HttpCache['refuse'] = (...refusal) => void store.refuse(...refusal)
         return [limits.name, { limits, stats, store, hooks, refuse, singleUse, isReplicated }]

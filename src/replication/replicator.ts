@@ -2,7 +2,8 @@
 // store only as a function that applies a change.
 
 import { formatAddress, type HostAddress } from '../base/address.ts'
-import type { Clock, Logger, RandomSource } from '../base/world.ts'
+import { zeros } from '../base/counters.ts'
+import type { World } from '../base/world.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { ApplyResult } from '../store/stats.ts'
 import type { Change } from '../store/versions.ts'
@@ -38,7 +39,7 @@ import { RepairAsker } from './repair/asker.ts'
 import { Heartbeat } from './repair/heartbeat.ts'
 import { ResendLog } from './repair/resend-log.ts'
 import { RepeaterClient } from './repeater/client.ts'
-import { createReplicationStats, type ReplicationStats } from './stats.ts'
+import { REPLICATION_COUNTERS, type ReplicationStats } from './stats.ts'
 
 /** A starting node waits this long for all its peers to answer, and then goes on with those that did, or alone. */
 const JOIN_TIMEOUT_MS = 1000
@@ -49,7 +50,7 @@ const JOIN_TIMEOUT_MS = 1000
  */
 export type JoinState = 'joining' | 'joined' | 'alone'
 
-export interface ReplicatorOptions {
+export interface ReplicatorOptions extends World {
   readonly transport: Transport
   readonly identity: Identity
   readonly keys: KeySource
@@ -66,9 +67,6 @@ export interface ReplicatorOptions {
    * Lowest protocol version of a peer: greetings of older nodes are dropped, and nothing is taken from them; default 1.
    */
   readonly minimumVersion?: number | undefined
-  readonly clock: Clock
-  readonly random: RandomSource
-  readonly logger: Logger
   /** Applies a change of another node to the store; its byte arrays alias the datagram. */
   readonly apply: (change: Change) => ApplyResult
   /** Copies and compares stores with peers; undefined for a node that only sends and receives changes. */
@@ -81,7 +79,7 @@ export interface ReplicatorOptions {
 }
 
 export class Replicator {
-  readonly stats: ReplicationStats = createReplicationStats()
+  readonly stats: ReplicationStats = zeros(REPLICATION_COUNTERS)
   readonly #options: ReplicatorOptions
   readonly #addresses = new PeerAddresses()
   readonly #senders: SenderTable

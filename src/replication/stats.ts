@@ -8,7 +8,6 @@ import {
   histogram,
   one,
   valuesOf,
-  zeros,
 } from '../base/counters.ts'
 
 const DATAGRAMS = counter(
@@ -75,7 +74,3 @@ export type ReplicationStats = CountsOf<typeof REPLICATION_COUNTERS>
 export const DROP_REASONS = valuesOf(REPLICATION_COUNTERS.dropped)
 /** Why a node drops a datagram. */
 export type DropReason = keyof ReplicationStats['dropped']
-
-export function createReplicationStats(): ReplicationStats {
-  return zeros(REPLICATION_COUNTERS)
-}

@@ -1,22 +1,23 @@
 // One named cache: a store of sessions with limits and lifetimes that knows no network. It reports every change to
 // `onChange`; changes of other nodes come in through `apply`.
 
+import { zeros } from '../base/counters.ts'
 import type { Clock, Logger } from '../base/world.ts'
 import { Arena } from './arena.ts'
+import { ContextlessReads } from './contextless-reads.ts'
 import { Expiry } from './expiry.ts'
 import type { Followed } from './followed.ts'
 import { arenaBudgetBytes, type CacheLimits } from './limits.ts'
-import { type Lookup, Lookups } from './lookups.ts'
 import { largestRecordBytes, RecordReader, type RecordStamp, writeRecord } from './record.ts'
 import { Refusals, type RefusedSession } from './refusals.ts'
 import { Admission, type NewSession, Room } from './room.ts'
 import { SessionIndex } from './session-index.ts'
-import type { PeekedSession, SessionView, StoredSession } from './session-view.ts'
+import type { StoredSession } from './session-view.ts'
 import { Sharding } from './sharding.ts'
 import {
   type ApplyResult,
+  CACHE_COUNTERS,
   type CacheStats,
-  createCacheStats,
   type GetResult,
   isRefusal,
   type PutResult,
@@ -49,9 +50,11 @@ const NO_SESSION = { context: Buffer.alloc(0), serverName: '', session: Buffer.a
 
 export class SessionStore {
   readonly limits: CacheLimits
-  readonly stats: CacheStats = createCacheStats()
+  readonly stats: CacheStats = zeros(CACHE_COUNTERS)
   /** The entries held, tombstones included, for comparison with other nodes. */
   readonly entries: StoredEntries
+  /** Reads that compare no context, for protocols that know none. */
+  readonly contextless: ContextlessReads
   onChange: ChangeListener = () => {}
   readonly #clock: Clock
   readonly #versions: VersionClock
@@ -99,6 +102,19 @@ export class SessionStore {
     this.#expiry = expiry
     const find = (id: Uint8Array) => index.find(id) ?? tombstones.find(id)
     this.entries = new StoredEntries({ cache: limits.name, arena, expiry, clock, find })
+    const expire = (id: Uint8Array) => {
+      this.#expire(id)
+      this.#account()
+    }
+    const record = this.#record
+    this.contextless = new ContextlessReads({
+      index,
+      arena,
+      record,
+      clock,
+      stats: this.stats,
+      expire,
+    })
   }
 
   /** How many more sessions or removals can be copied from another node before the cache is full, perhaps estimated. */
@@ -121,17 +137,6 @@ export class SessionStore {
     if (typeof found === 'string') this.stats.gets[found] += 1
     else this.stats.gets.hit += 1
     return found
-  }
-
-  /** The live session under this ID, whatever its context; counts nothing and leaves recency unchanged. */
-  peek(id: Uint8Array): PeekedSession | undefined {
-    const slot = this.#index.find(id)
-    if (slot === undefined) return undefined
-    const record = this.#record.open(slot)
-    const ttlMs = record.expiresAtMs - this.#clock.monotonicMs()
-    if (ttlMs <= 0) return undefined
-    const [context, serverName] = [record.copyContext(), record.copyServerName()]
-    return { session: record.copySession(), ttlMs, context, serverName, version: record.version }
   }
 
   /** Stores a session or returns why it is refused, which leaves what its ID had before (but for `version`). */
@@ -340,60 +345,5 @@ export class SessionStore {
     this.stats.items = this.#index.size
     this.stats.tombstones = this.#tombstones.size
     this.stats.arenaBytes = this.#arena.pageBytes
-  }
-
-  /**
-   * Gets the session with this ID whatever its context, for protocols without one; counts the result and makes the
-   * session the most recently used. Returns a shared view, which is valid until the next call of this store.
-   */
-  getAny(id: Uint8Array, nowMs = this.#clock.monotonicMs()): SessionView | 'miss' | 'expired' {
-    const slot = this.#index.use(id)
-    const record = slot === undefined ? undefined : this.#record.open(slot)
-    const ttlMs = record === undefined ? 0 : record.expiresAtMs - nowMs
-    if (record !== undefined && ttlMs > 0) {
-      this.stats.gets.hit += 1
-      return record.viewSession(ttlMs)
-    }
-    const result = record === undefined ? 'miss' : 'expired'
-    if (record !== undefined) this.#expire(id)
-    this.#account()
-    this.stats.gets[result] += 1
-    return result
-  }
-
-  /** Creates the list in which gets that are carried out together are announced; their IDs are parts of `bytes`. */
-  lookupsIn(bytes: Uint8Array): Lookups {
-    return new Lookups(bytes, this.#index, this.#arena)
-  }
-
-  /** Does what `getAny` does for an announced ID, in less time when its record is still where `find` saw it. */
-  getFound(lookups: Lookups, lookup: Lookup, nowMs: number): SessionView | 'miss' | 'expired' {
-    if (lookups.isFound(lookup)) {
-      const record = this.#record.openAt(lookup.slot, lookup)
-      const ttlMs = record.expiresAtMs - nowMs
-      if (ttlMs > 0 && lookups.isIdOf(lookup, record)) {
-        this.#index.useSlot(lookup.fingerprint, lookup.slot)
-        this.stats.gets.hit += 1
-        return record.viewSession(ttlMs)
-      }
-    }
-    return this.getAny(lookups.idOf(lookup), nowMs)
-  }
-
-  /** The version of the live session under this ID; counts nothing and leaves recency unchanged. */
-  versionOf(id: Uint8Array): Version | undefined {
-    const slot = this.#index.find(id)
-    if (slot === undefined) return undefined
-    const record = this.#record.open(slot)
-    return record.expiresAtMs > this.#clock.monotonicMs() ? record.version : undefined
-  }
-
-  /** Removes the least recently used session of the first shard that has any, on all nodes; false when none is held. */
-  removeOldest(): boolean {
-    const slot = this.#index.oldest()
-    if (slot === undefined) return false
-    const record = this.#record.open(slot)
-    this.remove(record.copyId(), record.copyContext())
-    return true
   }
 }

@@ -1,6 +1,6 @@
 // The counters of one named cache.
 
-import { by, type CountsOf, counter, gauge, one, valuesOf, zeros } from '../base/counters.ts'
+import { by, type CountsOf, counter, gauge, one, valuesOf } from '../base/counters.ts'
 
 /** Why a put is refused. */
 export const REFUSALS = {
@@ -88,8 +88,4 @@ export const PUT_RESULTS = valuesOf(CACHE_COUNTERS.puts)
 
 export function isRefusal(result: PutResult): result is RefusalReason {
   return result !== 'stored' && result !== 'replaced'
-}
-
-export function createCacheStats(): CacheStats {
-  return zeros(CACHE_COUNTERS)
 }

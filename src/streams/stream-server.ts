@@ -3,8 +3,9 @@
 
 import type { Server, Socket } from 'node:net'
 import type { Address } from '../base/address.ts'
+import type { Declaration } from '../base/counters.ts'
 import { type Clock, every, type Timer } from '../base/world.ts'
-import { listenOn } from './listener.ts'
+import { type Frontend, listenOn } from './listener.ts'
 
 export interface StreamConnection {
   /** Ends the connection at once; `onClose` of `open` may be called within. */
@@ -121,5 +122,40 @@ export class StreamServer {
   #timeOut(connection: StreamConnection): void {
     this.#options.stats.timedOutConnections += 1
     connection.close()
+  }
+}
+
+export interface StreamFrontendOptions {
+  readonly address: Address
+  readonly clock: Clock
+  /** Most open connections; further ones are closed when they come. */
+  readonly maxConnections?: number | undefined
+}
+
+/** Options of a frontend whose clients send many requests over one connection. */
+export interface KeptOpenOptions extends StreamFrontendOptions {
+  /** Longest silence between two requests. */
+  readonly idleTimeoutMs?: number | undefined
+  /** Longest time for the rest of a request to arrive, and for answers to be read. */
+  readonly stallTimeoutMs?: number | undefined
+}
+
+/** A frontend whose clients all come to one server of streams. */
+export abstract class StreamFrontend implements Frontend {
+  abstract readonly name: string
+  abstract readonly counters: Declaration
+  abstract readonly stats: Readonly<Record<string, unknown>>
+  protected abstract readonly server: StreamServer
+
+  get address(): Address {
+    return this.server.address
+  }
+
+  start(): Promise<void> {
+    return this.server.start()
+  }
+
+  stop(): Promise<void> {
+    return this.server.stop()
   }
 }

@@ -6,8 +6,9 @@
 import { isIPv4 } from 'node:net'
 import { formatAddress, type HostAddress, isLoopback } from '../base/address.ts'
 import { idPrefix } from '../base/bytes.ts'
+import { zeros } from '../base/counters.ts'
 import { type Clock, type Logger, LogLimiter, type Timer } from '../base/world.ts'
-import type { LocalHooks } from '../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../hooks/contextless-hooks.ts'
 import type { Transport } from '../replication/live/transport.ts'
 import {
   type InterfaceAddresses,
@@ -25,7 +26,7 @@ import {
 import { isSameBytes } from '../session/encoded-session.ts'
 import type { Change } from '../store/versions.ts'
 import { type CacheOperation, formatDelete, formatSet, parseCacheDatagram } from './datagram.ts'
-import { type CacheUdpDropReason, type CacheUdpStats, createCacheUdpStats } from './stats.ts'
+import { CACHE_UDP_COUNTERS, type CacheUdpDropReason, type CacheUdpStats } from './stats.ts'
 
 /** A received expiry up to this value (a week) is a lifetime and not a time, which uWSGI sends with purge_lru. */
 const MAX_RELATIVE_SEC = 604_800
@@ -44,7 +45,10 @@ export interface CacheUdpOptions {
    * every sender are accepted.
    */
   readonly peers: readonly HostAddress[]
-  readonly hooks: Pick<LocalHooks, 'limits' | 'peekAny' | 'putOwn' | 'removeAny' | 'versionOf'>
+  readonly hooks: Pick<
+    ContextlessHooks,
+    'limits' | 'peekAny' | 'putOwn' | 'removeAny' | 'versionOf'
+  >
   readonly clock: Clock
   readonly logger: Logger
   readonly resolver?: Resolver | undefined
@@ -53,7 +57,7 @@ export interface CacheUdpOptions {
 }
 
 export class CacheUdp {
-  readonly stats: CacheUdpStats = createCacheUdpStats()
+  readonly stats: CacheUdpStats = zeros(CACHE_UDP_COUNTERS)
   readonly #options: CacheUdpOptions
   readonly #dropLog: LogLimiter
   readonly #discovery: Discovery

@@ -1,6 +1,6 @@
 // The counters of one listener of uWSGI's cache-udp.
 
-import { by, type CountsOf, counter, one, zeros } from '../base/counters.ts'
+import { by, type CountsOf, counter, one } from '../base/counters.ts'
 import { REFUSALS } from '../store/stats.ts'
 import { MALFORMED_REASONS } from './datagram.ts'
 
@@ -50,7 +50,3 @@ export const CACHE_UDP_COUNTERS = {
 
 export type CacheUdpStats = CountsOf<typeof CACHE_UDP_COUNTERS>
 export type CacheUdpDropReason = keyof CacheUdpStats['dropped']
-
-export function createCacheUdpStats(): CacheUdpStats {
-  return zeros(CACHE_UDP_COUNTERS)
-}

@@ -1,18 +1,11 @@
 // The caches listed in a greeting, with their limits, so that nodes notice where these differ.
 
 import { createHash } from 'node:crypto'
-import {
-  CACHE_NAME_PATTERN,
-  type CacheLimits,
-  MAX_BLOCKSIZE,
-  MAX_KEYSIZE,
-  MAX_TIMEOUT_MS,
-} from '../store/limits.ts'
-import { type Fields, hasMistypedField } from './schema.ts'
+import { type CacheLimits, MAX_BLOCKSIZE, MAX_KEYSIZE, MAX_TIMEOUT_MS } from '../store/limits.ts'
+import { checkList, type Fields, isCacheName, isInteger, MAX_UINT32 } from './schema.ts'
 
 /** Most caches in one greeting; a node with more lists others of them in each greeting. */
 export const MAX_GREETED_CACHES = 8
-const MAX_UINT32 = 2 ** 32 - 1
 /** Most bytes that the tags, lengths and numbers of one cache take in a greeting. */
 const CACHE_OVERHEAD_BYTES = 24
 
@@ -44,24 +37,19 @@ export function greetedBytes({ name }: GreetedCache): number {
 
 /** The caches in a decoded greeting; undefined when they are malformed. */
 export function checkGreetedCaches({ caches, cacheCount }: Fields): GreetedCaches | undefined {
-  const listed = Array.isArray(caches) ? caches : []
-  if (listed.length > MAX_GREETED_CACHES || !isWithin(cacheCount, 0, MAX_UINT32)) return undefined
-  const checked: GreetedCache[] = []
-  for (const one of listed) {
-    const cache = checkCache(one)
-    if (cache === undefined) return undefined
-    checked.push(cache)
-  }
-  return { caches: checked, cacheCount }
+  if (!Array.isArray(caches) || caches.length > MAX_GREETED_CACHES) return undefined
+  const listed = checkList(caches, checkCache)
+  if (listed === undefined || !isInteger(cacheCount, 0, MAX_UINT32)) return undefined
+  return { caches: listed, cacheCount }
 }
 
 function checkCache(fields: Fields): GreetedCache | undefined {
   const { name, keysize, blocksize, timeoutMs, contextsHash } = fields
-  if (hasMistypedField(fields)) return undefined
-  if (typeof name !== 'string' || !CACHE_NAME_PATTERN.test(name)) return undefined
-  if (!isWithin(keysize, 1, MAX_KEYSIZE) || !isWithin(blocksize, 1, MAX_BLOCKSIZE)) return undefined
-  if (!isWithin(timeoutMs, 1, MAX_TIMEOUT_MS)) return undefined
-  if (!isWithin(contextsHash, 0, MAX_UINT32)) return undefined
+  if (!isCacheName(name)) return undefined
+  if (!isInteger(keysize, 1, MAX_KEYSIZE) || !isInteger(blocksize, 1, MAX_BLOCKSIZE))
+    return undefined
+  if (!isInteger(timeoutMs, 1, MAX_TIMEOUT_MS)) return undefined
+  if (!isInteger(contextsHash, 0, MAX_UINT32)) return undefined
   return { name, keysize, blocksize, timeoutMs, contextsHash }
 }
 
@@ -76,8 +64,4 @@ function hashContexts(contexts: CacheLimits['contexts']): number {
     hash.update(Buffer.from([context.length])).update(context)
   }
   return hash.digest().readUInt32BE(0) || 1
-}
-
-function isWithin(value: unknown, min: number, max: number): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
 }

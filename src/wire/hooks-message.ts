@@ -3,7 +3,6 @@
 
 import { isLogLevel, type LogLevel } from '../base/world.ts'
 import {
-  CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
   MAX_CONTEXT_BYTES,
   MAX_KEYSIZE,
@@ -13,16 +12,22 @@ import {
 import type { PutResult } from '../store/stats.ts'
 import { toFrame } from './framing.ts'
 import { GROUP_NAME_PATTERN } from './ring-message.ts'
-import { type Fields, hasMistypedField, loadMessageType } from './schema.ts'
+import {
+  bytesOf,
+  type Fields,
+  hasMistypedField,
+  isCacheName,
+  isFields,
+  isInteger,
+  loadMessageType,
+  MAX_UINT32,
+} from './schema.ts'
 
 const requestType = loadMessageType('hooks.proto', 'tlscached.hooks.Request')
 const responseType = loadMessageType('hooks.proto', 'tlscached.hooks.Response')
 
 /** Largest frame: room for the largest session with its ID, names and numbers. */
 export const MAX_HOOKS_FRAME_BYTES = MAX_BLOCKSIZE + 1024
-
-const MAX_UINT32 = 2 ** 32 - 1
-const NO_BYTES = Buffer.alloc(0)
 
 interface CallFields {
   readonly cache: string
@@ -174,7 +179,7 @@ function decode<Body>(
 ): { readonly number: number; readonly body: Body | { readonly kind: 'unknown' } } | undefined {
   if (fields === undefined || hasMistypedField(fields)) return undefined
   const { number } = fields
-  if (!isWithin(number, 1, MAX_UINT32)) return undefined
+  if (!isInteger(number, 1, MAX_UINT32)) return undefined
   // Where a frame has several calls or results, protobufjs kept the last one only, as protobuf demands.
   for (const [name, check] of checks) {
     const value = fields[name]
@@ -221,7 +226,7 @@ function checkPut(fields: Fields): PutCall | undefined {
   const ttlMs = fields['ttlMs'] ?? undefined
   if (call === undefined || !isServerName(serverName)) return undefined
   if (!Buffer.isBuffer(session) || !isSessionLength(session.length)) return undefined
-  if (ttlMs !== undefined && !isWithin(ttlMs, 0, MAX_TIMEOUT_MS)) return undefined
+  if (ttlMs !== undefined && !isInteger(ttlMs, 0, MAX_TIMEOUT_MS)) return undefined
   return { kind: 'put', ...call, session, ttlMs, serverName }
 }
 
@@ -247,16 +252,16 @@ function checkLogLevel({ level }: Fields): HooksResponse['result'] {
 }
 
 function checkCallFields({ cache, context, id }: Fields): CallFields | undefined {
-  // Absent bytes are an empty list, not a Buffer.
-  const contextBytes = Buffer.isBuffer(context) ? context : NO_BYTES
-  if (typeof cache !== 'string' || !CACHE_NAME_PATTERN.test(cache)) return undefined
-  if (!Buffer.isBuffer(id) || !isIdLength(id.length)) return undefined
-  return contextBytes.length > MAX_CONTEXT_BYTES ? undefined : { cache, context: contextBytes, id }
+  const contextBytes = bytesOf(context, 0, MAX_CONTEXT_BYTES)
+  if (!isCacheName(cache) || contextBytes === undefined) return undefined
+  return Buffer.isBuffer(id) && isIdLength(id.length)
+    ? { cache, context: contextBytes, id }
+    : undefined
 }
 
 function checkFound({ session, ttlMs, renewable }: Fields): HooksResult | undefined {
   if (!Buffer.isBuffer(session) || !isSessionLength(session.length)) return undefined
-  if (!isWithin(ttlMs, 1, MAX_TIMEOUT_MS)) return undefined
+  if (!isInteger(ttlMs, 1, MAX_TIMEOUT_MS)) return undefined
   return { kind: 'found', session, ttlMs, ...(renewable === true && { isRenewable: true }) }
 }
 
@@ -273,23 +278,15 @@ function checkError({ code }: Fields): HooksResponse['result'] {
 }
 
 export function isIdLength(length: number): boolean {
-  return isWithin(length, 1, MAX_KEYSIZE)
+  return isInteger(length, 1, MAX_KEYSIZE)
 }
 
 export function isSessionLength(length: number): boolean {
-  return isWithin(length, 1, MAX_BLOCKSIZE)
+  return isInteger(length, 1, MAX_BLOCKSIZE)
 }
 
 /** Whether the value is a server name that is short enough, or undefined for one that is not known. */
 export function isServerName(value: unknown): value is string | undefined {
   if (value === undefined) return true
   return typeof value === 'string' && Buffer.byteLength(value) <= MAX_SERVER_NAME_BYTES
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null
-}
-
-function isWithin(value: unknown, min: number, max: number): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
 }

@@ -11,7 +11,6 @@ import type { RandomSource } from '../base/world.ts'
 import type { Form } from './datagram.ts'
 
 export const KEY_BYTES = 32
-export const KEY_ID_BYTES = 4
 const NO_SALT = Buffer.alloc(0)
 /** Most keys in a keyring; a rotation needs two at a time. */
 const MAX_KEYS = 64

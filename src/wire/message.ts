@@ -4,7 +4,6 @@
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress, isMulticast, parseHostAddress } from '../base/address.ts'
 import {
-  CACHE_NAME_PATTERN,
   MAX_BLOCKSIZE,
   MAX_CONTEXT_BYTES,
   MAX_KEYSIZE,
@@ -18,7 +17,16 @@ import { checkGreetedCaches, type GreetedCaches } from './greeted-caches.ts'
 import { BOOT_ID_BYTES, MAX_NODE_NAME_BYTES, MAX_ORIGIN } from './identity.ts'
 import type { SequenceRange } from './replay-window.ts'
 import { RINGS_HASH_BYTES } from './ring-message.ts'
-import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
+import {
+  bytesOf,
+  type Fields,
+  hasMistypedField,
+  isCacheName,
+  isFields,
+  isInteger,
+  loadMessageType,
+  safeIntegerOf,
+} from './schema.ts'
 
 const messageType = loadMessageType('replication.proto', 'tlscached.replication.Message')
 
@@ -53,7 +61,6 @@ const MAX_VERSION = 2 ** 32 - 1
 const ROLES = [undefined, 'subscriber', 'repeater'] as const
 /** Role of a sender: `subscriber` for a node that receives through a repeater, `repeater` for a repeater. */
 export type Role = Exclude<(typeof ROLES)[number], undefined>
-const NO_BYTES = Buffer.alloc(0)
 
 export interface FragmentMessage {
   readonly kind: 'fragment'
@@ -364,28 +371,10 @@ function literalAddressOf(text: string): HostAddress | undefined {
   }
 }
 
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null
-}
-
 function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
 }
 
-function isCacheName(value: unknown): value is string {
-  return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
-}
-
-/** Bytes whose length is within these bounds, else undefined. Absent bytes, for which there is no Buffer, are empty. */
-function bytesOf(value: unknown, minBytes: number, maxBytes: number): Buffer | undefined {
-  const bytes = Buffer.isBuffer(value) ? value : NO_BYTES
-  return bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined
-}
-
 function isEmptyOr(bytes: Buffer | undefined, length: number): bytes is Buffer {
   return bytes?.length === 0 || bytes?.length === length
-}
-
-function isInteger(value: unknown, min: number, max: number): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
 }

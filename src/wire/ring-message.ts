@@ -4,7 +4,7 @@
 
 import { createHmac } from 'node:crypto'
 import { CACHE_NAME_PATTERN } from '../store/limits.ts'
-import { type Fields, hasMistypedField } from './schema.ts'
+import { checkList, type Fields } from './schema.ts'
 
 /** What the name of a group of terminators looks like. */
 export const GROUP_NAME_PATTERN = CACHE_NAME_PATTERN
@@ -100,21 +100,6 @@ function checkRetired({ name, ageMs }: Fields): RetiredName | undefined {
   if (!isBytes(name, TICKET_NAME_BYTES)) return undefined
   if (typeof ageMs !== 'number' || !(ageMs >= 0 && ageMs <= MAX_AGE_MS)) return undefined
   return { name, ageMs }
-}
-
-/** Checks each member of a repeated field; undefined when one is malformed. */
-function checkList<Item>(
-  list: unknown,
-  check: (fields: Fields) => Item | undefined,
-): Item[] | undefined {
-  if (!Array.isArray(list)) return undefined
-  const items: Item[] = []
-  for (const fields of list as Fields[]) {
-    const item = hasMistypedField(fields) ? undefined : check(fields)
-    if (item === undefined) return undefined
-    items.push(item)
-  }
-  return items
 }
 
 function isBytes(value: unknown, length: number): value is Buffer {

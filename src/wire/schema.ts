@@ -1,10 +1,11 @@
-// Loads message types that encode and decode from the .proto files. Those are in proto/, two levels above both src/wire
-// and dist/wire.
+// Loads message types that encode and decode from the .proto files, and has the checks of decoded fields that all kinds
+// of messages share. The files are in proto/, two levels above both src/wire and dist/wire.
 
 import { fileURLToPath } from 'node:url'
 import protobuf from 'protobufjs'
 import { asBuffer } from '../base/bytes.ts'
 import { TlscachedError } from '../base/errors.ts'
+import { CACHE_NAME_PATTERN } from '../store/limits.ts'
 
 /** The wire type of values of four bytes. */
 const FIXED32 = 5
@@ -91,4 +92,40 @@ export function safeIntegerOf(value: unknown): number | undefined {
   if (typeof high !== 'number' || typeof low !== 'number') return undefined
   const integer = (high >>> 0) * 2 ** 32 + (low >>> 0)
   return Number.isSafeInteger(integer) ? integer : undefined
+}
+
+export const MAX_UINT32 = 2 ** 32 - 1
+const NO_BYTES = Buffer.alloc(0)
+
+export function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
+}
+
+export function isInteger(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+}
+
+export function isCacheName(value: unknown): value is string {
+  return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
+}
+
+/** Bytes whose length is within these bounds, else undefined. Absent bytes, for which there is no Buffer, are empty. */
+export function bytesOf(value: unknown, minBytes: number, maxBytes: number): Buffer | undefined {
+  const bytes = Buffer.isBuffer(value) ? value : NO_BYTES
+  return bytes.length >= minBytes && bytes.length <= maxBytes ? bytes : undefined
+}
+
+/** Checks each member of a repeated field; undefined when one is malformed. */
+export function checkList<Item>(
+  list: unknown,
+  check: (fields: Fields) => Item | undefined,
+): Item[] | undefined {
+  if (!Array.isArray(list)) return undefined
+  const items: Item[] = []
+  for (const fields of list as Fields[]) {
+    const item = hasMistypedField(fields) ? undefined : check(fields)
+    if (item === undefined) return undefined
+    items.push(item)
+  }
+  return items
 }

@@ -4,7 +4,6 @@
 import { DIGEST_BUCKETS, DIGEST_BYTES } from '../store/digest.ts'
 import { MAX_FOLLOW_MS } from '../store/followed.ts'
 import {
-  CACHE_NAME_PATTERN,
   type CacheLimits,
   MAX_BLOCKSIZE,
   MAX_CONTEXT_BYTES,
@@ -17,7 +16,18 @@ import type { ChangesMessage } from './changes.ts'
 import { MAX_ORIGIN } from './identity.ts'
 import { decodeMessage } from './message.ts'
 import { checkRings, type RingOffer } from './ring-message.ts'
-import { type Fields, hasMistypedField, loadMessageType, safeIntegerOf } from './schema.ts'
+import {
+  bytesOf,
+  checkList,
+  type Fields,
+  hasMistypedField,
+  isCacheName,
+  isFields,
+  isInteger,
+  loadMessageType,
+  MAX_UINT32,
+  safeIntegerOf,
+} from './schema.ts'
 
 const frameType = loadMessageType('sync.proto', 'tlscached.sync.Frame')
 
@@ -33,7 +43,6 @@ export const NO_ORIGIN = -1
 
 /** Tag of Frame.changes and of Message.changes: field 1, length-delimited. */
 const CHANGES_TAG = 0x0a
-const MAX_UINT32 = 2 ** 32 - 1
 /** A node whose cache allows more contexts than this announces none, and is sent sessions of all contexts. */
 const MAX_TOLD_CONTEXTS = 64
 
@@ -142,7 +151,10 @@ export function decodeSyncFrame(bytes: Buffer): SyncFrame | undefined {
 
 const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefined])[] = [
   ['snapshotRequest', checkSnapshotRequest],
-  ['digestRequest', ({ cache }) => (isName(cache) ? { kind: 'digest_request', cache } : undefined)],
+  [
+    'digestRequest',
+    ({ cache }) => (isCacheName(cache) ? { kind: 'digest_request', cache } : undefined),
+  ],
   ['digest', checkDigest],
   ['versionsRequest', checkVersionsRequest],
   ['versions', checkVersions],
@@ -159,7 +171,7 @@ const CHECKS: readonly (readonly [string, (fields: Fields) => SyncFrame | undefi
 function checkSnapshotRequest(fields: Fields): SyncFrame | undefined {
   const { cache } = fields
   const told = checkLimits(fields)
-  if (!isName(cache) || told === undefined) return undefined
+  if (!isCacheName(cache) || told === undefined) return undefined
   return { kind: 'snapshot_request', cache, ...told }
 }
 
@@ -168,8 +180,9 @@ function checkLimits({ limits }: Fields): { limits?: ToldLimits } | undefined {
   if (!isFields(limits)) return {}
   const { keysize, blocksize, timeoutMs, contexts, hasContexts } = limits
   if (hasMistypedField(limits) || !Array.isArray(contexts)) return undefined
-  if (!isWithin(keysize, MAX_KEYSIZE) || !isWithin(blocksize, MAX_BLOCKSIZE)) return undefined
-  if (!isWithin(timeoutMs, MAX_TIMEOUT_MS)) return undefined
+  if (!isInteger(keysize, 1, MAX_KEYSIZE) || !isInteger(blocksize, 1, MAX_BLOCKSIZE))
+    return undefined
+  if (!isInteger(timeoutMs, 1, MAX_TIMEOUT_MS)) return undefined
   if (contexts.length > MAX_TOLD_CONTEXTS || !contexts.every(isContext)) return undefined
   const told = { keysize, blocksize, timeoutMs }
   return { limits: hasContexts === true ? { ...told, contexts } : told }
@@ -177,9 +190,8 @@ function checkLimits({ limits }: Fields): { limits?: ToldLimits } | undefined {
 
 function checkDigest(fields: Fields): SyncFrame | undefined {
   const { buckets, entries, sessionRoom, removalRoom } = fields
-  // Absent bytes are an empty list, not a Buffer.
-  const bytes = Buffer.isBuffer(buckets) ? buckets : Buffer.alloc(0)
-  if (bytes.length !== 0 && bytes.length !== DIGEST_BYTES) return undefined
+  const bytes = bytesOf(buckets, 0, DIGEST_BYTES)
+  if (bytes === undefined || bytes.length % DIGEST_BYTES !== 0) return undefined
   if (!isCount(entries) || !isCount(sessionRoom) || !isCount(removalRoom)) return undefined
   const told = checkLimits(fields)
   if (told === undefined) return undefined
@@ -187,7 +199,7 @@ function checkDigest(fields: Fields): SyncFrame | undefined {
 }
 
 function checkVersionsRequest({ cache, buckets }: Fields): SyncFrame | undefined {
-  if (!isName(cache) || !isList(buckets, DIGEST_BUCKETS) || !buckets.every(isBucket)) {
+  if (!isCacheName(cache) || !isList(buckets, DIGEST_BUCKETS) || !buckets.every(isBucket)) {
     return undefined
   }
   return { kind: 'versions_request', cache, buckets }
@@ -195,18 +207,11 @@ function checkVersionsRequest({ cache, buckets }: Fields): SyncFrame | undefined
 
 function checkVersions(fields: Fields): SyncFrame | undefined {
   const list = fields['versions']
-  if (!isList(list, MAX_IDS_PER_FRAME)) return undefined
-  const versions: EntryVersion[] = []
-  for (const one of list) {
-    const version = checkVersion(one)
-    if (version === undefined) return undefined
-    versions.push(version)
-  }
-  return { kind: 'versions', versions }
+  const versions = isList(list, MAX_IDS_PER_FRAME) ? checkList(list, checkVersion) : undefined
+  return versions && { kind: 'versions', versions }
 }
 
-function checkVersion(fields: unknown): EntryVersion | undefined {
-  if (!isFields(fields) || hasMistypedField(fields)) return undefined
+function checkVersion(fields: Fields): EntryVersion | undefined {
   const { id } = fields
   const clock = safeIntegerOf(fields['clock'])
   const origin = safeIntegerOf(fields['origin']) ?? 0
@@ -220,7 +225,7 @@ function checkVersion(fields: unknown): EntryVersion | undefined {
 function checkEntriesRequest(fields: Fields): SyncFrame | undefined {
   const { cache, ids } = fields
   const told = checkLimits(fields)
-  if (!isName(cache) || !isList(ids, MAX_IDS_PER_FRAME) || !ids.every(isId)) return undefined
+  if (!isCacheName(cache) || !isList(ids, MAX_IDS_PER_FRAME) || !ids.every(isId)) return undefined
   return told === undefined ? undefined : { kind: 'entries_request', cache, ids, ...told }
 }
 
@@ -252,16 +257,8 @@ function fieldsOfVersion({ id, version, isTombstone }: EntryVersion): Fields {
   return { id, clock, origin, ...(isTombstone ? { isRemoved: true } : {}) }
 }
 
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null
-}
-
 function isList(value: unknown, max: number): value is readonly unknown[] {
   return Array.isArray(value) && value.length >= 1 && value.length <= max
-}
-
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && CACHE_NAME_PATTERN.test(value)
 }
 
 function isId(value: unknown): value is Buffer {
@@ -276,10 +273,6 @@ function isContext(value: unknown): value is Buffer {
   return Buffer.isBuffer(value) && value.length <= MAX_CONTEXT_BYTES
 }
 
-function isWithin(value: unknown, max: number): value is number {
-  return isCount(value) && value >= 1 && value <= max
-}
-
 function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_UINT32
+  return isInteger(value, 0, MAX_UINT32)
 }

@@ -123,7 +123,7 @@ test('a FIFO as file of keys is refused at once', async () => {
 const USER = 65_534
 const FS_GROUP = 29_000
 
-/** As setfacl -m u:65534:r does: an entry for that user, and a mask that the mode shows as the group's bits. */
+/** Sets the ACL of setfacl -m u:65534:r: an entry for that user, and a mask that the mode shows as the group's bits. */
 const SET_ACL = `
 import os, struct, sys
 NONE = 0xffffffff

@@ -28,7 +28,7 @@ import { until } from '../support/latch.ts'
 import { whyWithout } from '../support/programs.ts'
 import { StreamClient } from '../support/stream-client.ts'
 
-/** As it is built and installed: tsx, too, opens the standard streams of the process. */
+/** The built program, because tsx would also open the standard streams of the process. */
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const LOOPBACK = '127.0.0.1'
 const START_FAILSAFE_MS = 60_000

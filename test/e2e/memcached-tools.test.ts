@@ -13,7 +13,7 @@ import { type NodeProcess, startServe, stopProcess } from '../support/node-proce
 
 const run = promisify(execFile)
 const TIMEOUT_MS = 60_000
-/** Of libmemcached 1.1, in each protocol. */
+/** Checks that libmemcached 1.1 makes in each protocol. */
 const CHECKS = 27
 /** The script of memcached's own package. */
 const MEMCACHED_TOOL = '/usr/share/memcached/scripts/memcached-tool'

@@ -15,7 +15,7 @@ describe('two nodes with a key', { skip: whyNoNamespaces() || whyWithout('curl')
   const folder = mkdtempSync(join(tmpdir(), 'tlscached-readme-two-nodes-'))
   after(() => rmSync(folder, { recursive: true }))
 
-  test('what is put on one is on the other, and each is the peer of the other', async (t) => {
+  test('a session put on one node is on the other, and each is a peer of the other', async (t) => {
     const [, commands = ''] =
       /readme-two-nodes\.test\.ts[^`]*```sh\n([\s\S]*?)```/.exec(README) ?? []
     assert.notEqual(commands, '')

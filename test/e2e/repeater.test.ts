@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { formatAddress, parseHostAddress } from '../../src/base/address.ts'
+import { zeros } from '../../src/base/counters.ts'
 import { systemRandom } from '../../src/base/world.ts'
 import { askPeers } from '../../src/cli/stats.ts'
-import { createReplicationStats } from '../../src/replication/stats.ts'
+import { REPLICATION_COUNTERS } from '../../src/replication/stats.ts'
 import { generateKey } from '../../src/wire/keyring.ts'
 import { freeAddresses } from '../support/free-ports.ts'
 import { ask } from '../support/http.ts'
@@ -122,7 +123,7 @@ function at(nodes: readonly NodeProcess[], index: number): NodeProcess {
 }
 
 describe('one repeater', () => {
-  test('its address is all that three nodes need to share sessions', async (t) => {
+  test('three nodes that know only the address of the repeater share sessions', async (t) => {
     const cluster = await Cluster.create(t, 1)
     const repeater = await cluster.repeater(0)
     const nodes = await cluster.nodes()
@@ -172,7 +173,7 @@ describe('one repeater', () => {
     assert.equal(repeater.child.exitCode, 0)
   })
 
-  test('who has no key gets nothing from it', async (t) => {
+  test('a client without the key gets nothing from it', async (t) => {
     const cluster = await Cluster.create(t, 1)
     const repeater = await cluster.repeater(0)
     const node = await cluster.node('a')
@@ -232,7 +233,10 @@ describe('two repeaters', () => {
     for (const { http } of nodes) {
       const { replication } = await askPeers(http)
       assert.equal(replication?.lost, 0)
-      assert.deepEqual({ ...replication?.dropped, queue_full: 0 }, createReplicationStats().dropped)
+      assert.deepEqual(
+        { ...replication?.dropped, queue_full: 0 },
+        zeros(REPLICATION_COUNTERS).dropped,
+      )
     }
     const passed = 'tlscached_repeater_datagrams_total{direction="passed"}'
     assert.ok((await metricOf(back, passed)) > 0)

@@ -52,7 +52,7 @@ const PREFIX = 'c0ffee00'
 const ID = PREFIX.repeat(8)
 const SESSION = `/v1/caches/ssl/sessions/${ID}`
 
-test('both nodes have it, the first one made it, and the second one is asked for it', async () => {
+test('both nodes hold the session; trace names the one that made it and a get on the other one', async () => {
   const [one = '', two = ''] = https
   const traceArgs = ['trace', `${PREFIX}..`, '--http', one, '--debug', '--json', '--for', '1m']
   const child = spawn(process.execPath, [...CLI_ARGS, ...traceArgs])

@@ -28,8 +28,8 @@ const HOUR_MS = 3_600_000
 const SKEWS_MS = [0, HOUR_MS, -HOUR_MS] as const
 const NODES = SKEWS_MS.length
 /**
- * Of each kind, for each node that puts and each that changes it afterwards. Clocks that are wrong by years, under all
- * other faults, are in test/simulation.
+ * Sessions of each kind for each pair of a node that puts them and a node that changes them afterwards. Clocks that are
+ * wrong by years, under all other faults, are in test/simulation.
  */
 const SESSIONS = 1
 const COMPARISONS = 4

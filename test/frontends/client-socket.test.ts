@@ -28,7 +28,7 @@ class Accepted {
     this.socket = new ClientSocket(accepted, input, {
       received: (bytes, length) => {
         this.received += bytes.toString('latin1', 0, length)
-        // Whoever is read next writes over it.
+        // The next socket that is read overwrites this buffer.
         bytes.fill('?')
       },
       ended: () => {

@@ -93,7 +93,7 @@ async function startMemcached({ hooks, clock, logger }: CacheFixture) {
   return { client, close, enqueue: inTurn() }
 }
 
-/** As Apache writes it. */
+/** Returns the memcached key that Apache makes of a session ID. */
 function apacheKey(id: Buffer): string {
   return `mod_ssl-sess:${id.toString('hex')}`
 }

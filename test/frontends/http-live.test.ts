@@ -95,7 +95,7 @@ test('the stop ends streams at once', async () => {
   assert.equal(clock.pendingCount, 0)
 })
 
-test('who does not read gets no further event until he has, and is closed after ten seconds', () => {
+test('a client that does not read gets no further event until it does, and is closed after ten seconds', () => {
   const clock = new FakeClock()
   const { cluster } = new Backend([LIMITS])
   const stats = { refusedStreams: 0, stalledStreams: 0 }

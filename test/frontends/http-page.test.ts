@@ -36,7 +36,7 @@ test('the page loads from its node alone, and all of it is small', async () => {
   assert.ok(total < MAX_BYTES, `${total} bytes`)
 })
 
-test('it comes compressed where that is understood, and not again when it is the same', async () => {
+test('the page comes compressed to clients that accept that, and not again when it is unchanged', async () => {
   const { app } = setUp()
   const plain = await app.inject('/page/page.js')
   const packed = await app.inject({

@@ -92,7 +92,7 @@ test('a body that is announced too large is refused before it is sent', async ()
   assert.equal(store.stats.items, 0)
 })
 
-test('what is no HTTP gets an error in the same form, and the connection ends', async () => {
+test('a request that is not HTTP gets an error in the usual form, and the connection ends', async () => {
   const { frontend } = await start()
   for (const garbage of ['\x16\x03\x01\x02\x00\x01', 'get a1b2\r\n\r\n']) {
     const socket = await dial(frontend.address)

@@ -63,10 +63,14 @@ async function send(address: Address, head: string, body = ''): Promise<string> 
 
 const OWN = '127.0.0.1:5080'
 
-/** What pages of other origins can make a browser send, and what told so. */
+/** Requests that pages of other origins can make a browser send, and the header that gives each away. */
 const FOREIGN: [string, string, string][] = [
   ['a page whose name leads here', `GET /metrics HTTP/1.1\nHost: rebound.example:5080`, 'host'],
-  ['the same with a dot', `GET /metrics HTTP/1.1\nHost: rebound.example.`, 'host'],
+  [
+    'a page whose name leads here, with a final dot',
+    `GET /metrics HTTP/1.1\nHost: rebound.example.`,
+    'host',
+  ],
   [
     'a name that begins as an address',
     `GET /metrics HTTP/1.1\nHost: 127.0.0.1.evil.example`,

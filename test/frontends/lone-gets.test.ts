@@ -3,20 +3,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { zeros } from '../../src/base/counters.ts'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { Turn } from '../../src/frontends/memcached/fast/turn.ts'
 import { MAX_KEY_BYTES, MIN_SPELLED_BYTES } from '../../src/frontends/memcached/keys.ts'
-import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
+import { MEMCACHED_COUNTERS } from '../../src/frontends/memcached/stats.ts'
 import { TLS_1_3 } from '../../src/session/encoded-session.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 import { MemcachedPeer } from '../support/memcached-peer.ts'
 import { encodeSession } from '../support/session-encoder.ts'
 
-/** The same cache twice: asked with lone gets, and by the text protocol. */
+/** Creates two equal caches: one is asked with lone gets, the other by the text protocol. */
 function setup(singleUse = false) {
   const lone = createCacheFixture({}, singleUse)
   const plain = createCacheFixture({}, singleUse)
-  const stats = createMemcachedStats()
+  const stats = zeros(MEMCACHED_COUNTERS)
   const turn = new Turn(lone.hooks, new Entries(lone.hooks, lone.clock, stats))
   const writer = new MemcachedPeer(lone, 'text')
   const peer = new MemcachedPeer(plain, 'text')
@@ -40,7 +41,7 @@ function setup(singleUse = false) {
           answers[at] = isTaken ? bytes.toString('latin1') : undefined
         },
       }
-      // As a socket is read.
+      // A socket also reads into this buffer.
       const { readBuffer } = turn.input
       turn.addInput(member, readBuffer, Buffer.from(line).copy(readBuffer))
     }
@@ -119,7 +120,7 @@ test('a session is found by the writing of every terminator', () => {
   ])
 })
 
-test('of two who ask in one turn for a session of single use, one has it', () => {
+test('of two clients that ask in one turn for a session of single use, one gets it', () => {
   const { lone, ask } = setup(true)
   const timeSec = lone.clock.wallMs() / 1000
   const context = Buffer.from('shop')
@@ -131,7 +132,7 @@ test('of two who ask in one turn for a session of single use, one has it', () =>
   assert.equal(second, 'END\r\n')
 })
 
-test('what is not one get alone is left to its connection', () => {
+test('input that is not a single get is left to its connection', () => {
   const { ask } = setup()
   const lines = [
     'get a b\r\n',

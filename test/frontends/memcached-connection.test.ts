@@ -7,11 +7,12 @@ import { Duplex } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { zeros } from '../../src/base/counters.ts'
 import { Connection } from '../../src/frontends/memcached/connection.ts'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { Turn } from '../../src/frontends/memcached/fast/turn.ts'
 import { ServerStatus } from '../../src/frontends/memcached/server-status.ts'
-import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
+import { MEMCACHED_COUNTERS } from '../../src/frontends/memcached/stats.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 import { MemcachedPeer, SERVER_PROCESS } from '../support/memcached-peer.ts'
 
@@ -19,7 +20,7 @@ const NEVER_MS = 1e9
 
 function setup() {
   const { hooks, clock } = createCacheFixture()
-  const stats = createMemcachedStats()
+  const stats = zeros(MEMCACHED_COUNTERS)
   const entries = new Entries(hooks, clock, stats)
   const turn = new Turn(hooks, entries)
   const parts = {

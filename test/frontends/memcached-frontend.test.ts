@@ -83,7 +83,7 @@ test('commands sent together are answered together, in order', async (t) => {
   )
 })
 
-test('who asks and then ends its half gets every answer, however many there are', async (t) => {
+test('a client that sends commands and ends its side gets every answer, however many there are', async (t) => {
   const { connect, frontend } = await setup(t)
   const client = await connect()
   const count = 200
@@ -109,7 +109,7 @@ test('a Unix socket is the owner’s alone, and gone after the stop', async (t) 
   assert.equal(existsSync(path), false)
 })
 
-test('who does not read is not read from, and gets everything in the end', async (t) => {
+test('nothing is read from a client that does not read; it gets all answers in the end', async (t) => {
   const { connect, frontend } = await setup(t)
   const client = await connect()
   client.send(`set a 0 0 ${LARGE.length}\r\n${LARGE}\r\n`)
@@ -136,7 +136,7 @@ test('who does not read is not read from, and gets everything in the end', async
   assert.equal(client.socket.bytesRead, frontend.stats.bytesWritten - 5)
 })
 
-test('who never reads is closed after the stall timeout', async (t) => {
+test('a client that never reads is closed after the stall timeout', async (t) => {
   const { connect, frontend, clock } = await setup(t)
   const client = await connect()
   client.send(`set a 0 0 ${LARGE.length}\r\n${LARGE}\r\n`)

@@ -1,4 +1,4 @@
-// What memcached's keys and values are in the cache.
+// Under which ID, and in which form, the cache stores memcached's keys and values.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -67,7 +67,7 @@ const SPELLED: readonly [key: string, ids: readonly Buffer[]][] = [
   [`ssl|${base64url}|x`, [id]],
   // Digits beside an ID: it is the last or the first ones.
   [`cafe${hex}`, [id, Buffer.from(`cafe${hex}`.slice(0, 64), 'hex')]],
-  // As much of it as is an ID's own spelling.
+  // Only the part of the key that spells an ID is read.
   [`sess_${base64url}`, [id]],
   ['a'.repeat(42), []],
   [hex.slice(1), []],

@@ -64,7 +64,7 @@ for (const key of KEYS) {
   })
 }
 
-test('it is found on a node where another frontend, or a peer, stored it', () => {
+test('a session is found on a node where another frontend, or a peer, stored it', () => {
   const { hooks, say, shows, encode } = setup()
   hooks.put({ context: shop, id, session: encode() })
   for (const key of KEYS) assert.equal(say(`get ${key}`), shows(key, encode()))
@@ -85,7 +85,7 @@ test('a session whose ID is not in the key is a plain value', () => {
     assert.equal(say(`get ${key}`), shows(key, other))
   }
   assert.equal(hooks.get(bank, Buffer.alloc(32, 1)), undefined)
-  // As any value, it is replaced by any other.
+  // It is a plain value, so any other value replaces it.
   assert.equal(set('plain', encode()), 'STORED\r\n')
   assert.equal(set('plain', Buffer.from('text')), 'STORED\r\n')
   assert.equal(store.stats.puts.context + store.stats.puts.key_mismatch, 0)

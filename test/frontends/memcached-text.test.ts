@@ -360,7 +360,7 @@ test('stats under the names of memcached', () => {
   assert.equal(peer.stats.malformed, 1)
 })
 
-test('what is held of an endless value or line stays small', () => {
+test('an endless value or line takes little memory', () => {
   const peer = new MemcachedPeer(fixture(), 'text')
   const chunk = Buffer.alloc(65_536, 'x')
   peer.send(Buffer.from('set a 0 0 2000000000\r\n'))

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { zeros } from '../../src/base/counters.ts'
 import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { Turn, type TurnMember } from '../../src/frontends/memcached/fast/turn.ts'
-import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
+import { MEMCACHED_COUNTERS } from '../../src/frontends/memcached/stats.ts'
 import { createCacheFixture } from '../support/cache-fixture.ts'
 import type { FakeClock } from '../support/fake-clock.ts'
 
@@ -23,7 +24,7 @@ interface Fixture {
 function setup(): Fixture {
   const log: string[] = []
   const { clock, hooks } = createCacheFixture()
-  const turn = new Turn(hooks, new Entries(hooks, clock, createMemcachedStats()))
+  const turn = new Turn(hooks, new Entries(hooks, clock, zeros(MEMCACHED_COUNTERS)))
   const member = (name: string) => ({
     takeOver: () => log.push(`${name} takes over`),
     carryOut: (nowMs: number) => log.push(`${name} at ${nowMs}`),
@@ -47,7 +48,7 @@ test('all commands are carried out, then all answers are sent, once', async () =
   assert.deepEqual(log, [`c at ${nowMs}`, 'c answers'])
 })
 
-test('who is added while answers are sent has the next turn', async () => {
+test('a connection that is added while answers are sent has the next turn', async () => {
   const { turn, log, member } = setup()
   const again = {
     ...member('a'),

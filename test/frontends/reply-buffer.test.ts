@@ -89,7 +89,7 @@ test('an answer of one session is whole, and leaves alone what was written befor
   )
 })
 
-test('what is taken back is written over, and what was before it stays', () => {
+test('a reply that is taken back is overwritten, and those before it stay', () => {
   const output = new ReplyBuffer()
   output.text('first ')
   const start = output.length

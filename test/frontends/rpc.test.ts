@@ -164,7 +164,7 @@ test('a Unix socket is the owner’s alone, and gone after the stop', async (t) 
   assert.equal(existsSync(path), false)
 })
 
-test('who does not read is not read from, and gets everything in the end', async (t) => {
+test('nothing is read from a client that does not read; it gets all answers in the end', async (t) => {
   const { connect, frontend } = await setup(t)
   const client = await connect()
   await client.ask(1, put(LARGE))
@@ -186,7 +186,7 @@ test('who does not read is not read from, and gets everything in the end', async
   await until('all is answered', () => client.responses.length === gets + 1)
 })
 
-test('who never reads is closed after the stall timeout', async (t) => {
+test('a client that never reads is closed after the stall timeout', async (t) => {
   const { connect, frontend, clock } = await setup(t)
   const client = await connect()
   await client.ask(1, put(LARGE))

@@ -26,7 +26,7 @@ function request(type: number, lifetimeSec = 0, session: Uint8Array = Buffer.all
 }
 
 test('a real request is taken apart', () => {
-  // As stunnel 5.68 sent it, the session cut short.
+  // A request that stunnel 5.68 sent, with the session cut short.
   const datagram = Buffer.from(`0100012c${'3d'.repeat(32)}307e0201010202`, 'hex')
   assert.deepEqual(parseRequest(datagram), {
     kind: 'new',
@@ -118,7 +118,7 @@ test('a remove may be ignored', async (t) => {
   assert.equal(frontend.stats.ignoredRemoves, 1)
 })
 
-test('what is no session of this ID is not stored', async (t) => {
+test('bytes that are no session with this ID are not stored', async (t) => {
   const { ask, send, encode, frontend, store } = await setup(t)
   send(request(NEW, 100, Buffer.from('something else')))
   send(request(NEW, 100, encode({ id: Buffer.alloc(32, 8) })))

@@ -103,7 +103,7 @@ test('a removal is a modification', async (t) => {
   )
 })
 
-test('what is as it was stays modified when it was, whatever the wall clock does', async (t) => {
+test('last_modified_at of an unchanged cache stays, whatever the wall clock does', async (t) => {
   const { node, clock, read } = await setup(t)
   node.hooks('ssl').put({ context: CONTEXT, id: idOf(1), session: Buffer.alloc(130) })
   const madeSec = Math.floor(clock.wallMs() / 1000)
@@ -139,7 +139,7 @@ for (const [name, parts, isHttp] of ASKED) {
   })
 }
 
-test('who ends at once is told at once', async (t) => {
+test('a client that ends its side at once gets the document at once', async (t) => {
   const { connect } = await setup(t)
   const client = await connect()
   client.socket.end()

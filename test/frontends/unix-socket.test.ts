@@ -25,7 +25,7 @@ import { listenOn } from '../../src/streams/listener.ts'
 
 const LISTENER = new URL('../support/unix-listener.ts', import.meta.url)
 const FIELD = 'frontends.rpc'
-/** Of sun_path, without its closing zero. */
+/** Length of sun_path in the kernel, without its closing zero. */
 const MAX_PATH_BYTES = 107
 
 let folder = ''
@@ -43,7 +43,7 @@ afterEach(async () => {
 
 /** A server whose connections get `name` and are closed. */
 function newServer(name = ''): Server {
-  // Who only looks whether somebody answers is gone before the name is sent.
+  // A client that only checks whether somebody answers is gone before the name is sent.
   const server = createServer((socket) => socket.on('error', () => {}).end(name))
   servers.push(server)
   return server
@@ -161,7 +161,7 @@ test('a server that ends does not remove a file that has taken the place of its 
   assert.ok(existsSync(path))
 })
 
-test('of many that start at once exactly one has the path, and keeps it', async () => {
+test('when many servers start at once, exactly one gets the path, and keeps it', async () => {
   for (const isStale of [false, true]) {
     if (isStale) leaveStaleSocket()
     const names = Array.from({ length: 20 }, (_, index) => `server ${index}`)

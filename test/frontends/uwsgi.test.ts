@@ -18,7 +18,7 @@ function request(pairs: Pairs, value = ''): string {
   return formatDictionary(COMMAND, pairs).toString('latin1') + value
 }
 
-/** As uWSGI's client puts it: the size twice. */
+/** Returns a put request in the form of uWSGI's client, which sends the size twice. */
 function put(cmd: 'set' | 'update', key: string, value: string, expires = '', cache = 'ssl') {
   const size = ['size', String(value.length)] as const
   const lifetime = expires === '' ? [] : [['expires', expires] as const]

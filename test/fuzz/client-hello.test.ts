@@ -71,7 +71,7 @@ test('no stream is waited for beyond the limit, whatever it announces', () => {
     }
     const announced = dice.below(2 ** 24)
     const bytes = Buffer.concat(records)
-    // As the handshake header, wherever records cut it: only the first one has it in one piece.
+    // This overwrites the handshake header, or the part of it that is in the first record.
     bytes.set(
       [1, announced >> 16, (announced >> 8) & 0xff, announced & 0xff].slice(
         0,

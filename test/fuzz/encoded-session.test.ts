@@ -1,4 +1,4 @@
-// Mutations of real sessions: the reader ends in a session within its bounds or in its own error.
+// Mutations of real sessions: the reader returns a session within the bounds of the bytes, or throws its own error.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -15,7 +15,7 @@ const SIGNIFICANT = [
 ]
 
 function mutate(bytes: Buffer, dice: Dice): Buffer {
-  // Half of the time where the tags and lengths are: the last fields and the head.
+  // Every second mutation is in the first bytes, which have most of the tags and lengths.
   const isAtHead = dice.below(2) === 0
   const at = isAtHead ? dice.below(Math.min(20, bytes.length)) : dice.below(bytes.length)
   const copy = Buffer.from(bytes)
@@ -64,6 +64,6 @@ test(`${ROUNDS} mutated sessions`, () => {
       if (codeOf(error) !== 'ERR_SESSION_FORMAT') throw error
     }
   }
-  // Both ways were tried, and often.
+  // Otherwise the mutations would be too strong or too weak to test the reader.
   assert.ok(readable > ROUNDS / 20 && readable < ROUNDS / 2, `${readable} were readable`)
 })

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
+import { zeros } from '../../src/base/counters.ts'
 import { LogLimiter } from '../../src/base/world.ts'
 import { Conversation } from '../../src/frontends/rpc/conversation.ts'
-import { createRpcStats } from '../../src/frontends/rpc/stats.ts'
+import { RPC_COUNTERS } from '../../src/frontends/rpc/stats.ts'
 import { RemoteConnection } from '../../src/hooks/remote-link.ts'
 import { FrameReader } from '../../src/wire/framing.ts'
 import {
@@ -65,7 +66,7 @@ function requestCall(dice: Dice): HooksCall {
 
 function conversationOf(cache: CacheFixture) {
   const caches = new Map([['ssl', cache.hooks]])
-  const stats = createRpcStats()
+  const stats = zeros(RPC_COUNTERS)
   const failures = new LogLimiter(cache.clock)
   return { stats, open: () => new Conversation({ caches, stats, logger: cache.logger, failures }) }
 }

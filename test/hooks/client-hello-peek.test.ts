@@ -148,7 +148,7 @@ test('many connections at once keep their ClientHellos apart', async (t) => {
   assert.ok(again.every(({ isReused }) => isReused))
 })
 
-test('what is no ClientHello goes to TLS as it is, and harms nobody', async (t) => {
+test('bytes that are no ClientHello go to TLS unchanged, and harm no other connection', async (t) => {
   const { hooks } = createLiveCache()
   const a = await attach(t, createTlsServer(), hooks)
   for (const garbage of [

@@ -47,7 +47,7 @@ test('a put under the operator context stores that context, and only its name ge
   const { hooks, store } = createCacheFixture()
   const session = boundSession(SHOP, NAME)
   assert.equal(hooks.put({ context: SHOP, id: ID, session, serverName: NAME }), 'stored')
-  assert.deepEqual(store.peek(ID)?.context, SHOP)
+  assert.deepEqual(store.contextless.peek(ID)?.context, SHOP)
   assert.deepEqual(hooks.get(SHOP, ID, NAME)?.session, session)
   assert.equal(hooks.get(SHOP, ID, 'b.example'), undefined)
   assert.equal(hooks.get(BANK, ID, NAME), undefined)
@@ -72,7 +72,7 @@ test('a session bound to another context or name is refused', () => {
 test('a list of contexts means the text of the operator where a protocol has no context', () => {
   const { hooks, store } = createCacheFixture({ contexts: [BANK, SHOP] })
   assert.equal(hooks.putOwn(ID, boundSession(SHOP, NAME)), 'stored')
-  assert.deepEqual(store.peek(ID)?.context, SHOP)
+  assert.deepEqual(store.contextless.peek(ID)?.context, SHOP)
   const other = encodeSession({ id: ID, context: nameBoundContext(Buffer.from('x'), NAME) })
   assert.equal(hooks.putOwn(ID, other), 'context')
 })

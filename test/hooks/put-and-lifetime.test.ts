@@ -98,7 +98,7 @@ test('a resumed TLS 1.3 handshake makes a session that lives no longer than the 
   assert.deepEqual(lifetimesMs, [undefined, undefined, LEFT_MS])
 })
 
-test('of a cache that renews, it gets a whole lifetime', async (t) => {
+test('in a cache with `renew` it gets a full lifetime', async (t) => {
   const { hooks, lifetimesMs } = createAskedCache({ isRenewable: true })
   const { port } = await serve(t, hooks)
   const options = { maxVersion: 'TLSv1.3', request: 'hi' } as const

@@ -20,7 +20,7 @@ test('no connection before the first call; then one for all of them', async (t) 
   assert.equal(hooks.stats.gets.hit, 3)
 })
 
-test('what is asked is what was meant', async (t) => {
+test('the node gets the calls with the arguments that were given', async (t) => {
   const { node, hooks } = await connectedFixture(t)
   const calls = [
     hooks.get(CONTEXT, ID, 'www.test'),

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { LocalHooks } from '../../src/hooks/local-hooks.ts'
+import { ContextlessHooks } from '../../src/hooks/contextless-hooks.ts'
+import type { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import type { PutResult } from '../../src/store/stats.ts'
@@ -17,6 +18,22 @@ const bank = Buffer.from('bank')
 const none = Buffer.alloc(0)
 const id = Buffer.alloc(32, 7)
 const opaque = Buffer.from('a session of another library')
+
+/**
+ * Everything that hooks and a store show. The compiler refuses this file when there is more, or less: what protocols
+ * without a session ID context need is in `ContextlessHooks` and `ContextlessReads`.
+ */
+const SHOWN = {
+  hooks: { get: true, put: true, remove: true, stats: true } satisfies Record<
+    keyof LocalHooks,
+    true
+  >,
+  store: {
+    ...{ get: true, put: true, remove: true, refuse: true, sweepOne: true },
+    ...{ apply: true, onChange: true, entries: true, contextless: true },
+    ...{ limits: true, stats: true, room: true },
+  } satisfies Record<keyof SessionStore, true>,
+}
 
 interface SetupOptions {
   readonly singleUse?: boolean
@@ -38,7 +55,7 @@ function setup(options: SetupOptions = {}) {
   const versions = new VersionClock(clock)
   const store = new SessionStore(limits, { clock, versions, origin: 1, seed: Buffer.from('seed') })
   const { singleUse = false } = options
-  const hooks = new LocalHooks(store, { clock, logger, singleUse })
+  const hooks = new ContextlessHooks(store, { clock, logger, singleUse })
   const nowSec = clock.wallMs() / 1000
   const encode = (fields: SessionFields = {}) =>
     encodeSession({ id, context: shop, timeSec: nowSec, timeoutSec: 300, ...fields })
@@ -355,4 +372,10 @@ test('nothing of a session is in the log', () => {
   assert.equal(logger.lines.length, 1)
   assert.ok(!written.includes(id.toString('hex')))
   assert.ok(!written.includes(opaque.toString('hex').slice(0, 16)))
+})
+
+test('the public calls of hooks and store are there', () => {
+  const { hooks, store } = setup()
+  for (const name of Object.keys(SHOWN.hooks)) assert.ok(name in hooks, name)
+  for (const name of Object.keys(SHOWN.store)) assert.ok(name in store, name)
 })

@@ -5,14 +5,15 @@ import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Histogram, type Registry } from 'prom-client'
+import { zeros } from '../../src/base/counters.ts'
 import { DurationHistogram } from '../../src/base/histogram.ts'
 import { collectProcess, createRegistry } from '../../src/base/metrics.ts'
-import { createHookStats } from '../../src/hooks/stats.ts'
+import { HOOK_COUNTERS } from '../../src/hooks/stats.ts'
 import { collectCaches, collectReplication, collectSweeper } from '../../src/node/metrics.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
-import { createReplicationStats } from '../../src/replication/stats.ts'
-import { createSyncStats } from '../../src/replication/sync/stats.ts'
-import { createCacheStats } from '../../src/store/stats.ts'
+import { REPLICATION_COUNTERS } from '../../src/replication/stats.ts'
+import { SYNC_COUNTERS } from '../../src/replication/sync/stats.ts'
+import { CACHE_COUNTERS } from '../../src/store/stats.ts'
 import { whyWithout } from '../support/programs.ts'
 
 function peer(name: string, address: string, isUp: boolean): PeerStatus {
@@ -36,11 +37,11 @@ function peer(name: string, address: string, isUp: boolean): PeerStatus {
 
 function setUp() {
   const registry = createRegistry('1.2.3')
-  const stats = createCacheStats()
-  const hookStats = createHookStats()
+  const stats = zeros(CACHE_COUNTERS)
+  const hookStats = zeros(HOOK_COUNTERS)
   const { getDurations } = hookStats
   const sweeps = new DurationHistogram()
-  const replication = createReplicationStats()
+  const replication = zeros(REPLICATION_COUNTERS)
   const peers = [peer('b', '1', false), peer('b', '2', true), peer('', '10.0.0.3:1', false)]
   const state = { keyAgeSec: 60 as number | undefined }
   collectCaches(registry, [
@@ -49,7 +50,7 @@ function setUp() {
   collectSweeper(registry, sweeps)
   collectReplication(registry, {
     replicator: { stats: replication, peers: () => peers },
-    sync: { stats: createSyncStats(), synchronizer: { status: { state: 'synced' } } },
+    sync: { stats: zeros(SYNC_COUNTERS), synchronizer: { status: { state: 'synced' } } },
     transport: { stats: { sendErrors: 3 } },
     unknownCaches: 2,
     keys: { ageSec: () => state.keyAgeSec },

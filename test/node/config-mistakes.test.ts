@@ -40,7 +40,7 @@ for (const { name, yaml, expected } of mistakes) {
   })
 }
 
-test('what is no YAML is told with its line', () => {
+test('a file that is not YAML is reported with the line of the mistake', () => {
   const [problem = ''] = problemsOf(() => read('log: {\n  level: [info }\n'))
   assert.match(problem, /^2:\d+: /)
 })

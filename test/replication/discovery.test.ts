@@ -292,7 +292,7 @@ test('a socket reaches its own IP version, one on :: both', () => {
 })
 
 const at = (host: string) => ({ host, port: 7171 })
-/** As written in a configuration, without a port unless it is a service. */
+/** Returns a peer as a configuration names it: a service, or a host with the port that all have here. */
 const peerAt = (text: string) => (text.includes('//') ? parsePeerSource(text) : at(text))
 const keyCases: readonly [string, string, string[], boolean, boolean, boolean][] = [
   // listen, peers, has keys, insecure, allowed

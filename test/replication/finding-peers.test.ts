@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { formatAddress } from '../../src/base/address.ts'
 import { addressOf, MemoryCluster } from '../support/memory-cluster.ts'
 
-test('who lists a node gets what it makes, though that node does not list it', async () => {
+test('a node gets the changes of a peer that it lists, although the peer does not list it', async () => {
   const cluster = new MemoryCluster()
   const [unlisting, listing] = [cluster.member(1, 2, { peers: [] }), cluster.member(2, 2)]
   await unlisting.replicator.start()

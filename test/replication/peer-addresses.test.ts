@@ -27,7 +27,7 @@ function senderAt(address: HostAddress): Sender {
   return new Sender(createIdentity(address.host, seededBytes(address.host)), address, 0)
 }
 
-/** As if whoever is there had answered. */
+/** Notes an answer of this sender from the address of `host`. */
 function answer(addresses: PeerAddresses, host: string, sender: Sender, nowMs: number): void {
   const peer = addresses.all.find(({ address }) => address.host === host)
   assert.ok(peer !== undefined)
@@ -35,7 +35,7 @@ function answer(addresses: PeerAddresses, host: string, sender: Sender, nowMs: n
   addresses.refresh(nowMs)
 }
 
-test('who was told lately gets changes through the repeater, and directly when the lists end', () => {
+test('a node listed by a repeater gets changes through it, and directly when the lists end', () => {
   const addresses = new PeerAddresses()
   addresses.set([at(1), at(2)], undefined, 0)
   addresses.setRepeaters([at(9)], 0)
@@ -76,7 +76,7 @@ test('a node of two addresses is behind a repeater when one of them is', () => {
   assert.deepEqual(hosts(addresses.behindRepeaters), ['10.0.0.2'])
 })
 
-test('who was told is forgotten five minutes after the last list and the last answer', () => {
+test('a listed node is forgotten five minutes after the last list and the last answer', () => {
   const addresses = new PeerAddresses()
   addresses.list([at(1), at(2)], 0)
   answer(addresses, at(2).host, senderAt(at(2)), 100_000)
@@ -109,7 +109,7 @@ test('where nobody answers for a while only greetings go, whatever is there', ()
   assert.equal(addresses.all.length, 3)
 })
 
-test('who is heard from where it answered is there, though its answers are lost', () => {
+test('a node that is heard at its proven address counts as there, though its answers are lost', () => {
   const addresses = new PeerAddresses()
   addresses.set([at(1), at(2)], undefined, 0)
   const sender = senderAt(at(1))
@@ -127,7 +127,7 @@ test('who is heard from where it answered is there, though its answers are lost'
   assert.deepEqual(hosts(addresses.destinations), [])
 })
 
-test('so many addresses are taken from repeaters and no more', () => {
+test('no more than the limit of addresses are taken from repeaters', () => {
   const addresses = new PeerAddresses()
   addresses.set([at(0)], undefined, 0)
   for (let start = 0; start < 2 * MAX_CONTACTS; start += 64) {

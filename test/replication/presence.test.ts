@@ -198,7 +198,7 @@ test('an address from which own greetings were played back is a peer as soon as 
   await outside.replicator.stop()
   cluster.clock.advance(5000)
   assert.deepEqual(inside.replicator.peers(), [])
-  // As if a tap had played them back, while the node at the address was away.
+  // The datagrams come again, played back by a tap, while the node at the address is away.
   await nat.stop()
   const there = cluster.network.transport(PUBLIC)
   const peer = Object.assign(cluster.member(3, 1, { transport: there }), { transport: there })

@@ -142,7 +142,7 @@ test('a receiver that does not keep up asks again only when an answer had time t
   await cluster.stop([first, second])
 })
 
-test('what is only late is not asked for', async () => {
+test('a datagram that is only late is not asked for', async () => {
   const { cluster, first, second, tape } = await acquaintedPair()
   cluster.network.isLost = (passed) => {
     if (headerOf(passed).channel !== 'changes' || headerOf(passed).sequence !== 1) return false

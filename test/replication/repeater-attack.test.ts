@@ -174,7 +174,7 @@ test('a subscription ends when its proofs do, and nothing of its sender is passe
   await cluster.stop(members)
 })
 
-test('what is no business of a repeater is counted by its reason', async () => {
+test('messages that are not for a repeater are counted by their reason', async () => {
   const { cluster, repeater, members } = await record()
   const sealer = sealerOf('mallory')
   const before = { ...repeater.stats.dropped }

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { RepeatedCluster } from '../support/repeated-cluster.ts'
 
-test('who subscribes and leaves is logged as a peer: each line names its own node already', async () => {
+test('a subscriber is logged as `peer`, because each line already has the name of the repeater as `node`', async () => {
   const cluster = new RepeatedCluster()
   const logger = new RecordingLogger()
   const { repeater } = await cluster.repeater(1, { logger })

@@ -55,7 +55,7 @@ test('a change goes to the repeater once, and from there to all the others', asy
     members.map(({ replicator }) => replicator.joinState()),
     ['joined', 'joined', 'joined'],
   )
-  // Who is copied and compared with: not the repeater.
+  // Nodes copy from nodes and compare with nodes, not with the repeater.
   assert.deepEqual(first(members).verified, ['node-2', 'node-3'])
   await cluster.stop(members)
   await repeater.stop()
@@ -199,7 +199,7 @@ test('nodes behind different repeaters, and peers by address, get everything onc
   await cluster.stop([one, two])
 })
 
-test('who stops is gone at once, who falls silent after some seconds', async () => {
+test('a subscriber that stops is gone at once, one that falls silent after some seconds', async () => {
   const cluster = new RepeatedCluster()
   const { repeater } = await cluster.repeater(1)
   const members = await cluster.startBehind(3, 1)

@@ -188,7 +188,7 @@ test('two nodes that share a name by mistake still replicate', async () => {
 test('clocks that are an hour apart are measured, and change neither lag nor what is applied', async () => {
   const cluster = new MemoryCluster({ delayMs: 4 })
   const first = cluster.member(1, 2)
-  // The same time, another wall clock.
+  // A clock that runs like that of the cluster, but whose wall time is an hour ahead.
   const wrong = {
     monotonicMs: () => cluster.clock.monotonicMs(),
     wallMs: () => cluster.clock.wallMs() + 3_600_000,
@@ -325,7 +325,7 @@ test('a node that is reached at two addresses gets every change once', async () 
   await cluster.stop([first, second])
 })
 
-test('it says when it joined, and when nobody was there', async () => {
+test('a replicator reports that it joined, and that nobody was there', async () => {
   const cluster = new MemoryCluster({ delayMs: 10 })
   const lonely = cluster.member(3, 3)
   assert.equal(lonely.replicator.joinState(), 'joining')

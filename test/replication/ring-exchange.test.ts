@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { zeros } from '../../src/base/counters.ts'
 import { silentLogger } from '../../src/base/world.ts'
 import type { JoinState } from '../../src/replication/replicator.ts'
 import { RingExchange, type RingPeer } from '../../src/replication/sync/ring-exchange.ts'
 import { SyncResponder } from '../../src/replication/sync/server.ts'
-import { createSyncStats } from '../../src/replication/sync/stats.ts'
+import { SYNC_COUNTERS } from '../../src/replication/sync/stats.ts'
 import { FrameStream } from '../../src/replication/sync/stream.ts'
 import { TicketAuthority } from '../../src/tickets/authority.ts'
 import { openedKeys } from '../../src/tickets/rule.ts'
@@ -27,7 +28,7 @@ class RingNode implements RingPeer {
   readonly nodeName: string
   readonly authority: TicketAuthority
   readonly exchange: RingExchange<RingNode>
-  readonly stats = createSyncStats()
+  readonly stats = zeros(SYNC_COUNTERS)
   /** Names of the nodes it called, in order. */
   readonly called: string[] = []
   /** Every offer that went through its hands. */
@@ -167,7 +168,7 @@ test('a node that starts takes the ring of a peer and makes no key', async () =>
   await stop([a, b])
 })
 
-test('of nodes that start in one instant the first by name makes the key, and the others take it', async () => {
+test('when nodes start at the same time, the first by name makes the key, and the others take it', async () => {
   const [clock, [a, b, c]] = setUp('a', 'b', 'c') as [TurningClock, [RingNode, RingNode, RingNode]]
   const nodes = [a, b, c]
   for (const node of nodes) node.exchange.start()

@@ -210,7 +210,7 @@ test('a handshake cut off anywhere, by an end or by silence, is counted and leav
   assert.equal(target.clock.pendingCount, 0)
 })
 
-test('who knows the key ID, which is in every datagram, but not the key, gets an alert', async () => {
+test('a client that knows the key ID, which is in every datagram, but not the key, gets an alert', async () => {
   const target = await listen()
   const identity = KEYRING.primaryKeyId.toString(16).padStart(8, '0')
   const guess = { psk: random(32), identity }
@@ -274,7 +274,7 @@ test('a bit flipped in any record of a connection ends it; nothing altered is ta
   }
 })
 
-test('whom a node calls must prove the key as well, and in time', async () => {
+test('a server that a node calls must prove the key as well, and in time', async () => {
   const clock = new TurningClock()
   const silent = createServer((socket) => {
     socket.on('error', () => {})

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, test } from 'node:test'
+import { zeros } from '../../src/base/counters.ts'
 import { type Clock, silentLogger, systemClock } from '../../src/base/world.ts'
 import { connectSync } from '../../src/replication/sync/client.ts'
 import {
@@ -13,7 +14,7 @@ import {
   MAX_STRANGER_CONNECTIONS,
   SyncListener,
 } from '../../src/replication/sync/server.ts'
-import { createSyncStats } from '../../src/replication/sync/stats.ts'
+import { SYNC_COUNTERS } from '../../src/replication/sync/stats.ts'
 import { Keyring, publicKeyring } from '../../src/wire/keyring.ts'
 import { encodeSyncFrame } from '../../src/wire/sync-message.ts'
 import { until } from '../support/latch.ts'
@@ -31,7 +32,7 @@ afterEach(async () => {
 })
 
 async function listen(keyring: Keyring, clock: Clock = systemClock) {
-  const stats = createSyncStats()
+  const stats = zeros(SYNC_COUNTERS)
   const strangers = new Set<string>()
   const node = new SyncNode(new TurningClock(), 1)
   node.put('x')

@@ -24,7 +24,7 @@ test('a snapshot carries sessions, removals, versions and what is left of the li
   assert.equal(await copy(b, a), true)
   assert.deepEqual(b.contents, a.contents)
   assert.equal(b.store.stats.items, 999)
-  assert.equal(b.store.peek(Buffer.from('id 8'))?.ttlMs, 200_000)
+  assert.equal(b.store.contextless.peek(Buffer.from('id 8'))?.ttlMs, 200_000)
   assert.equal(b.sessionOf('id 7'), undefined)
 })
 
@@ -36,7 +36,7 @@ test('a snapshot of a node that is joining itself is not taken for a full one', 
   assert.equal(b.sessionOf('x'), 'session of x')
 })
 
-test('those that live longest come first', async () => {
+test('the sessions that live longest come first', async () => {
   const [a, b, clock] = pair(10)
   const small = new SyncNode(clock, 3, 4)
   for (let index = 0; index < 10; index += 1) {
@@ -105,7 +105,7 @@ test('full caches do not push out each other’s sessions', async () => {
   assert.equal(a.stats.entriesSent + b.stats.entriesSent, 0)
 })
 
-test('what is about to expire is not passed to and fro', async () => {
+test('an entry that is about to expire is not sent back and forth', async () => {
   const [a, b, clock] = pair()
   a.put('x')
   clock.advance(299_500)

@@ -1,4 +1,4 @@
-// Who is copied when a node joins, and what it says about itself.
+// From which peer a joining node copies, and what the node reports meanwhile.
 
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
@@ -93,7 +93,7 @@ test('a node that has no peers is alone at once', async () => {
   await synchronizer.stop()
 })
 
-test('of each peer it is known what the last copy or comparison came to, as long as it is there', async () => {
+test('the result of the last copy or comparison is known for each peer that is there', async () => {
   const { synchronizer, state, nodes, clock } = setUp([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
@@ -219,7 +219,7 @@ test('a comparison that breaks off does not count as the last one that succeeded
   await synchronizer.stop()
 })
 
-test('who hears nobody is synchronized with nobody, until a comparison with one that is back', async () => {
+test('a node that hears nobody counts as not synchronized until a comparison with a peer that is back', async () => {
   const { synchronizer, state, nodes, own, clock } = setUp([1])
   const [a] = nodes
   assert.ok(a !== undefined)

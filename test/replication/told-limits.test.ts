@@ -49,7 +49,7 @@ test('a copy of a copy keeps the age', async () => {
   await second.call(first, (caller) => caller.takeSnapshot())
   clock.advance(30_000)
   await short.call(second, (caller) => caller.takeSnapshot())
-  assert.equal(short.store.peek(Buffer.from('a'))?.ttlMs, 30_000)
+  assert.equal(short.store.contextless.peek(Buffer.from('a'))?.ttlMs, 30_000)
 })
 
 const SMALL: Partial<CacheLimits> = {

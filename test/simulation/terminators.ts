@@ -94,7 +94,7 @@ function carryOut(call: Call, { running, cache, model, counts }: Called): string
       return isRemoved ? 'removed' : 'was not there'
     }
     case 'touch': {
-      const result = hooks.touchAny(id, call.ttlMs)
+      const result = running.node.caches.get(cache)?.hooks.touchAny(id, call.ttlMs)
       if (result !== undefined) counts.puts.set(result, (counts.puts.get(result) ?? 0) + 1)
       return result ?? 'not there'
     }

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { zeros } from '../../src/base/counters.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
-import { createReplicationStats } from '../../src/replication/stats.ts'
+import { REPLICATION_COUNTERS } from '../../src/replication/stats.ts'
 import type { SyncState } from '../../src/replication/sync/synchronizer.ts'
 import { PROBLEM_CODES, type Problem, problemsOf } from '../../src/status/problems.ts'
 import { NodeWatch } from '../../src/status/watch.ts'
-import { createCacheStats, isRefusal, PUT_RESULTS } from '../../src/store/stats.ts'
+import { CACHE_COUNTERS, isRefusal, PUT_RESULTS } from '../../src/store/stats.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { peerStatus } from '../support/peer-status.ts'
 
@@ -22,7 +23,7 @@ interface Circumstances {
 }
 
 function countersOf() {
-  return { cache: createCacheStats(), replication: createReplicationStats(), unknown: 0 }
+  return { cache: zeros(CACHE_COUNTERS), replication: zeros(REPLICATION_COUNTERS), unknown: 0 }
 }
 
 /** The problems of a node with a cache `ssl`, which counted as `count` says since its start. */

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createReplicationStats } from '../../src/replication/stats.ts'
+import { zeros } from '../../src/base/counters.ts'
+import { REPLICATION_COUNTERS } from '../../src/replication/stats.ts'
 import {
   decodeSummary,
   encodeSummary,
@@ -12,7 +13,7 @@ import {
   summarize,
 } from '../../src/status/summary.ts'
 import { NodeWatch, SAMPLE_PERIOD_MS } from '../../src/status/watch.ts'
-import { createCacheStats } from '../../src/store/stats.ts'
+import { CACHE_COUNTERS } from '../../src/store/stats.ts'
 import { MAX_SUMMARY_BYTES } from '../../src/wire/sync-message.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { peerStatus } from '../support/peer-status.ts'
@@ -29,9 +30,9 @@ function summaryOf(caches: number, peers: number, textOf = (text: string) => tex
       full: 'refuse' as const,
     },
     singleUse: false,
-    stats: createCacheStats(),
+    stats: zeros(CACHE_COUNTERS),
   }))
-  const replication = createReplicationStats()
+  const replication = zeros(REPLICATION_COUNTERS)
   const watch = new NodeWatch(
     {
       caches: named.map(({ limits: { name }, stats }) => ({ name, stats })),
@@ -104,7 +105,7 @@ test('names of control characters, which JSON makes six times as long, cost the 
   assert.deepEqual([told?.peers, told?.more_peers, told?.problems], [[], 300, []])
 })
 
-test('what is no summary is refused; what a later release adds is skipped', () => {
+test('bytes that are no summary are refused; fields of a later release are skipped', () => {
   const summary = summaryOf(1, 1)
   const changed = (change: object) => Buffer.from(JSON.stringify({ ...summary, ...change }))
   assert.deepEqual(decodeSummary(changed({ later: [1] })), summary)

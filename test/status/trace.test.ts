@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { silentLogger } from '../../src/base/world.ts'
-import { LocalHooks } from '../../src/hooks/local-hooks.ts'
+import { ContextlessHooks } from '../../src/hooks/contextless-hooks.ts'
 import { traceEverywhere, traceHere } from '../../src/status/trace.ts'
 import { Followed, MAX_EVENTS, MAX_FOLLOWED } from '../../src/store/followed.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
@@ -25,7 +25,7 @@ function setUp() {
   const versions = new VersionClock(clock)
   const options = { clock, versions, origin: ORIGIN, seed: Buffer.alloc(16, 1), followed }
   const store = new SessionStore(limits, options)
-  const hooks = new LocalHooks(store, { clock, logger: silentLogger, followed })
+  const hooks = new ContextlessHooks(store, { clock, logger: silentLogger, followed })
   const stores = new Map([['ssl', store]])
   const node = { nodeName: 'edge-1', origin: ORIGIN, stores, followed, clock }
   const put = (id: Buffer, bytes = 50) =>
@@ -141,7 +141,7 @@ test('a session that leaves by itself is noted: pushed out, swept, or asked for 
   )
 })
 
-test('what is kept is bounded: beginnings, and events of each', () => {
+test('the number of followed sessions, and of events of each, is bounded', () => {
   const { followed } = setUp()
   const event = {
     cache: 'ssl',

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createReplicationStats } from '../../src/replication/stats.ts'
+import { zeros } from '../../src/base/counters.ts'
+import { REPLICATION_COUNTERS } from '../../src/replication/stats.ts'
 import { CounterHistory } from '../../src/status/counter-history.ts'
 import {
   NodeWatch,
@@ -11,14 +12,14 @@ import {
   RECENT_SAMPLES,
   SAMPLE_PERIOD_MS,
 } from '../../src/status/watch.ts'
-import { createCacheStats } from '../../src/store/stats.ts'
+import { CACHE_COUNTERS } from '../../src/store/stats.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 function setUp() {
   const clock = new FakeClock()
-  const ssl = createCacheStats()
-  const mail = createCacheStats()
-  const replication = createReplicationStats()
+  const ssl = zeros(CACHE_COUNTERS)
+  const mail = zeros(CACHE_COUNTERS)
+  const replication = zeros(REPLICATION_COUNTERS)
   const caches = [
     { name: 'ssl', stats: ssl },
     { name: 'mail', stats: mail },

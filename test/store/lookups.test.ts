@@ -32,7 +32,7 @@ function getTogether(
   meanwhile = (_number: number) => {},
 ): unknown[] {
   const bytes = Buffer.concat([Buffer.from('before'), ...ids])
-  const lookups = store.lookupsIn(bytes)
+  const lookups = store.contextless.lookupsIn(bytes)
   let start = 'before'.length
   const announced = ids.map((id) => {
     start += id.length
@@ -41,7 +41,7 @@ function getTogether(
   lookups.find()
   const found = announced.map((lookup, number) => {
     meanwhile(number)
-    return contentOf(store.getFound(lookups, lookup, nowMs))
+    return contentOf(store.contextless.getFound(lookups, lookup, nowMs))
   })
   lookups.clear()
   return found
@@ -51,7 +51,9 @@ function getTogether(
 function orderOf(store: SessionStore): string[] {
   const order: string[] = []
   store.onChange = ({ id }) => order.push(id.toString())
-  while (store.removeOldest());
+  for (let oldest = store.contextless.oldest(); oldest; oldest = store.contextless.oldest()) {
+    store.remove(oldest.id, oldest.context)
+  }
   return order
 }
 
@@ -83,7 +85,7 @@ test('gets together find, count and touch what they find one by one', () => {
         }
         if (one.kind !== 'get') continue
         const ids = one.numbers.map(idOf)
-        const expected = ids.map((id) => contentOf(single.store.getAny(id)))
+        const expected = ids.map((id) => contentOf(single.store.contextless.get(id)))
         const nowMs = together.clock.monotonicMs()
         assert.deepEqual(getTogether(together.store, ids, nowMs), expected)
       }
@@ -109,12 +111,12 @@ test('what was found may have moved, changed or gone before it is asked for', ()
   assert.deepEqual(bytes, [...contents, 'miss', Buffer.alloc(9, idOf(5))])
 })
 
-test('as many as there may be at once, and room for as many again when they are carried out', () => {
+test('the list holds the allowed number of lookups, and again as many after they are carried out', () => {
   const { store, clock } = createCacheFixture({ items: 2 * MAX_LOOKUPS })
   const ids = Array.from({ length: MAX_LOOKUPS }, (_value, each) => idOf(each))
   for (const id of ids) put(store, id, 130)
   const bytes = Buffer.concat(ids)
-  const lookups = store.lookupsIn(bytes)
+  const lookups = store.contextless.lookupsIn(bytes)
   for (let round = 0; round < 2; round += 1) {
     let start = 0
     const announced = ids.map((id) => {
@@ -123,7 +125,9 @@ test('as many as there may be at once, and room for as many again when they are 
     })
     assert.equal(lookups.add(0, 1), undefined)
     lookups.find()
-    const found = announced.map((one) => store.getFound(lookups, one, clock.monotonicMs()))
+    const found = announced.map((one) =>
+      store.contextless.getFound(lookups, one, clock.monotonicMs()),
+    )
     for (const [at, one] of found.entries()) assert.ok(typeof one !== 'string', `${at}: ${one}`)
     lookups.clear()
   }
@@ -136,7 +140,7 @@ test('as many as there may be at once, and room for as many again when they are 
 
 test('IDs that share a fingerprint are told apart', () => {
   const { store, clock } = createCacheFixture()
-  // As the fixture's: among so many a pair is as good as certain, and with the same seed always the same one.
+  // The sharding of the fixture. Some pair among so many IDs shares a fingerprint, and with one seed it is always that pair.
   const sharding = new Sharding(store.limits.items, Buffer.from('seed'))
   const seen = new Map<number, Buffer>()
   const twins: Buffer[] = []

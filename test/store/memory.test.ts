@@ -32,7 +32,7 @@ function setUp(limits: Partial<CacheLimits> = {}) {
     return result
   }
   const remove = (number: number) => store.remove(idOf(number), CONTEXT)
-  const sizeOf = (number: number) => store.peek(idOf(number))?.session.length
+  const sizeOf = (number: number) => store.contextless.peek(idOf(number))?.session.length
   return { store, clock, put, remove, sizeOf, idOf, budgetBytes }
 }
 

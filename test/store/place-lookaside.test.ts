@@ -8,7 +8,7 @@ import { Sharding } from '../../src/store/sharding.ts'
 
 const MOST_KEYS = 2 ** 30
 const MOST_PLACES = 2 ** 14 - 1
-/** Of a lookaside for so many places, and a multiple of that of a smaller one. */
+/** Sets of a lookaside for MOST_PLACES; a smaller lookaside has a divisor of this number. */
 const SETS = 8192
 
 test('what was put in last is found, also at the ends of what an entry can hold', () => {

@@ -1,4 +1,4 @@
-// Every refusal is counted by reason, and one a second of each cache is logged with what an operator needs to end it.
+// Every refusal is counted by its reason. One a second of each cache is logged, with what an operator needs to end it.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

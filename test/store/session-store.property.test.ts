@@ -208,7 +208,7 @@ function assertSame(store: SessionStore, model: StoreModel, nowMs: number): void
   assert.ok(stats.arenaBytes <= maxRecordBytes(store.limits))
   for (const name of 'abcdefgh') {
     const expected = model.sessions.find((one) => one.id === name && one.expiresAtMs > nowMs)
-    const peeked = store.peek(bytes(name))
+    const peeked = store.contextless.peek(bytes(name))
     assert.equal(peeked?.session.toString('latin1'), expected?.session)
     assert.equal(peeked?.context.toString('latin1'), expected?.context)
     assert.equal(peeked?.serverName, expected?.serverName)

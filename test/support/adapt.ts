@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 
 export type Replacement = readonly [from: string, to: string]
 
-/** Replaces what a reader would replace, everywhere; each of it must be there. */
+/** Replaces all occurrences of what a reader would replace. Fails when the text lacks one of them. */
 export function adapt(text: string, replacements: readonly Replacement[]): string {
   return replacements.reduce((adapted, [from, to]) => {
     assert.ok(adapted.includes(from), `the example has no ${from}`)

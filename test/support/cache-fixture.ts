@@ -1,7 +1,7 @@
 // One cache with its hooks, on a clock that stands still or on the real one.
 
 import { silentLogger, systemClock } from '../../src/base/world.ts'
-import { LocalHooks } from '../../src/hooks/local-hooks.ts'
+import { ContextlessHooks } from '../../src/hooks/contextless-hooks.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/versions.ts'
@@ -12,7 +12,7 @@ export interface CacheFixture {
   readonly clock: FakeClock
   readonly logger: RecordingLogger
   readonly store: SessionStore
-  readonly hooks: LocalHooks
+  readonly hooks: ContextlessHooks
 }
 
 export function createCacheFixture(
@@ -34,15 +34,18 @@ export function createCacheFixture(
     },
     { clock, versions: new VersionClock(clock), origin, seed: Buffer.from('seed'), logger },
   )
-  return { clock, logger, store, hooks: new LocalHooks(store, { clock, logger, singleUse }) }
+  return { clock, logger, store, hooks: new ContextlessHooks(store, { clock, logger, singleUse }) }
 }
 
 /** One cache on the real clock, for real TLS connections: OpenSSL reads that clock, too. */
-export function createLiveCache(singleUse = false): { store: SessionStore; hooks: LocalHooks } {
+export function createLiveCache(singleUse = false): {
+  store: SessionStore
+  hooks: ContextlessHooks
+} {
   const clock = systemClock
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
     { clock, versions: new VersionClock(clock), origin: 1, seed: Buffer.from('seed') },
   )
-  return { store, hooks: new LocalHooks(store, { clock, logger: silentLogger, singleUse }) }
+  return { store, hooks: new ContextlessHooks(store, { clock, logger: silentLogger, singleUse }) }
 }

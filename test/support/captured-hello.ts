@@ -19,7 +19,7 @@ export async function captureHello(options: ConnectionOptions): Promise<Buffer> 
   return bytes
 }
 
-/** The same handshake message in records of at most `size` bytes. */
+/** Returns the handshake message of `hello` in records of at most `size` bytes. */
 export function inRecordsOf(size: number, hello: Buffer): Buffer {
   const message = hello.subarray(5)
   const records: Buffer[] = []

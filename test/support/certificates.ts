@@ -16,10 +16,10 @@ export interface CertificateFiles {
 
 export interface CertificateOptions {
   readonly commonName: string
-  /** As in `DNS:a.test`; none without. */
+  /** Names in the certificate, such as `DNS:a.test`; default: none. */
   readonly alternatives?: readonly string[]
   readonly keyType?: 'ec' | 'rsa'
-  /** Who signs it; it signs itself without. */
+  /** The authority that signs it; default: it signs itself. */
   readonly issuer?: CertificateFiles
 }
 

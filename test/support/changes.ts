@@ -46,7 +46,7 @@ export function withBuffers(change: Change): Change {
   return { ...change, id, context: asBuffer(change.context), session: asBuffer(change.session) }
 }
 
-/** As the general decoder has them. */
+/** Returns the changes in the order of the general decoder: puts first, then removals. */
 export function putsFirst(changes: readonly Change[]): Change[] {
   const ofKind = (kind: Change['kind']) => changes.filter((change) => change.kind === kind)
   return [...ofKind('put'), ...ofKind('remove')].map(withBuffers)

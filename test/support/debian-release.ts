@@ -56,7 +56,7 @@ export function whyWithoutReleased(program: string, versionArgument?: string): s
   return false
 }
 
-/** The same for a file that a program loads. */
+/** Returns why a test must be skipped without this file of the release, which a program loads; false when it is there. */
 export function whyWithoutReleasedFile(path: string): string | false {
   return whyWithoutFile(join(FOLDER ?? '/', path))
 }

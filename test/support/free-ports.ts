@@ -23,7 +23,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return [...ports]
 }
 
-/** The same as `host:port`. */
+/** Returns free ports of loopback as `host:port`. */
 export async function freeAddresses(count: number): Promise<string[]> {
   return (await freePorts(count)).map((port) => `${HOST}:${port}`)
 }

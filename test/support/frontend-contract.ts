@@ -128,7 +128,7 @@ export function testFrontendContract(traits: FrontendTraits): void {
       assert.equal(again, traits.tellsRemoves ? false : undefined)
     })
 
-    test('it lives as long as was asked for, and no longer', async (t) => {
+    test('a session lives as long as was asked for, and no longer', async (t) => {
       const { clock, here, there, make } = await open(t)
       await put(here, 'stored', { session: make(), ttlSec: 10 })
       clock.advance(9999)
@@ -137,7 +137,7 @@ export function testFrontendContract(traits: FrontendTraits): void {
       for (const { client } of [here, there]) assert.equal(await client.get(ID, SHOP), undefined)
     })
 
-    test('it never lives longer than the cache allows, nor than it allows itself', async (t) => {
+    test('a session lives no longer than the cache and the session itself allow', async (t) => {
       const { clock, here, there, make } = await open(t, { timeoutMs: 20_000 })
       await put(here, 'stored', { session: make() })
       await put(here, 'stored', { id: OTHER_ID, session: make({ id: OTHER_ID, timeoutSec: 15 }) })
@@ -182,7 +182,7 @@ export function testFrontendContract(traits: FrontendTraits): void {
         assert.ok((await there.client.get(ID, SHOP)) !== undefined)
       })
     } else {
-      test('it is bound to its own context, whoever put it', async (t) => {
+      test('a session is bound to its own context, whichever client put it', async (t) => {
         const { here, there, make } = await open(t)
         await put(here, 'stored', { session: make({ context: BANK }) })
         assert.equal(there.cache.hooks.get(SHOP, ID), undefined)

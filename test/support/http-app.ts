@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
+import { zeros } from '../../src/base/counters.ts'
 import type { HttpBackend, HttpCache } from '../../src/frontends/http/backend.ts'
 import { HttpFrontend } from '../../src/frontends/http/frontend.ts'
 import { LocalHooks } from '../../src/hooks/local-hooks.ts'
 import { NodeStatus } from '../../src/node/node-status.ts'
 import type { PeerStatus } from '../../src/replication/peers/presence.ts'
-import { createReplicationStats, type ReplicationStats } from '../../src/replication/stats.ts'
+import { REPLICATION_COUNTERS, type ReplicationStats } from '../../src/replication/stats.ts'
 import type { SyncStatus } from '../../src/replication/sync/synchronizer.ts'
 import type { Cluster } from '../../src/status/cluster.ts'
 import type { Readiness } from '../../src/status/readiness.ts'
@@ -68,7 +69,7 @@ export class Backend implements HttpBackend {
   readonly nodeName = 'a'
   readonly caches: ReadonlyMap<string, ReturnType<typeof createCache>>
   ready: Readiness = { isReady: true, isStrictlyReady: true, reason: 'replicating' }
-  stats: ReplicationStats | undefined = createReplicationStats()
+  stats: ReplicationStats | undefined = zeros(REPLICATION_COUNTERS)
 
   constructor(limits: readonly CacheLimits[]) {
     this.caches = new Map(limits.map((one) => [one.name, createCache(one)]))

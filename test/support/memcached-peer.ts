@@ -1,6 +1,7 @@
 // A memcached protocol without a socket: bytes in, bytes out, in pieces as wanted.
 
 import { wholeLongs } from '../../src/base/bytes.ts'
+import { zeros } from '../../src/base/counters.ts'
 import { Flusher } from '../../src/frontends/flusher.ts'
 import { InputBuffer, InputMemory } from '../../src/frontends/input-buffer.ts'
 import { BinaryProtocol } from '../../src/frontends/memcached/binary-protocol.ts'
@@ -8,7 +9,7 @@ import { Entries } from '../../src/frontends/memcached/entries.ts'
 import { ReplyBuffer } from '../../src/frontends/memcached/fast/reply-buffer.ts'
 import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol.ts'
 import { type ServerProcess, ServerStatus } from '../../src/frontends/memcached/server-status.ts'
-import { createMemcachedStats } from '../../src/frontends/memcached/stats.ts'
+import { MEMCACHED_COUNTERS } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
 import { maxValueBytes } from '../../src/frontends/memcached/values.ts'
 import type { CacheFixture } from './cache-fixture.ts'
@@ -26,7 +27,7 @@ export class PeerMemory {
 }
 
 export class MemcachedPeer {
-  readonly stats = createMemcachedStats()
+  readonly stats = zeros(MEMCACHED_COUNTERS)
   readonly input: InputBuffer
   readonly #memory: InputMemory
   readonly #output: ReplyBuffer
@@ -77,7 +78,7 @@ export class MemcachedPeer {
       })
       if (step === 'close') this.isClosed = true
     }
-    // As at the end of a turn: what came in is another one's from here on.
+    // The turn ends here: from now on the memory of the input belongs to another connection.
     this.input.keepRest()
     this.#memory.clear()
     this.#memory.bytes.fill('?', 0, wholeLongs(piece.length))

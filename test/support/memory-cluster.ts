@@ -1,4 +1,4 @@
-// Several replicators over one memory network, and what tests ask of them.
+// A cluster of replicators in one process, over the network in memory.
 
 import type { HostAddress } from '../../src/base/address.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -21,7 +21,7 @@ export class MemoryCluster {
     this.network = new MemoryNetwork({ clock: this.clock, ...options })
   }
 
-  /** A node at `addressOf(number)` whose peers are the nodes 1 to `size`. Not started. */
+  /** Creates a node at `addressOf(number)` whose peers are the nodes 1 to `size`, and does not start it. */
   member(number: number, size: number, options: Partial<TestNodeOptions> = {}): Member {
     const transport = this.network.transport(addressOf(number))
     const peers = Array.from({ length: size }, (_, index) => addressOf(index + 1))
@@ -30,7 +30,7 @@ export class MemoryCluster {
     return Object.assign(node, { transport })
   }
 
-  /** Nodes 1 to `size`, started and acquainted. */
+  /** Starts the nodes 1 to `size` and resolves when all know each other. */
   async start(size: number, options: Partial<TestNodeOptions> = {}): Promise<Member[]> {
     const members: Member[] = []
     for (let number = 1; number <= size; number += 1) {

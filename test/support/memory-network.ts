@@ -48,7 +48,7 @@ export class MemoryNetwork {
   deliver(passed: Passed): void {
     for (const transport of this.#receivers.get(formatAddress(passed.to)) ?? []) {
       if (this.isLost(passed, transport.address)) continue
-      // As a socket does: every receiver has its own bytes.
+      // Every receiver gets its own copy of the bytes, as from a socket.
       transport.receive(Buffer.from(passed.datagram), passed.from)
     }
   }

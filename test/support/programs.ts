@@ -13,7 +13,7 @@ export function whyWithout(program: string, versionArgument = '--version'): stri
   return `${program} is not installed`
 }
 
-/** The same for a file that a program loads. */
+/** Returns why a test must be skipped without this file, which a program loads; false when it is there. */
 export function whyWithoutFile(path: string): string | false {
   if (existsSync(path)) return false
   if (!CAN_BE_SKIPPED) throw new Error(`there is no ${path}`)

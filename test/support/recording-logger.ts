@@ -1,4 +1,4 @@
-// A logger that keeps what it is told.
+// A logger that keeps its lines for a test to read.
 
 import type { LogFields, Logger } from '../../src/base/world.ts'
 

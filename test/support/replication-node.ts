@@ -15,7 +15,7 @@ import { seededBytes } from './seeded-random.ts'
 
 export const TEST_KEYRING = new Keyring([seededBytes('cluster key')(32)])
 
-/** The same as a source, for what takes the present keyring again and again. */
+/** The source of TEST_KEYRING, for code that asks for the current keyring again and again. */
 export const TEST_KEYS: KeySource = { current: TEST_KEYRING }
 
 export interface TestNodeOptions {

@@ -9,12 +9,12 @@ import { StreamClient } from './stream-client.ts'
 import { handshake } from './tls-client.ts'
 
 export interface ResumptionTask {
-  /** Of the terminators. */
+  /** Addresses of the terminators. */
   readonly tls: readonly string[]
-  /** Of the stats of their nodes, in the same order. */
+  /** Addresses of the stats frontends of their nodes, in the same order. */
   readonly stats: readonly string[]
   readonly sessions: number
-  /** Of each terminator. */
+  /** Number of processes of each terminator. */
   readonly processes: number
 }
 

@@ -1,10 +1,11 @@
 // A store with both sides of synchronization, joined to others in memory.
 
 import type { Duplex } from 'node:stream'
+import { zeros } from '../../src/base/counters.ts'
 import type { Timer } from '../../src/base/world.ts'
 import { SyncCaller } from '../../src/replication/sync/client.ts'
 import { SyncResponder } from '../../src/replication/sync/server.ts'
-import { createSyncStats } from '../../src/replication/sync/stats.ts'
+import { SYNC_COUNTERS } from '../../src/replication/sync/stats.ts'
 import { FrameStream } from '../../src/replication/sync/stream.ts'
 import type { CacheLimits } from '../../src/store/limits.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
@@ -26,7 +27,7 @@ const CONTEXT = Buffer.from('shop.example')
 export class SyncNode {
   readonly store: SessionStore
   readonly stores: ReadonlyMap<string, SessionStore>
-  readonly stats = createSyncStats()
+  readonly stats = zeros(SYNC_COUNTERS)
   /** What this node changed itself, in order. */
   readonly changes: Change[] = []
   isComplete = true
@@ -84,7 +85,7 @@ export class SyncNode {
   }
 
   sessionOf(id: string): string | undefined {
-    return this.store.peek(Buffer.from(id))?.session.toString()
+    return this.store.contextless.peek(Buffer.from(id))?.session.toString()
   }
 
   serve(stream: Duplex): Promise<void> {

@@ -8,13 +8,13 @@ import { type ConnectionOptions, connect } from 'node:tls'
 import type { HostAddress } from '../../src/base/address.ts'
 import { silentLogger, systemClock } from '../../src/base/world.ts'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
-import { LocalHooks } from '../../src/hooks/local-hooks.ts'
+import { ContextlessHooks } from '../../src/hooks/contextless-hooks.ts'
 import { SessionStore } from '../../src/store/session-store.ts'
 import { VersionClock } from '../../src/store/versions.ts'
 import { TlsFront, type TlsFrontOptions } from '../../src/terminator/tls-front.ts'
 import { createVirtualHosts } from '../../src/terminator/virtual-hosts.ts'
 
-export function createHooks(): LocalHooks {
+export function createHooks(): ContextlessHooks {
   const store = new SessionStore(
     { name: 'ssl', items: 100, keysize: 32, blocksize: 4096, timeoutMs: 300_000, full: 'evict' },
     {
@@ -24,7 +24,7 @@ export function createHooks(): LocalHooks {
       seed: Buffer.from('seed'),
     },
   )
-  return new LocalHooks(store, { clock: systemClock, logger: silentLogger })
+  return new ContextlessHooks(store, { clock: systemClock, logger: silentLogger })
 }
 
 export const demoHosts = () => createVirtualHosts([{ name: 'demo', ...DEMO_CERTIFICATE }])

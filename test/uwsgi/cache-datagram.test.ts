@@ -104,7 +104,7 @@ test('every reason occurs', () => {
   )
 })
 
-test('what is larger than a datagram is not put together', () => {
+test('an item larger than a datagram is not encoded', () => {
   assert.equal(formatSet(ID, Buffer.alloc(65_507 - 32 - 20), 1_795_208_607)?.length, 65_507)
   assert.equal(formatSet(ID, Buffer.alloc(65_507 - 32 - 19), 1_795_208_607), undefined)
   assert.equal(formatSet(ID, Buffer.alloc(65_536), 0), undefined)

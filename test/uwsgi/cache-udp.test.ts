@@ -189,7 +189,7 @@ test('a time further ahead than a year is nobody`s lifetime', async (t) => {
   assert.equal(stats.stored, 1)
 })
 
-test('what is stored already changes nothing; a later expiry does', async (t) => {
+test('an item that is stored already changes nothing; one with a later expiry does', async (t) => {
   const { receive, clock, dropped, stats, hooks } = await setupCacheUdp(t)
   receive(set('a', { expiry: atSec(clock, 60) }))
   const version = hooks.versionOf(Buffer.from('a'))

@@ -21,7 +21,7 @@ function read(lines: string, options: Partial<ConversionOptions> = {}): Conversi
   return convert(parseIni(`[uwsgi]\n${lines}`, 'a.ini'), { ...OPTIONS, ...options })
 }
 
-/** Of the file, and of what it comes to. */
+/** Returns the mistakes in the file and in the configuration that it is converted to. */
 function problemsOf(conversion: Conversion): string[] {
   const { config, places, problems } = conversion
   try {

@@ -37,7 +37,7 @@ test('what a batch wrote is read straight, in its order', () => {
   )
 })
 
-test('of bytes that were changed, cut off or put in, it reads nothing or what the general decoder reads', () => {
+test('bytes that were changed, cut off or inserted are refused, or read as the general decoder reads them', () => {
   let readable = 0
   const at = fc.nat({ max: 4000 })
   const edit = fc.oneof(

@@ -171,7 +171,7 @@ test('what a later version may say is known as such, and new fields are skipped'
   assert.deepEqual(decodeHooksRequest(more), { number: 7, call: { kind: 'ping' } })
 })
 
-test('of two calls the last one counts, as protobuf has it', () => {
+test('the last of two calls in one message counts, as protobuf defines it', () => {
   const both = Buffer.concat([
     encode('Request', { number: 7, get }),
     encode('Request', { ping: {} }),

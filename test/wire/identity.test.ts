@@ -1,4 +1,4 @@
-// Who a node is: stable by name, new by boot.
+// The identity of a node: its node ID follows from the name, its boot ID is new at each start.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-// What nodes and repeaters say to each other: roles in greetings, rosters, leaving.
+// Messages between nodes and repeaters: roles in greetings, rosters, leaving.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { ReplayWindow, WINDOW_SIZE } from '../../src/wire/replay-window.ts'
 
-/** The same rules with a set, at any length. */
+/** The rules of the window with a set of all numbers, however many there are. */
 class Model {
   readonly #arrived = new Set<number>()
   readonly #start: number

@@ -1,4 +1,4 @@
-// Frozen bytes: what was sealed once opens for ever, and is sealed again byte for byte.
+// Test vectors: datagrams of earlier versions must open, and sealing the same content must give the same bytes.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -47,7 +47,7 @@ function readVectors<Content>(file: string): Content {
 }
 
 const frozen = readVectors<Vectors>('replication.json')
-/** Sealed by the same sender. */
+/** More datagrams of the sender of `frozen`. */
 const repair = readVectors<Pick<Vectors, 'vectors'>>('replication-repair.json')
 const repeater = readVectors<Pick<Vectors, 'vectors'>>('replication-repeater.json')
 const version2 = readVectors<

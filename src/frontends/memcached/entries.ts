@@ -1,7 +1,7 @@
 // Carries out memcached's commands, of the text and the binary protocol, on the hooks of one cache.
 
 import type { Clock } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
 import { isSameBytes, tryReadEncodedSession } from '../../session/encoded-session.ts'
 import type { Lookup, Lookups } from '../../store/lookups.ts'
 import { type PeekedSession, SessionView } from '../../store/session-view.ts'
@@ -61,12 +61,12 @@ export function casTokenOf(version: Version): bigint {
 }
 
 export class Entries {
-  readonly #hooks: LocalHooks
+  readonly #hooks: ContextlessHooks
   readonly #clock: Clock
   readonly #stats: MemcachedStats
   readonly #found: Entry = { flags: 0, value: new SessionView() }
 
-  constructor(hooks: LocalHooks, clock: Clock, stats: MemcachedStats) {
+  constructor(hooks: ContextlessHooks, clock: Clock, stats: MemcachedStats) {
     this.#hooks = hooks
     this.#clock = clock
     this.#stats = stats

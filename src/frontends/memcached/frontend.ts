@@ -1,18 +1,17 @@
 // The memcached frontend: text and binary protocol on one port or unix socket, for one cache.
 
 import { createServer, type Socket } from 'node:net'
-import type { Address } from '../../base/address.ts'
-import type { Clock, Logger } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
-import type { Frontend } from '../../streams/listener.ts'
-import { StreamServer } from '../../streams/stream-server.ts'
+import { zeros } from '../../base/counters.ts'
+import type { Logger } from '../../base/world.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
+import { type KeptOpenOptions, StreamFrontend, StreamServer } from '../../streams/stream-server.ts'
 import { Flusher } from '../flusher.ts'
 import { Connection, type ConnectionOptions } from './connection.ts'
 import { Entries, toTtlMs } from './entries.ts'
 import { Turn } from './fast/turn.ts'
 import type { ProtocolParts } from './protocol.ts'
 import { type ServerProcess, ServerStatus } from './server-status.ts'
-import { createMemcachedStats, MEMCACHED_COUNTERS } from './stats.ts'
+import { MEMCACHED_COUNTERS } from './stats.ts'
 import { maxValueBytes } from './values.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 4096
@@ -24,32 +23,25 @@ const KEEP_ALIVE_MS = 60_000
 /** Times per timeout that connections are checked. */
 const LOOKS_PER_TIMEOUT = 4
 
-export interface MemcachedFrontendOptions {
-  readonly address: Address
-  readonly hooks: LocalHooks
-  readonly clock: Clock
+export interface MemcachedFrontendOptions extends KeptOpenOptions {
+  readonly hooks: ContextlessHooks
   readonly logger: Logger
   readonly process: ServerProcess
-  /** Most open connections; further ones are closed when they come. */
-  readonly maxConnections?: number | undefined
-  /** Longest silence between two commands. */
-  readonly idleTimeoutMs?: number | undefined
-  /** Longest time for the rest of a command to arrive, and for answers to be read. */
-  readonly stallTimeoutMs?: number | undefined
 }
 
-export class MemcachedFrontend implements Frontend {
+export class MemcachedFrontend extends StreamFrontend {
   readonly name = 'memcached'
   readonly counters = MEMCACHED_COUNTERS
-  readonly stats = createMemcachedStats()
+  readonly stats = zeros(MEMCACHED_COUNTERS)
   readonly #options: MemcachedFrontendOptions
   readonly #flusher: Flusher
   readonly #protocolParts: ProtocolParts
   readonly #connectionOptions: ConnectionOptions
-  readonly #server: StreamServer
+  protected readonly server: StreamServer
   #hasLoggedSlow = false
 
   constructor(options: MemcachedFrontendOptions) {
+    super()
     const { address, hooks, clock, process, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
     this.#options = options
     const { idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS, stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS } =
@@ -66,7 +58,7 @@ export class MemcachedFrontend implements Frontend {
       flush: (delaySec, onDone) => this.#flush(delaySec, onDone),
     }
     this.#connectionOptions = { clock, turn, idleTimeoutMs, stallTimeoutMs }
-    this.#server = new StreamServer({
+    this.server = new StreamServer({
       address,
       field: 'frontends.memcached',
       clock,
@@ -85,17 +77,9 @@ export class MemcachedFrontend implements Frontend {
     })
   }
 
-  get address(): Address {
-    return this.#server.address
-  }
-
-  start(): Promise<void> {
-    return this.#server.start()
-  }
-
-  stop(): Promise<void> {
+  override stop(): Promise<void> {
     this.#flusher.stop()
-    return this.#server.stop()
+    return super.stop()
   }
 
   #open(socket: Socket, onClose: () => void): Connection {

@@ -2,7 +2,7 @@
 // commands are those of this frontend, counters of items those of the cache.
 
 import type { Clock } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
 import type { MemcachedStats } from './stats.ts'
 
 /** The version by which clients know the commands, here those of memcached 1.6. Some accept only three numbers. */
@@ -26,12 +26,12 @@ export interface ServerStatusOptions {
 }
 
 export class ServerStatus {
-  readonly #hooks: LocalHooks
+  readonly #hooks: ContextlessHooks
   readonly #stats: MemcachedStats
   readonly #options: ServerStatusOptions
   readonly #startMs: number
 
-  constructor(hooks: LocalHooks, stats: MemcachedStats, options: ServerStatusOptions) {
+  constructor(hooks: ContextlessHooks, stats: MemcachedStats, options: ServerStatusOptions) {
     this.#hooks = hooks
     this.#stats = stats
     this.#options = options

@@ -1,6 +1,6 @@
 // The counters of the memcached frontend; the cache itself counts the gets and puts of all frontends.
 
-import { type CountsOf, zeros } from '../../base/counters.ts'
+import type { CountsOf } from '../../base/counters.ts'
 import {
   event,
   LOST_CONNECTIONS,
@@ -44,7 +44,3 @@ export const MEMCACHED_COUNTERS = {
 }
 
 export type MemcachedStats = CountsOf<typeof MEMCACHED_COUNTERS>
-
-export function createMemcachedStats(): MemcachedStats {
-  return zeros(MEMCACHED_COUNTERS)
-}

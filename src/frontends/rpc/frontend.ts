@@ -2,13 +2,13 @@
 
 import { createServer } from 'node:net'
 import type { Address } from '../../base/address.ts'
+import { zeros } from '../../base/counters.ts'
 import { messageOf } from '../../base/errors.ts'
-import { type Clock, type LevelledLogger, type Logger, LogLimiter } from '../../base/world.ts'
+import { type LevelledLogger, type Logger, LogLimiter } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
-import type { Frontend } from '../../streams/listener.ts'
-import { StreamServer } from '../../streams/stream-server.ts'
+import { type KeptOpenOptions, StreamFrontend, StreamServer } from '../../streams/stream-server.ts'
 import { Connection, type RotatedTickets } from './conversation.ts'
-import { createRpcStats, RPC_COUNTERS } from './stats.ts'
+import { RPC_COUNTERS } from './stats.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 1024
 /** An idle terminator sends a ping more often than this (PING_INTERVAL_MS). */
@@ -18,32 +18,26 @@ export const DEFAULT_STALL_TIMEOUT_MS = 10_000
 /** Times per timeout that connections are checked. */
 const LOOKS_PER_TIMEOUT = 4
 
-export interface RpcFrontendOptions {
+export interface RpcFrontendOptions extends KeptOpenOptions {
   /** Loopback or a unix socket, unless the operator insists on another address: sessions pass in clear. */
   readonly address: Address
   /** Hooks of each cache by its name. */
   readonly caches: ReadonlyMap<string, LocalHooks>
-  readonly clock: Clock
   readonly logger: Logger
   /** The log whose level callers over a unix socket may change; undefined for none. */
   readonly log?: LevelledLogger | undefined
   /** The ticket keys that callers over a unix socket may rotate; undefined for none. */
   readonly tickets?: RotatedTickets | undefined
-  /** Most open connections; further ones are closed when they come. */
-  readonly maxConnections?: number | undefined
-  /** Longest silence between two requests. */
-  readonly idleTimeoutMs?: number | undefined
-  /** Longest time for the rest of a request to arrive, and for answers to be read. */
-  readonly stallTimeoutMs?: number | undefined
 }
 
-export class RpcFrontend implements Frontend {
+export class RpcFrontend extends StreamFrontend {
   readonly name = 'rpc'
   readonly counters = RPC_COUNTERS
-  readonly stats = createRpcStats()
-  readonly #server: StreamServer
+  readonly stats = zeros(RPC_COUNTERS)
+  protected readonly server: StreamServer
 
   constructor({ address, caches, clock, logger, log, tickets, ...options }: RpcFrontendOptions) {
+    super()
     const {
       maxConnections = DEFAULT_MAX_CONNECTIONS,
       idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS,
@@ -53,7 +47,7 @@ export class RpcFrontend implements Frontend {
     // Only callers of a unix socket may change the node: a port is open to everybody who reaches it.
     const own = 'path' in address ? { log, tickets } : {}
     const parts = { caches, stats: this.stats, logger, failures, ...own }
-    this.#server = new StreamServer({
+    this.server = new StreamServer({
       address,
       field: 'frontends.rpc',
       clock,
@@ -68,17 +62,5 @@ export class RpcFrontend implements Frontend {
           logger.warn({ reason: messageOf(error), heldBack }, 'rpc: a connection was not accepted'),
         ),
     })
-  }
-
-  get address(): Address {
-    return this.#server.address
-  }
-
-  start(): Promise<void> {
-    return this.#server.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#server.stop()
   }
 }

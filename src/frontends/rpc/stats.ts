@@ -1,6 +1,6 @@
 // The counters of the rpc frontend; each cache itself counts the gets and puts of all frontends.
 
-import { type CountsOf, zeros } from '../../base/counters.ts'
+import type { CountsOf } from '../../base/counters.ts'
 import {
   event,
   LOST_CONNECTIONS,
@@ -34,7 +34,3 @@ export const RPC_COUNTERS = {
 }
 
 export type RpcStats = CountsOf<typeof RPC_COUNTERS>
-
-export function createRpcStats(): RpcStats {
-  return zeros(RPC_COUNTERS)
-}

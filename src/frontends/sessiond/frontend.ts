@@ -9,7 +9,7 @@ import type { HostAddress } from '../../base/address.ts'
 import { zeros } from '../../base/counters.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
 import { tryReadEncodedSession } from '../../session/encoded-session.ts'
 import type { SessionView } from '../../store/session-view.ts'
 import { type Frontend, toListenError } from '../../streams/listener.ts'
@@ -41,7 +41,7 @@ export const SESSIOND_COUNTERS = {
 export interface SessiondFrontendOptions {
   /** Loopback, unless the operator insists on another address: datagrams are not protected and senders are unknown. */
   readonly address: HostAddress
-  readonly hooks: LocalHooks
+  readonly hooks: ContextlessHooks
   readonly clock: Clock
   readonly logger: Logger
   readonly removePolicy: RemovePolicy

@@ -2,9 +2,8 @@
 // and ends. An HTTP GET is answered in HTTP.
 
 import { createServer, type Socket } from 'node:net'
-import type { Address } from '../../base/address.ts'
 import { zeros } from '../../base/counters.ts'
-import type { Clock, Timer } from '../../base/world.ts'
+import type { Timer } from '../../base/world.ts'
 import {
   type CacheStatus,
   describeCache,
@@ -14,8 +13,12 @@ import {
   describeSync,
 } from '../../status/documents.ts'
 import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
-import type { Frontend } from '../../streams/listener.ts'
-import { type StreamConnection, StreamServer } from '../../streams/stream-server.ts'
+import {
+  type StreamConnection,
+  StreamFrontend,
+  type StreamFrontendOptions,
+  StreamServer,
+} from '../../streams/stream-server.ts'
 import { event, LOST_CONNECTIONS, OPEN_CONNECTIONS } from '../counters.ts'
 import type { StatsBackend } from './backend.ts'
 
@@ -45,28 +48,25 @@ export const STATS_COUNTERS = {
   ...LOST_CONNECTIONS,
 }
 
-export interface StatsFrontendOptions {
-  readonly address: Address
+export interface StatsFrontendOptions extends StreamFrontendOptions {
   readonly backend: StatsBackend
-  readonly clock: Clock
   readonly process: ProcessFacts
-  /** Most open connections; further ones are closed when they come. */
-  readonly maxConnections?: number | undefined
 }
 
-export class StatsFrontend implements Frontend {
+export class StatsFrontend extends StreamFrontend {
   readonly name = 'stats'
   readonly counters = STATS_COUNTERS
   readonly stats = zeros(STATS_COUNTERS)
   readonly #options: StatsFrontendOptions
-  readonly #server: StreamServer
+  protected readonly server: StreamServer
   readonly #guard: BrowserGuard
 
   constructor(options: StatsFrontendOptions) {
+    super()
     this.#options = options
     const { address, maxConnections = MAX_CONNECTIONS } = options
     this.#guard = new BrowserGuard(address, [])
-    this.#server = new StreamServer({
+    this.server = new StreamServer({
       address,
       field: 'frontends.stats',
       clock: options.clock,
@@ -77,18 +77,6 @@ export class StatsFrontend implements Frontend {
       open: (socket, onClose) => this.#open(socket, onClose),
       deadlineMs: CONNECTION_MS,
     })
-  }
-
-  get address(): Address {
-    return this.#server.address
-  }
-
-  start(): Promise<void> {
-    return this.#server.start()
-  }
-
-  stop(): Promise<void> {
-    return this.#server.stop()
   }
 
   #open(socket: Socket, onClose: () => void): StreamConnection {

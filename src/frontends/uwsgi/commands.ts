@@ -2,7 +2,7 @@
 // after that, and carries it out on a cache.
 
 import type { Clock } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
 import {
   formatDictionary,
   MODIFIER_CACHE,
@@ -80,7 +80,7 @@ function numberOf(digits: Buffer | undefined): number | undefined {
 const OK = formatDictionary(MODIFIER_COMMAND, [['status', 'ok']])
 
 export interface CommandsOptions {
-  readonly hooks: ReadonlyMap<string, LocalHooks>
+  readonly hooks: ReadonlyMap<string, ContextlessHooks>
   /** Name of the cache for commands that name none. */
   readonly defaultCache: string
   readonly clock: Clock
@@ -89,7 +89,7 @@ export interface CommandsOptions {
 
 export class Commands {
   readonly #options: CommandsOptions
-  readonly #flushers = new Map<LocalHooks, Flusher>()
+  readonly #flushers = new Map<ContextlessHooks, Flusher>()
 
   constructor(options: CommandsOptions) {
     this.#options = options
@@ -100,7 +100,7 @@ export class Commands {
   }
 
   /** Returns the cache that a request is for; undefined, and counted, when there is none of this name. */
-  hooksFor(request: CommandRequest): LocalHooks | undefined {
+  hooksFor(request: CommandRequest): ContextlessHooks | undefined {
     const { hooks, defaultCache, stats } = this.#options
     const found = hooks.get(request.cache ?? defaultCache)
     if (found === undefined) stats.unknownCaches += 1
@@ -108,7 +108,7 @@ export class Commands {
   }
 
   /** Counts a put whose value is larger than the blocksize of the cache and was not read. */
-  refuseTooLarge(hooks: LocalHooks, valueBytes: number): void {
+  refuseTooLarge(hooks: ContextlessHooks, valueBytes: number): void {
     const { stats } = this.#options
     stats.puts += 1
     stats.refused += 1
@@ -118,7 +118,7 @@ export class Commands {
   /** Carries out a command. Calls `reply` once, at once except for `clear`; undefined means no answer. */
   run(
     request: CommandRequest,
-    hooks: LocalHooks,
+    hooks: ContextlessHooks,
     value: Buffer,
     reply: (answer: Buffer | undefined) => void,
   ): void {
@@ -129,7 +129,7 @@ export class Commands {
   #answer(
     command: Exclude<CommandName, 'clear'>,
     request: CommandRequest,
-    hooks: LocalHooks,
+    hooks: ContextlessHooks,
     value: Buffer,
   ): Buffer | undefined {
     switch (command) {
@@ -145,12 +145,12 @@ export class Commands {
     }
   }
 
-  #exists(hooks: LocalHooks, key: Buffer): boolean {
+  #exists(hooks: ContextlessHooks, key: Buffer): boolean {
     this.#options.stats.exists += 1
     return hooks.versionOf(key) !== undefined
   }
 
-  #remove(hooks: LocalHooks, key: Buffer): boolean {
+  #remove(hooks: ContextlessHooks, key: Buffer): boolean {
     const { stats } = this.#options
     stats.removes += 1
     const isRemoved = hooks.versionOf(key) !== undefined && hooks.removeAny(key)
@@ -158,12 +158,12 @@ export class Commands {
     return isRemoved
   }
 
-  #clear(hooks: LocalHooks, done: () => void): void {
+  #clear(hooks: ContextlessHooks, done: () => void): void {
     this.#options.stats.clears += 1
     if (this.#flusherOf(hooks).flush(done)) done()
   }
 
-  #get(hooks: LocalHooks, key: Buffer): Buffer | undefined {
+  #get(hooks: ContextlessHooks, key: Buffer): Buffer | undefined {
     const { clock, stats } = this.#options
     stats.gets += 1
     const found = hooks.getAny(key)
@@ -179,7 +179,7 @@ export class Commands {
     return Buffer.concat([head, session])
   }
 
-  #put(request: CommandRequest, hooks: LocalHooks, value: Buffer): boolean {
+  #put(request: CommandRequest, hooks: ContextlessHooks, value: Buffer): boolean {
     const { stats } = this.#options
     const { key, lifetimeSec } = request
     stats.puts += 1
@@ -191,7 +191,7 @@ export class Commands {
     return isStored
   }
 
-  #flusherOf(hooks: LocalHooks): Flusher {
+  #flusherOf(hooks: ContextlessHooks): Flusher {
     const known = this.#flushers.get(hooks)
     if (known !== undefined) return known
     const flusher = new Flusher(hooks, this.#options.clock)

@@ -2,40 +2,40 @@
 // one request and its answer, and then ends.
 
 import { createServer, type Socket } from 'node:net'
-import type { Address } from '../../base/address.ts'
-import type { Clock } from '../../base/world.ts'
-import type { LocalHooks } from '../../hooks/local-hooks.ts'
-import type { Frontend } from '../../streams/listener.ts'
-import { type StreamConnection, StreamServer } from '../../streams/stream-server.ts'
+import { zeros } from '../../base/counters.ts'
+import type { ContextlessHooks } from '../../hooks/contextless-hooks.ts'
+import {
+  type StreamConnection,
+  StreamFrontend,
+  type StreamFrontendOptions,
+  StreamServer,
+} from '../../streams/stream-server.ts'
 import { InputBuffer } from '../input-buffer.ts'
 import { type CommandRequest, Commands, type RequestFault, takeRequest } from './commands.ts'
-import { createUwsgiStats, UWSGI_COUNTERS } from './stats.ts'
+import { UWSGI_COUNTERS } from './stats.ts'
 
 /** Longest time for a whole request to arrive and for its answer to be read. uWSGI's own client waits as long. */
 export const CONNECTION_MS = 4000
 export const MAX_CONNECTIONS = 1024
 
-export interface UwsgiFrontendOptions {
-  readonly address: Address
-  readonly hooks: ReadonlyMap<string, LocalHooks>
+export interface UwsgiFrontendOptions extends StreamFrontendOptions {
+  readonly hooks: ReadonlyMap<string, ContextlessHooks>
   /** Name of the cache for commands that name none. */
   readonly defaultCache: string
-  readonly clock: Clock
-  /** Most open connections; further ones are closed when they come. */
-  readonly maxConnections?: number | undefined
 }
 
-export class UwsgiFrontend implements Frontend {
+export class UwsgiFrontend extends StreamFrontend {
   readonly name = 'uwsgi'
   readonly counters = UWSGI_COUNTERS
-  readonly stats = createUwsgiStats()
+  readonly stats = zeros(UWSGI_COUNTERS)
   readonly #commands: Commands
-  readonly #server: StreamServer
+  protected readonly server: StreamServer
 
   constructor(options: UwsgiFrontendOptions) {
+    super()
     this.#commands = new Commands({ ...options, stats: this.stats })
     const { address, maxConnections = MAX_CONNECTIONS } = options
-    this.#server = new StreamServer({
+    this.server = new StreamServer({
       address,
       field: 'frontends.uwsgi',
       clock: options.clock,
@@ -48,17 +48,9 @@ export class UwsgiFrontend implements Frontend {
     })
   }
 
-  get address(): Address {
-    return this.#server.address
-  }
-
-  start(): Promise<void> {
-    return this.#server.start()
-  }
-
-  stop(): Promise<void> {
+  override stop(): Promise<void> {
     this.#commands.stop()
-    return this.#server.stop()
+    return super.stop()
   }
 
   #open(socket: Socket, onClose: () => void): StreamConnection {

@@ -1,6 +1,6 @@
 // The counters of the frontend for uWSGI's cache commands.
 
-import { type CountsOf, zeros } from '../../base/counters.ts'
+import type { CountsOf } from '../../base/counters.ts'
 import { event, LOST_CONNECTIONS, OPEN_CONNECTIONS, REMOVES } from '../counters.ts'
 
 export const UWSGI_COUNTERS = {
@@ -20,7 +20,3 @@ export const UWSGI_COUNTERS = {
 }
 
 export type UwsgiStats = CountsOf<typeof UWSGI_COUNTERS>
-
-export function createUwsgiStats(): UwsgiStats {
-  return zeros(UWSGI_COUNTERS)
-}

@@ -3,7 +3,8 @@
 
 import { isIP } from 'node:net'
 import { formatAddress, type HostAddress } from '../../base/address.ts'
-import { type Clock, type Logger, LogLimiter, type RandomSource } from '../../base/world.ts'
+import { zeros } from '../../base/counters.ts'
+import { LogLimiter, type World } from '../../base/world.ts'
 import { type Header, readHeader } from '../../wire/datagram.ts'
 import type { Identity } from '../../wire/identity.ts'
 import type { KeySource } from '../../wire/keyring.ts'
@@ -19,22 +20,19 @@ import { type Sender, SenderTable } from '../live/senders.ts'
 import type { Transport } from '../live/transport.ts'
 import { PeerAddresses } from '../peers/addresses.ts'
 import { Greeter } from '../peers/greeter.ts'
-import { createRepeaterStats, type RepeaterDropReason, type RepeaterStats } from './stats.ts'
+import { REPEATER_COUNTERS, type RepeaterDropReason, type RepeaterStats } from './stats.ts'
 
 /** Foreign datagrams come by the thousand; one log line a minute is enough. */
 const FAULT_LOG_PERIOD_MS = 60_000
 
-export interface RepeaterOptions {
+export interface RepeaterOptions extends World {
   readonly transport: Transport
   readonly identity: Identity
   readonly keys: KeySource
-  readonly clock: Clock
-  readonly random: RandomSource
-  readonly logger: Logger
 }
 
 export class Repeater {
-  readonly stats: RepeaterStats = createRepeaterStats()
+  readonly stats: RepeaterStats = zeros(REPEATER_COUNTERS)
   readonly #options: RepeaterOptions
   readonly #subscribers = new Subscribers()
   readonly #senders: SenderTable

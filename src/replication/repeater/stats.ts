@@ -1,6 +1,6 @@
 // The counters of a repeater.
 
-import { by, type CountsOf, counter, one, zeros } from '../../base/counters.ts'
+import { by, type CountsOf, counter, one } from '../../base/counters.ts'
 
 const DATAGRAMS = counter(
   'repeater_datagrams_total',
@@ -37,7 +37,3 @@ export const REPEATER_COUNTERS = {
 export type RepeaterStats = CountsOf<typeof REPEATER_COUNTERS>
 /** Why a repeater drops a datagram. */
 export type RepeaterDropReason = keyof RepeaterStats['dropped']
-
-export function createRepeaterStats(): RepeaterStats {
-  return zeros(REPEATER_COUNTERS)
-}

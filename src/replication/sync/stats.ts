@@ -1,6 +1,6 @@
 // The counters of copies and comparisons over TCP, and the error that ends a connection with a counted reason.
 
-import { by, type CountsOf, counter, one, zeros } from '../../base/counters.ts'
+import { by, type CountsOf, counter, one } from '../../base/counters.ts'
 
 const RUNS = counter(
   'sync_total',
@@ -44,10 +44,6 @@ export const SYNC_COUNTERS = {
 export type SyncStats = CountsOf<typeof SYNC_COUNTERS>
 /** Why a connection ended before its work was done. */
 export type SyncFailure = keyof SyncStats['failures']
-
-export function createSyncStats(): SyncStats {
-  return zeros(SYNC_COUNTERS)
-}
 
 /** Ends a connection, on either side, with the reason that is counted. */
 export class SyncError extends Error {

@@ -71,7 +71,7 @@ for (const page of PAGES) {
   })
 }
 
-test('what is said to be in a file is there', () => {
+test('functions and constants are in the files that the pages name', () => {
   const said = [...HANDBOOK.matchAll(/`(#?\w+)`\s(?:in|of)\s`([\w./-]+\.ts)`/g)]
   assert.ok(said.length >= 10)
   for (const [, name = '', file = ''] of said) {

@@ -25,7 +25,7 @@ test('a file of any size up to the limit is read whole', () => {
   assert.match(readRegularFile('/proc/self/status', 65_536).text, /^Name:/)
 })
 
-test('what is not a regular file is an error, and nobody waits', () => {
+test('a path that is not a regular file is an error, and reading it does not wait', () => {
   for (const path of [fifo, folder, '/dev/zero']) {
     assert.throws(() => readRegularFile(path, 10), /not a regular file/)
   }

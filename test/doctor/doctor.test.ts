@@ -34,7 +34,7 @@ test('a node that is right on a machine that is right gives no warning', async (
   assert.ok(isHealthy(findings))
 })
 
-test('what is said names no key', async () => {
+test('no finding contains a key', async () => {
   const findings = await examineCase({ config: REPLICATED, files: RUNNING, answer: answering({}) })
   const text = JSON.stringify(findings)
   assert.ok(text.includes(KEY_ID))

@@ -10,9 +10,9 @@ export type Version = '1.2' | '1.3'
 export interface Tally {
   /** Handshakes done. */
   handshakes: number
-  /** Of these, first ones of a client, which has nothing to offer yet. */
+  /** Handshakes of clients that had no session to offer yet. */
   first: number
-  /** Of those that offered a session made while the node was there, and came while it was. */
+  /** Handshakes made while the node ran that offered a session which was also made while it ran. */
   offered: number
   resumed: number
   /** Those that did not resume although they should have: when they began. */

@@ -50,7 +50,7 @@ export class HostProcess<Command extends { readonly do: string }> {
     this.#lines.close()
   }
 
-  /** As a crash: nothing is closed, nobody is told. */
+  /** Kills the process like a crash: it closes nothing and tells nobody. */
   async kill(): Promise<void> {
     if (this.hasEnded) return
     const exit = once(this.child, 'exit')

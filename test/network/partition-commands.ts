@@ -22,7 +22,7 @@ export interface HeldAnswer {
 }
 
 export interface DigestAnswer {
-  /** The same where everything that is held is the same. */
+  /** Hash of everything that the host holds; equal on hosts that hold the same. */
   readonly digest: string
 }
 

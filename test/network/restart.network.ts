@@ -28,9 +28,9 @@ import type {
 } from './restart-commands.ts'
 
 const ATTEMPTS = 3
-/** Of live traffic before the node starts again, so that it comes into the middle of it. */
+/** Time of live traffic before the node starts again, so that it joins while sessions arrive. */
 const LIVE_LEAD_MS = 500
-/** For the last live sessions to arrive. */
+/** Time for the last live sessions to arrive. */
 const SETTLE_MS = 500
 const VISIBLE_BAR_MS = 50
 /** A node looks for peers for a second before it says that there are none. */
@@ -72,7 +72,7 @@ class Trio {
       keys: this.#keys,
       expected,
     }
-    // As the program's first line says.
+    // The flag is the one in the first line of cli/main.ts.
     const args = ['--no-memory-reducer', '--import', TSX, PROGRAM, JSON.stringify(setup)]
     const host: Host = new HostProcess(spawn(process.execPath, args, HOST_STDIO))
     this.hosts[number] = host

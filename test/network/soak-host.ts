@@ -15,7 +15,7 @@ const TICK_MS = 10
 /** Every so many sessions one of those put before is removed, and one is put again. */
 const REMOVE_EVERY = 5
 const REPLACE_EVERY = 7
-/** Of which they are chosen. */
+/** Newest sessions from which those to remove and replace are chosen. */
 const REMEMBERED = 4096
 /** Standard streams are not ours to close. */
 const STREAMS = new Set(['PipeWrap', 'TTYWrap', 'FSReqCallback'])

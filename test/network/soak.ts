@@ -18,7 +18,7 @@ import { askAll, HOST_STDIO, HostProcess } from './host-process.ts'
 import type { Leftovers, SoakCommand, SoakMemory, SoakSetup, SoakStatus } from './soak-commands.ts'
 
 const SOAK_SEC = Number(process.env['SOAK_SEC'] ?? 600)
-/** Of an hour with a thousand new sessions a second. */
+/** Sessions of an hour with a thousand new ones a second. */
 const SESSIONS = Number(process.env['SOAK_SESSIONS'] ?? 3_600_000)
 const TTL_SEC = 20
 const HOSTS = 4
@@ -137,7 +137,7 @@ test('a soak', async (t) => {
     for (let round = 0; ; round += 1) {
       const nextMs = startMs + (round + 1) * RESTART_EVERY_SEC * 1000
       const endMs = startMs + durationSec * 1000
-      // Whoever starts last has some time left to work.
+      // The host that is restarted last needs time to work afterwards.
       const isLast = nextMs + RESTART_EVERY_SEC * 1000 > endMs
       await delay(Math.max(0, (isLast ? endMs : nextMs) - performance.now()))
       if (isLast) break
@@ -203,7 +203,7 @@ test('a soak', async (t) => {
     const host = `host ${number + 1}`
     assert.ok(grownSince(0, 'heapBytes') <= HEAP_SLACK_BYTES, `${host}: the heap grew`)
     assert.ok(grownSince(0, 'externalBytes') <= EXTERNAL_SLACK_BYTES, `${host}: buffers grew`)
-    // Of a host that is restarted it is another process each time.
+    // A host that was restarted is another process, whose memory cannot be compared.
     if (number < STEADY) {
       assert.ok(grownSince(1, 'rssBytes') <= RSS_SLACK_BYTES, `${host}: the process grew`)
     }

@@ -37,8 +37,11 @@ const PARTS: readonly Part[] = [
   },
 ]
 
+/** Where the first release leaves the tarball that the others install, too. */
+const packed = mkdtempSync(join(tmpdir(), 'tlscached-packed-'))
 const named = process.argv.slice(2)
 const faults = (named.length > 0 ? named : readReleases()).flatMap(runRelease)
+rmSync(packed, { recursive: true })
 for (const fault of faults) process.stdout.write(`${fault}\n`)
 if (faults.length > 0) process.exitCode = 1
 
@@ -58,6 +61,7 @@ function runRelease(version: string): string[] {
       const fault = runPart(part, version, {
         ...process.env,
         PATH: path,
+        PACKED_FOLDER: packed,
         // A warning of a process whose standard error nobody sees is one, too.
         ...(isDemo ? {} : { NODE_OPTIONS: `--trace-warnings --redirect-warnings=${warnings}` }),
       })

@@ -23,20 +23,20 @@ import {
 } from '../support/node-processes.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/', import.meta.url))
-/** Its first line says how Node.js runs it. */
+/** The built program, whose first line has the flags of Node.js. */
 const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const KEYS_FILE = '/etc/tlscached/keys'
 const PAGE = 'hello\n'
 /** Free ports for both hosts of a pair. */
 const PORTS = 24
 
-/** A process with a node in it, that can go away and come back. */
+/** A process with a node that a test suspends, ends and starts again. */
 export interface NodeHolder {
   readonly http: Address
-  /** Undefined while it is away. */
+  /** ID of the process; undefined while none runs. */
   readonly pid: number | undefined
   start(): Promise<void>
-  /** It is there, and does nothing, until it is resumed. */
+  /** Suspends the process until `resume`. */
   pause(): void
   resume(): void
   kill(): Promise<void>
@@ -44,7 +44,7 @@ export interface NodeHolder {
 }
 
 export class Host {
-  /** Where its files are: certificates for all, and a folder of its own. */
+  /** Folder of both hosts, with the certificates; `folder` is of this host alone. */
   readonly shared: string
   readonly folder: string
   readonly number: number
@@ -75,7 +75,7 @@ export class Host {
     return port
   }
 
-  /** Writes an example of deploy/terminators with this host's addresses; its path. */
+  /** Writes an example of deploy/terminators with the addresses of this host, and returns its path. */
   example(path: string, replacements: readonly Replacement[], name = basename(path)): string {
     const file = join(this.folder, name)
     writeFileSync(file, adapt(readFileSync(join(EXAMPLES, path), 'utf8'), replacements))
@@ -93,9 +93,7 @@ export class Host {
     return file
   }
 
-  /**
-   * What every example replaces that replicates. Nodes of different services share neither peers nor keys.
-   */
+  /** Returns the replacements for an example that replicates. Nodes of different services share no peers and no keys. */
   replication(service: string): readonly Replacement[] {
     let addresses = this.#replication.get(service)
     const keysFile = join(this.shared, `${service}.keys`)
@@ -113,7 +111,7 @@ export class Host {
     ]
   }
 
-  /** Starts a node from its example; `nice` is its precedence, where this process may give that. */
+  /** Starts a node from its example; `nice` is its priority, where this process may set one. */
   node(
     path: string,
     service: string,
@@ -196,8 +194,8 @@ class ServedNode implements NodeHolder {
 }
 
 /**
- * The program as it is installed. All its threads have that precedence, as under systemd; only root may give more, and
- * nice(1) goes on without.
+ * Returns what starts the program as it is installed, all threads with this priority, as under systemd. Only root may
+ * raise it; for others nice(1) runs the program without.
  */
 export function spawnNice(nice: number): Spawner {
   return (args) =>
@@ -223,7 +221,7 @@ export interface Pair {
 }
 
 export async function makePair(shared: string): Promise<Pair> {
-  // For servers that give up their rights: they look for the page and the certificates.
+  // Servers that run as another user must reach the page and the certificates.
   chmodSync(shared, 0o755)
   const pages = join(shared, 'www')
   mkdirSync(pages, { mode: 0o755 })

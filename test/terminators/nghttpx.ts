@@ -16,7 +16,7 @@ export const nghttpx: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
-  // Of the relay.
+  // The deadline of the relay.
   deadlineMs: 150,
   outlivesNode: true,
   outlivesHang: true,

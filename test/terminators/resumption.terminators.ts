@@ -35,7 +35,7 @@ const MOST_LONGER_MS = 1000
 const UNCERTIFIED = 10
 const ML_KEM = 10
 const HANGING = 20
-/** However busy the machine is. */
+/** Share of the offers that must resume, also on a busy machine. */
 const LEAST_SHARE = 0.75
 
 const KINDS: readonly TerminatorKind[] = [
@@ -138,7 +138,7 @@ function testVersion(
     assert.ok(resumed >= counted * kind.bar && resumed >= offers.length * LEAST_SHARE, said)
   }
 
-  /** Full handshakes that no node could have made short. */
+  /** Returns the number of full handshakes that waited for the node up to the deadline of the terminator. */
   function heldUpOf(offers: readonly Offer[]): number {
     const { deadlineMs = Number.POSITIVE_INFINITY } = kind
     const late = offers.filter(({ waitedMs }) => waitedMs >= deadlineMs)

@@ -35,7 +35,7 @@ export interface Handshake {
   readonly verdict: 'New' | 'Reused' | undefined
   /** HTTP status of the answer. */
   readonly status: number | undefined
-  /** Of the whole connection. */
+  /** Duration of the whole connection. */
   readonly durationMs: number
   /** What the client said, to explain a failure. */
   readonly said: string

@@ -7,7 +7,7 @@ import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
 const PROGRAM = 'stunnel'
-/** As stunnel.conf advises, for every thread of the node. */
+/** Priority that stunnel.conf advises for every thread of the node. */
 export const NICE = -10
 
 export const stunnel: TerminatorKind = {

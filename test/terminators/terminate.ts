@@ -8,7 +8,7 @@ import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
 const SERVICES = 2
-/** As the examples say, which say nothing. */
+/** The examples name no number of processes; here it must not depend on the machine. */
 const PROCESSES = 2
 
 export const terminate: TerminatorKind = {
@@ -19,7 +19,7 @@ export const terminate: TerminatorKind = {
   concurrency: 4,
   sessions: 50,
   bar: 1,
-  // Of a call over rpc.
+  // The default deadline of a call over rpc.
   deadlineMs: 50,
   outlivesNode: true,
   outlivesHang: true,

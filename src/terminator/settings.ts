@@ -3,12 +3,7 @@
 
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import {
-  formatAddress,
-  isLoopback,
-  parseHostAddress,
-  parseSubnet,
-} from '../base/address.ts'
+import { formatAddress, isLoopback, parseHostAddress, parseSubnet } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
 import { readRegularFile } from '../base/regular-file.ts'
 import { silentLogger, systemClock } from '../base/world.ts'

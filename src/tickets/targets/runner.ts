@@ -2,14 +2,15 @@
 // leaves the terminator with the keys that it has, which are good for an hour or more.
 //
 // A reload closes idle connections, so changes wait for each other: a key that is still to come has a quarter of its
-// wait, a key that comes into use waits for its successor, and one that is retired goes with the next reload.
+// wait, a key that comes into use waits for its successor, and one that is retired goes with the next reload. A key that
+// others mint or have minted already, as after a partition, waits for nothing.
 
 import { join } from 'node:path'
 import { zeros } from '../../base/counters.ts'
 import { messageOf } from '../../base/errors.ts'
 import type { Clock, Logger, Timer, World } from '../../base/world.ts'
 import type { TicketKeySource } from '../authority.ts'
-import { openedKeys, type RingView, turnMs } from '../rule.ts'
+import { type AgedKey, openedKeys, type RingView, turnMs } from '../rule.ts'
 import type { RingTimes } from '../times.ts'
 import { runCommand } from './command.ts'
 import {
@@ -337,15 +338,19 @@ export class TargetRunner {
 
 /** When a terminator that was given other keys is to be reloaded. */
 function reloadDueMs(given: Given, view: RingView, nowMs: number, times: RingTimes): number {
-  const { current, next } = view
+  const { current, next, previous } = view
   if (current === undefined) return Number.POSITIVE_INFINITY
   // Revoked: the terminator still makes tickets that nobody opens.
   const opened = openedKeys(view)
   const isRevoked = !opened.some(({ key }) => key.hexName === given.currentName)
   if (isRevoked) return nowMs
+  const isUnknown = ({ key }: AgedKey) => !given.names.has(key.hexName)
+  // A key that has waited is minted elsewhere already, as after a partition; one that is still to come has time.
   const moments = next
-    .filter(({ key }) => !given.names.has(key.hexName))
-    .map((one) => Math.min(one.knownMs + times.waitMs / 4, turnMs(one, times)))
+    .filter(isUnknown)
+    .map(({ bornMs, knownMs }) => Math.min(knownMs + times.waitMs / 4, bornMs + times.waitMs))
+  // Clients have tickets of such keys, as after a partition.
+  if ([current, ...previous].some(isUnknown)) moments.push(nowMs)
   if (current.key.hexName !== given.currentName) {
     moments.push(next.length > 0 ? nowMs : turnMs(current, times) + times.jitterMs)
   }

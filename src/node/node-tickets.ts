@@ -36,6 +36,11 @@ export class NodeTickets {
     this.#targets = new TicketTargets({ targets: config.targets, authority: this.authority, world })
   }
 
+  /** Reads the rings that an earlier process kept beside its terminators; to be called before peers are asked. */
+  restore(): void {
+    this.#targets.restore()
+  }
+
   /** Follows the rings. Without peers to ask, `isAlone`, it makes the first keys at once. */
   start(isAlone: boolean): void {
     if (isAlone) this.authority.mayMake()

@@ -329,6 +329,7 @@ export class CacheNode implements HttpBackend, StatsBackend {
 
   async #start(): Promise<void> {
     try {
+      this.tickets?.restore()
       await this.#replication?.start()
       this.tickets?.start(this.#replication === undefined)
       await this.#uwsgi.start()

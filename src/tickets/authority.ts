@@ -3,6 +3,7 @@
 
 import type { Clock, RandomSource, Timer } from '../base/world.ts'
 import { hashRings, type RingOffer } from '../wire/ring-message.ts'
+import type { KeptRing } from './kept-ring.ts'
 import { TicketRing } from './ring.ts'
 import { openedKeys, type RingView } from './rule.ts'
 import type { RingTimes } from './times.ts'
@@ -38,6 +39,8 @@ export class TicketAuthority {
   unknownGroups = 0
   readonly #clock: Clock
   readonly #groups: ReadonlyMap<string, Group>
+  /** What an earlier process held, by group, until it is taken over. */
+  readonly #kept = new Map<string, KeptRing>()
   #mayMake = false
   #isStopped = false
   #timer: Timer | undefined
@@ -59,8 +62,23 @@ export class TicketAuthority {
   /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent. */
   mayMake(): void {
     if (this.#isStopped) return
+    this.#takeKept()
     this.#mayMake = true
     this.#run()
+  }
+
+  /**
+   * Notes what an earlier process of this node held of a group, before peers are asked, and erases it later. It is taken
+   * over when a peer gives its keys, or when nobody did in time: if it were used at once, terminators would be given stale
+   * keys just before newer ones.
+   */
+  restore(name: string, kept: KeptRing): void {
+    this.#kept.set(name, kept)
+  }
+
+  /** What the ring of a group holds, for the time after a restart; undefined when there is no such group. */
+  kept(name: string): KeptRing | undefined {
+    return this.#groups.get(name)?.ring.kept()
   }
 
   /** The keys of a group; undefined when there is no such group. */
@@ -87,6 +105,7 @@ export class TicketAuthority {
   /** Takes over what a peer holds. What is refused is counted by the rings. */
   merge(offers: readonly RingOffer[]): void {
     if (this.#isStopped) return
+    if (offers.some(({ keys }) => keys.length > 0)) this.#takeKept()
     const nowMs = this.#clock.monotonicMs()
     for (const offer of offers) {
       const group = this.#groups.get(offer.group)
@@ -118,10 +137,22 @@ export class TicketAuthority {
   stop(): void {
     this.#isStopped = true
     this.#timer?.cancel()
+    this.#forgetKept()
     for (const { ring, listeners } of this.#groups.values()) {
       ring.close()
       listeners.clear()
     }
+  }
+
+  #takeKept(): void {
+    const nowMs = this.#clock.monotonicMs()
+    for (const [name, kept] of this.#kept) this.#groups.get(name)?.ring.restore(nowMs, kept)
+    this.#forgetKept()
+  }
+
+  #forgetKept(): void {
+    for (const { keys } of this.#kept.values()) for (const { key } of keys) key.erase()
+    this.#kept.clear()
   }
 
   #run(): void {

@@ -3,6 +3,13 @@
 
 import { MAX_RETIRED_NAMES, type RetiredName } from '../wire/ring-message.ts'
 
+/** The name of a retired key, and when it was retired by the monotonic clock of this node. */
+export interface RetiredMoment {
+  /** TICKET_NAME_BYTES. */
+  readonly name: Buffer
+  readonly retiredMs: number
+}
+
 export class RetiredNames {
   readonly #rememberMs: number
   /** When each key was retired by the monotonic clock of this node, by hexadecimal name. */
@@ -47,10 +54,18 @@ export class RetiredNames {
     }
   }
 
+  /** The names with their ages, as peers are sent them. */
   list(nowMs: number): RetiredName[] {
+    return this.moments().map(({ name, retiredMs }) => ({
+      name,
+      ageMs: Math.max(0, Math.floor(nowMs - retiredMs)),
+    }))
+  }
+
+  moments(): RetiredMoment[] {
     return [...this.#retiredMs].map(([hexName, retiredMs]) => ({
       name: Buffer.from(hexName, 'hex'),
-      ageMs: Math.max(0, Math.floor(nowMs - retiredMs)),
+      retiredMs,
     }))
   }
 

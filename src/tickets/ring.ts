@@ -9,7 +9,8 @@ import {
   type OfferedKey,
   type RingOffer,
 } from '../wire/ring-message.ts'
-import { judgeKeys, REFUSALS } from './merge.ts'
+import type { KeptRing } from './kept-ring.ts'
+import { type Holdings, judgeKeys, REFUSALS } from './merge.ts'
 import { RetiredNames } from './retired-names.ts'
 import { type AgedKey, isKeyDue, keyDueMs, nextChangeMs, type RingView, viewOf } from './rule.ts'
 import { TicketKey } from './ticket-key.ts'
@@ -130,11 +131,7 @@ export class TicketRing {
       refused.flood += 1
       return false
     }
-    const verdicts = judgeKeys(keys, {
-      keys: this.#keys,
-      openMs: this.times.openMs,
-      isRetired: (hexName) => this.#retired.has(hexName),
-    })
+    const verdicts = judgeKeys(keys, this.#holdings())
     if (verdicts === undefined) {
       refused.flood += 1
       return false
@@ -153,10 +150,45 @@ export class TicketRing {
     return isChanged || this.#keys.length < before
   }
 
+  /** Everything that the ring holds, for the time after a restart. It shares the secrets: lay them out at once. */
+  kept(): KeptRing {
+    return { keys: this.#keys, retired: this.#retired.moments() }
+  }
+
+  /**
+   * Takes over what an earlier process of this node held, with the moments at which that came to know of each key. A key
+   * that would be refused from a peer is left out; what this ring holds already stays as it is.
+   */
+  restore(nowMs: number, { keys, retired }: KeptRing): void {
+    for (const { name, retiredMs } of retired)
+      this.#retired.addFromPeer({ name, ageMs: Math.max(0, nowMs - retiredMs) }, nowMs)
+    const offered = keys.map(({ key, bornMs }) => {
+      return { name: key.name, secret: key.secret, ageMs: Math.max(0, nowMs - bornMs) }
+    })
+    const verdicts = judgeKeys(offered, this.#holdings()) ?? []
+    for (const [index, { key, bornMs, knownMs }] of keys.entries()) {
+      if (verdicts[index] !== 'new') continue
+      const own = TicketKey.from(key.name, key.secret, key.origin)
+      this.#keys.push({
+        key: own,
+        bornMs: Math.min(bornMs, nowMs),
+        knownMs: Math.min(knownMs, nowMs),
+      })
+    }
+  }
+
   /** Erases all secrets: the ring holds nothing any more. */
   close(): void {
     for (const { key } of this.#keys) key.erase()
     this.#keys = []
+  }
+
+  #holdings(): Holdings {
+    return {
+      keys: this.#keys,
+      openMs: this.times.openMs,
+      isRetired: (hexName) => this.#retired.has(hexName),
+    }
   }
 
   #make(nowMs: number, ageMs: number): void {

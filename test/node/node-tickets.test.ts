@@ -1,7 +1,7 @@
 // The ticket keys of nodes in one process, over real sockets: made on one, known on the others, ready only with them.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
 import { type CacheNode, createNode } from '../../src/node/node.ts'
@@ -67,6 +67,41 @@ test('a terminator without a probe is given its keys, and the summary of the nod
       [['www-file', null, null]],
     )
     assert.ok((tickets?.targets[0]?.given_ms ?? Number.NaN) >= 0)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('a node that is started again, with peers that do not answer or none, has the keys of its terminators', async () => {
+  const folder = mkdtempSync('/dev/shm/tlscached-node-tickets-')
+  const [listen = '', away = ''] = await freeAddresses(2)
+  const config = {
+    node: { name: 'a' },
+    tickets: {
+      groups: [{ name: 'www' }],
+      targets: [{ kind: 'file' as const, group: 'www', file: join(folder, 'www.keys') }],
+    },
+  }
+  const startNode = async (replication?: { listen: string; peers: string[]; keys: string[] }) => {
+    const node = createNode({ ...config, ...(replication && { replication }) })
+    nodes.push(node)
+    await node.start()
+    await until('it has keys', () => names(node).length > 0)
+    await node.ticketsGiven()
+    return node
+  }
+  try {
+    const first = await startNode()
+    const made = names(first)
+    const held = readFileSync(join(folder, 'www.keys'))
+    await first.stop()
+    const alone = await startNode()
+    assert.deepEqual(names(alone), made)
+    await alone.stop()
+    const cutOff = await startNode({ listen, peers: [away], keys: [KEY] })
+    assert.deepEqual(names(cutOff), made)
+    assert.deepEqual(readFileSync(join(folder, 'www.keys')), held)
+    await cutOff.stop()
   } finally {
     rmSync(folder, { recursive: true })
   }

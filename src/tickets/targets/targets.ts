@@ -1,12 +1,15 @@
-// The targets of a node: one runner for each terminator that gets keys from the rings of this node.
+// The targets of a node: one runner for each terminator that gets keys from the rings of this node, and for each ring
+// what keeps it beside their files.
 
 import type { World } from '../../base/world.ts'
 import type { TicketAuthority } from '../authority.ts'
+import type { BootClock } from '../kept-ring.ts'
 import type { RingTimes } from '../times.ts'
 import { createTarget, type TargetContext } from './kinds.ts'
 import { TargetProbe } from './probe.ts'
+import { keptPlace, RingKeeper } from './ring-keeper.ts'
 import { reloadPauseMs, type TargetReport, TargetRunner } from './runner.ts'
-import type { Target } from './target.ts'
+import type { Target, TargetFailure } from './target.ts'
 import { type TargetSettings, targetName } from './target-schema.ts'
 
 /** Time for a command to take effect, and for the next probe. */
@@ -17,13 +20,17 @@ export interface TicketTargetsOptions {
   readonly authority: TicketAuthority
   readonly world: Pick<World, 'clock' | 'logger'>
   readonly ownerOf?: TargetContext['ownerOf']
+  /** The clock of the machine, by which a ring outlives a restart; a test gives its own. */
+  readonly boot?: BootClock
 }
 
 export class TicketTargets {
   readonly #members: readonly { readonly runner: TargetRunner; readonly probe?: TargetProbe }[]
+  /** By group. */
+  readonly #keepers = new Map<string, RingKeeper>()
 
   /** Throws ERR_CONFIG when the owner of a file does not exist on this host. */
-  constructor({ targets, authority, world, ownerOf }: TicketTargetsOptions) {
+  constructor({ targets, authority, world, ownerOf, boot }: TicketTargetsOptions) {
     const timesOf = new Map(
       authority.rings.map(({ group, times }): [string, RingTimes] => [group, times]),
     )
@@ -33,33 +40,50 @@ export class TicketTargets {
       if (source === undefined || times === undefined) return []
       const context = { times, clock: world.clock, ...(ownerOf !== undefined && { ownerOf }) }
       const target = createTarget(settings, context)
-      const { probe: asked, kind } = settings
-      if (asked === undefined)
-        return [{ runner: new TargetRunner({ target, source, times, world }) }]
-      const onGiven = () => probe.soon()
-      const runner = new TargetRunner({ target, source, times, world, onGiven })
-      const probe = new TargetProbe({
-        address: asked.address,
-        serverName: asked.server_name,
-        source,
-        graceMs: graceMs(target, times),
-        trustsName: kind === 'apache',
-        clock: world.clock,
-        onFailure: (failure) => runner.count(failure),
+      const { probe: asked, kind, group } = settings
+      const runner: TargetRunner = new TargetRunner({
+        ...{ target, source, times, world },
+        onGiven: () => probe?.soon(),
       })
-      return [{ runner, probe }]
+      const onFailure = (failure: TargetFailure) => runner.count(failure)
+      const place = this.#keepers.has(group) ? undefined : keptPlace(settings)
+      if (place !== undefined) {
+        const keeper = new RingKeeper({ group, authority, place, world, onFailure, boot })
+        this.#keepers.set(group, keeper)
+      }
+      const probe =
+        asked &&
+        new TargetProbe({
+          address: asked.address,
+          serverName: asked.server_name,
+          source,
+          graceMs: graceMs(target, times),
+          trustsName: kind === 'apache',
+          clock: world.clock,
+          onFailure,
+        })
+      return [{ runner, ...(probe !== undefined && { probe }) }]
     })
+  }
+
+  /** Gives the authority the rings that an earlier process kept; to be called before it takes or makes keys. */
+  restore(): void {
+    for (const keeper of this.#keepers.values()) keeper.restore()
   }
 
   /** Follows the rings. Resolves when each target was given its first keys, or that failed for the first time. */
   async start(): Promise<void> {
+    for (const keeper of this.#keepers.values()) keeper.start()
     await Promise.all(this.#members.map(({ runner }) => runner.start()))
     for (const { probe } of this.#members) probe?.start()
   }
 
   /** Ends the work before the rings are erased; files and keys stay with the terminators. */
   async stop(): Promise<void> {
-    await Promise.all(this.#members.flatMap(({ runner, probe }) => [runner.stop(), probe?.stop()]))
+    await Promise.all([
+      ...this.#members.flatMap(({ runner, probe }) => [runner.stop(), probe?.stop()]),
+      ...[...this.#keepers.values()].map((keeper) => keeper.stop()),
+    ])
   }
 
   reports(): TargetReport[] {

@@ -1,9 +1,16 @@
 // What systemd is told, by a receiver in its place: a datagram socket of the unix kind, which Node.js does not have.
 
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,6 +19,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../support/latch.ts'
 import { whyWithout } from '../support/programs.ts'
 
+const UNITS = fileURLToPath(new URL('../../deploy/systemd', import.meta.url))
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const FAILSAFE_MS = 60_000
 /** Prints each message on a line of its own, its variables with blanks between. */
@@ -60,4 +68,26 @@ test('systemd is told of the start, of life, of a reload and of the end', { skip
     child.kill('SIGKILL')
     receiver.kill('SIGKILL')
   }
+})
+
+test('systemd understands every line of the units', { skip: whyWithout('systemd-analyze') }, () => {
+  const units = readdirSync(UNITS).filter((name) => /\.(service|path)$/.test(name))
+  assert.ok(units.length >= 3)
+  const copies = units.map((name) => {
+    // Commands have to be there; the rest of the unit stays as it is.
+    const text = readFileSync(join(UNITS, name), 'utf8')
+    const copy = join(folder, name)
+    writeFileSync(copy, text.replace(/^(ExecStart=)\S*tlscached\S*/gm, `$1${process.execPath}`))
+    return copy
+  })
+  const verify = (paths: string[]) => {
+    const args = ['verify', '--man=no', ...paths]
+    const { status, stderr } = spawnSync('systemd-analyze', args, { encoding: 'utf8' })
+    return [status, stderr.trim()]
+  }
+  assert.deepEqual(verify(copies), [0, ''])
+  // It only warns about a line that it does not know.
+  const first = copies.find((path) => path.endsWith('.service')) ?? ''
+  appendFileSync(first, '[Service]\nNoNewPrivilege=yes\n')
+  assert.match(String(verify(copies)[1]), /Unknown key/)
 })

@@ -98,6 +98,7 @@ function checkFrontends(tree: ConfigTree): void {
       'serves a cache, and a node with tickets alone has none: give caches',
     )
   }
+  checkMemcachedTickets(tree, frontends)
   for (const name of ['memcached', 'sessiond', 'rpc', 'uwsgi']) {
     const address = frontends[name]
     if (frontends['insecure'] === true || typeof address !== 'string') continue
@@ -106,6 +107,24 @@ function checkFrontends(tree: ConfigTree): void {
         'sessions would cross the network in clear: use loopback or a unix socket, or set insecure'
       tree.report(['frontends', name], message)
     }
+  }
+}
+
+function checkMemcachedTickets(tree: ConfigTree, frontends: Readonly<Record<string, unknown>>) {
+  const { memcached, memcached_tickets: group } = frontends
+  if (typeof group !== 'string') return
+  const path = ['frontends', 'memcached_tickets']
+  const { tickets } = tree.root
+  const groups = isSection(tickets) && Array.isArray(tickets['groups']) ? tickets['groups'] : []
+  if (!groups.some((one) => isSection(one) && one['name'] === group)) {
+    tree.report(path, `there is no group "${group}" in tickets.groups`)
+  }
+  if (typeof memcached !== 'string' || memcached === NONE) {
+    tree.report(path, 'needs memcached, over which the keys are served')
+  } else if (isBeyondLoopback(memcached)) {
+    const message =
+      'ticket keys would cross the network in clear, which insecure does not allow: let memcached listen on loopback or a unix socket'
+    tree.report(path, message)
   }
 }
 

@@ -236,6 +236,12 @@ export const configSchema = z
           form: 'host:port or unix:/path',
           fallback: 'none',
         }),
+        memcached_tickets: text().optional().register(notes, {
+          description:
+            'group of `tickets` whose keys nghttpx and h2o get over memcached; loopback or unix only',
+          form: 'name of a group',
+          fallback: 'none',
+        }),
         sessiond: hostAddress().optional().register(notes, {
           description: 'the UDP protocol of stunnel (`sessiond =` there)',
           form: 'host:port',
@@ -277,9 +283,10 @@ export const configSchema = z
       .prefault({}),
     log: logSection(),
   })
-  .superRefine(({ tickets }, context) => {
+  .superRefine(({ tickets, frontends }, context) => {
     if (tickets === undefined) return
-    for (const { path, message } of findTicketsProblems(toTicketsConfig(tickets))) {
+    const config = toTicketsConfig(tickets, frontends.memcached_tickets)
+    for (const { path, message } of findTicketsProblems(config)) {
       context.addIssue({ code: 'custom', path: ['tickets', ...path], message })
     }
   })

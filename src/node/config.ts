@@ -100,7 +100,7 @@ function toNodeConfig(parsed: ParsedConfig, hostName: string): NodeConfig {
     uwsgiListeners: (parsed.replication?.listeners ?? []).map((listener) =>
       toListenerConfig(listener, firstCache),
     ),
-    tickets: tickets && toTicketsConfig(tickets),
+    tickets: tickets && toTicketsConfig(tickets, parsed.frontends.memcached_tickets),
     frontends: toFrontendsConfig(parsed, firstCache),
     log: parsed.log,
     watchdogMs: parsed.node.watchdog,
@@ -145,6 +145,8 @@ function toFrontendsConfig({ frontends }: ParsedConfig, firstCache: string) {
     /** Host names that a request may have besides localhost and IP addresses. */
     httpHosts: frontends.http_hosts ?? [],
     memcached: memcached === NONE ? undefined : memcached,
+    /** The group whose ticket keys memcached serves; undefined for none. */
+    memcachedTickets: frontends.memcached_tickets,
     sessiond,
     sessiondRemove: frontends.sessiond_remove,
     rpc: rpc === NONE ? undefined : rpc,

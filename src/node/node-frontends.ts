@@ -7,6 +7,7 @@ import type { Clock, LevelledLogger, Logger } from '../base/world.ts'
 import type { HttpBackend } from '../frontends/http/backend.ts'
 import { HttpFrontend } from '../frontends/http/frontend.ts'
 import { MemcachedFrontend } from '../frontends/memcached/frontend.ts'
+import { TicketKeys } from '../frontends/memcached/ticket-keys.ts'
 import { RpcFrontend } from '../frontends/rpc/frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/frontend.ts'
 import type { StatsBackend } from '../frontends/stats/backend.ts'
@@ -42,7 +43,9 @@ export function createFrontends(options: NodeFrontendsOptions): readonly Fronten
   const frontends: Frontend[] = []
   const cacheHooks = hooks.get(config.cache)
   if (memcached !== undefined && cacheHooks !== undefined) {
-    const shared = { hooks: cacheHooks, clock, logger, process }
+    const ring = tickets?.authority.rings.find(({ group }) => group === config.memcachedTickets)
+    const ticketKeys = ring && new TicketKeys(ring, clock)
+    const shared = { hooks: cacheHooks, ticketKeys, clock, logger, process }
     frontends.push(new MemcachedFrontend({ address: memcached, ...shared }))
   }
   if (sessiond !== undefined && cacheHooks !== undefined) {

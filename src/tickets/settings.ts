@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { duration, label, list, notes } from '../settings/forms.ts'
-import { GROUP_NAME_PATTERN, MAX_RINGS } from '../wire/ring-message.ts'
+import { GROUP_NAME_PATTERN, MAX_RING_KEYS, MAX_RINGS } from '../wire/ring-message.ts'
 import { terminatorLimits } from './targets/kinds.ts'
 import { type TargetSettings, targetSchema } from './targets/target-schema.ts'
 import { findTargetProblems } from './targets/targets.ts'
@@ -15,6 +15,13 @@ import {
 } from './times.ts'
 
 const MAX_TARGETS = 64
+/** How nghttpx and h2o take keys over memcached: nghttpx as the documentation says, h2o always. */
+const MEMCACHED_READERS: TerminatorLimits = {
+  kind: 'nghttpx or h2o over memcached',
+  pollMs: 60_000,
+  keysHeld: MAX_RING_KEYS,
+}
+
 const group = z.strictObject({
   name: label(GROUP_NAME_PATTERN).register(notes, {
     description: 'name of the group, the same on all nodes; tickets of one never open in another',
@@ -63,17 +70,23 @@ export interface TicketsConfig {
   readonly targets: readonly TargetSettings[]
 }
 
-/** Fills in the defaults. */
-export function toTicketsConfig({ groups, targets = [] }: ParsedTickets): TicketsConfig {
+/** Fills in the defaults. `memcachedGroup` is the group whose keys memcached serves, undefined for none. */
+export function toTicketsConfig(
+  { groups, targets = [] }: ParsedTickets,
+  memcachedGroup?: string,
+): TicketsConfig {
   return {
     groups: groups.map(({ name, rotate: rotateMs, lifetime, wait }) => ({
       name,
       rotateMs,
       lifetimeMs: lifetime ?? rotateMs,
       waitMs: wait ?? rotateMs,
-      terminators: targets
-        .filter((target) => target.group === name)
-        .map((target) => terminatorLimits(target, rotateMs)),
+      terminators: [
+        ...targets
+          .filter((target) => target.group === name)
+          .map((target) => terminatorLimits(target, rotateMs)),
+        ...(name === memcachedGroup ? [MEMCACHED_READERS] : []),
+      ],
     })),
     targets,
   }

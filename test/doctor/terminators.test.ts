@@ -306,6 +306,10 @@ const ROWS: Record<string, Row> = {
     files: { ...H2O, '/etc/h2o/h2o.conf': 'listen: { port: 443, ssl: { key-file: a } }\n' },
     ...{ level: 'warning', message: /all hosts hands out tickets under keys of its own/ },
   },
+  'h2o with ticket keys in memcached': {
+    files: { ...H2O, '/etc/h2o/h2o.conf': example('tickets/h2o/memcached.conf') },
+    ...{ level: 'ok', message: /takes its ticket keys from memcached/ },
+  },
   'h2o with a file that is no YAML': {
     files: { ...H2O, '/etc/h2o/h2o.conf': 'listen: [' },
     ...{ level: 'ok', message: /speaks no TLS/ },

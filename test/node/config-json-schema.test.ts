@@ -45,6 +45,10 @@ const BEYOND: Readonly<Record<string, readonly string[]>> = {
     'two groups of one name',
     'a target of a group that is not there',
     'a frontend of a cache on a node with tickets alone',
+    'ticket keys over memcached of a group that is not there',
+    'ticket keys over memcached without memcached',
+    'ticket keys over memcached beyond loopback, where sessions may go in clear',
+    'a wait that is too short for those who read keys over memcached',
   ],
 }
 const beyond = new Set(Object.values(BEYOND).flat())
@@ -55,7 +59,8 @@ const RULES = [
   /^there is no (cache|group) "/,
   /^".*" is the name of (caches|groups)\[/s,
   /^must (be at least|not be longer than) /,
-  /^sessions would cross the network in clear/,
+  /^(sessions|ticket keys) would cross the network in clear/,
+  /^needs memcached/,
   /^excludes? /,
   /^is only for a multicast listen address$/,
 ]

@@ -44,6 +44,7 @@ test('with no file, environment and flags: loopback, one cache, no peers', () =>
       http: { host: '127.0.0.1', port: 5080 },
       httpHosts: [],
       memcached: undefined,
+      memcachedTickets: undefined,
       sessiond: undefined,
       sessiondRemove: 'honour',
       rpc: undefined,
@@ -147,6 +148,7 @@ log: { level: debug, format: text }
     http: { path: '/run/tlscached.sock' },
     httpHosts: ['node.example'],
     memcached: { path: '/run/memcached.sock' },
+    memcachedTickets: undefined,
     sessiond: { host: '127.0.0.1', port: 5002 },
     sessiondRemove: 'ignore',
     rpc: { path: '/run/rpc.sock' },
@@ -269,4 +271,15 @@ tickets:
     terminators.map(({ kind, pollMs }) => [kind, pollMs]),
   )
   assert.deepEqual(asked, [[], [['lighttpd', 70_000]]])
+})
+
+test('a group whose keys memcached serves is asked for the minute in which they are read', () => {
+  const { tickets, frontends } = read(`
+caches: [{ name: tls }]
+tickets: { groups: [{ name: www }, { name: api }] }
+frontends: { memcached: "127.0.0.1:11211", memcached_tickets: api }
+`)
+  assert.equal(frontends.memcachedTickets, 'api')
+  const asked = tickets?.groups.map(({ terminators }) => terminators.map(({ pollMs }) => pollMs))
+  assert.deepEqual(asked, [[], [60_000]])
 })

@@ -297,6 +297,33 @@ export const mistakes: readonly Mistake[] = [
     expected: '3:28: tickets.targets[0].group: there is no group "api" in tickets.groups',
   },
   {
+    name: 'ticket keys over memcached of a group that is not there',
+    yaml: 'frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }',
+    expected: '1:44: frontends.memcached_tickets: there is no group "www" in tickets.groups',
+  },
+  {
+    name: 'ticket keys over memcached without memcached',
+    yaml: 'tickets: { groups: [{ name: www }] }\nfrontends: { memcached_tickets: www }',
+    expected: '2:14: frontends.memcached_tickets: needs memcached, over which the keys are served',
+  },
+  {
+    name: 'ticket keys over memcached beyond loopback, where sessions may go in clear',
+    yaml:
+      'caches: [{ name: ssl }]\ntickets: { groups: [{ name: www }] }\n' +
+      'frontends: { memcached: "10.0.0.1:11211", memcached_tickets: www, insecure: true }',
+    expected:
+      '3:43: frontends.memcached_tickets: ticket keys would cross the network in clear, ' +
+      'which insecure does not allow: let memcached listen on loopback or a unix socket',
+  },
+  {
+    name: 'a wait that is too short for those who read keys over memcached',
+    yaml:
+      'caches: [{ name: ssl }]\ntickets:\n  groups: [{ name: www, wait: 1m }]\n' +
+      'frontends: { memcached: "127.0.0.1:11211", memcached_tickets: www }',
+    expected:
+      '3:25: tickets.groups[0].wait: must be at least 2m, since nghttpx or h2o over memcached reads its keys every 1m, not 1m',
+  },
+  {
     name: 'a frontend of a cache on a node with tickets alone',
     yaml: 'tickets: { groups: [{ name: www }] }\nfrontends: { sessiond: "127.0.0.1:5002" }',
     expected:

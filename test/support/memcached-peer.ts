@@ -11,6 +11,7 @@ import type { ProtocolParts, Step } from '../../src/frontends/memcached/protocol
 import { type ServerProcess, ServerStatus } from '../../src/frontends/memcached/server-status.ts'
 import { MEMCACHED_COUNTERS } from '../../src/frontends/memcached/stats.ts'
 import { TextProtocol } from '../../src/frontends/memcached/text-protocol.ts'
+import type { TicketKeys } from '../../src/frontends/memcached/ticket-keys.ts'
 import { maxValueBytes } from '../../src/frontends/memcached/values.ts'
 import type { CacheFixture } from './cache-fixture.ts'
 
@@ -38,6 +39,7 @@ export class MemcachedPeer {
     { hooks, clock }: CacheFixture,
     protocol: 'text' | 'binary',
     { input, output } = new PeerMemory(),
+    ticketKeys?: TicketKeys,
   ) {
     this.#memory = input
     this.#output = output
@@ -51,6 +53,7 @@ export class MemcachedPeer {
         maxConnections: 10,
         process: SERVER_PROCESS,
       }),
+      ticketKeys,
       stats: this.stats,
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),
       flush: (delaySec, onDone) => {

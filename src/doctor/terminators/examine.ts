@@ -175,6 +175,9 @@ function ticketFindings(
     const message = `${shown}: ${namesOf(own)} hands out tickets under keys of its own: they resume on this machine only`
     found.push(warning(message, `${ticketKeys}, with the same keys on all machines`))
   }
+  if (handing.some(({ tickets }) => tickets === 'memcached')) {
+    found.push(ok(`${shown}: takes its ticket keys from memcached`))
+  }
   for (const path of new Set(handing.flatMap(({ tickets }) => filesOf(tickets)))) {
     found.push(ticketFileFinding(shown, path, machine))
   }

@@ -139,7 +139,9 @@ export function readH2o(running: Running): Terminator {
   const mode = String(settings['mode'] ?? 'all').toLowerCase()
   const used = Object.entries(H2O_MODES).find(([name]) => name === mode)?.[1] ?? ''
   const ticketFile = settings['ticket-file']
-  const kept = typeof ticketFile === 'string' ? { file: ticketFile } : 'own'
+  const isInMemcached = settings['ticket-store'] === 'memcached'
+  const ownOrShared = isInMemcached ? 'memcached' : 'own'
+  const kept = typeof ticketFile === 'string' ? { file: ticketFile } : ownOrShared
   const isTls = /"?ssl"?\s*:/.test(JSON.stringify([config['listen'], config['hosts']]) ?? '')
   return {
     kind: 'h2o',

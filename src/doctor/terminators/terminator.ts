@@ -8,8 +8,8 @@ export type Kind = (typeof KINDS)[number]
 /** One TLS server of a terminator: a virtual host, a service, a bind line. */
 export interface TlsServer {
   readonly name: string
-  /** Where the keys of tickets come from: a file, keys of its own, or no tickets at all. */
-  readonly tickets: 'off' | 'own' | { readonly file: string }
+  /** Where the keys of tickets come from: a file, memcached, keys of its own, or no tickets at all. */
+  readonly tickets: 'off' | 'own' | 'memcached' | { readonly file: string }
   /** Session ID context in bytes, where the configuration tells it. */
   readonly context?: Buffer
   /** Whether the context would be that of the machine's name, and so another one on each machine. */

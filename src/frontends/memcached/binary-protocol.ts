@@ -6,6 +6,7 @@ import { BinaryParser, type Frame, HEADER_BYTES } from './binary-parser.ts'
 import { type Arithmetic, casTokenOf, type WriteMode, type WriteResult } from './entries.ts'
 import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
+import { TICKETS_CAS, TICKETS_REFUSAL, type TicketKeys } from './ticket-keys.ts'
 
 const RESPONSE_MAGIC = 0x81
 /** Expiry in increment and decrement that means: do not create the counter when there is none. */
@@ -24,6 +25,7 @@ const EXISTS: Status = { code: 0x02, text: 'Data exists for key.' }
 const TOO_LARGE: Status = { code: 0x03, text: 'Too large.' }
 const INVALID: Status = { code: 0x04, text: 'Invalid arguments' }
 const NON_NUMERIC: Status = { code: 0x06, text: 'Non-numeric server-side value for incr or decr' }
+const READ_ONLY: Status = { code: 0x05, text: `Refused: ${TICKETS_REFUSAL}` }
 const UNKNOWN_COMMAND: Status = { code: 0x81, text: 'Unknown command' }
 
 const WRITE_STATUS: Readonly<Record<WriteResult, Status>> = {
@@ -47,6 +49,8 @@ interface Body {
   readonly extras?: Buffer
   readonly key?: Buffer
   readonly value?: Buffer
+  /** Whether the value has to be erased from memory once it is sent. */
+  readonly isSecret?: boolean
 }
 
 export class BinaryProtocol implements Protocol {
@@ -76,6 +80,8 @@ export class BinaryProtocol implements Protocol {
       return 'answered'
     }
     if (frame.state === 'ok' && command !== undefined && isComplete(command, frame)) {
+      const { ticketKeys } = this.#parts
+      if (ticketKeys?.covers(frame.key)) return this.#answerTickets(command, frame, ticketKeys)
       return this.#answer(command, frame, resume)
     }
     stats.malformed += 1
@@ -132,6 +138,24 @@ export class BinaryProtocol implements Protocol {
     }
     const { session: value, version } = entry.value
     this.#reply(frame, { extras: u32(entry.flags), key, value, cas: casTokenOf(version) })
+  }
+
+  /** Answers a command on ticket keys, which can only be read. */
+  #answerTickets(command: BinaryCommand, frame: Frame, ticketKeys: TicketKeys): Step {
+    const { stats } = this.#parts
+    if (command.kind !== 'get') {
+      stats.refused += 1
+      this.#fail(frame, READ_ONLY)
+      return 'close'
+    }
+    stats.gets += 1
+    const value = ticketKeys.read(frame.key)
+    if (value === undefined) return 'close'
+    stats.getHits += 1
+    const key = command.withKey ? frame.key : NOTHING
+    this.#reply(frame, { extras: u32(0), key, value, cas: TICKETS_CAS, isSecret: true })
+    value.fill(0)
+    return 'answered'
   }
 
   #write(mode: WriteMode, frame: Frame, isQuiet: boolean): void {
@@ -209,7 +233,7 @@ export class BinaryProtocol implements Protocol {
   }
 
   #reply({ opcode, opaque }: Frame, body: Body): void {
-    const { status = SUCCESS, cas = 0n } = body
+    const { status = SUCCESS, cas = 0n, isSecret = false } = body
     const { extras = NOTHING, key = NOTHING, value = NOTHING } = body
     const { output } = this.#parts
     const header = output.zeros(HEADER_BYTES)
@@ -223,7 +247,8 @@ export class BinaryProtocol implements Protocol {
     header.writeBigUInt64BE(cas, 16)
     output.bytes(extras)
     output.bytes(key)
-    output.bytes(value)
+    if (isSecret) output.secret(value)
+    else output.bytes(value)
   }
 }
 

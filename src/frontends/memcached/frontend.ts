@@ -12,6 +12,7 @@ import { Turn } from './fast/turn.ts'
 import type { ProtocolParts } from './protocol.ts'
 import { type ServerProcess, ServerStatus } from './server-status.ts'
 import { MEMCACHED_COUNTERS } from './stats.ts'
+import type { TicketKeys } from './ticket-keys.ts'
 import { maxValueBytes } from './values.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 4096
@@ -27,6 +28,8 @@ export interface MemcachedFrontendOptions extends KeptOpenOptions {
   readonly hooks: ContextlessHooks
   readonly logger: Logger
   readonly process: ServerProcess
+  /** The ticket keys that nghttpx and h2o get here; undefined for none. */
+  readonly ticketKeys?: TicketKeys | undefined
 }
 
 export class MemcachedFrontend extends StreamFrontend {
@@ -42,16 +45,18 @@ export class MemcachedFrontend extends StreamFrontend {
 
   constructor(options: MemcachedFrontendOptions) {
     super()
-    const { address, hooks, clock, process, maxConnections = DEFAULT_MAX_CONNECTIONS } = options
+    const { address, hooks, clock, process, ticketKeys } = options
+    const { maxConnections = DEFAULT_MAX_CONNECTIONS } = options
     this.#options = options
     const { idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS, stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS } =
       options
     this.#flusher = new Flusher(hooks, clock)
     const entries = new Entries(hooks, clock, this.stats)
-    const turn = new Turn(hooks, entries)
+    const turn = new Turn(hooks, entries, ticketKeys)
     this.#protocolParts = {
       output: turn.output,
       entries,
+      ticketKeys,
       status: new ServerStatus(hooks, this.stats, { clock, process, maxConnections }),
       stats: this.stats,
       maxValueBytes: maxValueBytes(hooks.limits.blocksize),

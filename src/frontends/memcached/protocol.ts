@@ -4,6 +4,7 @@ import type { Entries } from './entries.ts'
 import type { ReplyBuffer } from './fast/reply-buffer.ts'
 import type { ServerStatus } from './server-status.ts'
 import type { MemcachedStats } from './stats.ts'
+import type { TicketKeys } from './ticket-keys.ts'
 
 /**
  * What a step did. `answered`: a command was carried out, and there may be more. `starved`: more bytes must come first.
@@ -27,6 +28,8 @@ export interface Protocol {
 export interface ProtocolParts {
   readonly output: ReplyBuffer
   readonly entries: Entries
+  /** The ticket keys that are served beside the cache; undefined for none. */
+  readonly ticketKeys?: TicketKeys | undefined
   readonly status: ServerStatus
   readonly stats: MemcachedStats
   /** Longest value that is read; the bytes of a longer one are discarded as they come in. */

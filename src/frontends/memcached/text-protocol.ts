@@ -7,6 +7,7 @@ import type { Protocol, ProtocolParts, Resume, Step } from './protocol.ts'
 import { SERVER_VERSION } from './server-status.ts'
 import { type TextCommand, UNKNOWN } from './text-commands.ts'
 import { TextParser } from './text-parser.ts'
+import { TICKETS_CAS, TICKETS_REFUSAL, type TicketKeys } from './ticket-keys.ts'
 import type { Entry } from './values.ts'
 
 /** Reply to each result of a write. Apache only distinguishes STORED, NOT_STORED and everything else. */
@@ -29,6 +30,7 @@ const VALUE = Buffer.from('VALUE ')
 const SPACE = Buffer.from(' ')
 const LINE_END = Buffer.from('\r\n')
 const END = Buffer.from('END\r\n')
+const NO_KEY = Buffer.alloc(0)
 const NON_NUMERIC = 'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n'
 
 export class TextProtocol implements Protocol {
@@ -50,7 +52,10 @@ export class TextProtocol implements Protocol {
 
   step(resume: Resume): Step {
     const command = this.#parser.next()
-    return command === undefined ? 'starved' : this.#answer(command, resume)
+    if (command === undefined) return 'starved'
+    const { ticketKeys } = this.#parts
+    const isOfTickets = ticketKeys?.covers(keyOf(command)) === true
+    return isOfTickets ? this.#answerTickets(command, ticketKeys) : this.#answer(command, resume)
   }
 
   #answer(command: TextCommand, resume: Resume): Step {
@@ -117,17 +122,43 @@ export class TextProtocol implements Protocol {
     if (command.isLast) output.bytes(END)
   }
 
+  /** Answers a command on ticket keys, which can only be read. */
+  #answerTickets(command: TextCommand, ticketKeys: TicketKeys): Step {
+    const { output, stats } = this.#parts
+    if (command.type !== 'get') {
+      stats.refused += 1
+      output.text(`SERVER_ERROR ${TICKETS_REFUSAL}\r\n`)
+      return 'close'
+    }
+    const { key, withCas, isLast } = command
+    stats.gets += 1
+    const value = ticketKeys.read(key)
+    if (value === undefined) return 'close'
+    stats.getHits += 1
+    this.#valueHead(key, 0, value.length, withCas ? TICKETS_CAS : undefined)
+    output.secret(value)
+    value.fill(0)
+    output.bytes(LINE_END)
+    if (isLast) output.bytes(END)
+    return 'answered'
+  }
+
   #value(key: Buffer, { flags, value }: Entry, withCas: boolean): void {
+    const { output } = this.#parts
+    this.#valueHead(key, flags, value.length, withCas ? casTokenOf(value.version) : undefined)
+    output.session(value)
+    output.bytes(LINE_END)
+  }
+
+  #valueHead(key: Buffer, flags: number, length: number, cas: bigint | undefined): void {
     const { output } = this.#parts
     output.bytes(VALUE)
     output.bytes(key)
     output.bytes(SPACE)
     output.number(flags)
     output.bytes(SPACE)
-    output.number(value.length)
-    if (withCas) output.text(` ${casTokenOf(value.version)}`)
-    output.bytes(LINE_END)
-    output.session(value)
+    output.number(length)
+    if (cas !== undefined) output.text(` ${cas}`)
     output.bytes(LINE_END)
   }
 
@@ -159,5 +190,23 @@ export class TextProtocol implements Protocol {
 
   #reply(text: string, isQuiet: boolean): void {
     if (!isQuiet) this.#parts.output.text(text)
+  }
+}
+
+/** The key of a command; empty for a command without one. */
+function keyOf(command: TextCommand): Buffer {
+  switch (command.type) {
+    case 'get':
+    case 'touch':
+    case 'delete':
+      return command.key
+    case 'write':
+      return command.write.key
+    case 'arithmetic':
+      return command.request.key
+    case 'meta':
+      return Buffer.from(command.key, 'latin1')
+    default:
+      return NO_KEY
   }
 }

@@ -76,16 +76,17 @@ export function windowOf(
 
 /**
  * The `ticket-store` file of h2o. h2o mints with the one whose `not_before` is the latest that has come: past keys get
- * 0 and the current one 1, so that all nodes mint the same key whatever the order of the list.
+ * 0 and the current one `currentSec`, so that all nodes mint the same key whatever the order of the list.
  */
 export function h2oFile(
   view: RingView,
   times: RingTimes,
   now: { readonly monotonicMs: number; readonly wallMs: number },
+  currentSec = 1,
 ): Buffer {
   const parts = openedKeys(view).flatMap((one): TextPart[] => {
     const window = windowOf(one, view.next.includes(one), times, now)
-    const notBeforeSec = one === view.current ? 1 : window.notBeforeSec
+    const notBeforeSec = one === view.current ? currentSec : window.notBeforeSec
     const secret = one.key.secret
     return [
       `- name: ${one.key.hexName}\n  cipher: AES-256-CBC\n  hash: SHA256\n  key: `,

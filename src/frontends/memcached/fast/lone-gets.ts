@@ -7,6 +7,7 @@ import type { Lookup, Lookups } from '../../../store/lookups.ts'
 import type { InputMemory } from '../../input-buffer.ts'
 import type { Entries } from '../entries.ts'
 import { type KeyForm, MAX_KEY_BYTES, MIN_SPELLED_BYTES, toSessionKey } from '../keys.ts'
+import type { TicketKeys } from '../ticket-keys.ts'
 import type { ReplyBuffer } from './reply-buffer.ts'
 
 /** `get ` and the line end, as the numbers that a DataView reads. */
@@ -29,12 +30,14 @@ export class LoneGets {
   readonly #input: InputMemory
   readonly #output: ReplyBuffer
   readonly #lookups: Lookups
+  readonly #ticketKeys: TicketKeys | undefined
 
-  constructor(entries: Entries, input: InputMemory, output: ReplyBuffer) {
+  constructor(entries: Entries, input: InputMemory, output: ReplyBuffer, ticketKeys?: TicketKeys) {
     this.#entries = entries
     this.#input = input
     this.#output = output
     this.#lookups = entries.lookupsIn(input.bytes)
+    this.#ticketKeys = ticketKeys
   }
 
   /** Takes `length` bytes of input from `start` on as a get; undefined when they are none or there is no room. */
@@ -45,8 +48,11 @@ export class LoneGets {
     if (keyLength < 1 || keyLength > MAX_KEY_BYTES) return undefined
     const isGet = view.getInt32(start) === VERB && view.getInt16(keyStart + keyLength) === LINE_END
     if (!isGet || !isWord(view, keyStart, keyLength)) return undefined
-    const sessionKey = toSessionKey(this.#input.bytes, keyStart, keyStart + keyLength)
+    const { bytes } = this.#input
+    const keyEnd = keyStart + keyLength
+    const sessionKey = toSessionKey(bytes, keyStart, keyEnd)
     if (sessionKey === undefined) {
+      if (this.#ticketKeys?.covers(bytes, keyStart, keyEnd) === true) return undefined
       // The key may contain an ID, for which the protocol of the connection searches.
       if (keyLength >= MIN_SPELLED_BYTES) return undefined
       const lookup = this.#lookups.add(keyStart, keyLength)

@@ -30,6 +30,8 @@ export class ReplyBuffer {
   #view = viewOf(this.#bytes)
   #longs = new BigUint64Array(this.#bytes.buffer)
   #length = 0
+  /** Whether what is written contains bytes that must not stay in memory. */
+  #hasSecrets = false
 
   get length(): number {
     return this.#length
@@ -67,6 +69,12 @@ export class ReplyBuffer {
     this.#length += length
     if (length > MAX_LOOP_BYTES) bytes.copy(target, start)
     else for (let at = 0; at < length; at += 1) target[start + at] = bytes[at] ?? 0
+  }
+
+  /** Writes bytes that are erased when they are removed. */
+  secret(bytes: Buffer): void {
+    this.#hasSecrets = true
+    this.bytes(bytes)
   }
 
   /**
@@ -123,6 +131,10 @@ export class ReplyBuffer {
 
   /** Removes what was written after the first `length` bytes. */
   truncate(length: number): void {
+    if (this.#hasSecrets) {
+      this.#bytes.fill(0, length, this.#length)
+      this.#hasSecrets = length > 0
+    }
     this.#length = length
     if (length === 0 && this.#bytes.length > PIECE_BYTES) this.#use(PIECE_BYTES)
   }
@@ -150,6 +162,7 @@ export class ReplyBuffer {
     this.#view = viewOf(this.#bytes)
     this.#longs = new BigUint64Array(this.#bytes.buffer)
     old.copy(this.#bytes, 0, 0, this.#length)
+    if (this.#hasSecrets) old.fill(0)
   }
 }
 

@@ -6,6 +6,7 @@
 import type { ContextlessHooks } from '../../../hooks/contextless-hooks.ts'
 import { InputMemory } from '../../input-buffer.ts'
 import type { Entries } from '../entries.ts'
+import type { TicketKeys } from '../ticket-keys.ts'
 import { type LoneGet, LoneGets } from './lone-gets.ts'
 import { ReplyBuffer } from './reply-buffer.ts'
 
@@ -40,9 +41,9 @@ export class Turn {
   readonly #loneGets: LoneGets
   #parts: Part[] = []
 
-  constructor(hooks: ContextlessHooks, entries: Entries) {
+  constructor(hooks: ContextlessHooks, entries: Entries, ticketKeys?: TicketKeys) {
     this.#hooks = hooks
-    this.#loneGets = new LoneGets(entries, this.input, this.output)
+    this.#loneGets = new LoneGets(entries, this.input, this.output, ticketKeys)
   }
 
   /** Adds a member that has commands. A member may be added once in a turn. */

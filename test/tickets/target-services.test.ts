@@ -2,6 +2,7 @@
 // test. What hangs has a timeout, what refuses is a failure with its reason, and no secret is in a message.
 
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import {
   createServer as createHttpServer,
@@ -230,6 +231,32 @@ describe('a Secret of Kubernetes', () => {
     assert.equal(untrusted?.reason, 'refused')
   })
 
+  test('is authorized with the token that is there now, and hangs on no file', async (t) => {
+    const { url, received } = await serve(t, (response) => response.end('{}'), true)
+    const own = mkdtempSync(join(folder, 'credentials-'))
+    writeFileSync(join(own, 'ca.crt'), DEMO_CERTIFICATE.cert)
+    for (const token of ['first', 'renewed']) {
+      writeFileSync(join(own, 'token'), `${token}\n`)
+      assert.equal(await push(url, { credentials: own }), undefined)
+    }
+    const tokens = received.map(({ headers }) => headers.authorization)
+    assert.deepEqual(tokens, ['Bearer first', 'Bearer renewed'])
+    // A FIFO without a writer would be read for ever.
+    rmSync(join(own, 'token'))
+    assert.equal(spawnSync('mkfifo', [join(own, 'token')]).status, 0)
+    assert.match((await push(url, { credentials: own }))?.message ?? '', /not a regular file/)
+    rmSync(join(own, 'token'))
+    assert.match((await push(url, { credentials: own }))?.message ?? '', /ENOENT.*token/)
+    assert.equal(received.length, 2)
+  })
+
+  test('is not sent back: the answer is asked to leave the data out', async (t) => {
+    const { url, received } = await serve(t, (response) => response.end('{}'))
+    assert.equal(await push(url), undefined)
+    const [first] = received[0]?.headers.accept?.split(', ') ?? []
+    assert.equal(first, 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1')
+  })
+
   test('that is refused is a failure, and what the server repeats is not shown', async (t) => {
     let status = 403
     const { url } = await serve(t, (response) => {
@@ -238,10 +265,59 @@ describe('a Secret of Kubernetes', () => {
     const forbidden = await push(url)
     assert.equal(forbidden?.reason, 'permission')
     assert.match(forbidden?.message ?? '', /Secret edge\/tickets at http.*status 403, Forbidden$/)
+    status = 401
+    assert.equal((await push(url))?.reason, 'permission')
     status = 500
     assert.equal((await push(url))?.reason, 'refused')
+    // Somebody else creates the Secret in the same moment: tried again by the runner, as every failure is.
+    status = 409
+    const conflict = await push(url)
+    assert.deepEqual(
+      [conflict?.reason, conflict?.message.split(': ').at(-1)],
+      ['refused', 'status 409, Forbidden'],
+    )
     const closed = await push('http://127.0.0.1:1')
     assert.match(closed?.message ?? '', /ECONNREFUSED/)
+  })
+
+  test('is a failure without a reason when the answer has none, or one that is no word', async (t) => {
+    const answers = [
+      '',
+      'not JSON',
+      '{"reason"',
+      '{"reason":"',
+      '{"reason":"AAAA AAAA"}',
+      `{"reason":"${'A'.repeat(41)}"}`,
+      'x'.repeat(70_000),
+    ]
+    let answer = ''
+    const { url } = await serve(t, (response) => {
+      response.writeHead(422).end(answer)
+    })
+    for (answer of answers) {
+      assert.match((await push(url))?.message ?? '', /status 422$/, answer.slice(0, 20))
+    }
+    answer = '{ "kind": "Status", "reason" : "Invalid" }'
+    assert.match((await push(url))?.message ?? '', /status 422, Invalid$/)
+  })
+
+  test('whose answer begins and never ends is given up after 10 s', async (t) => {
+    const clock = new FakeClock()
+    let asked = 0
+    const { url } = await serve(t, (response) => {
+      response.writeHead(200)
+      response.write('{')
+      asked += 1
+    })
+    let failure: TargetFailure | undefined
+    void push(url, {}, clock).then((result) => {
+      failure = result
+    })
+    await until('the server was asked', () => asked > 0)
+    clock.advance(10_000)
+    await until('the call is given up', () => failure !== undefined)
+    assert.match(failure?.message ?? '', /no answer within 10000 ms/)
+    assert.equal(clock.pendingCount, 0)
   })
 
   test('that is not answered is given up after 10 s', async (t) => {

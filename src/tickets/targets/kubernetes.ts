@@ -1,11 +1,11 @@
 // Puts keys into a Secret of Kubernetes by a server-side apply: one PATCH that says which fields are ours. Kubernetes
 // keeps Secrets on the disks of etcd.
 
-import { readFile } from 'node:fs/promises'
 import { type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { join } from 'node:path'
 import { messageOf } from '../../base/errors.ts'
+import { readRegularFile } from '../../base/regular-file.ts'
 import type { Clock } from '../../base/world.ts'
 import type { SecretPlace } from '../layouts/kubernetes.ts'
 import type { TargetFailure } from './target.ts'
@@ -16,6 +16,12 @@ export const POD_API = 'https://kubernetes.default.svc'
 export const POD_CREDENTIALS = '/var/run/secrets/kubernetes.io/serviceaccount'
 const FIELD_MANAGER = 'tlscached'
 const MAX_ANSWER_BYTES = 64 * 1024
+/** Largest token or file of authorities that is read; a bundle of a whole system has a quarter of that. */
+const MAX_CREDENTIAL_BYTES = 1024 * 1024
+/** Asks the server to leave the keys out of its answer, which otherwise repeats the whole Secret. */
+const WITHOUT_DATA =
+  'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json;q=0.9'
+const LONGEST_REASON = 40
 
 export interface SecretApi {
   /** URL of the API server. */
@@ -54,8 +60,9 @@ async function patch(
   const path = `/api/v1/namespaces/${namespace}/secrets/${name}?fieldManager=${FIELD_MANAGER}&force=true`
   const target = new URL(url.replace(/\/$/, '') + path)
   const isSecure = target.protocol === 'https:'
-  const token = isSecure ? (await readFile(join(credentials, 'token'), 'utf8')).trim() : undefined
-  const ca = isSecure ? await readFile(join(credentials, 'ca.crt')) : undefined
+  const read = (name: string) =>
+    readRegularFile(join(credentials, name), MAX_CREDENTIAL_BYTES).text.trim()
+  const [token, ca] = isSecure ? [read('token'), read('ca.crt')] : []
   return new Promise((resolve, reject) => {
     const options = {
       method: 'PATCH',
@@ -63,7 +70,7 @@ async function patch(
       headers: {
         'content-type': 'application/apply-patch+yaml',
         'content-length': body.length,
-        accept: 'application/json',
+        accept: WITHOUT_DATA,
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
       },
     }
@@ -89,16 +96,32 @@ async function patch(
   })
 }
 
-/** The `reason` word of a Status of Kubernetes. Nothing else of the answer is shown: it may repeat what was sent. */
+/**
+ * The `reason` word of a Status of Kubernetes. Nothing else of the answer becomes a string, and all of it is erased: it
+ * may repeat what was sent.
+ */
 async function readReason(answer: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
+  const bytes = Buffer.alloc(MAX_ANSWER_BYTES)
   let length = 0
-  for await (const chunk of answer) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > MAX_ANSWER_BYTES) return ''
+  try {
+    for await (const chunk of answer as AsyncIterable<Buffer>) {
+      const isTooLong = chunk.copy(bytes, length) < chunk.length
+      length += chunk.length
+      chunk.fill(0)
+      if (isTooLong) return ''
+    }
+    return reasonIn(bytes.subarray(0, length))
+  } finally {
+    bytes.fill(0)
   }
-  const [, reason] = /"reason"\s*:\s*"(\w{1,40})"/.exec(Buffer.concat(chunks).toString()) ?? []
-  for (const chunk of chunks) chunk.fill(0)
-  return reason === undefined ? '' : `, ${reason}`
+}
+
+function reasonIn(bytes: Buffer): string {
+  const name = bytes.indexOf('"reason"')
+  const colon = bytes.indexOf(':', name)
+  const start = bytes.indexOf('"', colon) + 1
+  const end = bytes.indexOf('"', start)
+  if (name < 0 || colon < 0 || start === 0 || end < start || end - start > LONGEST_REASON) return ''
+  const reason = bytes.toString('latin1', start, end)
+  return /^\w+$/.test(reason) ? `, ${reason}` : ''
 }

@@ -1,6 +1,30 @@
-// What Envoy is given fits its published schema: fields and numbers of envoy/extensions/transport_sockets/tls/v3
-// (secret.proto, common.proto, tls.proto) and envoy/config/core/v3 (base.proto, config_source.proto), as far as they are
-// used here. Envoy refuses a file with a field that it does not know, so this reads as strictly.
+// What Envoy is given fits its published schema, as far as it is used here. Envoy refuses a file with a field that it does
+// not know, so this reads as strictly. No binary of Envoy is to be had in a registry, so names, numbers and orders were
+// compared with the sources at github.com/envoyproxy/envoy on 2026-11-30:
+//
+//   api/envoy/service/discovery/v3/discovery.proto     message DiscoveryResponse { repeated google.protobuf.Any resources = 2; }
+//   api/envoy/extensions/transport_sockets/tls/v3/
+//     secret.proto     message Secret { string name = 1; oneof type { TlsSessionTicketKeys session_ticket_keys = 3; } }
+//                      message SdsSecretConfig { string name = 1 (min_len 1); config.core.v3.ConfigSource sds_config = 2; }
+//     common.proto     message TlsSessionTicketKeys { repeated config.core.v3.DataSource keys = 1 (min_items 1); }
+//                      "The first key in the array contains the key to encrypt all new sessions"
+//                      "All keys are candidates for decrypting received tickets."
+//                      "Each key must contain exactly 80 bytes of cryptographically-secure random data."
+//                      message TlsCertificate { DataSource certificate_chain = 1; DataSource private_key = 2; }
+//     tls.proto        message DownstreamTlsContext { CommonTlsContext common_tls_context = 1;
+//                        oneof session_ticket_keys_type { SdsSecretConfig session_ticket_keys_sds_secret_config = 5; } }
+//                      message CommonTlsContext { repeated TlsCertificate tls_certificates = 2; }
+//   api/envoy/config/core/v3/
+//     base.proto       message DataSource { oneof specifier { string filename = 1; bytes inline_bytes = 2;
+//                        string inline_string = 3; string environment_variable = 4; } }
+//                      message WatchedDirectory { string path = 1; }
+//     config_source.proto  message ConfigSource { oneof config_source_specifier { PathConfigSource path_config_source = 8; }
+//                        ApiVersion resource_api_version = 6; }    enum ApiVersion { AUTO = 0; V2 = 1; V3 = 2; }
+//   envoy/ssl/context_config.h    struct SessionTicketKey { 16 bytes name_; 32 bytes hmac_key_; 32 bytes aes_key_; }
+//   source/common/tls/server_context_config_impl.cc    getSessionTicketKey() copies name, HMAC key and AES key in this order
+//                      "Incorrect TLS session ticket key length" unless there are 80 bytes
+//
+// Of PathConfigSource { path = 1; watched_directory = 2 } only the documentation of Envoy's file subscriptions was read.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -23,11 +47,14 @@ const root = protobuf.Root.fromJSON({
     },
     TlsSessionTicketKeys: { fields: { keys: many(1, 'DataSource') } },
     DataSource: {
-      oneofs: { specifier: { oneof: ['filename', 'inline_bytes', 'inline_string'] } },
+      oneofs: {
+        specifier: { oneof: ['filename', 'inline_bytes', 'inline_string', 'environment_variable'] },
+      },
       fields: {
         filename: field(1, 'string'),
         inline_bytes: field(2, 'bytes'),
         inline_string: field(3, 'string'),
+        environment_variable: field(4, 'string'),
       },
     },
     DownstreamTlsContext: {
@@ -72,9 +99,10 @@ function read(name: string, value: Record<string, unknown>): protobuf.Message {
   return message
 }
 
-test('the file of keys is a secret of Envoy', () => {
+test('the file of keys is a secret of Envoy, the first key the one that is minted', () => {
   const random = seededBytes('envoy')
   const keys = [0, 1, 2].map(() => TicketKey.generate(random))
+  // A DiscoveryResponse with nothing but its resources, each an Any.
   const { resources, ...rest } = parse(envoySecret('www', keys).toString())
   assert.deepEqual(rest, {})
   assert.equal(resources.length, 1)
@@ -82,8 +110,18 @@ test('the file of keys is a secret of Envoy', () => {
   assert.equal(type, SECRET_TYPE)
   read('Secret', secret)
   assert.throws(() => read('Secret', { ...secret, session_ticket_key: {} }))
-  for (const { inline_bytes: base64 } of secret.session_ticket_keys.keys)
-    assert.equal(Buffer.from(base64, 'base64').length, 80)
+  assert.equal(secret.name, 'www')
+  const items = secret.session_ticket_keys.keys as { readonly inline_bytes: string }[]
+  const bytes = items.map(({ inline_bytes: base64 }) => Buffer.from(base64, 'base64'))
+  const wanted = keys.map((key) => Buffer.concat([key.name, key.hmac(32), key.aes(32)]))
+  assert.deepEqual(bytes, wanted)
+})
+
+test('what JSON of protobuf reads as bytes is base64 with padding, as written', () => {
+  const key = TicketKey.generate(seededBytes('envoy padding'))
+  const text = envoySecret('www', [key]).toString()
+  const [, base64 = ''] = /inline_bytes: "([^"]*)"/.exec(text) ?? []
+  assert.equal(base64, Buffer.concat([key.name, key.hmac(32), key.aes(32)]).toString('base64'))
 })
 
 test('the example names the file and watches its folder', () => {

@@ -1,6 +1,6 @@
 // Programs of another Debian release than this machine's, out of the folder that DEBIAN_FOLDER names: debootstrap
 // made it (test/terminators/debian13.sh). Each runs with the folder as its root, in a mount namespace of its own, where
-// it sees the machine's temporary folder; network and processes are the machine's. All of this needs root. Without the
+// it sees the machine's temporary folder with all that is mounted there; network and processes are the machine's. All of this needs root. Without the
 // variable, programs are those of this machine.
 
 import { spawnSync } from 'node:child_process'
@@ -13,7 +13,7 @@ const FOLDER = process.env['DEBIAN_FOLDER']
 /** Arguments: the folder, the temporary folder, the working folder, the program and its arguments. Each step replaces the process, so its ID stays. */
 const ENTER = `
   root=$1 temporary=$2
-  mkdir -p "$root$temporary" && mount --bind "$temporary" "$root$temporary" || exit 125
+  mkdir -p "$root$temporary" && mount --rbind "$temporary" "$root$temporary" || exit 125
   shift 2
   exec chroot "$root" sh -c 'cd "$1" && shift && exec "$@"' sh "$@"`
 /** How a shell ends that found no such program. */

@@ -1,4 +1,5 @@
 // The terminators that take ticket keys, run from the examples of deploy/terminators/tickets with addresses of their own.
+// With DEBIAN_FOLDER they, and what checks or reloads them, are the programs of another release of Debian.
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,8 +10,8 @@ import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import type { TlsVersion } from '../../src/tls-client/handshake.ts'
 import { adapt, type Replacement } from '../support/adapt.ts'
+import { isOtherRelease, releasedCommand, whyWithoutReleased } from '../support/debian-release.ts'
 import { until } from '../support/latch.ts'
-import { whyWithout } from '../support/programs.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../deploy/terminators/tickets/', import.meta.url))
 const TICKETS = '/run/tlscached/tickets'
@@ -51,7 +52,7 @@ const BOTH: readonly TlsVersion[] = ['1.2', '1.3']
 
 const nginx: TerminatorKind = {
   name: 'nginx',
-  skip: whyWithout('nginx', '-v'),
+  skip: whyWithoutReleased('nginx', '-v'),
   keysHeld: 8,
   versions: BOTH,
   config: 'nginx/www.conf',
@@ -67,14 +68,17 @@ const nginx: TerminatorKind = {
     return ['nginx', '-p', folder, '-c', join(folder, 'nginx.conf')]
   },
   replaceTarget: (_, { folder }) => [
-    ['[nginx, -t]', `[nginx, -t, -q, -p, ${folder}, -c, ${folder}/nginx.conf]`],
-    ['[nginx, -s, reload]', `[nginx, -p, ${folder}, -c, ${folder}/nginx.conf, -s, reload]`],
+    ['[nginx, -t]', released('nginx', '-t', '-q', '-p', folder, '-c', `${folder}/nginx.conf`)],
+    [
+      '[nginx, -s, reload]',
+      released('nginx', '-p', folder, '-c', `${folder}/nginx.conf`, '-s', 'reload'),
+    ],
   ],
 }
 
 const haproxy: TerminatorKind = {
   name: 'haproxy',
-  skip: whyWithout('haproxy', '-v'),
+  skip: whyWithoutReleased('haproxy', '-v'),
   keysHeld: 3,
   versions: BOTH,
   config: 'haproxy/haproxy.cfg',
@@ -88,7 +92,7 @@ const haproxy: TerminatorKind = {
 
 const lighttpd: TerminatorKind = {
   name: 'lighttpd',
-  skip: whyWithout('lighttpd', '-v') || whyWithout('faketime', '--version'),
+  skip: whyWithoutReleased('lighttpd', '-v') || whyWithoutReleased('faketime', '--version'),
   keysHeld: 3,
   versions: BOTH,
   config: 'lighttpd/lighttpd.conf',
@@ -103,7 +107,7 @@ const lighttpd: TerminatorKind = {
 
 const caddy: TerminatorKind = {
   name: 'caddy',
-  skip: whyWithout('caddy', 'version'),
+  skip: whyWithoutReleased('caddy', 'version'),
   keysHeld: 8,
   versions: BOTH,
   config: 'caddy/caddy.json',
@@ -117,7 +121,7 @@ const caddy: TerminatorKind = {
 
 const h2o: TerminatorKind = {
   name: 'h2o',
-  skip: whyWithout('h2o'),
+  skip: isOtherRelease() ? 'Debian 13 has no h2o' : whyWithoutReleased('h2o'),
   keysHeld: 8,
   versions: BOTH,
   config: 'h2o/h2o.conf',
@@ -131,7 +135,7 @@ const h2o: TerminatorKind = {
 
 const nghttpx: TerminatorKind = {
   name: 'nghttpx',
-  skip: whyWithout('nghttpx'),
+  skip: whyWithoutReleased('nghttpx'),
   keysHeld: 3,
   versions: BOTH,
   config: 'nghttpx/nghttpx.conf',
@@ -142,7 +146,7 @@ const nghttpx: TerminatorKind = {
 
 const stunnel: TerminatorKind = {
   name: 'stunnel',
-  skip: whyWithout('stunnel4', '-version'),
+  skip: whyWithoutReleased('stunnel4', '-version'),
   keysHeld: 1,
   versions: BOTH,
   config: 'stunnel/stunnel.conf',
@@ -153,7 +157,7 @@ const stunnel: TerminatorKind = {
 
 const apache: TerminatorKind = {
   name: 'apache',
-  skip: whyWithout('apache2', '-v'),
+  skip: whyWithoutReleased('apache2', '-v'),
   keysHeld: 1,
   versions: BOTH,
   // Seen with 2.4.71 after its first reload: some of its processes sign with zeros, others with other bytes.
@@ -177,7 +181,7 @@ const apache: TerminatorKind = {
     return ['apache2', '-DFOREGROUND', '-f', join(folder, 'apache.conf')]
   },
   replaceTarget: (_, { folder }) => [
-    ['[apache2ctl, configtest]', `[apache2, -t, -f, ${folder}/apache.conf]`],
+    ['[apache2ctl, configtest]', released('apache2', '-t', '-f', `${folder}/apache.conf`)],
     ['[systemctl, reload, apache2]', signal('USR1', folder)],
   ],
 }
@@ -187,7 +191,8 @@ export const TERMINATORS: readonly TerminatorKind[] = [
   haproxy,
   lighttpd,
   caddy,
-  h2o,
+  // Debian 13 has none.
+  ...(isOtherRelease() ? [] : [h2o]),
   nghttpx,
   stunnel,
   apache,
@@ -248,14 +253,13 @@ export class Terminator {
       detached: true,
     }
     const faked =
-      clock === undefined ? [] : ['-f', `+${clock.offsetSec().toFixed(3)}s x${clock.speed}`]
-    const child =
       clock === undefined
-        ? spawn(program, args, options)
-        : spawn('faketime', [...faked, program, ...args], {
-            ...options,
-            env: { ...process.env, NO_FAKE_STAT: '1' },
-          })
+        ? []
+        : ['faketime', '-f', `+${clock.offsetSec().toFixed(3)}s x${clock.speed}`]
+    const [first, ...rest] = [...faked, program, ...args]
+    const [command, commandArgs] = releasedCommand(first ?? '', rest, this.place.folder)
+    const env = { ...process.env, ...(clock !== undefined && { NO_FAKE_STAT: '1' }) }
+    const child = spawn(command, commandArgs, { ...options, env })
     this.#child = child
     await until(`${this.kind.name} listens`, () => {
       if (child.exitCode !== null) throw new Error(`${this.kind.name} ended: ${this.said()}`)
@@ -279,6 +283,11 @@ export class Terminator {
     process.kill(-child.pid, 'SIGTERM')
     await ended
   }
+}
+
+/** A command for a target: a sequence in JSON, which is YAML, too. */
+function released(program: string, ...args: string[]): string {
+  return JSON.stringify(releasedCommand(program, args).flat())
 }
 
 /** Caddy's own storage, which ticket keys never touch. */

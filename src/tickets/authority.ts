@@ -59,7 +59,7 @@ export class TicketAuthority {
     return [...this.#groups.values()].map(({ ring }) => ring)
   }
 
-  /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent. */
+  /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent; see `doubt`. */
   mayMake(): void {
     if (this.#isStopped) return
     this.#takeKept()
@@ -79,6 +79,17 @@ export class TicketAuthority {
   /** What the ring of a group holds, for the time after a restart; undefined when there is no such group. */
   kept(name: string): KeptRing | undefined {
     return this.#groups.get(name)?.ring.kept()
+  }
+
+  /**
+   * Notes that the machine was suspended for about `sleptMs`, as `doubt` of a ring; no key is made until the next call of
+   * `mayMake`, by which time the peers should have been asked.
+   */
+  doubt(sleptMs: number): void {
+    const nowMs = this.#clock.monotonicMs()
+    for (const { ring } of this.#groups.values()) ring.doubt(nowMs, sleptMs)
+    this.#mayMake = false
+    this.#run()
   }
 
   /** The keys of a group; undefined when there is no such group. */

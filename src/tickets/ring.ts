@@ -54,6 +54,7 @@ export class TicketRing {
   readonly #random: RandomSource
   readonly #retired: RetiredNames
   #keys: AgedKey[] = []
+  #doubtedMs = Number.NEGATIVE_INFINITY
 
   constructor({ group, times, nodeId, random }: RingOptions) {
     this.group = group
@@ -110,12 +111,26 @@ export class TicketRing {
     this.#make(nowMs, options.isImmediate || options.isRevoking ? this.times.waitMs : 0)
   }
 
+  /**
+   * Notes that the machine was suspended for about `sleptMs`, which the monotonic clock does not count: all keys are so
+   * much older, or the time of day was only set. Until a peer that was awake tells their ages, they are minted only when
+   * there is no other, and `tick` makes one. Without such a peer only the first doubt of an interval counts, so that a
+   * time of day that jumps back and forth makes no key after the other. What is less than the jitter makes no difference.
+   */
+  doubt(nowMs: number, sleptMs: number): void {
+    const { jitterMs, rotateMs } = this.times
+    if (sleptMs < jitterMs || nowMs - this.#doubtedMs < rotateMs) return
+    this.#doubtedMs = nowMs
+    this.#keys = this.#keys.map((one) => ({ ...one, isDoubted: true }))
+  }
+
   /** What this node holds, for a peer. The secrets are copies: the caller erases them when they are sent. */
   offer(nowMs: number): RingOffer {
-    const keys = this.#keys.map(({ key, bornMs }) => ({
+    const keys = this.#keys.map(({ key, bornMs, isDoubted }) => ({
       name: Buffer.from(key.name),
       secret: Buffer.from(key.secret),
       ageMs: Math.max(0, Math.floor(nowMs - bornMs)),
+      ...(isDoubted === true && { isDoubted }),
     }))
     return { group: this.group, keys, retired: this.#retired.list(nowMs) }
   }
@@ -199,23 +214,27 @@ export class TicketRing {
     this.stats.madeHere += 1
   }
 
-  #accept({ name, secret, ageMs }: OfferedKey, nowMs: number): void {
+  #accept({ name, secret, ageMs, isDoubted }: OfferedKey, nowMs: number): void {
     this.#keys.push({
       key: TicketKey.from(name, secret, 'peer'),
       bornMs: nowMs - ageMs,
       knownMs: nowMs,
+      ...(isDoubted === true && { isDoubted }),
     })
     this.stats.fromPeers += 1
   }
 
-  /** Gives a key the age that a peer knows when that is greater by more than what the call took. */
-  #growOlder({ name, ageMs }: OfferedKey, nowMs: number): boolean {
+  /** Gives a key the age that a peer knows when that is greater, and ends the doubt of it when the peer has none. */
+  #growOlder({ name, ageMs, isDoubted }: OfferedKey, nowMs: number): boolean {
     const hexName = name.toString('hex')
-    const bornMs = nowMs - ageMs
     const index = this.#keys.findIndex((one) => one.key.hexName === hexName)
     const held = this.#keys[index]
-    if (held === undefined || bornMs >= held.bornMs) return false
-    this.#keys[index] = { ...held, bornMs }
+    if (held === undefined) return false
+    const { isDoubted: wasDoubted, ...rest } = held
+    const isStillDoubted = wasDoubted === true && isDoubted === true
+    const bornMs = Math.min(held.bornMs, nowMs - ageMs)
+    if (bornMs === held.bornMs && isStillDoubted === (wasDoubted === true)) return false
+    this.#keys[index] = { ...rest, bornMs, ...(isStillDoubted && { isDoubted: true }) }
     return true
   }
 

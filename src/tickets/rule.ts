@@ -12,6 +12,11 @@ export interface AgedKey {
   readonly bornMs: number
   /** When this node made the key or first heard of it. */
   readonly knownMs: number
+  /**
+   * True when the machine of this node was suspended and no node that was awake has told the age since: then the key may
+   * be older than it seems, and have ended everywhere else.
+   */
+  readonly isDoubted?: boolean
 }
 
 /** The keys of a ring by what they are used for. None of the lists has a key of another. */
@@ -51,7 +56,7 @@ export function openedKeys({ current, next, previous }: RingView): AgedKey[] {
  * A key that is new to this node, as after a partition, may be new to its neighbours too: until they have had time to
  * hear of it, the node goes on with what it knew. A node that knows no key for so long takes the youngest one that has
  * waited, and while none has, the oldest one. A key that ends before a ticket made now would, as a node has after a
- * pause, is taken only when there is no other.
+ * pause, is taken only when there is no other, and so is one whose age is in doubt.
  */
 function mintingKey(
   youngestFirst: readonly AgedKey[],
@@ -61,8 +66,10 @@ function mintingKey(
   const lasting = youngestFirst.filter(
     (one) => nowMs - one.bornMs < times.openMs - times.lifetimeMs,
   )
-  const settled = lasting.filter((one) => isSettled(one, nowMs, times))
-  const [candidates = youngestFirst] = [settled, lasting].filter(({ length }) => length > 0)
+  const certain = lasting.filter(isCertain)
+  const settledOf = (keys: readonly AgedKey[]) => keys.filter((one) => isSettled(one, nowMs, times))
+  const choices = [settledOf(certain), certain, settledOf(lasting), lasting]
+  const [candidates = youngestFirst] = choices.filter(({ length }) => length > 0)
   const waited = candidates.filter((one) => hasWaited(one, nowMs, times))
   return waited.length > 0 ? lowestOfFirst(waited, times) : candidates.at(-1)
 }
@@ -108,7 +115,7 @@ export function turnMs({ bornMs, knownMs }: AgedKey, times: RingTimes): number {
   return Math.max(bornMs + times.waitMs, knownMs + times.settleMs)
 }
 
-/** Whether the ring needs a new key now: it is empty, or its youngest key is older than the share of this node. */
+/** Whether the ring needs a new key now: it has none of a certain age, or its youngest one is older than the share of this node. */
 export function isKeyDue(
   keys: readonly AgedKey[],
   nowMs: number,
@@ -121,14 +128,14 @@ export function isKeyDue(
 
 /**
  * The monotonic moment at which this node makes the next key unless it hears of another node's; undefined for an empty
- * ring. Each node has its own share of the jitter, so that mostly exactly one of them makes a key.
+ * ring, and for one in which the age of every key is in doubt. Each node has its own share of the jitter, so that mostly exactly one of them makes a key.
  */
 export function keyDueMs(
   keys: readonly AgedKey[],
   times: RingTimes,
   nodeId: Uint8Array,
 ): number | undefined {
-  const [youngest] = [...keys].sort(byAge)
+  const [youngest] = keys.filter(isCertain).sort(byAge)
   if (youngest === undefined) return undefined
   const share = shareOf(youngest.key.hexName, nodeId)
   return youngest.bornMs + times.rotateMs + share * times.jitterMs * MAKING_SPREAD
@@ -149,7 +156,8 @@ export function nextChangeMs(
     knownMs + times.settleMs,
   ])
   const ends = keys.map(({ bornMs }) => bornMs + times.openMs)
-  const dueMs = keyDueMs(keys, times, nodeId) ?? Number.POSITIVE_INFINITY
+  const noneMs = keys.length === 0 ? Number.POSITIVE_INFINITY : nowMs
+  const dueMs = keyDueMs(keys, times, nodeId) ?? noneMs
   return Math.min(...turns.filter((moment) => moment > nowMs), ...ends, dueMs)
 }
 
@@ -161,6 +169,10 @@ function shareOf(hexName: string, nodeId: Uint8Array): number {
     .update(nodeId)
     .digest()
   return digest.readUInt32BE(0) / 2 ** 32
+}
+
+function isCertain({ isDoubted }: AgedKey): boolean {
+  return isDoubted !== true
 }
 
 function hasWaited({ bornMs }: AgedKey, nowMs: number, times: RingTimes): boolean {

@@ -30,6 +30,8 @@ export interface OfferedKey {
   readonly secret: Buffer
   /** Time since the key was made, as the sender reckons. */
   readonly ageMs: number
+  /** True when the sender was suspended and has not been told the age since, so that the key may be older. */
+  readonly isDoubted?: boolean
 }
 
 /** The name of a retired key. */
@@ -93,7 +95,7 @@ function checkKey(fields: Fields): OfferedKey | undefined {
   const named = checkRetired(fields)
   const { secret } = fields
   if (named === undefined || !isBytes(secret, TICKET_SECRET_BYTES)) return undefined
-  return { ...named, secret }
+  return { ...named, secret, ...(fields['isDoubted'] === true && { isDoubted: true }) }
 }
 
 function checkRetired({ name, ageMs }: Fields): RetiredName | undefined {

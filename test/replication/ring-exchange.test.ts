@@ -62,6 +62,7 @@ class RingNode implements RingPeer {
         merge: (offers) => authority.merge(this.#note(offers)),
         hash: (hashKey) => authority.hash(hashKey),
         mayMake: () => authority.mayMake(),
+        doubt: (sleptMs) => authority.doubt(sleptMs),
       },
       keys: this.keys,
       peers: () => this.peers,
@@ -99,6 +100,7 @@ class RingNode implements RingPeer {
         merge: (offers: readonly RingOffer[]) => peer.authority.merge(peer.#note(offers)),
         hash: (hashKey: Uint8Array) => peer.authority.hash(hashKey),
         mayMake: () => {},
+        doubt: () => {},
       }
       const { stats } = peer
       const clock = this.#clock
@@ -318,6 +320,47 @@ for (const [what, pass] of [
     await stop([a, b, c])
   })
 }
+
+for (const [what, pass, keys] of [
+  [
+    'process that was stopped for hours knows the ages',
+    (clock: TurningClock) => clock.stall(HOUR_MS / 2),
+    1,
+  ],
+  ['machine that was suspended does not', (clock: TurningClock) => clock.shiftWall(HOUR_MS / 2), 2],
+] as const) {
+  test(`alone, a ${what}: after 4 s it has ${keys} keys`, async () => {
+    const [clock, [a]] = setUp('a') as [TurningClock, [RingNode]]
+    startAlone(clock, a)
+    clock.advance(1000)
+    pass(clock)
+    clock.advance(4500)
+    assert.equal(a.names().length, 1)
+    clock.advance(1000)
+    assert.equal(a.names().length, keys)
+    await stop([a])
+    assert.equal(clock.pendingCount, 0)
+  })
+}
+
+test('a machine that was suspended makes no key when a peer that was awake tells the ages', async () => {
+  const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]
+  startAlone(clock, a)
+  b.hear(a)
+  await settle()
+  a.hear(b)
+  await settle()
+  assert.deepEqual(a.names(), b.names())
+  clock.advance(1000)
+  clock.shiftWall(HOUR_MS / 2)
+  // All nodes of this test have one time of day: b is not started, and so looks for no pause.
+  clock.advance(1000)
+  await settle()
+  clock.advance(6000)
+  assert.deepEqual(a.names(), b.names())
+  assert.equal(a.names().length, 1)
+  await stop([a, b])
+})
 
 test('a peer that takes the connection and does not answer delays the first key by 4 s at most', async () => {
   const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]

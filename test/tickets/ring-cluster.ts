@@ -7,55 +7,20 @@ import { openedKeys } from '../../src/tickets/rule.ts'
 import { type RingTimes, ringTimes } from '../../src/tickets/times.ts'
 import type { RingOffer } from '../../src/wire/ring-message.ts'
 import { seededBytes } from '../support/seeded-random.ts'
-import type { Fault, Findings, Scenario } from './ring-scenarios.ts'
+import { type Arrival, ageOf, fastNumbers, type Host, noteAge, type Ticket } from './ring-host.ts'
+import { type Fault, type Findings, noFindings, type Scenario } from './ring-scenarios.ts'
 
 const GREETING_SEC = 3
 const COMPARISON_SEC = 30
+/** How long a node asks its peers before it makes a key: after its start, and after it slept. */
+const START_ASKING_SEC = 2
+const DOUBT_ASKING_SEC = 4
 const CHECK_SEC = 13
 const SAMPLED_TICKETS = 12
 const MAX_AGE_MS = 2 ** 32 - 1
 
-interface Ticket {
-  readonly key: string
-  readonly madeSec: number
-  readonly maker: number
-  readonly makerBoot: number
-  /** Boots of the nodes that were connected to the maker for long enough when it was made, by index. */
-  readonly owedBoots: ReadonlyMap<number, number>
-}
-
-interface Terminator {
-  current: string | undefined
-  opened: ReadonlySet<string>
-  readonly coming: {
-    readonly atSec: number
-    readonly current: string
-    readonly opened: Set<string>
-  }[]
-}
-
-interface Host {
-  readonly index: number
-  ring: TicketRing
-  terminator: Terminator
-  boot: number
-  startedSec: number
-  /** Down until then; negative while it runs. */
-  downUntilSec: number
-  pausedUntilSec: number
-  lastPauseSec: number
-  monotonicMs: number
-  readonly drift: number
-  wallSkewMs: number
-  side: number
-  names: string
-  nextChangeMs: number
-  /** When it first had each key of its life. */
-  heldSec: Map<string, number>
-}
-
 export class RingCluster {
-  readonly findings: Findings = { checks: 0, notOpened: 0, overAge: 0, withoutKey: 0, keysMade: 0 }
+  readonly findings: Findings = noFindings()
   readonly #scenario: Scenario
   readonly #fault: Fault | undefined
   readonly #times: RingTimes
@@ -69,7 +34,9 @@ export class RingCluster {
   /** Since when two hosts reach each other without a break, by index of both. */
   readonly #connectedSec: number[][]
   #tickets: Ticket[] = []
-  readonly #arriving: { readonly to: Host; readonly boot: number; readonly offer: RingOffer }[] = []
+  readonly #arriving: Arrival[] = []
+  /** When each key was really made. */
+  readonly #bornSec = new Map<string, number>()
 
   constructor(scenario: Scenario, seed: number, fault?: Fault) {
     this.#scenario = scenario
@@ -109,17 +76,19 @@ export class RingCluster {
       ring: this.#createRing(index, 0),
       terminator: { current: undefined, opened: new Set(), coming: [] },
       boot: 0,
-      startedSec: 0,
+      startedAwakeSec: 0,
       downUntilSec: Math.floor(this.#random() * latestSec),
       pausedUntilSec: -1,
-      lastPauseSec: -1e9,
+      sleptSec: 0,
+      askUntilSec: 0,
       monotonicMs: this.#random() * 1e8,
       drift: (this.#random() - 0.5) * 2e-4,
       wallSkewMs: (this.#random() - 0.5) * 4 * 3_600_000,
       side: 0,
       names: '',
       nextChangeMs: Number.NEGATIVE_INFINITY,
-      heldSec: new Map(),
+      awakeSec: 0,
+      born: new Map(),
     }
     return host
   }
@@ -136,8 +105,9 @@ export class RingCluster {
   #step(): void {
     this.#disturb()
     this.#updateConnections()
-    for (const { to, boot, offer } of this.#arriving.splice(0)) {
+    for (const { to, boot, offer, ages } of this.#arriving.splice(0)) {
       if (!this.#isRunning(to) || to.boot !== boot) continue
+      for (const [key, ageSec] of ages) noteAge(to, key, ageSec)
       if (to.ring.merge(this.#clockOf(to), offer)) this.#refresh(to)
     }
     for (const host of this.#hosts) if (this.#isRunning(host)) this.#runHost(host)
@@ -165,14 +135,20 @@ export class RingCluster {
       const host = this.#pick()
       host.pausedUntilSec = this.#nowSec + 1 + Math.floor(this.#random() ** 2 * 7200)
     }
-    if (this.#happens(clockJumpSec))
-      this.#pick().wallSkewMs += (this.#random() - 0.5) * 2 * 86_400_000
+    if (this.#happens(clockJumpSec)) {
+      const host = this.#pick()
+      const jumpMs = (this.#random() - 0.5) * 2 * 86_400_000
+      host.wallSkewMs += jumpMs
+      // To the node this looks like a pause.
+      host.sleptSec += Math.max(0, jumpMs / 1000)
+    }
     for (const host of this.#hosts) {
-      const isPaused = host.pausedUntilSec >= this.#nowSec
-      if (isPaused) host.lastPauseSec = this.#nowSec
-      // The monotonic clock of a suspended machine stands still.
-      else host.monotonicMs += 1000 * (1 + host.drift)
-      if (isPaused) host.wallSkewMs += 1000
+      // The monotonic clock of a suspended machine stands still; the time of day is right again when it goes on.
+      if (host.pausedUntilSec >= this.#nowSec) host.sleptSec += 1
+      else {
+        host.monotonicMs += 1000 * (1 + host.drift)
+        host.awakeSec += 1
+      }
       if (host.downUntilSec >= 0 && host.downUntilSec <= this.#nowSec) this.#start(host)
     }
   }
@@ -180,8 +156,10 @@ export class RingCluster {
   #start(host: Host): void {
     host.downUntilSec = -1
     host.boot += 1
-    host.startedSec = this.#nowSec
-    host.heldSec = new Map()
+    host.startedAwakeSec = host.awakeSec
+    host.sleptSec = 0
+    host.askUntilSec = this.#nowSec + START_ASKING_SEC
+    host.born = new Map()
     this.findings.keysMade += host.ring.stats.madeHere
     host.ring = this.#createRing(host.index, host.boot)
     host.terminator = { current: undefined, opened: new Set(), coming: [] }
@@ -209,9 +187,16 @@ export class RingCluster {
   // What nodes do
 
   #runHost(host: Host): void {
-    const sinceStartSec = this.#nowSec - host.startedSec
-    const isResuming = host.lastPauseSec === this.#nowSec - 1
-    if (sinceStartSec === 0 || isResuming) for (const peer of this.#hosts) this.#call(host, peer)
+    if (host.sleptSec > 0) {
+      if (this.#fault !== 'absolute times') {
+        host.ring.doubt(this.#clockOf(host), host.sleptSec * 1000)
+        host.nextChangeMs = Number.NEGATIVE_INFINITY
+      }
+      host.sleptSec = 0
+      host.askUntilSec = this.#nowSec + DOUBT_ASKING_SEC
+    }
+    const isAsking = this.#nowSec < host.askUntilSec
+    if (isAsking) for (const peer of this.#hosts) this.#call(host, peer)
     const isGreeting = (this.#nowSec + host.index) % GREETING_SEC === 0 && this.#fault !== 'no hash'
     if (isGreeting) {
       for (const peer of this.#hosts) if (peer.names !== host.names) this.#call(host, peer)
@@ -219,7 +204,7 @@ export class RingCluster {
     if ((this.#nowSec + 7 * host.index) % COMPARISON_SEC === 0) this.#call(host, this.#pick())
     // Before it has asked its peers, a node makes no key; it does not wait for those that do not answer.
     const nowMs = this.#clockOf(host)
-    const mayMake = sinceStartSec >= 2
+    const mayMake = !isAsking
     // A clock that jumps back and forth makes the moment of the next change worthless.
     const isJumping = this.#fault === 'absolute times' && this.#nowSec % 20 === 0
     const isDue = nowMs >= host.nextChangeMs || isJumping
@@ -234,8 +219,10 @@ export class RingCluster {
   #call(from: Host, to: Host): void {
     if (from === to || !this.#reaches(from, to)) return
     if (this.#random() < this.#scenario.loss || this.#random() < this.#scenario.loss / 2) return
-    this.#arriving.push({ to, boot: to.boot, offer: this.#offer(from, to) })
-    this.#arriving.push({ to: from, boot: from.boot, offer: this.#offer(to, from) })
+    for (const [a, b] of [[from, to] as const, [to, from] as const]) {
+      const ages = a.ring.keys.map(({ key: { hexName } }) => [hexName, ageOf(a, hexName)] as const)
+      this.#arriving.push({ to: b, boot: b.boot, offer: this.#offer(a, b), ages })
+    }
   }
 
   #offer(from: Host, to: Host): RingOffer {
@@ -262,19 +249,26 @@ export class RingCluster {
       .join()
     host.nextChangeMs = host.ring.nextChangeMs(nowMs)
     for (const { key } of host.ring.keys) {
-      if (!host.heldSec.has(key.hexName)) host.heldSec.set(key.hexName, this.#nowSec)
+      if (!this.#bornSec.has(key.hexName)) this.#bornSec.set(key.hexName, this.#nowSec)
+      if (!host.born.has(key.hexName)) noteAge(host, key.hexName, 0)
     }
     const view = host.ring.view(nowMs)
     if (view.current === undefined) return
-    const opened = new Set(openedKeys(view).map(({ key }) => key.hexName))
+    const names = openedKeys(view).map(({ key }) => key.hexName)
     const { coming } = host.terminator
+    const given = coming.at(-1) ?? host.terminator
+    // What a terminator has or will have already is not given to it again.
+    if (given.current === names[0] && given.opened.size === names.length) {
+      if (names.every((name) => given.opened.has(name))) return
+    }
+    const opened = new Set(names)
     const isFirst = host.terminator.current === undefined && coming.length === 0
     const delaySec = isFirst ? 0 : Math.floor(this.#random() * (this.#scenario.terminatorSec + 1))
     const atSec = Math.max(coming.at(-1)?.atSec ?? 0, this.#nowSec + delaySec)
     coming.push({ atSec, current: view.current.key.hexName, opened })
   }
 
-  #runTerminator({ index, boot, startedSec, terminator }: Host): void {
+  #runTerminator({ index, boot, awakeSec, startedAwakeSec, terminator }: Host): void {
     for (let next = terminator.coming[0]; next !== undefined; next = terminator.coming[0]) {
       if (next.atSec > this.#nowSec) break
       terminator.coming.shift()
@@ -295,7 +289,7 @@ export class RingCluster {
         makerBoot: boot,
       }
       this.#tickets.push(ticket)
-    } else if (this.#nowSec - startedSec > 3) this.findings.withoutKey += 1
+    } else if (awakeSec - startedAwakeSec > 3) this.findings.withoutKey += 1
   }
 
   // What must hold
@@ -335,25 +329,18 @@ export class RingCluster {
   }
 
   /**
-   * No node may have a key over age when it, or one that it is connected to, has had the key for so long without a
-   * pause. A key whose every holder slept is younger than it is to all of them, and nobody can know.
+   * No node may have a key over age. A machine that slept does not know its own keys' ages, so where machines sleep this
+   * is judged by what a node was told: the time that it was awake since it first heard of a key, and the age that it
+   * heard then or later, by the same reckoning of those who told it. Elsewhere the real age counts.
    */
   #checkAges(host: Host): void {
-    const toleranceSec = 10 + this.#openSec * 2e-4
+    const longestSec = this.#openSec * (1 + 2e-4) + 10
     for (const { key } of host.ring.keys) {
-      const knownSec = this.#hosts.map((peer) =>
-        peer === host || this.#isConnected(host.index, peer.index)
-          ? this.#awakeSec(peer, key.hexName)
-          : 0,
-      )
-      if (Math.max(...knownSec) > this.#openSec + toleranceSec) this.findings.overAge += 1
+      const realSec = this.#nowSec - (this.#bornSec.get(key.hexName) ?? this.#nowSec)
+      if (realSec > longestSec) this.findings.reallyOverAge += 1
+      const knownSec = this.#scenario.pauseSec === undefined ? realSec : ageOf(host, key.hexName)
+      if (knownSec > longestSec) this.findings.overAge += 1
     }
-  }
-
-  /** For how long a host has known a key since it last slept or started; 0 for one that it never had. */
-  #awakeSec(host: Host, key: string): number {
-    const sinceSec = host.heldSec.get(key) ?? this.#nowSec
-    return this.#nowSec - Math.max(sinceSec, host.lastPauseSec)
   }
 
   // Chance
@@ -366,16 +353,5 @@ export class RingCluster {
     const host = this.#hosts[Math.floor(this.#random() * this.#hosts.length)]
     if (host === undefined) throw new Error('a cluster without nodes')
     return host
-  }
-}
-
-/** Numbers 0 <= n < 1 that follow from a seed of 32 bits (mulberry32), many times faster than hashing. */
-function fastNumbers(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let bits = Math.imul(state ^ (state >>> 15), state | 1)
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61)
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32
   }
 }

@@ -4,7 +4,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { RingCluster } from './ring-cluster.ts'
-import { type Fault, type Findings, PAUSES, SCENARIOS, type Scenario } from './ring-scenarios.ts'
+import {
+  type Fault,
+  type Findings,
+  noFindings,
+  PAUSES,
+  SCENARIOS,
+  type Scenario,
+} from './ring-scenarios.ts'
 
 const WANTED_CHECKS = Number(process.env['TICKET_SIMULATION_CHECKS'] ?? 60_000)
 const ROTATIONS = 10
@@ -16,12 +23,10 @@ function simulate(
   fault?: Fault,
   rotations = ROTATIONS,
 ): Findings {
-  const sum: Findings = { checks: 0, notOpened: 0, overAge: 0, withoutKey: 0, keysMade: 0 }
+  const sum = noFindings()
   for (let seed = 1; sum.checks < wantedChecks; seed += 1) {
     const found = new RingCluster(scenario, seed, fault).run(rotations)
-    for (const name of ['checks', 'notOpened', 'overAge', 'withoutKey', 'keysMade'] as const) {
-      sum[name] += found[name]
-    }
+    for (const name of Object.keys(sum) as (keyof Findings)[]) sum[name] += found[name]
   }
   return sum
 }

@@ -103,6 +103,17 @@ test('erases the secrets of a received frame, and nothing else', () => {
   assert.equal(offers[0]?.keys[0]?.name.equals(key.name), true)
 })
 
+test('the doubt of an age crosses the wire in two bytes, and none takes none', () => {
+  const key = { name: Buffer.alloc(16, 1), secret: Buffer.alloc(96, 2), ageMs: 3 }
+  const encode = (keys: RingOffer['keys']) => encodeRings([{ group: 'www', keys, retired: [] }])
+  // Two, so that all lengths take two bytes either way.
+  const other = { ...key, name: Buffer.alloc(16, 4) }
+  const [plain, doubted] = [encode([key, other]), encode([{ ...key, isDoubted: true }, other])]
+  assert.equal(doubted.length, plain.length + 2)
+  assert.equal(decodeRings(plain)?.[0]?.keys[0]?.isDoubted, undefined)
+  assert.equal(decodeRings(doubted)?.[0]?.keys[0]?.isDoubted, true)
+})
+
 describe('malformed', () => {
   const frame = loadMessageType('sync.proto', 'tlscached.sync.Frame')
   const name = Buffer.alloc(16, 1)

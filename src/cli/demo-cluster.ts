@@ -1,32 +1,30 @@
-// The cluster of the demo: nodes with encrypted replication in this process, each with a TLS terminator of its own.
+// Starts, connects and ends the processes that are the nodes of the demo.
 
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type HostAddress, parseHostAddress } from '../base/address.ts'
-import { silentLogger, systemRandom } from '../base/world.ts'
-import { type CacheNode, createNode, nodeConfig } from '../node/node.ts'
+import { systemRandom } from '../base/world.ts'
 import { generateKey } from '../wire/keyring.ts'
-import { DEMO_CERTIFICATE, startTerminator } from './demo-terminator.ts'
+import { type FromNode, fromNodeSchema, type ToNode } from './demo-messages.ts'
+import { askPeers } from './stats.ts'
 
-const LOOPBACK = '127.0.0.1'
-const CACHE = 'demo'
-const CONTEXT = 'tlscached demo'
-/** Lifetime of sessions, which is longer than the demo runs. */
-const LIFETIME_SEC = 300
-/** Time between two looks at the peers of a node, while the nodes find each other. */
+/** Time between two requests for the peers of a node, while the nodes find each other. */
 const LOOK_PERIOD_MS = 20
 
-export interface DemoNode {
+export interface DemoNodeHandle {
   readonly name: string
   readonly http: HostAddress
   readonly tls: HostAddress
 }
 
-interface Running {
-  stop(): Promise<void>
+interface RunningNode extends DemoNodeHandle {
+  readonly child: ChildProcess
+  readonly replication: string
 }
 
 export class DemoCluster {
-  readonly #running: Running[] = []
+  readonly #children: ChildProcess[] = []
   readonly #signal: AbortSignal
 
   /** When `signal` is aborted, everything that waits rejects; `stop` must be called all the same. */
@@ -34,56 +32,71 @@ export class DemoCluster {
     this.#signal = signal
   }
 
-  /** Starts nodes with a fresh key and resolves when each has heard every other one. */
-  async start(count: number, items: number): Promise<readonly DemoNode[]> {
+  /** Starts the nodes with a fresh key and resolves when each has heard every other one. */
+  async start(count: number, items: number): Promise<readonly DemoNodeHandle[]> {
     const key = generateKey(systemRandom)
-    const configs = Array.from({ length: count }, (_, index) => ({
-      node: { name: `demo-${index + 1}` },
-      caches: [{ name: CACHE, items, timeout: `${LIFETIME_SEC}s` }],
-      replication: { listen: `${LOOPBACK}:0`, keys: [key] },
-      frontends: { http: `${LOOPBACK}:0` },
-      log: { level: 'warn' as const },
-    }))
-    const nodes = configs.map((config) => createNode(config))
-    this.#running.push(...nodes)
-    await Promise.all(nodes.map((node) => node.start()))
-    const addresses = nodes.map((node) => addressOf(node, 'replication'))
+    const names = Array.from({ length: count }, (_, index) => `demo-${index + 1}`)
+    const nodes = await Promise.all(names.map((name) => this.#startNode(name, key, items)))
     await Promise.all(
-      configs.map(({ replication, ...config }, own) => {
-        const peers = addresses.filter((_, other) => other !== own)
-        return nodes[own]?.reload(nodeConfig({ ...config, replication: { ...replication, peers } }))
+      nodes.map(async ({ child, replication }) => {
+        const peers = nodes.map((node) => node.replication).filter((one) => one !== replication)
+        await this.#ask(child, { kind: 'peers', peers })
       }),
     )
-    for (const node of nodes) await this.#untilAcquainted(node, count - 1)
-    return Promise.all(nodes.map((node) => this.#describe(node)))
+    for (const node of nodes) await this.#untilVerified(node, count - 1)
+    return nodes
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#running.map((part) => part.stop()))
+    const running = this.#children.filter((child) => child.exitCode === null && !child.killed)
+    const gone = running.map((child) => once(child, 'exit'))
+    for (const child of running) child.kill('SIGKILL')
+    await Promise.all(gone)
   }
 
-  async #describe(node: CacheNode): Promise<DemoNode> {
-    const { nodeName: name } = node
-    const terminator = await startTerminator({
-      listen: { host: LOOPBACK, port: 0 },
-      node: name,
-      hooks: node.hooks(CACHE),
-      context: CONTEXT,
-      certificate: DEMO_CERTIFICATE,
-      sessionTimeoutSec: LIFETIME_SEC,
-      logger: silentLogger,
+  async #startNode(name: string, key: string, items: number): Promise<RunningNode> {
+    const program = process.argv[1] ?? ''
+    const child = fork(program, ['demo-node'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    this.#children.push(child)
+    const answer = await this.#ask(child, { kind: 'start', name, key, items })
+    if (answer.kind !== 'started') throw new Error(`${name} did not start`)
+    return {
+      name,
+      child,
+      replication: answer.replication,
+      http: parseHostAddress(answer.http),
+      tls: parseHostAddress(answer.tls),
+    }
+  }
+
+  #ask(child: ChildProcess, message: ToNode): Promise<FromNode> {
+    return new Promise((resolve, reject) => {
+      const settle = (settling: () => void) => {
+        child.off('message', onMessage)
+        child.off('exit', onExit)
+        this.#signal.removeEventListener('abort', onAbort)
+        settling()
+      }
+      const onExit = () => settle(() => reject(new Error('a node of the demo ended')))
+      const onAbort = () => settle(() => reject(this.#signal.reason))
+      const onMessage = (received: unknown) => {
+        const answer = fromNodeSchema.parse(received)
+        if (answer.kind === 'failed') settle(() => reject(new Error(answer.message)))
+        else settle(() => resolve(answer))
+      }
+      child.on('message', onMessage)
+      child.on('exit', onExit)
+      this.#signal.addEventListener('abort', onAbort)
+      this.#signal.throwIfAborted()
+      child.send(message)
     })
-    this.#running.push(terminator)
-    return { name, http: parseHostAddress(addressOf(node, 'http')), tls: terminator.address }
   }
 
-  async #untilAcquainted(node: CacheNode, count: number): Promise<void> {
-    while (node.peers().filter((peer) => peer.isVerified && peer.isUp).length < count) {
+  async #untilVerified(node: DemoNodeHandle, count: number): Promise<void> {
+    for (;;) {
+      const { peers } = await askPeers(node.http)
+      if (peers.filter((peer) => peer.verified && peer.up).length === count) return
       await delay(LOOK_PERIOD_MS, undefined, { signal: this.#signal })
     }
   }
-}
-
-function addressOf(node: CacheNode, part: string): string {
-  return node.listening().find(({ name }) => name === part)?.address ?? ''
 }

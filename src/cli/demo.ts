@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { messageOf } from '../base/errors.ts'
 import { shakeHands } from './demo-client.ts'
-import { DemoCluster, type DemoNode } from './demo-cluster.ts'
+import { DemoCluster, type DemoNodeHandle } from './demo-cluster.ts'
 import { type DemoCounts, formatReport, isAllResumed, toDocument } from './demo-report.ts'
 import { FAILED } from './exit-codes.ts'
 import { askCaches, askPeers } from './stats.ts'
@@ -38,7 +38,7 @@ interface CountsSoFar {
 export function demoCommand(): Command {
   return new Command('demo')
     .description('Start nodes with TLS terminators here, and resume sessions between them.')
-    .option('--nodes <count>', 'number of nodes', between(2, 16), 3)
+    .option('--nodes <count>', 'number of nodes, each a process', between(2, 16), 3)
     .option('--sessions <count>', 'number of sessions to make', between(1, 100_000), 200)
     .option('--json', 'print one JSON document')
     .action(demo)
@@ -97,7 +97,7 @@ async function run(
 
 /** Makes sessions on the nodes in turn, and offers each to all the other nodes. */
 async function resumeEverywhere(
-  nodes: readonly DemoNode[],
+  nodes: readonly DemoNodeHandle[],
   sessions: number,
   signal: AbortSignal,
   onDone: (sessions: number) => void,
@@ -117,7 +117,7 @@ async function resumeEverywhere(
 }
 
 async function makeSessions(
-  nodes: readonly DemoNode[],
+  nodes: readonly DemoNodeHandle[],
   first: number,
   end: number,
   counts: CountsSoFar,
@@ -135,7 +135,7 @@ async function makeSessions(
 }
 
 async function offerToOthers(
-  nodes: readonly DemoNode[],
+  nodes: readonly DemoNodeHandle[],
   { madeOn, session }: MadeSession,
   counts: CountsSoFar,
 ): Promise<void> {

@@ -41,6 +41,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
   peers: async () => (await import('./stats.ts')).peersCommand(),
 }
+/** Commands that only `demo` starts; the help leaves them out. */
+const HIDDEN: typeof COMMANDS = {
+  'demo-node': async () => (await import('./demo-node.ts')).demoNodeCommand(),
+}
 
 /** Commands that run until they are stopped. */
 const SERVICES = new Set(['serve', 'repeat', 'terminate'])
@@ -62,10 +66,11 @@ async function createProgram(asked: string): Promise<Command> {
     )
     .version(readVersion())
     .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration.')
-  const names = Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS)
+  const known = { ...COMMANDS, ...HIDDEN }
+  const names = Object.hasOwn(known, asked) ? [asked] : Object.keys(COMMANDS)
   for (const name of names) {
-    const command = await COMMANDS[name]?.()
-    if (command !== undefined) program.addCommand(command)
+    const command = await known[name]?.()
+    if (command !== undefined) program.addCommand(command, { hidden: name in HIDDEN })
   }
   for (const command of [program, ...program.commands]) {
     // Without this, commander would end the process itself, with 1 for wrong usage.

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { z } from 'zod'
+import { until } from '../support/latch.ts'
 import { CLI_ARGS, runCli } from '../support/node-processes.ts'
 
 const document = z.strictObject({
@@ -45,4 +46,19 @@ test('Ctrl-C ends it with its nodes', async () => {
   await once(createInterface({ input: child.stdout }), 'line')
   child.kill('SIGINT')
   assert.deepEqual(await closed, [1, null])
+})
+
+test('a demo that is killed leaves no process behind', async () => {
+  const child = spawn(process.execPath, [...CLI_ARGS, 'demo', '--sessions', '100000'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let isStderrClosed = false
+  // The nodes hold the other end, so it closes when the last of them is gone.
+  child.stderr.on('close', () => {
+    isStderrClosed = true
+  })
+  child.stderr.resume()
+  await once(createInterface({ input: child.stdout }), 'line')
+  child.kill('SIGKILL')
+  await until('its nodes are gone', () => isStderrClosed)
 })

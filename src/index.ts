@@ -11,6 +11,12 @@ export {
 } from './hooks/node-tls.ts'
 export type { CallFailure, RemoteStats } from './hooks/remote-hooks.ts'
 export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
+export {
+  connectTicketKeys,
+  type RemoteTicketKeys,
+  type RemoteTicketStats,
+  type TicketKeyConnectOptions,
+} from './hooks/remote-tickets.ts'
 export type { SessionCacheStats } from './hooks/stats.ts'
 export {
   attachTicketKeys,

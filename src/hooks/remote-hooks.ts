@@ -116,6 +116,10 @@ export class RemoteHooks implements SessionHooks {
       connect: () => connect(address),
       pid: options.pid ?? (() => process.pid),
       stats: this.stats,
+      said: {
+        connected: 'connected to the session cache',
+        lost: 'the session cache is away: every handshake is a full one',
+      },
     })
   }
 

@@ -12,18 +12,31 @@ import {
   type HooksResponse,
   MAX_HOOKS_FRAME_BYTES,
 } from '../wire/hooks-message.ts'
-import type { RemoteStats } from './remote-hooks.ts'
 
 /** Longest pause after the loss of a working connection. Each failed attempt doubles it; half of it is random. */
 export const MIN_BACKOFF_MS = 50
 export const MAX_BACKOFF_MS = 1000
+
+/** What a link counts, in the statistics of its owner. */
+export interface LinkStats {
+  connects: number
+  reconnects: number
+  disconnects: number
+  lateAnswers: number
+}
 
 export interface RemoteLinkOptions extends World {
   /** Opens a stream to the node, which may still be connecting when this returns. */
   readonly connect: () => Duplex
   /** Returns the ID of the running process. */
   readonly pid: () => number
-  readonly stats: RemoteStats
+  readonly stats: LinkStats
+  /** What the log says when a connection is ready, and when the last one was lost. */
+  readonly said: { readonly connected: string; readonly lost: string }
+  /** Called with each connection on which the node answered. */
+  readonly onReady?: (connection: RemoteConnection) => void
+  /** Whether answers hold ticket keys, so that their bytes are filled with zeros after use; default false. */
+  readonly isSecret?: boolean
 }
 
 export class RemoteLink {
@@ -89,33 +102,33 @@ export class RemoteLink {
   }
 
   #connect(): void {
-    const { clock, connect, stats } = this.#options
-    this.#connection = new RemoteConnection(connect(), clock, {
+    const { clock, connect, stats, isSecret = false } = this.#options
+    const events = {
       onReady: () => this.#ready(),
       onLateAnswer: () => {
         stats.lateAnswers += 1
       },
-      onEnd: (reason) => this.#lost(reason),
-    })
+      onEnd: (reason: string) => this.#lost(reason),
+    }
+    this.#connection = new RemoteConnection(connect(), clock, events, isSecret)
   }
 
   #ready(): void {
-    const { clock, logger, stats } = this.#options
+    const { clock, logger, stats, said, onReady } = this.#options
     this.#isAway = false
     this.#readySinceMs = clock.monotonicMs()
     if (stats.connects > 0) stats.reconnects += 1
     stats.connects += 1
     // The first connection is no news, unless an attempt failed before.
     const level = stats.reconnects > 0 || this.#failures > 0 ? 'info' : 'debug'
-    logger[level]({ reconnects: stats.reconnects }, 'connected to the session cache')
+    logger[level]({ reconnects: stats.reconnects }, said.connected)
+    if (this.#connection !== undefined) onReady?.(this.#connection)
   }
 
   #lost(reason: string): void {
-    const { clock, logger, stats } = this.#options
+    const { clock, logger, stats, said } = this.#options
     stats.disconnects += 1
-    if (!this.#isAway) {
-      logger.warn({ reason }, 'the session cache is away: every handshake is a full one')
-    }
+    if (!this.#isAway) logger.warn({ reason }, said.lost)
     const readyMs = this.#readySinceMs === undefined ? 0 : clock.monotonicMs() - this.#readySinceMs
     // A connection that lasted less than MAX_BACKOFF_MS counts as failed, since the next ones may be as short.
     this.#failures = readyMs >= MAX_BACKOFF_MS ? 0 : this.#failures + 1
@@ -150,7 +163,7 @@ export const STALL_TIMEOUT_MS = 1000
 export const PING_INTERVAL_MS = 15_000
 
 /** Period at which the connection is checked for silence. */
-const WATCH_MS = 250
+const LOOK_PERIOD_MS = 250
 const MAX_NUMBER = 2 ** 32 - 1
 
 /** The node's answer to a call, or why there is none; `late` means none within the deadline. */
@@ -175,8 +188,11 @@ export class RemoteConnection {
   readonly #clock: Clock
   readonly #events: RemoteConnectionEvents
   readonly #frames = new FrameReader(MAX_HOOKS_FRAME_BYTES)
+  readonly #isSecret: boolean
   readonly #pending = new Map<number, Pending>()
-  readonly #watch: Timer
+  /** What takes the answers of each watch, by the number of its request. */
+  readonly #watches = new Map<number, (result: HooksResponse['result']) => void>()
+  readonly #timer: Timer
   /** The last check before a silent node is given up: it lets an answer that has arrived be read first. */
   #lastLook: Timer | undefined
   #lastNumber = 0
@@ -185,17 +201,21 @@ export class RemoteConnection {
   #isReady = false
   #isOver = false
 
-  /** Takes over a stream that is connected or still connecting, and sends the first ping. */
-  constructor(stream: Duplex, clock: Clock, events: RemoteConnectionEvents) {
+  /**
+   * Takes over a stream that is connected or still connecting, and sends the first ping. With `isSecret` the bytes of
+   * answers are filled with zeros as soon as the answer was taken.
+   */
+  constructor(stream: Duplex, clock: Clock, events: RemoteConnectionEvents, isSecret = false) {
     this.#stream = stream
     this.#clock = clock
     this.#events = events
+    this.#isSecret = isSecret
     this.#progressMs = clock.monotonicMs()
     stream.on('data', (piece: Buffer) => this.#receive(piece))
     stream.on('error', (error) => this.#end(messageOf(error)))
     stream.on('end', () => this.#end('the node ended the connection'))
     stream.on('close', () => this.#end('the connection was closed'))
-    this.#watch = every(clock, WATCH_MS, () => this.#look())
+    this.#timer = every(clock, LOOK_PERIOD_MS, () => this.#look())
     this.#ping()
   }
 
@@ -216,10 +236,17 @@ export class RemoteConnection {
       return
     }
     if (this.#pending.size === 0) this.#progressMs = this.#clock.monotonicMs()
-    const number = (this.#lastNumber % MAX_NUMBER) + 1
-    this.#lastNumber = number
+    const number = this.#nextNumber()
     const timer = this.#clock.after(deadlineMs, () => this.#expireSoon(number))
     this.#pending.set(number, { timer, settle })
+    this.#stream.write(encodeHooksRequest(number, call))
+  }
+
+  /** Sends a call that is answered any number of times; `take` gets each answer, whose bytes it must not keep. */
+  watch(call: HooksCall, take: (result: HooksResponse['result']) => void): void {
+    if (this.#isOver) return
+    const number = this.#nextNumber()
+    this.#watches.set(number, take)
     this.#stream.write(encodeHooksRequest(number, call))
   }
 
@@ -227,9 +254,11 @@ export class RemoteConnection {
   close(): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#watch.cancel()
+    this.#timer.cancel()
     this.#lastLook?.cancel()
     this.#stream.destroy()
+    this.#watches.clear()
+    if (this.#isSecret) this.#frames.erase()
     const pending = [...this.#pending.values()]
     this.#pending.clear()
     for (const { timer, settle } of pending) {
@@ -250,18 +279,33 @@ export class RemoteConnection {
     this.#frames.append(piece)
     while (!this.#isOver) {
       const frame = this.#frames.next()
-      if (frame === undefined) return
+      if (frame === undefined) break
       const response = frame === 'malformed' ? undefined : decodeHooksResponse(frame)
-      const pending = response && this.#pending.get(response.number)
-      if (response === undefined || pending === undefined) {
-        this.#end('what came is no answer')
-        return
-      }
-      this.#pending.delete(response.number)
-      pending.timer.cancel()
-      if (pending.settle === undefined) this.#events.onLateAnswer()
-      else pending.settle(response.result)
+      if (response === undefined || !this.#take(response)) this.#end('what came is no answer')
+      if (this.#isSecret && frame !== 'malformed') frame.fill(0)
     }
+    if (this.#isSecret) piece.fill(0)
+  }
+
+  /** Hands an answer to whom it belongs; false when nobody waits for it. */
+  #take({ number, result }: HooksResponse): boolean {
+    const watch = this.#watches.get(number)
+    if (watch !== undefined) {
+      watch(result)
+      return true
+    }
+    const pending = this.#pending.get(number)
+    if (pending === undefined) return false
+    this.#pending.delete(number)
+    pending.timer.cancel()
+    if (pending.settle === undefined) this.#events.onLateAnswer()
+    else pending.settle(result)
+    return true
+  }
+
+  #nextNumber(): number {
+    this.#lastNumber = (this.#lastNumber % MAX_NUMBER) + 1
+    return this.#lastNumber
   }
 
   /** Waits one more turn of the event loop: if this process was busy, the answer may have arrived and is read first. */

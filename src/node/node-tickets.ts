@@ -2,7 +2,7 @@
 
 import type { Registry } from 'prom-client'
 import type { World } from '../base/world.ts'
-import { TicketAuthority } from '../tickets/authority.ts'
+import { TicketAuthority, type TicketKeySource } from '../tickets/authority.ts'
 import { type RingReport, reportRing } from '../tickets/report.ts'
 import type { TicketsConfig } from '../tickets/settings.ts'
 import type { TargetReport } from '../tickets/targets/runner.ts'
@@ -86,6 +86,11 @@ export class NodeTickets {
 
   targets(): readonly TargetReport[] {
     return this.#targets.reports()
+  }
+
+  /** Returns the keys of a group; undefined when there is no such group. */
+  source(group: string): TicketKeySource | undefined {
+    return this.authority.source(group)
   }
 
   /** Makes a key of a group, as `rotate` of its ring; false when there is no such group. */

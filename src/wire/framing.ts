@@ -64,6 +64,14 @@ export class FrameReader {
     return body
   }
 
+  /** Fills what it holds of an incomplete frame with zeros; nothing can be read after it. */
+  erase(): void {
+    this.#body?.fill(0)
+    this.#piece.fill(0)
+    this.#body = undefined
+    this.#skip(this.#piece.length - this.#at)
+  }
+
   #readLength(): number | undefined {
     const copied = this.#piece.copy(this.#head, this.#headBytes, this.#at)
     this.#headBytes += copied

@@ -11,9 +11,16 @@ import {
 } from '../store/limits.ts'
 import type { PutResult } from '../store/stats.ts'
 import { toFrame } from './framing.ts'
-import { GROUP_NAME_PATTERN } from './ring-message.ts'
+import {
+  checkKey,
+  GROUP_NAME_PATTERN,
+  keyMessageBytes,
+  MAX_RING_KEYS,
+  type OfferedKey,
+} from './ring-message.ts'
 import {
   bytesOf,
+  checkList,
   type Fields,
   hasMistypedField,
   isCacheName,
@@ -66,7 +73,17 @@ export interface RotateCall {
   readonly isImmediate: boolean
   readonly isRevoking: boolean
 }
-export type HooksCall = SessionCall | LogLevelCall | RotateCall | { readonly kind: 'ping' }
+/** Asks for the ticket keys of a group, now and after each change. */
+export interface WatchCall {
+  readonly kind: 'watchTickets'
+  readonly group: string
+}
+export type HooksCall =
+  | SessionCall
+  | LogLevelCall
+  | RotateCall
+  | WatchCall
+  | { readonly kind: 'ping' }
 
 export interface HooksRequest {
   /** The terminator's number of this request, 1 or more, which the response repeats. */
@@ -85,7 +102,19 @@ export const HOOKS_ERRORS = [
 ] as const
 export type HooksError = (typeof HOOKS_ERRORS)[number]
 
+/** The ticket keys of a group by their use, MAX_RING_KEYS at most. */
+export interface TicketKeysResult {
+  readonly kind: 'ticketKeys'
+  /** Undefined while the node has no key yet. */
+  readonly current: OfferedKey | undefined
+  /** Keys that are opened already and minted later, the first one of them first. */
+  readonly next: readonly OfferedKey[]
+  /** Keys that are opened and no longer minted, the youngest first. */
+  readonly previous: readonly OfferedKey[]
+}
+
 export type HooksResult =
+  | TicketKeysResult
   | {
       readonly kind: 'found'
       readonly session: Buffer
@@ -129,9 +158,18 @@ export function encodeHooksRequest(number: number, call: HooksCall): Buffer {
   return toFrame(requestType.encode({ number, [kind]: fields }))
 }
 
-/** A frame with this response, its length in front. */
+/** A frame with this response, its length in front. The caller erases one with ticket keys after use. */
 export function encodeHooksResponse(number: number, result: HooksResult): Buffer {
-  return toFrame(responseType.encode({ number, ...fieldsOfResult(result) }))
+  const fields = { number, ...fieldsOfResult(result) }
+  if (result.kind !== 'ticketKeys') return toFrame(responseType.encode(fields))
+  const { next, previous } = result
+  const message = responseType.encodeSecret(
+    fields,
+    keyMessageBytes(1 + next.length + previous.length),
+  )
+  const frame = toFrame(message)
+  message.fill(0)
+  return frame
 }
 
 function fieldsOfResult(result: HooksResult): Fields {
@@ -154,6 +192,10 @@ function fieldsOfResult(result: HooksResult): Fields {
       return { removed: { wasThere: result.wasThere } }
     case 'logLevel':
       return { logLevel: { level: result.level } }
+    case 'ticketKeys': {
+      const { current, next, previous } = result
+      return { ticketKeys: { current, next, previous } }
+    }
     case 'error':
       return { error: { code: HOOKS_ERRORS.indexOf(result.code) + 1 } }
   }
@@ -197,6 +239,7 @@ const CALLS: ReadonlyMap<string, Check<HooksCall>> = new Map<string, Check<Hooks
   ['ping', () => ({ kind: 'ping' })],
   ['logLevel', checkLogLevelCall],
   ['rotateTickets', checkRotate],
+  ['watchTickets', checkWatch],
 ])
 
 const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
@@ -211,6 +254,7 @@ const RESULTS: ReadonlyMap<string, Check<HooksResponse['result']>> = new Map<
   ['error', checkError],
   ['logLevel', checkLogLevel],
   ['rotated', () => ({ kind: 'rotated' })],
+  ['ticketKeys', checkTicketKeys],
 ])
 
 function checkGet(fields: Fields): GetCall | undefined {
@@ -244,6 +288,25 @@ function checkRotate({ group, isImmediate, isRevoking }: Fields): RotateCall | u
   if (typeof group !== 'string' || !GROUP_NAME_PATTERN.test(group)) return undefined
   const [immediate, revoking] = [isImmediate === true, isRevoking === true]
   return { kind: 'rotateTickets', group, isImmediate: immediate, isRevoking: revoking }
+}
+
+function checkWatch({ group }: Fields): WatchCall | undefined {
+  if (typeof group !== 'string' || !GROUP_NAME_PATTERN.test(group)) return undefined
+  return { kind: 'watchTickets', group }
+}
+
+function checkTicketKeys({ current: first, next: later, previous: past }: Fields) {
+  const current = checkList(isFields(first) ? [first] : [], checkKey)
+  const next = checkList(later, checkKey)
+  const previous = checkList(past, checkKey)
+  if (current === undefined || next === undefined || previous === undefined) return undefined
+  const others = next.length + previous.length
+  // A ring has a current key unless it is empty.
+  if (current.length + others > MAX_RING_KEYS || (current.length === 0 && others > 0)) {
+    return undefined
+  }
+  const keys: TicketKeysResult = { kind: 'ticketKeys', current: current[0], next, previous }
+  return keys
 }
 
 function checkLogLevel({ level }: Fields): HooksResponse['result'] {

@@ -49,6 +49,25 @@ export interface RingOffer {
   readonly retired: readonly RetiredName[]
 }
 
+/** Bytes that hold a key or the name of a retired key in a message: more than its fields and their tags. */
+const LONGEST_KEY_BYTES = 144
+const LONGEST_RETIRED_BYTES = 48
+const LONGEST_GROUP_BYTES = 128
+
+/** Most bytes of a message with these keys. */
+export function keyMessageBytes(keyCount: number): number {
+  return LONGEST_GROUP_BYTES + keyCount * LONGEST_KEY_BYTES
+}
+
+/** Most bytes of a message with these rings. */
+export function ringMessageBytes(rings: readonly RingOffer[]): number {
+  return rings.reduce(
+    (sum, { keys, retired }) =>
+      sum + keyMessageBytes(keys.length) + retired.length * LONGEST_RETIRED_BYTES,
+    LONGEST_GROUP_BYTES,
+  )
+}
+
 /** Fills the secrets of offers with zeros, and with them the bytes of the frame that they alias. */
 export function eraseSecrets(offers: readonly RingOffer[]): void {
   for (const { keys } of offers) for (const { secret } of keys) secret.fill(0)
@@ -91,7 +110,8 @@ function checkRing(fields: Fields): RingOffer | undefined {
   return keys === undefined || retired === undefined ? undefined : { group, keys, retired }
 }
 
-function checkKey(fields: Fields): OfferedKey | undefined {
+/** The key in a decoded message; undefined when it is malformed. Name and secret alias the decoded bytes. */
+export function checkKey(fields: Fields): OfferedKey | undefined {
   const named = checkRetired(fields)
   const { secret } = fields
   if (named === undefined || !isBytes(secret, TICKET_SECRET_BYTES)) return undefined

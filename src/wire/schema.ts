@@ -29,6 +29,21 @@ export class MessageType {
   }
 
   /**
+   * Encodes a message that holds secrets and has `maxBytes` at most. The returned bytes are the only copy, which the caller
+   * erases: an encoder that has to grow would leave one at each step. Throws ERR_INTERNAL for a longer message.
+   */
+  encodeSecret(fields: Fields, maxBytes: number): Buffer {
+    const writer = protobuf.Writer.create()
+    const own = Buffer.alloc(maxBytes)
+    writer.buf = own
+    this.#type.encode(fields, writer)
+    const bytes = asBuffer(writer.finish(true))
+    if (writer.buf === own) return bytes
+    for (const copy of [own, bytes]) copy.fill(0)
+    throw new TlscachedError('ERR_INTERNAL', `a message of ${bytes.length} bytes, not ${maxBytes}`)
+  }
+
+  /**
    * The fields of a message, or undefined when the bytes are no message of this type. Absent fields read as the
    * defaults of protobuf, `bytes` alias the input, and 64-bit numbers need `safeIntegerOf`.
    */

@@ -15,7 +15,7 @@ import { MAX_PUT_CLOCK, MAX_VERSION_CLOCK, type Version } from '../store/version
 import type { ChangesMessage } from './changes.ts'
 import { MAX_ORIGIN } from './identity.ts'
 import { decodeMessage } from './message.ts'
-import { checkRings, type RingOffer } from './ring-message.ts'
+import { checkRings, type RingOffer, ringMessageBytes } from './ring-message.ts'
 import {
   bytesOf,
   checkList,
@@ -122,7 +122,10 @@ export function encodeSyncFrame(frame: Exclude<SyncFrame, ChangesMessage>): Buff
     case 'end':
       return frameType.encode({ end: { isComplete: frame.isComplete } })
     case 'rings':
-      return frameType.encode({ rings: { rings: frame.rings } })
+      return frameType.encodeSecret(
+        { rings: { rings: frame.rings } },
+        ringMessageBytes(frame.rings),
+      )
     case 'summary_request':
       return frameType.encode({ summaryRequest: {} })
     case 'summary':

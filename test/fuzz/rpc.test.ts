@@ -41,6 +41,7 @@ const LIFETIMES = [{}, ...[0, 1, 5000, 604_800_000, 604_800_001].map((ttlMs) => 
 const CACHES = ['ssl', 'ssl', 'ssl', 'ssl', 'tls', '../ssl', '']
 
 function requestCall(dice: Dice): HooksCall {
+  if (dice.below(20) === 0) return { kind: 'watchTickets', group: dice.pick(['www', '']) }
   const cache = dice.pick(CACHES)
   const context = Buffer.from(dice.pick(CONTEXTS))
   const id = Buffer.alloc(dice.pick([32, 32, 32, 32, 0, 1, 255, 256]), 1 + dice.below(20))
@@ -77,6 +78,7 @@ function tell(conversation: Conversation, pieces: readonly Buffer[]) {
   for (const piece of pieces) {
     conversation.append(Buffer.from(piece))
     for (let next = conversation.next(); next !== undefined; next = conversation.next()) {
+      assert.ok(next === 'malformed' || Buffer.isBuffer(next))
       if (next === 'malformed') return { answers: Buffer.concat(answers), isOver: true }
       answers.push(next)
     }

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import {
   type Address,
+  formatAddress,
   type HostAddress,
   parseAddress,
   parseHostAddress,
@@ -88,16 +89,20 @@ export type Spawner = (args: readonly string[]) => ChildProcess
 const spawnHere: Spawner = (args) =>
   spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
 
-/** Starts `serve` with this configuration and waits until it says that it is ready. */
+/**
+ * Starts `serve` with this configuration and waits until it says that it is ready. A configuration with frontends of its
+ * own has HTTP at `http`.
+ */
 export async function startServe(
   folder: string,
   config: { node: { name: string }; [section: string]: unknown },
   spawnNode: Spawner = spawnHere,
+  http: Address = { path: join(folder, `${config.node.name}.sock`) },
 ): Promise<NodeProcess> {
   const { name } = config.node
-  const http = { path: join(folder, `${name}.sock`) }
   const file = join(folder, `${name}.json`)
-  const whole = { frontends: { http: `unix:${http.path}` }, log: { level: 'warn' }, ...config }
+  const frontends = { http: formatAddress(http) }
+  const whole = { frontends, log: { level: 'warn' }, ...config }
   writeFileSync(file, JSON.stringify(whole))
   const child = spawnNode([...CLI_ARGS, 'serve', '--config', file])
   await untilReady(name, child, http)

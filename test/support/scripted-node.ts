@@ -39,6 +39,11 @@ export class ScriptedConnection {
     this.stream.write(encodeHooksResponse(request?.number ?? 0, result))
   }
 
+  /** Sends an answer again, under the number of a request that was answered before. */
+  push(number: number, result: HooksResult): void {
+    this.stream.write(encodeHooksResponse(number, result))
+  }
+
   pong(): Promise<void> {
     return this.answer('ping', { kind: 'pong' })
   }

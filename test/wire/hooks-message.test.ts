@@ -43,7 +43,14 @@ const calls: fc.Arbitrary<HooksCall> = fc.oneof(
   ),
   fc.record({ kind: fc.constant('remove' as const), ...session }, PLAIN),
   fc.constant({ kind: 'ping' as const }),
+  fc.record({ kind: fc.constant('watchTickets' as const), group: cache }, PLAIN),
 )
+
+const ticketKey = fc.record(
+  { name: bytes(16, 16), secret: bytes(96, 96), ageMs: fc.integer({ min: 0, max: 2 ** 32 - 1 }) },
+  PLAIN,
+)
+const ticketKeys = fc.array(ticketKey, { maxLength: 15 })
 
 const results: fc.Arbitrary<HooksResult> = fc.oneof(
   fc.record(
@@ -61,6 +68,15 @@ const results: fc.Arbitrary<HooksResult> = fc.oneof(
   ),
   fc.record({ kind: fc.constant('removed' as const), wasThere: fc.boolean() }, PLAIN),
   fc.record({ kind: fc.constant('error' as const), code: fc.constantFrom(...HOOKS_ERRORS) }, PLAIN),
+  fc.record(
+    {
+      kind: fc.constant('ticketKeys' as const),
+      current: ticketKey,
+      next: ticketKeys,
+      previous: ticketKeys,
+    },
+    PLAIN,
+  ),
 )
 
 test('every request is decoded as it was encoded', () => {
@@ -141,16 +157,26 @@ const malformedRequests: readonly (readonly [string, Buffer])[] = [
   ['a number of another type', Buffer.from('0a0101', 'hex')],
   ['a call of another type', Buffer.from('08011001', 'hex')],
   ['a cache of another type', Buffer.from('080112020801', 'hex')],
+  ['a watch of no group', encode('Request', { number: 1, watchTickets: {} })],
+  ['a group that cannot be', encode('Request', { number: 1, watchTickets: { group: '../x' } })],
 ]
 for (const [name, frame] of malformedRequests) {
   test(`malformed request: ${name}`, () => assert.equal(decodeHooksRequest(frame), undefined))
 }
 
+const key = { name: Buffer.alloc(16, 1), secret: Buffer.alloc(96, 2), ageMs: 3 }
+const tickets = (fields: Record<string, unknown>) =>
+  encode('Response', { number: 1, ticketKeys: fields })
 const malformedResponses: readonly (readonly [string, Buffer])[] = [
   ['nothing', Buffer.alloc(0)],
   ['no number', encode('Response', { miss: {} })],
   ['found without a session', encode('Response', { number: 1, found: { ttlMs: 1 } })],
   ['found without lifetime', encode('Response', { number: 1, found: { session: id } })],
+  ['a short name of a key', tickets({ current: { ...key, name: Buffer.alloc(15) } })],
+  ['a short secret', tickets({ current: key, next: [{ ...key, secret: Buffer.alloc(95) }] })],
+  ['no secret', tickets({ current: key, previous: [{ name: key.name }] })],
+  ['past keys without a current one', tickets({ previous: [key] })],
+  ['more keys than a ring has', tickets({ current: key, next: Array(32).fill(key) })],
 ]
 for (const [name, frame] of malformedResponses) {
   test(`malformed response: ${name}`, () => assert.equal(decodeHooksResponse(frame), undefined))

@@ -11,6 +11,7 @@ import {
   type LogLimiter,
 } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
+import type { TicketKeySource } from '../../tickets/authority.ts'
 import { FrameReader } from '../../wire/framing.ts'
 import {
   decodeHooksRequest,
@@ -24,8 +25,10 @@ import {
   type RemoveCall,
   type RotateCall,
   type SessionCall,
+  type WatchCall,
 } from '../../wire/hooks-message.ts'
 import type { RpcStats } from './stats.ts'
+import { TicketWatches, type WatchStart } from './ticket-watches.ts'
 
 /** Bytes of answers after which they are handed to the stream, even if there are more requests. */
 const FLUSH_BYTES = 65_536
@@ -46,6 +49,7 @@ export class Connection {
   readonly #parts: ConversationParts
   readonly #options: ConnectionOptions
   readonly #conversation: Conversation
+  readonly #watches: TicketWatches
   /** `blocked`: requests wait until the peer has read. `ending`: no more requests are read. */
   #state: 'open' | 'blocked' | 'ending' | 'closed' = 'open'
   /** When a request was last answered, or when answers were last read. */
@@ -58,6 +62,7 @@ export class Connection {
     this.#parts = parts
     this.#options = options
     this.#conversation = new Conversation(parts)
+    this.#watches = new TicketWatches(stream, options.clock, parts.stats)
     this.#progressMs = options.clock.monotonicMs()
     stream.on('data', (piece: Buffer) => this.#receive(piece))
     stream.on('drain', () => this.#drained())
@@ -69,6 +74,7 @@ export class Connection {
   /** Whether the peer has been silent, or has not read answers, for longer than allowed. */
   isOverdue(nowMs: number): boolean {
     const { idleTimeoutMs, stallTimeoutMs } = this.#options
+    if (this.#watches.isOverdue(nowMs, stallTimeoutMs)) return true
     if (this.#state !== 'open') return nowMs - this.#progressMs >= stallTimeoutMs
     if (this.#midwaySinceMs !== undefined) return nowMs - this.#midwaySinceMs >= stallTimeoutMs
     return nowMs - this.#progressMs >= idleTimeoutMs
@@ -103,6 +109,11 @@ export class Connection {
         break
       }
       hasAnswered = true
+      if (!Buffer.isBuffer(answer)) {
+        flush()
+        this.#watches.start(answer)
+        continue
+      }
       answers.push(answer)
       gatheredBytes += answer.length
       if (gatheredBytes >= FLUSH_BYTES) flush()
@@ -136,6 +147,7 @@ export class Connection {
   #end(): void {
     if (this.#state === 'closed') return
     this.#state = 'ending'
+    this.#watches.close()
     this.#stream.end()
     this.#stream.resume()
   }
@@ -143,6 +155,7 @@ export class Connection {
   #closed(): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
+    this.#watches.close()
     this.#options.onClose()
   }
 }
@@ -158,13 +171,15 @@ export interface ConversationParts {
   readonly failures: LogLimiter
   /** The log whose level may be changed; undefined where that is not allowed. */
   readonly log?: LevelledLogger | undefined
-  /** The ticket keys that may be rotated; undefined where there are none, or where that is not allowed. */
-  readonly tickets?: RotatedTickets | undefined
+  /** The ticket keys that callers may rotate and watch; undefined for none, or where that is not allowed. */
+  readonly tickets?: RpcTickets | undefined
 }
 
-export interface RotatedTickets {
+export interface RpcTickets {
   /** Makes a key of a group; false when there is no such group. */
   rotate(group: string, options: { isImmediate: boolean; isRevoking: boolean }): boolean
+  /** Returns the keys of a group; undefined when there is no such group. */
+  source(group: string): TicketKeySource | undefined
 }
 
 export class Conversation {
@@ -186,8 +201,11 @@ export class Conversation {
     this.#frames.append(piece)
   }
 
-  /** Returns the answer to the next request; undefined when more bytes must come first. Nothing follows `malformed`. */
-  next(): Buffer | 'malformed' | undefined {
+  /**
+   * Returns the answer to the next request, or the watch that it begins; undefined when more bytes must come first.
+   * Nothing follows `malformed`.
+   */
+  next(): Buffer | WatchStart | 'malformed' | undefined {
     const { stats } = this.#parts
     const frame = this.#frames.next()
     if (frame === undefined) return undefined
@@ -200,10 +218,12 @@ export class Conversation {
       stats.malformedRequest += 1
       return 'malformed'
     }
-    return encodeHooksResponse(request.number, this.#answer(request.call))
+    const { number, call } = request
+    const answer = call.kind === 'watchTickets' ? this.#watch(number, call) : this.#answer(call)
+    return 'source' in answer ? answer : encodeHooksResponse(number, answer)
   }
 
-  #answer(call: HooksRequest['call']): HooksResult {
+  #answer(call: Exclude<HooksRequest['call'], WatchCall>): HooksResult {
     const { stats, caches } = this.#parts
     if (call.kind === 'unknown') {
       stats.unknownCalls += 1
@@ -288,7 +308,23 @@ export class Conversation {
     }
     stats.rotations += 1
     const isThere = tickets.rotate(group, { isImmediate, isRevoking })
+    if (!isThere) stats.unknownGroups += 1
     return isThere ? { kind: 'rotated' } : { kind: 'error', code: 'no_such_group' }
+  }
+
+  #watch(number: number, { group }: WatchCall): WatchStart | HooksResult {
+    const { stats, tickets } = this.#parts
+    if (tickets === undefined) {
+      stats.forbidden += 1
+      return { kind: 'error', code: 'forbidden' }
+    }
+    const source = tickets.source(group)
+    if (source === undefined) {
+      stats.unknownGroups += 1
+      return { kind: 'error', code: 'no_such_group' }
+    }
+    stats.ticketWatches += 1
+    return { number, group, source }
   }
 
   #fail(error: unknown): void {

@@ -1,4 +1,4 @@
-// The rpc frontend: the hooks of every cache, for TLS terminators in other processes (proto/hooks.proto).
+// The rpc frontend: the hooks of every cache and the ticket keys, for TLS terminators in other processes (hooks.proto).
 
 import { createServer } from 'node:net'
 import type { Address } from '../../base/address.ts'
@@ -7,7 +7,7 @@ import { messageOf } from '../../base/errors.ts'
 import { type LevelledLogger, type Logger, LogLimiter } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import { type KeptOpenOptions, StreamFrontend, StreamServer } from '../../streams/stream-server.ts'
-import { Connection, type RotatedTickets } from './conversation.ts'
+import { Connection, type RpcTickets } from './conversation.ts'
 import { RPC_COUNTERS } from './stats.ts'
 
 export const DEFAULT_MAX_CONNECTIONS = 1024
@@ -26,8 +26,8 @@ export interface RpcFrontendOptions extends KeptOpenOptions {
   readonly logger: Logger
   /** The log whose level callers over a unix socket may change; undefined for none. */
   readonly log?: LevelledLogger | undefined
-  /** The ticket keys that callers over a unix socket may rotate; undefined for none. */
-  readonly tickets?: RotatedTickets | undefined
+  /** The ticket keys that callers over a unix socket may rotate and watch; undefined for none. */
+  readonly tickets?: RpcTickets | undefined
 }
 
 export class RpcFrontend extends StreamFrontend {
@@ -44,7 +44,7 @@ export class RpcFrontend extends StreamFrontend {
       stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS,
     } = options
     const failures = new LogLimiter(clock)
-    // Only callers of a unix socket may change the node: a port is open to everybody who reaches it.
+    // Only callers of a unix socket may change the node or have its ticket keys: a port is open to everybody who reaches it.
     const own = 'path' in address ? { log, tickets } : {}
     const parts = { caches, stats: this.stats, logger, failures, ...own }
     this.server = new StreamServer({

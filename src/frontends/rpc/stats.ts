@@ -27,8 +27,11 @@ export const RPC_COUNTERS = {
   pings: event('pings'),
   logLevels: event('calls that asked for the level of the log, or set it'),
   rotations: event('calls that made a ticket key'),
+  ticketWatches: event('calls that watch the ticket keys of a group'),
+  ticketUpdates: event('ticket keys sent to those who watch them'),
   forbidden: event('calls that only a unix socket takes, over another connection'),
   unknownCaches: event('calls for a cache that is not configured here'),
+  unknownGroups: event('calls for a group of ticket keys that is not configured here'),
   unknownCalls: event('calls that this version does not know'),
   failed: event('calls for which the hooks threw'),
 }

@@ -24,6 +24,14 @@ export function asBuffer(bytes: Uint8Array): Buffer {
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/**
+ * Returns bytes for a secret, all zero, which its owner can erase. Smaller arrays than 65 bytes lie in the heap of
+ * JavaScript otherwise, also those of Buffer.alloc, and garbage collection copies them to and fro.
+ */
+export function secretBytes(size: number): Buffer {
+  return Buffer.from(new ArrayBuffer(size))
+}
+
 /** Rounds a number of bytes up to a multiple of 8, the size of a u64. */
 export function wholeLongs(bytes: number): number {
   return (bytes + 7) & ~7

@@ -6,6 +6,7 @@
 // copy that the node keeps: `erase` fills it with zeros.
 
 import { inspect } from 'node:util'
+import { secretBytes } from '../base/bytes.ts'
 import type { RandomSource } from '../base/world.ts'
 import { TICKET_NAME_BYTES, TICKET_SECRET_BYTES } from '../wire/ring-message.ts'
 
@@ -30,7 +31,7 @@ export class TicketKey {
 
   /** Copies a name of TICKET_NAME_BYTES and secrets of TICKET_SECRET_BYTES; the caller erases what it passed. */
   static from(name: Uint8Array, secret: Uint8Array, origin: KeyOrigin): TicketKey {
-    const record = Buffer.alloc(RECORD_BYTES)
+    const record = secretBytes(RECORD_BYTES)
     record.set(name)
     record.set(secret, TICKET_NAME_BYTES)
     return new TicketKey(record, origin)

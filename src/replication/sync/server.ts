@@ -10,7 +10,7 @@ import { type Clock, type Logger, LogLimiter, type Timer } from '../../base/worl
 import type { SessionStore } from '../../store/session-store.ts'
 import type { EntryVersion } from '../../store/stored-entries.ts'
 import type { KeySource } from '../../wire/keyring.ts'
-import type { RingOffer } from '../../wire/ring-message.ts'
+import { eraseSecrets, type RingOffer } from '../../wire/ring-message.ts'
 import {
   type EntriesRequest,
   encodeSyncFrame,
@@ -305,9 +305,13 @@ export class SyncResponder {
   async #swapRings(stream: FrameStream, theirs: readonly RingOffer[]): Promise<void> {
     const { rings, stats } = this.#options
     const own = rings?.offers() ?? []
-    receiveRings(theirs, rings)
-    stats.ringSwaps += 1
-    await sendRings(stream, own)
+    try {
+      receiveRings(theirs, rings)
+      stats.ringSwaps += 1
+      await sendRings(stream, own)
+    } finally {
+      eraseSecrets(own)
+    }
   }
 
   async #sendSnapshot(

@@ -1,5 +1,6 @@
 // Frames over a byte stream: a length of four bytes, big endian, and that many bytes. It reads no more than the caller
-// asks for, so that TCP slows the other side down; a stream on which nothing moves is given up.
+// asks for, so that TCP slows the other side down; a stream on which nothing moves is given up. Pieces are taken as they
+// come, because what `read` of a stream joins leaves copies of ticket keys behind.
 
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../base/world.ts'
@@ -30,6 +31,11 @@ export class FrameStream {
    * other.
    */
   #error: Error | undefined
+  /** What arrived and was not read yet; the stream is paused while that is enough. */
+  #pieces: Buffer[] = []
+  #arrivedBytes = 0
+  /** Bytes that the call waits for. */
+  #wantedBytes = 0
   /** Wakes the call that waits for the stream, if there is one. */
   #wake: () => void = () => {}
 
@@ -37,11 +43,15 @@ export class FrameStream {
   constructor(stream: Duplex, clock: Clock) {
     this.#stream = stream
     this.#clock = clock
-    // These listeners stay, because a stream whose last `readable` listener is removed may begin to flow. The next call
-    // finds out what happened.
-    for (const event of ['readable', 'drain', 'end', 'close']) {
-      stream.on(event, () => this.#wake())
-    }
+    stream.pause()
+    stream.on('data', (piece: Buffer) => {
+      this.#pieces.push(piece)
+      this.#arrivedBytes += piece.length
+      if (this.#arrivedBytes < this.#wantedBytes) return
+      stream.pause()
+      this.#wake()
+    })
+    for (const event of ['drain', 'end', 'close']) stream.on(event, () => this.#wake())
     stream.on('error', (error) => {
       this.#error ??= error
       this.#wake()
@@ -54,19 +64,22 @@ export class FrameStream {
    */
   async receive(): Promise<SyncFrame | undefined> {
     const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
-    const head = await this.#read(LENGTH_BYTES, deadlineMs)
-    if (head === undefined) return undefined
-    const length = head.readUInt32BE()
-    if (length === 0 || length > MAX_FRAME_BYTES) {
-      throw new SyncError('malformed', `a frame of ${length} bytes`)
+    try {
+      const head = await this.#read(LENGTH_BYTES, deadlineMs)
+      if (head === undefined) return undefined
+      const length = head.bytes.readUInt32BE()
+      if (length === 0 || length > MAX_FRAME_BYTES) {
+        throw new SyncError('malformed', `a frame of ${length} bytes`)
+      }
+      const body = await this.#read(length, deadlineMs)
+      if (body === undefined) throw new SyncError('broken', 'ended within a frame')
+      const frame = decodeFrame(body)
+      if (frame.kind === 'rings') this.#clock.soon(() => void overwriteStack(STACK_FRAMES))
+      return frame
+    } catch (error) {
+      this.#erase()
+      throw error
     }
-    const body = await this.#read(length, deadlineMs)
-    if (body === undefined) throw new SyncError('broken', 'ended within a frame')
-    const frame = decodeSyncFrame(body)
-    if (frame !== undefined) return frame
-    // It may be a frame of ticket keys in which one byte is wrong.
-    body.fill(0)
-    throw new SyncError('malformed', 'a frame that is none')
   }
 
   /** Writes a copy of the frame and resolves when there is room for another one. Rejects with a SyncError. */
@@ -74,22 +87,40 @@ export class FrameStream {
     return this.#write(withLength(frame), () => {})
   }
 
-  /** Writes a frame that holds secrets as `send` does, and fills its bytes and those of the copy with zeros. */
-  sendSecret(frame: Buffer): Promise<void> {
+  /**
+   * Writes a frame that holds secrets, fills its bytes and those of the copy with zeros, and resolves when they were sent.
+   * It is written by itself: Node.js joins writes that wait for each other in memory that nobody erases.
+   */
+  async sendSecret(frame: Buffer): Promise<void> {
     const bytes = withLength(frame)
     frame.fill(0)
-    return this.#write(bytes, () => bytes.fill(0))
+    try {
+      await this.#untilSent()
+      await this.#write(bytes, () => bytes.fill(0))
+      await this.#untilSent()
+    } catch (error) {
+      bytes.fill(0)
+      throw error
+    }
+  }
+
+  /** Resolves when nothing that was written waits any more. */
+  async #untilSent(): Promise<void> {
+    const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
+    while (this.#stream.writableLength > 0) {
+      this.assertOpen()
+      await this.#wait(deadlineMs)
+    }
   }
 
   /** Calls `taken` when the stream no longer needs the bytes, also when it failed. */
   async #write(bytes: Buffer, taken: () => void): Promise<void> {
-    try {
-      this.assertOpen()
-    } catch (error) {
+    this.assertOpen()
+    const hasRoom = this.#stream.write(bytes, () => {
       taken()
-      throw error
-    }
-    if (this.#stream.write(bytes, taken)) return
+      this.#wake()
+    })
+    if (hasRoom) return
     const deadlineMs = this.#clock.monotonicMs() + STALL_TIMEOUT_MS
     while (this.#stream.writableNeedDrain) {
       await this.#wait(deadlineMs)
@@ -104,21 +135,53 @@ export class FrameStream {
 
   close(): void {
     this.#stream.destroy()
+    this.#erase()
   }
 
   /** Resolves with exactly `length` bytes, or with undefined at the end of the stream. */
-  async #read(length: number, deadlineMs: number): Promise<Buffer | undefined> {
-    while (true) {
-      const bytes: unknown = this.#stream.read(length)
-      if (Buffer.isBuffer(bytes)) {
-        if (bytes.length === length) return bytes
+  async #read(length: number, deadlineMs: number): Promise<ReadBytes | undefined> {
+    this.#wantedBytes = length
+    while (this.#arrivedBytes < length) {
+      if (this.#error !== undefined) throw new SyncError('broken', this.#error.message)
+      if (this.#stream.readableEnded) {
+        if (this.#arrivedBytes === 0) return undefined
         throw new SyncError('broken', 'ended within a frame')
       }
-      if (this.#error !== undefined) throw new SyncError('broken', this.#error.message)
-      if (this.#stream.readableEnded) return undefined
       if (this.#stream.destroyed) throw new SyncError('broken', 'closed')
+      this.#stream.resume()
       await this.#wait(deadlineMs)
     }
+    return this.#take(length)
+  }
+
+  /** Takes bytes that have arrived: a view of their piece, or a copy of what lies in several. */
+  #take(length: number): ReadBytes {
+    this.#arrivedBytes -= length
+    const [first] = this.#pieces
+    if (first !== undefined && first.length > length) {
+      this.#pieces[0] = first.subarray(length)
+      return { bytes: first.subarray(0, length), copied: [] }
+    }
+    const parts: Buffer[] = []
+    for (let left = length; left > 0; ) {
+      const piece = this.#pieces.shift()
+      if (piece === undefined) break
+      parts.push(piece.subarray(0, left))
+      if (piece.length > left) this.#pieces.unshift(piece.subarray(left))
+      left -= Math.min(left, piece.length)
+    }
+    const [only] = parts
+    if (parts.length === 1 && only !== undefined) return { bytes: only, copied: [] }
+    const bytes = Buffer.allocUnsafeSlow(length)
+    let at = 0
+    for (const part of parts) at += part.copy(bytes, at)
+    return { bytes, copied: parts }
+  }
+
+  /** Fills what arrived and will not be read with zeros: there may be ticket keys in it. */
+  #erase(): void {
+    for (const piece of this.#pieces.splice(0)) piece.fill(0)
+    this.#arrivedBytes = 0
   }
 
   /** Resolves at the next event of the stream; rejects with a SyncError at the deadline. */
@@ -140,6 +203,33 @@ export class FrameStream {
     if (isOpen && this.#error === undefined) return
     throw new SyncError('broken', this.#error?.message ?? 'closed')
   }
+}
+
+/** Bytes out of the stream, and the pieces from which they were copied, if they were. */
+interface ReadBytes {
+  readonly bytes: Buffer
+  readonly copied: readonly Buffer[]
+}
+
+/** Decodes a frame. Only what was decoded out of a frame with ticket keys is left of its bytes. */
+function decodeFrame({ bytes, copied }: ReadBytes): SyncFrame {
+  const frame = decodeSyncFrame(bytes)
+  if (frame === undefined || frame.kind === 'rings') for (const part of copied) part.fill(0)
+  if (frame !== undefined) return frame
+  // It may be a frame of ticket keys in which one byte is wrong.
+  bytes.fill(0)
+  throw new SyncError('malformed', 'a frame that is none')
+}
+
+/** Depth of `overwriteStack`, more than 32 KiB. */
+const STACK_FRAMES = 500
+
+/**
+ * Fills the unused part of the stack of this thread. Node.js decrypts what TLS brings into an array of 16 KiB on the stack
+ * and leaves it there; JavaScript, which writes each of its frames whole, writes over it from a later turn.
+ */
+function overwriteStack(frames: number): number {
+  return frames === 0 ? 0 : 1 + overwriteStack(frames - 1)
 }
 
 function withLength(frame: Buffer): Buffer {

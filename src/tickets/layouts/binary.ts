@@ -8,6 +8,7 @@
 //
 // nginx changes the order with the size. Each function returns a Buffer of its own, which the caller erases after use.
 
+import { secretBytes } from '../../base/bytes.ts'
 import type { TicketKey } from '../ticket-key.ts'
 
 export type KeyOrder = 'aes_hmac' | 'hmac_aes'
@@ -15,14 +16,14 @@ export type KeySize = 48 | 80
 
 /** One key as name and secrets. */
 export function keyBytes(key: TicketKey, order: KeyOrder, size: KeySize): Buffer {
-  const bytes = Buffer.alloc(size)
+  const bytes = secretBytes(size)
   writeKey(bytes, 0, key, order, size)
   return bytes
 }
 
 /** All keys, one after another, the one that is minted first: for Apache Traffic Server and programs of one's own. */
 export function joinedKeys(keys: readonly TicketKey[], order: KeyOrder, size: KeySize): Buffer {
-  const bytes = Buffer.alloc(keys.length * size)
+  const bytes = secretBytes(keys.length * size)
   for (const [index, key] of keys.entries()) writeKey(bytes, index * size, key, order, size)
   return bytes
 }
@@ -38,7 +39,7 @@ export function nginxKey(key: TicketKey, size: KeySize): Buffer {
  */
 export function lighttpdStek(key: TicketKey, activationSec: number, expirySec: number): Buffer {
   const header = Uint32Array.of(0, activationSec, expirySec)
-  const bytes = Buffer.alloc(92)
+  const bytes = secretBytes(92)
   bytes.set(new Uint8Array(header.buffer))
   writeKey(bytes, 12, key, 'hmac_aes', 80)
   return bytes
@@ -46,7 +47,7 @@ export function lighttpdStek(key: TicketKey, activationSec: number, expirySec: n
 
 /** The value that nghttpx reads from memcached: a version, and each key behind its length; the first key is minted. */
 export function nghttpxValue(keys: readonly TicketKey[], size: KeySize): Buffer {
-  const bytes = Buffer.alloc(4 + keys.length * (2 + size))
+  const bytes = secretBytes(4 + keys.length * (2 + size))
   bytes.writeUInt32BE(1, 0)
   for (const [index, key] of keys.entries()) {
     const at = 4 + index * (2 + size)

@@ -7,6 +7,7 @@
 // 128, else the complement of their length in bytes and big-endian bytes; signed ones are doubled, and complemented
 // when negative. Fields of a struct are numbered by how many were skipped, and end with 0.
 
+import { secretBytes } from '../../base/bytes.ts'
 import type { TicketKey } from '../ticket-key.ts'
 import { goKey } from './binary.ts'
 
@@ -27,7 +28,8 @@ export interface CaddyTimes {
 /** The file with these keys, the one that is minted first. The caller erases it after use. */
 export function caddyStek(keys: readonly TicketKey[], times: CaddyTimes): Buffer {
   const value = rotationValue(keys, times)
-  const file = Buffer.concat([...DEFINITIONS, frame(value)])
+  // Joined in one step, since each step would leave a copy of the keys.
+  const file = Buffer.concat([...DEFINITIONS, Buffer.from(uint(value.length)), value])
   value.fill(0)
   return file
 }
@@ -37,7 +39,7 @@ function rotationValue(keys: readonly TicketKey[], times: CaddyTimes): Buffer {
   const tail = [1, ...timeOf(times.lastRotationMs), 1, ...timeOf(times.nextRotationMs), 0]
   // A byte of 128 or more takes two bytes as a number.
   const keysLength = keys.reduce((sum, key) => sum + 1 + lengthOfBytes(goKey(key)), 0)
-  const value = Buffer.alloc(head.length + keysLength + tail.length)
+  const value = secretBytes(head.length + keysLength + tail.length)
   value.set(head)
   let at = head.length
   for (const key of keys) {

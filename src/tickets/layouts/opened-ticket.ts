@@ -6,7 +6,7 @@
 //   32       n  encrypted session
 //   32 + n  32  HMAC-SHA256 over everything before
 
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, timingSafeEqual } from 'node:crypto'
 import type { RingView } from '../rule.ts'
 import type { TicketKey } from '../ticket-key.ts'
 import { goKey } from './binary.ts'
@@ -42,8 +42,8 @@ function useOf(
 /** Whether the ticket is of this key, with any of the sizes that terminators use. */
 function isMadeWith(ticket: Buffer, key: TicketKey): boolean {
   if (([16, 32, 64] as const).some((bytes) => isSignedBy(ticket, key.hmac(bytes)))) return true
-  // Go derives name, AES key and HMAC key, of 16 bytes each.
-  const derived = createHash('sha512').update(goKey(key)).digest()
+  // Go derives name, AES key and HMAC key, of 16 bytes each. A Hash object would keep the key until it is collected.
+  const derived = hash('sha512', goKey(key), 'buffer')
   const isOfGo = isSignedBy(ticket, derived.subarray(32, 48))
   derived.fill(0)
   return isOfGo

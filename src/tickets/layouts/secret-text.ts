@@ -1,6 +1,8 @@
 // Builds text that holds secrets in one Buffer that its owner can fill with zeros. No part of a secret ever becomes a
 // string, since strings cannot be erased and their copies stay in the JavaScript heap.
 
+import { secretBytes } from '../../base/bytes.ts'
+
 const HEX_DIGITS = Buffer.from('0123456789abcdef')
 const BASE64_DIGITS = Buffer.from(
   'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/',
@@ -10,9 +12,9 @@ const PADDING = 0x3d
 /** Part of a text: words that are no secret, or bytes in one of two spellings. */
 export type TextPart = string | { readonly hex: Uint8Array } | { readonly base64: Uint8Array }
 
-/** Joins the parts in a Buffer of its own, outside the pool that small Buffers share. */
+/** Joins the parts in memory of their own. */
 export function secretText(parts: readonly TextPart[]): Buffer {
-  const text = Buffer.alloc(parts.reduce((sum, part) => sum + lengthOf(part), 0))
+  const text = secretBytes(parts.reduce((sum, part) => sum + lengthOf(part), 0))
   let at = 0
   for (const part of parts) {
     if (typeof part === 'string') at += text.write(part, at, 'utf8')

@@ -1,8 +1,8 @@
 // Gives keys to a running HAProxy over its stats socket, which costs it no reload and no connection: asks which keys it
 // has, and pushes only those that are missing.
 
-import { createConnection } from 'node:net'
 import { messageOf } from '../../base/errors.ts'
+import { connectSecretly } from '../../base/secret-socket.ts'
 import type { Clock } from '../../base/world.ts'
 import {
   keysToPush,
@@ -71,7 +71,8 @@ function ask({ path, clock }: HaproxySocket, command: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
-    const socket = createConnection(path, () => socket.write(command))
+    const socket = connectSecretly({ path })
+    socket.on('connect', () => socket.write(command))
     const end = (problem?: string) => {
       timer.cancel()
       socket.destroy()
@@ -83,7 +84,7 @@ function ask({ path, clock }: HaproxySocket, command: Buffer): Promise<Buffer> {
       end(`did not answer within ${SOCKET_TIMEOUT_MS} ms`),
     )
     socket.on('data', (chunk: Buffer) => {
-      chunks.push(chunk)
+      chunks.push(Buffer.from(chunk))
       length += chunk.length
       if (length > MAX_ANSWER_BYTES) end(`answered more than ${MAX_ANSWER_BYTES} bytes`)
     })

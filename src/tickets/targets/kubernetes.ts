@@ -92,7 +92,14 @@ async function patch(
       settle()
     }
     call.on('error', (error) => finish(() => reject(error)))
-    call.end(body)
+    // The body goes by itself when the connection is there: together with the head, or before the handshake is over,
+    // Node.js would copy it into memory that nobody erases.
+    call.flushHeaders()
+    call.once('socket', (connection) => {
+      connection.once(isSecure ? 'secureConnect' : 'connect', () =>
+        call.write(body, () => call.end()),
+      )
+    })
   })
 }
 

@@ -118,9 +118,10 @@ function rewritten(
 function readLast(file: string): Written | undefined {
   try {
     const bytes = readFileSync(file)
-    if (bytes.length !== STEK_BYTES) return undefined
+    const isWhole = bytes.length === STEK_BYTES
     const hexName = bytes.toString('hex', NAME_START, NAME_END)
     bytes.fill(0)
+    if (!isWhole) return undefined
     return { hexName, wallMs: statSync(file).mtimeMs }
   } catch {
     return undefined

@@ -11,7 +11,7 @@
 //   ...   24 m    for each retired name: when it was retired, as above; name of 16 bytes
 //   ...   32      SHA-256 of everything before
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import {
   MAX_RETIRED_NAMES,
@@ -124,7 +124,8 @@ export function decodeKeptRing(
 }
 
 function digestOf(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest()
+  // A Hash object would keep the end of its input, which may be a part of a key, until it is collected.
+  return hash('sha256', bytes, 'buffer')
 }
 
 function readBootId(): string | undefined {

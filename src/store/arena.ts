@@ -96,7 +96,7 @@ export class Arena {
   constructor(slots: number, maxBytes: number, budgetBytes?: number) {
     const sizes = blockSizes(maxBytes + BLOCK_HEADER_BYTES)
     this.isBounded = budgetBytes !== undefined
-    this.#pageSizeBytes = pageSizeFor(sizes, budgetBytes)
+    this.#pageSizeBytes = pageSizeFor(sizes, slots, budgetBytes)
     this.#maxPages = Math.max(1, Math.floor((budgetBytes ?? Infinity) / this.#pageSizeBytes))
     this.#classes = sizes.map((size) => new SizeClass(size, this.#pageSizeBytes))
     this.#classNumbers = classNumbers(sizes)
@@ -254,11 +254,21 @@ function blocksPerPage(blockBytes: number, pageBytes: number): number {
   return Math.floor((pageBytes - FIRST_BLOCK_BYTES) / blockBytes)
 }
 
-/** Bytes of a page: PAGE_BYTES, or with a budget a power of two that holds two of the largest blocks. */
-function pageSizeFor(sizes: readonly number[], budgetBytes: number | undefined): number {
-  if (budgetBytes === undefined) return PAGE_BYTES
-  const largest = FIRST_BLOCK_BYTES + 2 * (sizes.at(-1) ?? SMALLEST_BLOCK_BYTES)
-  const smallestPage = 2 ** Math.ceil(Math.log2(largest))
+/**
+ * Bytes of a page, a power of two: with a budget one that holds two of the largest blocks, otherwise PAGE_BYTES, or less
+ * where the blocks of all slots take less.
+ */
+function pageSizeFor(
+  sizes: readonly number[],
+  slots: number,
+  budgetBytes: number | undefined,
+): number {
+  const holding = (blocks: number) => {
+    const bytes = FIRST_BLOCK_BYTES + blocks * (sizes.at(-1) ?? SMALLEST_BLOCK_BYTES)
+    return 2 ** Math.ceil(Math.log2(bytes))
+  }
+  if (budgetBytes === undefined) return Math.min(PAGE_BYTES, holding(slots))
+  const smallestPage = holding(2)
   const share = 2 ** Math.floor(Math.log2(budgetBytes / (PAGES_PER_SIZE * sizes.length)))
   return Math.max(smallestPage, Math.min(share, MAX_BUDGET_PAGE_BYTES))
 }

@@ -91,6 +91,12 @@ test('pages whose blocks were freed are taken again, for blocks of whatever size
   assert.equal(arena.pageBytes, fullBytes)
 })
 
+test('an arena of a few slots takes a page in which all of them fit, and no larger one', () => {
+  const arena = new Arena(10, 8000)
+  for (let slot = 0; slot < 10; slot += 1) arena.allocate(slot, 8000)
+  assert.equal(arena.pageBytes, 131_072)
+})
+
 test('a size that the arena was not made for is an error', () => {
   const arena = new Arena(1, 100)
   assert.throws(() => arena.allocate(0, 4000), RangeError)

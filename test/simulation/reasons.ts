@@ -6,6 +6,8 @@ const UWSGI = "uWSGI's own datagrams are not simulated: test/uwsgi"
 const OLDER = 'only a program older than protocol version 2: test/e2e/rolling-upgrade.test.ts'
 const RINGS = 'rings of ticket keys have a simulation of their own: test/tickets/simulation.test.ts'
 const FILES = 'targets of ticket keys write real files: test/tickets'
+const TOLD =
+  'nodes tell their timeout and are sent nothing older, but by programs that know no limits: test/store/refusals.test.ts'
 const CHECKED = 'every node refuses it before it sends it, so only a peer that breaks the protocol'
 
 /** By metric and value: true when it is reached, or why it cannot be. */
@@ -29,7 +31,7 @@ export const REASONS: Readonly<Record<string, Readonly<Record<string, true | str
     blocksize: true,
     context: true,
     full: true,
-    expired: true,
+    expired: TOLD,
     early_data: CHECKED,
     version: CHECKED,
     key_mismatch: CHECKED,

@@ -8,8 +8,12 @@ import { TicketRing } from './ring.ts'
 import { openedKeys, type RingView } from './rule.ts'
 import type { RingTimes } from './times.ts'
 
-/** While a node may not make keys yet, it looks at its rings no more often than this. */
+/** While a node may not make keys, it looks at its rings no more often than this. */
 const JOINING_PERIOD_MS = 1000
+/** A time of day that is set by less than this is no sign that the machine was suspended. */
+const SHORTEST_SLEEP_MS = 5000
+/** After a suspension the peers have so much time to tell the ages of keys before a new one is made. */
+const ASKING_MS = 4000
 
 /** Where the keys of one group come from: an authority in this process, or one of a node elsewhere. */
 export interface TicketKeySource {
@@ -42,11 +46,16 @@ export class TicketAuthority {
   /** What an earlier process held, by group, until it is taken over. */
   readonly #kept = new Map<string, KeptRing>()
   #mayMake = false
+  /** No key is made before this moment. */
+  #makeFromMs = Number.NEGATIVE_INFINITY
+  /** By how much the time of day was ahead of the monotonic clock at the last look. */
+  #aheadMs: number
   #isStopped = false
   #timer: Timer | undefined
 
   constructor({ groups, nodeId, clock, random }: AuthorityOptions) {
     this.#clock = clock
+    this.#aheadMs = clock.wallMs() - clock.monotonicMs()
     this.#groups = new Map(
       groups.map(({ name, times }) => {
         const ring = new TicketRing({ group: name, times, nodeId, random })
@@ -59,7 +68,7 @@ export class TicketAuthority {
     return [...this.#groups.values()].map(({ ring }) => ring)
   }
 
-  /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent; see `doubt`. */
+  /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent. */
   mayMake(): void {
     if (this.#isStopped) return
     this.#takeKept()
@@ -81,14 +90,10 @@ export class TicketAuthority {
     return this.#groups.get(name)?.ring.kept()
   }
 
-  /**
-   * Notes that the machine was suspended for about `sleptMs`, as `doubt` of a ring; no key is made until the next call of
-   * `mayMake`, by which time the peers should have been asked.
-   */
-  doubt(sleptMs: number): void {
-    const nowMs = this.#clock.monotonicMs()
-    for (const { ring } of this.#groups.values()) ring.doubt(nowMs, sleptMs)
-    this.#mayMake = false
+  /** Looks whether the machine was suspended, so that a node that nobody calls notices it, too. */
+  wake(): void {
+    if (this.#isStopped) return
+    this.#noticeSleep()
     this.#run()
   }
 
@@ -109,6 +114,7 @@ export class TicketAuthority {
 
   /** All rings, for a peer. The secrets are copies: the caller erases them when they are sent. */
   offers(): RingOffer[] {
+    this.#noticeSleep()
     const nowMs = this.#clock.monotonicMs()
     return this.rings.map((ring) => ring.offer(nowMs))
   }
@@ -116,6 +122,7 @@ export class TicketAuthority {
   /** Takes over what a peer holds. What is refused is counted by the rings. */
   merge(offers: readonly RingOffer[]): void {
     if (this.#isStopped) return
+    this.#noticeSleep()
     if (offers.some(({ keys }) => keys.length > 0)) this.#takeKept()
     const nowMs = this.#clock.monotonicMs()
     for (const offer of offers) {
@@ -169,16 +176,31 @@ export class TicketAuthority {
   #run(): void {
     this.#timer?.cancel()
     const nowMs = this.#clock.monotonicMs()
-    for (const { ring } of this.#groups.values()) ring.tick(nowMs, this.#mayMake)
+    const mayMake = this.#mayMake && nowMs >= this.#makeFromMs
+    for (const { ring } of this.#groups.values()) ring.tick(nowMs, mayMake)
     // Armed first, so that a listener that throws does not end the rotation.
-    this.#arm(nowMs)
+    this.#arm(nowMs, mayMake)
     for (const group of this.#groups.values()) showChange(group, nowMs)
   }
 
-  #arm(nowMs: number): void {
+  /**
+   * Doubts the ages of keys when the time of day has run ahead of the monotonic clock, which stands still while the machine
+   * is suspended. It looks before each ring is given or taken: what a peer took in between would be doubted by nobody.
+   */
+  #noticeSleep(): void {
+    const nowMs = this.#clock.monotonicMs()
+    const aheadMs = this.#clock.wallMs() - nowMs
+    const sleptMs = aheadMs - this.#aheadMs
+    this.#aheadMs = aheadMs
+    if (sleptMs < SHORTEST_SLEEP_MS) return
+    for (const { ring } of this.#groups.values()) ring.doubt(nowMs, sleptMs)
+    this.#makeFromMs = nowMs + ASKING_MS
+  }
+
+  #arm(nowMs: number, mayMake: boolean): void {
     const nextMs = Math.min(...this.rings.map((ring) => ring.nextChangeMs(nowMs)))
     if (!Number.isFinite(nextMs)) return
-    const delayMs = Math.max(nextMs - nowMs, this.#mayMake ? 1 : JOINING_PERIOD_MS)
+    const delayMs = Math.max(nextMs - nowMs, mayMake ? 1 : JOINING_PERIOD_MS)
     this.#timer = this.#clock.after(delayMs, () => this.#run())
   }
 }

@@ -12,7 +12,15 @@ import {
 import type { KeptRing } from './kept-ring.ts'
 import { type Holdings, judgeKeys, REFUSALS } from './merge.ts'
 import { RetiredNames } from './retired-names.ts'
-import { type AgedKey, isKeyDue, keyDueMs, nextChangeMs, type RingView, viewOf } from './rule.ts'
+import {
+  type AgedKey,
+  isCertain,
+  isKeyDue,
+  keyDueMs,
+  nextChangeMs,
+  type RingView,
+  viewOf,
+} from './rule.ts'
 import { TicketKey } from './ticket-key.ts'
 import type { RingTimes } from './times.ts'
 
@@ -54,6 +62,7 @@ export class TicketRing {
   readonly #random: RandomSource
   readonly #retired: RetiredNames
   #keys: AgedKey[] = []
+  /** When this node last made a key because the ages of all others were in doubt. */
   #doubtedMs = Number.NEGATIVE_INFINITY
 
   constructor({ group, times, nodeId, random }: RingOptions) {
@@ -96,6 +105,7 @@ export class TicketRing {
     this.#retireWhere(({ bornMs }) => nowMs - bornMs >= this.times.openMs, nowMs)
     const isChanged = this.#keys.length < before
     if (!mayMake || !isKeyDue(this.#keys, nowMs, this.times, this.#nodeId)) return isChanged
+    if (this.#keys.length > 0 && !this.#keys.some(isCertain)) this.#doubtedMs = nowMs
     this.#make(nowMs, 0)
     return true
   }
@@ -114,13 +124,12 @@ export class TicketRing {
   /**
    * Notes that the machine was suspended for about `sleptMs`, which the monotonic clock does not count: all keys are so
    * much older, or the time of day was only set. Until a peer that was awake tells their ages, they are minted only when
-   * there is no other, and `tick` makes one. Without such a peer only the first doubt of an interval counts, so that a
-   * time of day that jumps back and forth makes no key after the other. What is less than the jitter makes no difference.
+   * there is no other, and `tick` makes one. For an interval after that no doubt counts, so that a time of day that jumps
+   * back and forth makes no key after the other. What is less than the jitter makes no difference.
    */
   doubt(nowMs: number, sleptMs: number): void {
     const { jitterMs, rotateMs } = this.times
     if (sleptMs < jitterMs || nowMs - this.#doubtedMs < rotateMs) return
-    this.#doubtedMs = nowMs
     this.#keys = this.#keys.map((one) => ({ ...one, isDoubted: true }))
   }
 

@@ -171,7 +171,8 @@ function shareOf(hexName: string, nodeId: Uint8Array): number {
   return digest.readUInt32BE(0) / 2 ** 32
 }
 
-function isCertain({ isDoubted }: AgedKey): boolean {
+/** Whether the age of a key is not in doubt. */
+export function isCertain({ isDoubted }: AgedKey): boolean {
   return isDoubted !== true
 }
 

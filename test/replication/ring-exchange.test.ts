@@ -62,7 +62,7 @@ class RingNode implements RingPeer {
         merge: (offers) => authority.merge(this.#note(offers)),
         hash: (hashKey) => authority.hash(hashKey),
         mayMake: () => authority.mayMake(),
-        doubt: (sleptMs) => authority.doubt(sleptMs),
+        wake: () => authority.wake(),
       },
       keys: this.keys,
       peers: () => this.peers,
@@ -100,7 +100,7 @@ class RingNode implements RingPeer {
         merge: (offers: readonly RingOffer[]) => peer.authority.merge(peer.#note(offers)),
         hash: (hashKey: Uint8Array) => peer.authority.hash(hashKey),
         mayMake: () => {},
-        doubt: () => {},
+        wake: () => {},
       }
       const { stats } = peer
       const clock = this.#clock
@@ -342,25 +342,6 @@ for (const [what, pass, keys] of [
     assert.equal(clock.pendingCount, 0)
   })
 }
-
-test('a machine that was suspended makes no key when a peer that was awake tells the ages', async () => {
-  const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]
-  startAlone(clock, a)
-  b.hear(a)
-  await settle()
-  a.hear(b)
-  await settle()
-  assert.deepEqual(a.names(), b.names())
-  clock.advance(1000)
-  clock.shiftWall(HOUR_MS / 2)
-  // All nodes of this test have one time of day: b is not started, and so looks for no pause.
-  clock.advance(1000)
-  await settle()
-  clock.advance(6000)
-  assert.deepEqual(a.names(), b.names())
-  assert.equal(a.names().length, 1)
-  await stop([a, b])
-})
 
 test('a peer that takes the connection and does not answer delays the first key by 4 s at most', async () => {
   const [clock, [a, b]] = setUp('a', 'b') as [TurningClock, [RingNode, RingNode]]

@@ -168,27 +168,62 @@ test('what is shorter than the jitter is no matter, nor is a second doubt within
   assert.ok(a.doubted.includes(minted ?? ''))
 })
 
-test('an authority that doubts makes no key until it may, and then gives it to its users', () => {
-  const clock = new FakeClock()
-  const authority = new TicketAuthority({
-    ...{ groups: [{ name: 'www', times }], nodeId: Buffer.from('n'), clock },
-    random: seededBytes('n'),
+function createAuthority(name: string, clock: FakeClock): TicketAuthority {
+  return new TicketAuthority({
+    ...{ groups: [{ name: 'www', times }], nodeId: Buffer.from(name), clock },
+    random: seededBytes(name),
   })
+}
+
+function currentOf(authority: TicketAuthority): string | undefined {
+  return authority.source('www')?.view().current?.key.hexName
+}
+
+test('an authority that was suspended leaves its peers 4 s, and then gives a new key to its users', () => {
+  const clock = new FakeClock()
+  const authority = createAuthority('n', clock)
   authority.mayMake()
-  const current = () => authority.source('www')?.view().current?.key.hexName
-  const before = current()
+  const before = currentOf(authority)
   let changes = 0
   authority.source('www')?.onChange(() => {
     changes += 1
   })
-  authority.doubt(HOUR_MS)
+  clock.shiftWall(HOUR_MS)
+  authority.wake()
   clock.advance(3000)
-  assert.deepEqual([current(), changes], [before, 0])
-  authority.mayMake()
-  assert.notEqual(current(), before)
+  assert.deepEqual([currentOf(authority), changes], [before, 0])
+  clock.advance(2000)
+  assert.notEqual(currentOf(authority), before)
   assert.equal(changes, 1)
   clock.advance(10 * HOUR_MS)
   assert.ok(changes > 8 && changes < 40, String(changes))
   authority.stop()
   assert.equal(clock.pendingCount, 0)
+})
+
+test('a peer that calls before the suspension was noticed is told of the doubt, or ends it', () => {
+  const [clock, awake] = [new FakeClock(), new FakeClock()]
+  const authority = createAuthority('n', clock)
+  const peer = createAuthority('p', awake)
+  authority.mayMake()
+  peer.merge(authority.offers())
+  clock.shiftWall(HOUR_MS)
+  assert.equal(authority.offers()[0]?.keys[0]?.isDoubted, true)
+  clock.shiftWall(HOUR_MS)
+  authority.merge(peer.offers())
+  assert.equal(authority.offers()[0]?.keys[0]?.isDoubted, undefined)
+  clock.advance(10_000)
+  assert.equal(authority.rings[0]?.stats.madeHere, 1)
+  for (const one of [authority, peer]) one.stop()
+})
+
+test('a time of day that is set back, or forward by less than 5 s, is no suspension', () => {
+  const clock = new FakeClock()
+  const authority = createAuthority('n', clock)
+  authority.mayMake()
+  for (const ms of [-HOUR_MS, 4999, -HOUR_MS]) {
+    clock.shiftWall(ms)
+    assert.equal(authority.offers()[0]?.keys[0]?.isDoubted, undefined)
+  }
+  authority.stop()
 })

@@ -105,6 +105,9 @@ export class RingCluster {
   #step(): void {
     this.#disturb()
     this.#updateConnections()
+    for (const host of this.#hosts) {
+      if (host.sleptSec > 0 && this.#isRunning(host)) this.#noticeSleep(host)
+    }
     for (const { to, boot, offer, ages } of this.#arriving.splice(0)) {
       if (!this.#isRunning(to) || to.boot !== boot) continue
       for (const [key, ageSec] of ages) noteAge(to, key, ageSec)
@@ -186,15 +189,18 @@ export class RingCluster {
 
   // What nodes do
 
-  #runHost(host: Host): void {
-    if (host.sleptSec > 0) {
-      if (this.#fault !== 'absolute times') {
-        host.ring.doubt(this.#clockOf(host), host.sleptSec * 1000)
-        host.nextChangeMs = Number.NEGATIVE_INFINITY
-      }
-      host.sleptSec = 0
-      host.askUntilSec = this.#nowSec + DOUBT_ASKING_SEC
+  /** A node notices that it slept before it gives or takes a ring. */
+  #noticeSleep(host: Host): void {
+    if (this.#fault !== 'absolute times' && this.#fault !== 'no doubt') {
+      host.ring.doubt(this.#clockOf(host), host.sleptSec * 1000)
+      host.nextChangeMs = Number.NEGATIVE_INFINITY
     }
+    host.sleptSec = 0
+    // A node that has no key yet is still asking because of its start.
+    if (host.ring.keys.length > 0) host.askUntilSec = this.#nowSec + DOUBT_ASKING_SEC
+  }
+
+  #runHost(host: Host): void {
     const isAsking = this.#nowSec < host.askUntilSec
     if (isAsking) for (const peer of this.#hosts) this.#call(host, peer)
     const isGreeting = (this.#nowSec + host.index) % GREETING_SEC === 0 && this.#fault !== 'no hash'

@@ -1,7 +1,7 @@
 // The clusters that are simulated, and what a simulation finds.
 
 /** A mistake in the rule that the simulation has to find. */
-export type Fault = 'absolute times' | 'newest at once' | 'no memory' | 'no hash'
+export type Fault = 'absolute times' | 'newest at once' | 'no memory' | 'no hash' | 'no doubt'
 
 export interface Scenario {
   readonly name: string

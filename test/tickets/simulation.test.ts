@@ -1,5 +1,5 @@
 // Rings in the deterministic simulation of a cluster. `npm test` runs a part of it; `npm run test:tickets:simulation`
-// makes 10^6 checks. Four faults are put into the rule, one at a time: the simulation has to find each.
+// makes more than 10^7 checks. Five faults are put into the rule, one at a time: the simulation has to find each.
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
@@ -45,12 +45,10 @@ describe('nothing is lost', () => {
   }
 
   test('paused machines: at most 2 in 10^5 tickets, and no key over age', (context) => {
-    const found = simulate(PAUSES, WANTED_CHECKS / SCENARIOS.length)
+    // A ticket that is lost is lost on every node: fewer checks than these say nothing of so small a share.
+    const found = simulate(PAUSES, Math.max(1_000_000, WANTED_CHECKS / SCENARIOS.length))
     context.diagnostic(JSON.stringify(found))
-    assert.ok(
-      found.notOpened <= Math.ceil(found.checks * 2e-5),
-      `${found.notOpened} of ${found.checks}`,
-    )
+    assert.ok(found.notOpened <= found.checks * 2e-5, `${found.notOpened} of ${found.checks}`)
     assert.deepEqual([found.overAge, found.withoutKey], [0, 0])
   })
 
@@ -85,6 +83,15 @@ describe('finds', () => {
   test('no memory of the names of retired keys', () => {
     const { overAge } = simulate(PAUSES, 1, 'no memory')
     assert.ok(overAge > 10, String(overAge))
+  })
+
+  test('no doubt of ages after a suspension', (context) => {
+    // In this cluster a machine sleeps, and wakes up alone in a partition.
+    const seed = 11
+    const { notOpened, checks } = new RingCluster(PAUSES, seed, 'no doubt').run(ROTATIONS)
+    context.diagnostic(JSON.stringify({ notOpened, checks }))
+    assert.ok(notOpened > 1000)
+    assert.ok(new RingCluster(PAUSES, seed).run(ROTATIONS).notOpened <= 5)
   })
 
   test('no hash in the greeting', (context) => {

@@ -31,10 +31,10 @@ export interface RingHolder {
   merge(offers: readonly RingOffer[]): void
   /** The hash that greetings carry, under one key of the cluster. */
   hash(hashKey: Uint8Array): Buffer
-  /** The peers have been asked: from here on the node makes keys. Called after the start and after each doubt. */
+  /** Called once: the peers have been asked, from here on the node makes keys. */
   mayMake(): void
-  /** The machine was suspended for about `sleptMs`: what is known of ages is in doubt until the peers were asked. */
-  doubt(sleptMs: number): void
+  /** The process or its machine was paused, and all peers are about to be called. */
+  wake(): void
 }
 
 /** A peer with rings: one object per boot. */
@@ -73,8 +73,6 @@ export class RingExchange<Peer extends RingPeer> {
   #calls: Promise<unknown>[] = []
   #abort = new AbortController()
   #hasKeysOfPeer = false
-  /** Ends the time in which no key is made after a suspension. */
-  #doubted: Timer | undefined
   #turn = 0
 
   constructor(options: RingExchangeOptions<Peer>) {
@@ -111,7 +109,6 @@ export class RingExchange<Peer extends RingPeer> {
   /** Breaks off all calls and resolves when they have ended; idempotent. */
   async stop(): Promise<void> {
     for (const timer of this.#timers.splice(0)) timer.cancel()
-    this.#doubted?.cancel()
     this.#waiting.clear()
     this.#abort.abort()
     for (const stream of this.#running.values()) stream?.close()
@@ -179,18 +176,9 @@ export class RingExchange<Peer extends RingPeer> {
       lastMs += passedMs
       lastWallMs += passedWallMs
       if (Math.max(passedMs, passedWallMs) < WATCH_PERIOD_MS + PAUSE_MS) return
-      const sleptMs = passedWallMs - passedMs
-      if (sleptMs >= PAUSE_MS) this.#doubt(sleptMs)
+      this.#options.rings.wake()
       for (const peer of this.#ringPeers()) this.#ask(peer)
     }
-  }
-
-  /** Leaves the peers as much time for the ages of keys as they have at a start. */
-  #doubt(sleptMs: number): void {
-    const { clock, rings } = this.#options
-    rings.doubt(sleptMs)
-    this.#doubted?.cancel()
-    this.#doubted = clock.after(LONGEST_JOIN_MS, () => rings.mayMake())
   }
 
   #swapInTurn(): void {

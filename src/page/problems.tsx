@@ -65,6 +65,7 @@ function sentenceOf({ node, nodes }: ClusterDocument, lostMs: number | undefined
 function Item({ problem }: { readonly problem: SharedProblem }) {
   const { severity, code, subject, remedy, link, said } = problem
   const isOfPeer = code.startsWith('peer_')
+  const isSaidAlike = new Set(said.map(({ sentence }) => sentence)).size === 1
   return (
     <li class={severity}>
       <h3>
@@ -75,7 +76,7 @@ function Item({ problem }: { readonly problem: SharedProblem }) {
           {isOfPeer ? 'said by' : 'on'} {said.map(({ node }) => node).join(', ')}
         </span>
       </h3>
-      {said.length === 1 || isOfPeer ? (
+      {isSaidAlike || isOfPeer ? (
         <p>{asSentence(said[0]?.sentence ?? '')}</p>
       ) : (
         <ul>

@@ -62,7 +62,7 @@ function GroupTable({ name, told }: { readonly name: string; readonly told: read
       <table class="tickets stacked">
         <caption>
           {name}
-          <span class="detail">{sentenceOf(first)}</span>
+          <span class="detail">{sentenceOf(first, keys[0]?.ageMs ?? 0)}</span>
         </caption>
         <thead>
           <tr>
@@ -142,10 +142,14 @@ function holdersOf({ uses }: HeldKey, all: number) {
   )
 }
 
-function sentenceOf({ rotate_ms, lifetime_ms, next_key_ms, next_current_ms }: Group): string {
+/** What is to come, by the age of the youngest key. */
+function sentenceOf(group: Group, youngestMs: number): string {
+  const { rotate_ms, lifetime_ms, next_key_ms, next_current_ms } = group
   const parts = [`a key every ${duration(rotate_ms)}`, `tickets live ${duration(lifetime_ms)}`]
   if (next_current_ms !== null) parts.push(`the next one is used in ${duration(next_current_ms)}`)
-  else if (next_key_ms !== null) parts.push(`a new one in ${duration(next_key_ms)}`)
+  else if (next_key_ms === 0 && youngestMs > rotate_ms) {
+    parts.push(`a new one has been due for ${duration(youngestMs - rotate_ms)}`)
+  } else if (next_key_ms !== null) parts.push(`a new one in ${duration(next_key_ms)}`)
   return parts.join(' · ')
 }
 

@@ -98,7 +98,7 @@ export function ticketProblems({ rings, targets }: TicketFacts, uptimeMs: number
 }
 
 function ringProblems({ group, keys, rotateMs }: RingReport, uptimeMs: number): Problem[] {
-  const remedy = 'see whether the node hears its peers; the log says which keys it refused, and why'
+  const remedy = `see whether the node hears its peers; the log says which keys it refused, and why; tlscached tickets rotate ${group} makes one`
   if (keys.length === 0) {
     if (uptimeMs < FIRST_KEYS_MS) return []
     const sentence = `the group ${group} has no ticket key: its terminators get none`

@@ -231,6 +231,34 @@ test('a node is killed: the page says so, in the matrix too', { skip }, async ()
   })
 })
 
+test('ticket keys are late: the page says for how long, once for all nodes, and what to type', {
+  skip,
+}, async (t) => {
+  // Nodes that make no key, as when each of them waits for another one.
+  for (const node of nodes.values()) {
+    for (const ring of node.tickets?.authority.rings ?? []) t.mock.method(ring, 'tick', () => false)
+  }
+  clock.run(2000)
+  const isLate = ({ code }: { code: string }) => code === 'ticket_keys_late'
+  await until('keys are late', () =>
+    [...nodes.values()].every((node) => node.summary().problems.some(isLate)),
+  )
+  clock.run(1)
+  await open({}, async (page) => {
+    const problem = page.locator('.problems ol > li', { hasText: 'Ticket keys late: www' })
+    await problem.filter({ hasText: 'edge-1, edge-2' }).waitFor()
+    const text = await textOf(problem)
+    assert.match(text, /The next ticket key of the group www is late by \d+ min/)
+    assert.equal(text.split('is late by').length, 2)
+    assert.match(text, /tlscached tickets rotate www makes one/)
+    assert.match(
+      await textOf(page.locator('.tickets caption')),
+      /a new one has been due for \d+ min/,
+    )
+    await assertAccessible(page)
+  })
+})
+
 test('the node of the page itself goes: the page does not go on as if all were well', {
   skip,
 }, async () => {

@@ -40,6 +40,8 @@ export interface ClientOptions {
   readonly goneMs: number
   /** The key that both nodes mint, and since when in real time; undefined while they do not agree. */
   readonly agreed: () => { readonly name: string; readonly sinceMs: number } | undefined
+  /** The name of the key that signed a ticket: tickets of Go 1.21 and later show none. */
+  readonly signerOf?: (ticket: Buffer) => string | undefined
   readonly random: () => number
 }
 
@@ -117,7 +119,8 @@ export class ReturningClients {
     this.#held.push(held)
     // stunnel draws a name for itself.
     const isNamed = this.#options.pair[0].kind.keysHeld > 1
-    const seenName = isNamed ? session.keyName : keyName
+    const shownName = this.#options.signerOf?.(session.ticket) ?? session.keyName
+    const seenName = isNamed ? shownName : keyName
     if (seenName === undefined) return
     this.#keyNames.add(seenName)
     this.#lasts.set(seenName, held)

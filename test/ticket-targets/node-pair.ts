@@ -4,6 +4,8 @@
 import type { Clock, Timer } from '../../src/base/world.ts'
 import { silentLogger, systemClock, systemRandom } from '../../src/base/world.ts'
 import { TicketAuthority } from '../../src/tickets/authority.ts'
+import { originOf } from '../../src/tickets/layouts/opened-ticket.ts'
+import { type AgedKey, openedKeys } from '../../src/tickets/rule.ts'
 import { terminatorLimits } from '../../src/tickets/targets/kinds.ts'
 import type { TargetReport } from '../../src/tickets/targets/runner.ts'
 import { targetSchema } from '../../src/tickets/targets/target-schema.ts'
@@ -113,6 +115,15 @@ export class NodePair {
   agreed(group: string): { readonly name: string; readonly sinceMs: number } | undefined {
     this.#look()
     return this.#agreed.get(group)
+  }
+
+  /** The name of the key of a group that signed a ticket; undefined for a ticket of no key that is there. */
+  signerOf(group: string, ticket: Buffer): string | undefined {
+    const views = this.#members.map(({ authority }) => authority.source(group)?.view())
+    const keys = views.flatMap((view) => (view === undefined ? [] : openedKeys(view)))
+    const isSigner = (current: AgedKey) =>
+      originOf(ticket, { current, next: [], previous: [] }) === 'current'
+    return keys.find(isSigner)?.key.hexName
   }
 
   reports(): readonly TargetReport[][] {

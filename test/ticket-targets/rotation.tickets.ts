@@ -136,6 +136,7 @@ async function run(
         lifetimeMs: times.lifetimeMs / speed,
         goneMs: (times.openMs - times.waitMs) / speed + 5 * SECOND_MS,
         agreed: () => nodes.agreed(kind.name),
+        signerOf: (ticket) => nodes.signerOf(kind.name, ticket),
         random: seededNumbers(kind.name),
       })
       await clients.run(() => performance.now() > endMs)

@@ -6,7 +6,7 @@ import { hashRings, type RingOffer } from '../wire/ring-message.ts'
 import type { KeptRing } from './kept-ring.ts'
 import { TicketRing } from './ring.ts'
 import { openedKeys, type RingView } from './rule.ts'
-import type { RingTimes } from './times.ts'
+import { type RingTimes, SPREAD_MS } from './times.ts'
 
 /** While a node may not make keys, it looks at its rings no more often than this. */
 const JOINING_PERIOD_MS = 1000
@@ -14,6 +14,8 @@ const JOINING_PERIOD_MS = 1000
 const SHORTEST_SLEEP_MS = 5000
 /** After a suspension the peers have so much time to tell the ages of keys before a new one is made. */
 const ASKING_MS = 4000
+/** A node that kept its rings leaves the next key to its peers for so long and the jitter, before it makes one. */
+const LEAVING_MS = SPREAD_MS
 
 /** Where the keys of one group come from: an authority in this process, or one of a node elsewhere. */
 export interface TicketKeySource {
@@ -48,6 +50,8 @@ export class TicketAuthority {
   #mayMake = false
   /** No key is made before this moment. */
   #makeFromMs = Number.NEGATIVE_INFINITY
+  /** Until this monotonic moment only a ring without keys gets one here. */
+  #leavesUntilMs = Number.NEGATIVE_INFINITY
   /** By how much the time of day was ahead of the monotonic clock at the last look. */
   #aheadMs: number
   #isStopped = false
@@ -68,10 +72,19 @@ export class TicketAuthority {
     return [...this.#groups.values()].map(({ ring }) => ring)
   }
 
-  /** From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent. */
+  /**
+   * From here on this node makes keys: its peers have been asked, or nobody answered in time. Idempotent.
+   *
+   * A node that has rings of an earlier process and heard no peer is in no hurry: a key beside the one of a peer that was
+   * only slow would be one more than some terminators have room for.
+   */
   mayMake(): void {
     if (this.#isStopped) return
-    this.#takeKept()
+    if (this.#kept.size > 0) {
+      const jitterMs = Math.max(...this.rings.map(({ times }) => times.jitterMs))
+      this.#leavesUntilMs = this.#clock.monotonicMs() + jitterMs + LEAVING_MS
+      this.#takeKept()
+    }
     this.#mayMake = true
     this.#run()
   }
@@ -123,7 +136,10 @@ export class TicketAuthority {
   merge(offers: readonly RingOffer[]): void {
     if (this.#isStopped) return
     this.#noticeSleep()
-    if (offers.some(({ keys }) => keys.length > 0)) this.#takeKept()
+    if (offers.some(({ keys }) => keys.length > 0)) {
+      this.#takeKept()
+      this.#leavesUntilMs = Number.NEGATIVE_INFINITY
+    }
     const nowMs = this.#clock.monotonicMs()
     for (const offer of offers) {
       const group = this.#groups.get(offer.group)
@@ -177,9 +193,13 @@ export class TicketAuthority {
     this.#timer?.cancel()
     const nowMs = this.#clock.monotonicMs()
     const mayMake = this.#mayMake && nowMs >= this.#makeFromMs
-    for (const { ring } of this.#groups.values()) ring.tick(nowMs, mayMake)
+    const leaves = nowMs < this.#leavesUntilMs
+    for (const { ring } of this.#groups.values()) {
+      ring.tick(nowMs, mayMake && !leaves)
+      if (leaves && ring.keys.length === 0) ring.tick(nowMs, mayMake)
+    }
     // Armed first, so that a listener that throws does not end the rotation.
-    this.#arm(nowMs, mayMake)
+    this.#arm(nowMs, mayMake && !leaves)
     for (const group of this.#groups.values()) showChange(group, nowMs)
   }
 

@@ -172,6 +172,24 @@ describe('a node that is started again', () => {
     assert.ok(!again.names.includes(retired))
   })
 
+  test('when the next key is due leaves it to its peers, until it hears of one or for a while', async () => {
+    const made = (node: TestNode) => node.authority.rings[0]?.stats.madeHere
+    // The youngest key is more than half an hour old, and the next one comes after 1 h to 1 h 5 min.
+    await endedNode(40 * MINUTE_MS)
+    const alone = await startAlone()
+    alone.clock.advance(6 * MINUTE_MS)
+    assert.equal(made(alone), 0)
+    alone.clock.advance(5 * SECOND_MS)
+    assert.equal(made(alone), 1)
+    await alone.stop(70 * MINUTE_MS)
+    running.length = 0
+    const heard = await startAlone()
+    assert.equal(made(heard), 0)
+    const peer = { name: random(16), secret: random(96), ageMs: 2 * HOUR_MS }
+    heard.authority.merge([{ group: 'www', keys: [peer], retired: [] }])
+    assert.equal(made(heard), 1)
+  })
+
   test('long after its keys have ended makes a new one', async () => {
     const before = await endedNode(5 * HOUR_MS)
     const again = await startAlone()

@@ -136,7 +136,7 @@ describe('the root unit for ticket keys', { skip: whyWithoutRoot() }, () => {
       assert.deepEqual(readFileSync(join(to, name)), bytes)
     }
     put('ticket.conf', stunnelOptions(first))
-    for (const name of ['current', 'next', 'previous'])
+    for (const name of ['current', 'next', 'previous', 'older'])
       put(`${name}.key`, keyBytes(first, 'aes_hmac', 80))
     for (const kind of ['stunnel', 'nghttpx']) assert.equal(take(kind, from, to).status, 0)
   })

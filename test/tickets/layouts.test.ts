@@ -25,6 +25,7 @@ import {
   haproxyFile,
   haproxyKeys,
   jsonKeys,
+  nghttpxKeys,
   nginxInclude,
   stunnelOptions,
 } from '../../src/tickets/layouts/key-files.ts'
@@ -123,6 +124,15 @@ test('HAProxy gets no past key that was made at once with another one and lost i
   const doubled = { ...view, previous: [lost, previous] }
   assert.deepEqual(haproxyKeys(doubled, times), haproxyKeys(view, times))
   assert.deepEqual(haproxyKeys({ ...view, previous: [lost] }, times)[0], lost.key)
+})
+
+test('nghttpx mints with the first of four files, and opens the key before the previous one', () => {
+  const older: AgedKey = { key: countingKey(150), bornMs: nowMs - 3.2 * HOUR_MS, knownMs: 0 }
+  const keys = [current, next, previous, older].map((one) => one.key)
+  assert.deepEqual(nghttpxKeys({ ...view, previous: [previous, older] }, times), keys)
+  assert.deepEqual(nghttpxKeys(view, times), [...keys.slice(0, 3), previous.key])
+  assert.deepEqual(nghttpxKeys(viewOf([current], nowMs, times), times), [key, key, key, key])
+  assert.deepEqual(nghttpxKeys(viewOf([], nowMs, times), times), [])
 })
 
 test('lighttpd reads version, activation and expiry in host order, then name, HMAC and AES', () => {

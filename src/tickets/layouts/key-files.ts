@@ -35,6 +35,18 @@ export function haproxyKeys(view: RingView, times: Pick<RingTimes, 'jitterMs'>):
   return [past.key, current.key, upcoming.key]
 }
 
+/**
+ * The keys for the four files of nghttpx: current, next, previous and the one before. A reload of nghttpx takes a moment,
+ * in which it makes tickets with the key before: without the fourth file they would not live as long as others.
+ */
+export function nghttpxKeys(view: RingView, times: Pick<RingTimes, 'jitterMs'>): TicketKey[] {
+  const [past, current, upcoming] = haproxyKeys(view, times)
+  if (past === undefined || current === undefined || upcoming === undefined) return []
+  const others = view.previous.filter(({ key }) => key !== past)
+  const older = others.find((one) => !hasLostTurn(one, view, times)) ?? others[0]
+  return [current, upcoming, past, older?.key ?? past]
+}
+
 /** The `tls-ticket-keys` file of HAProxy: one key a line. */
 export function haproxyFile(
   view: RingView,

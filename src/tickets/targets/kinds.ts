@@ -11,6 +11,7 @@ import {
   haproxyFile,
   haproxyKeys,
   jsonKeys,
+  nghttpxKeys,
   nginxInclude,
   stunnelOptions,
 } from '../layouts/key-files.ts'
@@ -30,6 +31,8 @@ import { type SettingsOf, type TargetSettings, targetName } from './target-schem
 /** Keys of a terminator that takes as many as a ring has. */
 const ANY_KEYS = 8
 const HAPROXY_KEYS = 3
+/** The files of nghttpx without their ends, in the order of `nghttpxKeys`. */
+const NGHTTPX_FILES = ['current', 'next', 'previous', 'older']
 const LIGHTTPD_POLL_MS = 70_000
 const H2O_POLL_MS = 10_000
 /** Caddy reads its file at a time that the file names; it is always so many writes ahead. */
@@ -55,8 +58,9 @@ export function terminatorLimits(target: TargetSettings, rotateMs: number): Term
     case 'kubernetes-secret':
       return { kind, pollMs: reloadMs, keysHeld: ANY_KEYS }
     case 'haproxy':
-    case 'nghttpx':
       return { kind, pollMs: reloadMs, keysHeld: HAPROXY_KEYS }
+    case 'nghttpx':
+      return { kind, pollMs: reloadMs, keysHeld: NGHTTPX_FILES.length }
     case 'apache':
     case 'stunnel':
       return { kind, pollMs: reloadMs, keysHeld: 1 }
@@ -183,11 +187,10 @@ function nghttpx(settings: SettingsOf<'nghttpx'>, context: TargetContext): Targe
   const { times } = context
   return {
     ...basicsOf(settings, context),
-    shown: (view) => namesOf(haproxyKeys(view, times)),
+    shown: (view) => namesOf(nghttpxKeys(view, times)),
     deliver(view) {
-      const names = ['previous', 'current', 'next']
-      const files = haproxyKeys(view, times).map((key, index) => ({
-        path: join(settings.dir, `${names[index]}.key`),
+      const files = nghttpxKeys(view, times).map((key, index) => ({
+        path: join(settings.dir, `${NGHTTPX_FILES[index]}.key`),
         bytes: keyBytes(key, 'aes_hmac', 80),
       }))
       return { files }

@@ -147,7 +147,7 @@ export const targetSchema = z.discriminatedUnion(
     z.strictObject({
       kind: kindOf('nghttpx'),
       dir: folder(
-        'folder for `current.key`, `next.key`, `previous.key`: three `--tls-ticket-key-file`',
+        'folder for `current.key`, `next.key`, `previous.key`, `older.key`: `--tls-ticket-key-file`',
       ),
       ...everyReloaded,
     }),

@@ -2,7 +2,8 @@
 //
 // They lie below the range from which the kernel takes ports for clients (32768 and up on Linux): in that
 // range a port that is free now may belong to a connection a moment later, and stays taken for a minute
-// after the connection ended.
+// after the connection ended. A port is reserved until this process ends: another test that runs beside this one gets
+// others, also before the program that was told the port listens there.
 
 import { randomInt } from 'node:crypto'
 import { createSocket } from 'node:dgram'
@@ -18,7 +19,7 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>()
   while (ports.size < count) {
     const port = randomInt(FIRST_PORT, END_PORT)
-    if (!ports.has(port) && (await isFree(port))) ports.add(port)
+    if (!ports.has(port) && (await reserve(port))) ports.add(port)
   }
   return [...ports]
 }
@@ -26,6 +27,21 @@ export async function freePorts(count: number): Promise<number[]> {
 /** Returns free ports of loopback as `host:port`. */
 export async function freeAddresses(count: number): Promise<string[]> {
   return (await freePorts(count)).map((port) => `${HOST}:${port}`)
+}
+
+/** Takes the port among tests, by a name that the kernel frees with the process, and says whether it is free. */
+async function reserve(port: number): Promise<boolean> {
+  // Only Linux has names of sockets without a file.
+  if (process.platform !== 'linux') return isFree(port)
+  const reservation = createServer().unref()
+  try {
+    await once(reservation.listen(`\0tlscached-test-port-${port}`), 'listening')
+  } catch {
+    return false
+  }
+  if (await isFree(port)) return true
+  reservation.close()
+  return false
 }
 
 async function isFree(port: number): Promise<boolean> {

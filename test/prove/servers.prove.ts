@@ -1,6 +1,6 @@
 // What prove says of real servers: pairs of Apache, stunnel, nginx, HAProxy and Node.js, right and with one fault at a
 // time, and each is called by its name. Prints a table. PROVE_SHORT=1 leaves out rows that say again what another does;
-// PROVE_ONLY chooses rows by a part of their names.
+// PROVE_ONLY chooses rows by a part of their names; PROVE_CONCURRENCY=1 is for a machine that has other work.
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -30,6 +30,7 @@ import { TICKET_ROWS } from './ticket-faults.ts'
 const MORE_TRIES = 2
 const IS_SHORT = process.env['PROVE_SHORT'] !== undefined
 const ONLY = process.env['PROVE_ONLY']
+const CONCURRENCY = Number(process.env['PROVE_CONCURRENCY'] ?? 2)
 
 /** What stunnel calls the protocols, and what it expects of the server behind it before it takes over. */
 const PROTOCOLS: Readonly<Record<StartTlsProtocol, readonly [name: string, greeting: string]>> = {
@@ -65,7 +66,7 @@ async function startGreeter(protocol: StartTlsProtocol): Promise<Server> {
   return server
 }
 
-describe('prove', { concurrency: 2, skip: missing() }, () => {
+describe('prove', { concurrency: CONCURRENCY, skip: missing() }, () => {
   const certificates = mkdtempSync(join(tmpdir(), 'tlscached-prove-certificates-'))
   const table: string[][] = []
   let clientCertificate = {}

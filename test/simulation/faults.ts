@@ -335,7 +335,8 @@ export class Faults {
     const host = new SimulatedHost(cluster.world, `copy ${this.#copies}`, this.#newIp(8, 1))
     host.writeKeys(cluster.keysText())
     this.#copyHosts.push(host)
-    const running = cluster.launch(member, host, boot)
+    // Not the name of a boot of the member: it would be a clone of that.
+    const running = cluster.launch(member, host, boot ?? `copy ${this.#copies}`)
     return () => {
       if (!running.process.isDead) cluster.kill(member, true, running)
     }

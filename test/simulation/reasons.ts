@@ -4,7 +4,7 @@
 const HOSTILE = 'only a peer that has a key and breaks the protocol: test/replication'
 const UWSGI = "uWSGI's own datagrams are not simulated: test/uwsgi"
 const OLDER = 'only a program older than protocol version 2: test/e2e/rolling-upgrade.test.ts'
-const RINGS = 'rings of ticket keys have a simulation of their own: test/tickets/simulation.test.ts'
+const RINGS = 'only a peer that has a key and breaks the protocol: test/tickets/ring.test.ts'
 const FILES = 'targets of ticket keys write real files: test/tickets'
 const TOLD =
   'nodes tell their timeout and are sent nothing older, but by programs that know no limits: test/store/refusals.test.ts'
@@ -71,8 +71,8 @@ export const REASONS: Readonly<Record<string, Readonly<Record<string, true | str
     zero: RINGS,
     repeated: RINGS,
     renamed: RINGS,
-    over_age: RINGS,
-    retired: RINGS,
+    over_age: true,
+    retired: true,
   },
   ticket_target_failures_total: {
     write: FILES,

@@ -2,7 +2,7 @@
 // and nothing removed comes back, also when nodes are killed, start again and copy each other.
 
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,6 +22,7 @@ import {
 } from '../support/node-processes.ts'
 import { whyWithout } from '../support/programs.ts'
 import { encodeSession } from '../support/session-encoder.ts'
+import { clockEnvironment } from '../support/wrong-clock.ts'
 
 const HOUR_MS = 3_600_000
 /** How wrong each node's clock is. */
@@ -34,18 +35,6 @@ const NODES = SKEWS_MS.length
 const SESSIONS = 1
 const COMPARISONS = 4
 const MAX_DIFFERENCE_ERROR_MS = 60_000
-
-/** What makes a program believe in another time. The seconds stay as long as they are. */
-function clockEnvironment(skewMs: number): Record<string, string> {
-  if (skewMs === 0) return {}
-  // The wrapper knows where the library is, but stays between us and the program, and keeps our signals.
-  const library = execFileSync('faketime', ['-m', '-f', '+0s', 'printenv', 'LD_PRELOAD'])
-  return {
-    LD_PRELOAD: library.toString().trim(),
-    FAKETIME: `${skewMs < 0 ? '' : '+'}${skewMs / 1000}s`,
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
-  }
-}
 
 /** All nodes of one cluster, in their order. */
 class SkewedCluster {

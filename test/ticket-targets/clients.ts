@@ -11,6 +11,9 @@ const OFFER_MS = 1500
 const AGREED_MS = 18_000
 const PAUSE_MS = 250
 const OFFERS = 2
+/** A client that is refused a connection tries again after this pause, so often at most. */
+const AGAIN_PAUSE_MS = 100
+const MOST_TRIES = 20
 
 /** A ticket and where it comes from. */
 interface Held {
@@ -20,6 +23,8 @@ interface Held {
   readonly madeMs: number
   /** The key that the nodes said that it was made with; undefined while they changed. */
   readonly keyName: string | undefined
+  /** The name at its beginning; undefined where the terminator draws one of its own. */
+  readonly seenName: string | undefined
   readonly hasZeroMac: boolean
 }
 
@@ -28,8 +33,12 @@ export interface Tally {
   resumed: number
   /** Tickets of retired keys, and of those that a terminator with one key has no more: full handshakes, as must be. */
   refused: number
-  /** Connections that were cut and made again, as a client does: stunnel closes its port for a moment at each reload. */
+  /** Tickets that did not resume while `isExcused` said so. */
+  excused: number
+  /** Connections that were refused or cut and made again, as a client does. */
   again: number
+  /** Most connections in a row that were refused or cut. */
+  mostAgain: number
   readonly faults: string[]
 }
 
@@ -42,11 +51,16 @@ export interface ClientOptions {
   readonly agreed: () => { readonly name: string; readonly sinceMs: number } | undefined
   /** The name of the key that signed a ticket: tickets of Go 1.21 and later show none. */
   readonly signerOf?: (ticket: Buffer) => string | undefined
+  /** Whether a ticket of this key may be a full handshake at this moment, as while the network is cut; default: never. */
+  readonly isExcused?: (keyName: string | undefined) => boolean
   readonly random: () => number
 }
 
 export class ReturningClients {
-  readonly tally: Tally = { full: 0, resumed: 0, refused: 0, again: 0, faults: [] }
+  readonly tally: Tally = {
+    ...{ full: 0, resumed: 0, refused: 0, excused: 0, again: 0, mostAgain: 0 },
+    faults: [],
+  }
   readonly #options: ClientOptions
   readonly #connect = createClient(systemClock, { serverName: 'localhost', timeoutMs: 5000 })
   #held: Held[] = []
@@ -106,24 +120,20 @@ export class ReturningClients {
     this.tally.full += 1
     const after = this.#settledName()
     const keyName = before === after ? after : undefined
-    const held: Held = {
-      ...{
-        session: session.bytes,
-        version,
-        madeOn: member,
-        keyName,
-        hasZeroMac: session.hasZeroMac,
-      },
-      madeMs: performance.now(),
-    }
-    this.#held.push(held)
     // stunnel draws a name for itself.
     const isNamed = this.#options.pair[0].kind.keysHeld > 1
     const shownName = this.#options.signerOf?.(session.ticket) ?? session.keyName
-    const seenName = isNamed ? shownName : keyName
-    if (seenName === undefined) return
-    this.#keyNames.add(seenName)
-    this.#lasts.set(seenName, held)
+    const seenName = isNamed ? shownName : undefined
+    const { bytes, hasZeroMac } = session
+    const held: Held = {
+      ...{ session: bytes, version, madeOn: member, keyName, seenName, hasZeroMac },
+      madeMs: performance.now(),
+    }
+    this.#held.push(held)
+    const name = isNamed ? seenName : keyName
+    if (name === undefined) return
+    this.#keyNames.add(name)
+    this.#lasts.set(name, held)
   }
 
   async #offer(held: Held, member: number): Promise<void> {
@@ -142,15 +152,22 @@ export class ReturningClients {
       return
     }
     if (isResumed) this.tally.resumed += 1
+    else if (this.#options.isExcused?.(held.seenName) === true) this.tally.excused += 1
     else this.#blame(held, member, ageMs, 'did not resume')
   }
 
-  #blame({ version, madeOn, hasZeroMac }: Held, member: number, ageMs: number, what: string): void {
+  #blame(
+    { version, madeOn, seenName, hasZeroMac }: Held,
+    member: number,
+    ageMs: number,
+    what: string,
+  ): void {
     const age = `${(ageMs / 1000).toFixed(1)} s old`
     const sinceMs = performance.now() - (this.#options.agreed()?.sinceMs ?? 0)
     const since = `${(sinceMs / 1000).toFixed(1)} s after a change`
+    const key = seenName === undefined ? '' : ` under ${seenName.slice(0, 8)}`
     this.tally.faults.push(
-      `TLS ${version}: a ticket of ${madeOn}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`,
+      `TLS ${version}: a ticket of ${madeOn}${key}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`,
     )
   }
 
@@ -160,12 +177,19 @@ export class ReturningClients {
     return (await this.#shakeHands(address, request)).isResumed
   }
 
-  #shakeHands(...args: Parameters<ShakeHands>): ReturnType<ShakeHands> {
-    return this.#connect(...args).catch((error: unknown) => {
-      if (!/ECONNRE/.test(String(error))) throw error
-      this.tally.again += 1
-      return this.#connect(...args)
-    })
+  /** Makes a connection, as a client does that tries again when it is refused one. */
+  async #shakeHands(...args: Parameters<ShakeHands>): ReturnType<ShakeHands> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#connect(...args)
+      } catch (error) {
+        const isAgain = /ECONNRE/.test(String(error)) && tries < MOST_TRIES
+        if (!isAgain) throw error
+        this.tally.again += 1
+        this.tally.mostAgain = Math.max(this.tally.mostAgain, tries)
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_PAUSE_MS))
+      }
+    }
   }
 
   /** The key of both nodes once it has been so for a while. */

@@ -85,6 +85,7 @@ after(() => {
     'resumed',
     'refused',
     'again',
+    'in a row',
     'faults',
     'reloads',
     'current',
@@ -140,12 +141,12 @@ async function run(
         random: seededNumbers(kind.name),
       })
       await clients.run(() => performance.now() > endMs)
-      const { full, resumed, refused, again, faults } = clients.tally
+      const { full, resumed, refused, again, mostAgain, faults } = clients.tally
       const reports = nodes.reports().map((list) => list.filter(({ group }) => group === kind.name))
       const [[a], [b]] = reports as [[Report], [Report]]
       rows.push([
         kind.name,
-        ...[clients.keyCount, full, resumed, refused, again, faults.length].map(String),
+        ...[clients.keyCount, full, resumed, refused, again, mostAgain, faults.length].map(String),
         `${a.reloads}, ${b.reloads}`,
         `${a.isCurrent}, ${b.isCurrent}`,
       ])

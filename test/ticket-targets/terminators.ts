@@ -136,7 +136,7 @@ const h2o: TerminatorKind = {
 const nghttpx: TerminatorKind = {
   name: 'nghttpx',
   skip: whyWithoutReleased('nghttpx'),
-  keysHeld: 3,
+  keysHeld: 4,
   versions: BOTH,
   config: 'nghttpx/nghttpx.conf',
   replace: ({ port }) => [['0.0.0.0,443', `127.0.0.1,${port}`]],
@@ -210,8 +210,6 @@ export class Terminator {
     this.place = place
     const { folder, tickets, port, backendPort } = place
     mkdirSync(folder, { recursive: true })
-    for (const name of ['www', 'caddy/stek', 'nghttpx', 'stunnel'])
-      mkdirSync(join(tickets, name), { recursive: true })
     const example = readFileSync(join(EXAMPLES, kind.config), 'utf8')
     const shared = join(folder, '..')
     const everywhere: Replacement[] = [

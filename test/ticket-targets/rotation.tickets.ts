@@ -152,6 +152,7 @@ async function run(
       ])
       const said = members.map((one) => one.said()).join('\n')
       assert.equal(faults.length, 0, `${kind.name}: ${faults.slice(0, 10).join('\n')}\n${said}`)
+      assert.ok(kind.closesPort || again === 0, `${kind.name}: ${again} connections were refused`)
       assert.ok(clients.keyCount >= keys, `${kind.name}: only ${clients.keyCount} keys were used`)
       assert.ok(resumed > 0, `${kind.name}: nothing resumed`)
       assert.ok(refused > 0, `${kind.name}: no ticket of a key that is gone was offered`)

@@ -44,6 +44,8 @@ export interface TerminatorKind {
   replaceTarget(file: string, place: Place): readonly Replacement[]
   /** Whether it signs tickets with whatever lies in its memory, so that only some of them resume. */
   readonly isErratic?: boolean
+  /** Whether it refuses connections for a moment at each reload. */
+  readonly closesPort?: boolean
   /** Factor by which its clock is to run faster than ours. */
   readonly speed?: number
 }
@@ -148,6 +150,7 @@ const stunnel: TerminatorKind = {
   name: 'stunnel',
   skip: whyWithoutReleased('stunnel4', '-version'),
   keysHeld: 1,
+  closesPort: true,
   versions: BOTH,
   config: 'stunnel/stunnel.conf',
   replace: ({ folder }) => [['pid =', `pid = ${folder}/pid`]],

@@ -4,7 +4,11 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import type { FoundSecret, SecretSearch } from './secret-search.ts'
 
-const READ_BYTES = 4 * 1024 * 1024
+const READ_BYTES = 64 * 1024
+const PAGE_BYTES = 4096
+/** One entry of /proc/PID/pagemap; the two highest bits say that the page is in memory or swapped out. */
+const PAGE_ENTRY_BYTES = 8
+const PAGE_IN_USE = 0xc0
 
 export interface FoundInMemory extends FoundSecret {
   /** The mapping as /proc/PID/maps calls it; '' for memory without a name. */
@@ -14,26 +18,29 @@ export interface FoundInMemory extends FoundSecret {
   readonly around: string
 }
 
-/** Stops the process while all of its memory is searched. */
-export function searchMemory(pid: number, search: SecretSearch) {
-  process.kill(pid, 'SIGSTOP')
+/** Runs `call` while these processes stand still. */
+export function whileStopped<Result>(pids: readonly number[], call: () => Result): Result {
+  for (const pid of pids) process.kill(pid, 'SIGSTOP')
   try {
-    untilStopped(pid)
-    return searchMappings(pid, search)
+    for (const pid of pids) untilStopped(pid)
+    return call()
   } finally {
-    process.kill(pid, 'SIGCONT')
+    for (const pid of pids) process.kill(pid, 'SIGCONT')
   }
 }
 
-function searchMappings(pid: number, search: SecretSearch) {
+/** Searches all memory of a process that is stopped. */
+export function searchMemory(pid: number, search: SecretSearch) {
   const found: FoundInMemory[] = []
   let searchedBytes = 0
   const file = openSync(`/proc/${pid}/mem`, 'r')
+  const pages = openSync(`/proc/${pid}/pagemap`, 'r')
   const buffer = Buffer.alloc(READ_BYTES)
   try {
     for (const { start, end, mapping } of mappingsOf(pid)) {
       for (let address = start; address < end; address += READ_BYTES - search.overlapBytes) {
         const wanted = Math.min(READ_BYTES, end - address)
+        if (!isInUse(pages, address, wanted)) continue
         const length = readAt(file, buffer, wanted, address)
         searchedBytes += length
         const bytes = buffer.subarray(0, length)
@@ -44,7 +51,7 @@ function searchMappings(pid: number, search: SecretSearch) {
       }
     }
   } finally {
-    closeSync(file)
+    for (const descriptor of [file, pages]) closeSync(descriptor)
     buffer.fill(0)
   }
   return { found, searchedBytes }
@@ -59,6 +66,18 @@ function* mappingsOf(pid: number) {
     if (['[vvar]', '[vsyscall]', '[vvar_vclock]', '[vdso]'].includes(mapping)) continue
     yield { start: Number.parseInt(from, 16), end: Number.parseInt(to, 16), mapping }
   }
+}
+
+/** Whether there is a page in memory or swapped out; V8 sets aside much more than it uses. */
+function isInUse(pages: number, address: number, length: number): boolean {
+  const first = Math.floor(address / PAGE_BYTES)
+  const count = Math.ceil((address + length) / PAGE_BYTES) - first
+  const entries = Buffer.alloc(count * PAGE_ENTRY_BYTES)
+  readSync(pages, entries, 0, entries.length, first * PAGE_ENTRY_BYTES)
+  for (let at = PAGE_ENTRY_BYTES - 1; at < entries.length; at += PAGE_ENTRY_BYTES) {
+    if (((entries[at] ?? 0) & PAGE_IN_USE) !== 0) return true
+  }
+  return false
 }
 
 /** Reads as much as is there; what cannot be read counts as nothing. */

@@ -297,9 +297,13 @@ export function connectSync(
     socket.on('error', (error) => fail(handshakeReason(error)))
     socket.on('close', () => fail('closed during the handshake'))
     socket.once('secureConnect', () => {
-      finish()
-      socket.removeAllListeners('close')
-      resolve(new FrameStream(socket, clock))
+      // Within this event OpenSSL may still be in its handshake, and Node.js copies what is written until it is over.
+      clock.soon(() => {
+        if (socket.destroyed) return
+        finish()
+        socket.removeAllListeners('close')
+        resolve(new FrameStream(socket, clock))
+      })
     })
   })
 }

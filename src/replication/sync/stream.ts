@@ -74,7 +74,7 @@ export class FrameStream {
       const body = await this.#read(length, deadlineMs)
       if (body === undefined) throw new SyncError('broken', 'ended within a frame')
       const frame = decodeFrame(body)
-      if (frame.kind === 'rings') this.#clock.soon(() => void overwriteStack(STACK_FRAMES))
+      if (frame.kind === 'rings') this.#clock.soon(overwriteStack)
       return frame
     } catch (error) {
       this.#erase()
@@ -221,16 +221,18 @@ function decodeFrame({ bytes, copied }: ReadBytes): SyncFrame {
   throw new SyncError('malformed', 'a frame that is none')
 }
 
-/** Depth of `overwriteStack`, more than 32 KiB. */
-const STACK_FRAMES = 500
+/** Arguments that fill 64 KiB of the stack. */
+const STACK_FILLING: readonly number[] = Array(8192).fill(0)
 
 /**
  * Fills the unused part of the stack of this thread. Node.js decrypts what TLS brings into an array of 16 KiB on the stack
- * and leaves it there; JavaScript, which writes each of its frames whole, writes over it from a later turn.
+ * and leaves it there; a call from a later turn puts its arguments over it.
  */
-function overwriteStack(frames: number): number {
-  return frames === 0 ? 0 : 1 + overwriteStack(frames - 1)
+function overwriteStack(): void {
+  Reflect.apply(nothing, undefined, STACK_FILLING)
 }
+
+function nothing(): void {}
 
 function withLength(frame: Buffer): Buffer {
   const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)

@@ -9,7 +9,7 @@ import { parse } from 'yaml'
 import { checkConfig } from '../src/node/config.ts'
 import { standaloneSettings } from '../src/node/config-schema.ts'
 import { readTerminatorSettings } from '../src/terminator/settings.ts'
-import { runCli } from './support/node-processes.ts'
+import { startCommandLine } from './support/command-line.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PACKAGE: { scripts: Record<string, string> } = JSON.parse(
@@ -189,6 +189,7 @@ describe('documents', () => {
   })
 
   test('every command and flag of tlscached exists', async () => {
+    const run = startCommandLine()
     const used = new Map<string, Set<string>>()
     for (const document of documents) {
       for (const line of commandsOf(document)) {
@@ -204,7 +205,7 @@ describe('documents', () => {
     assert.ok(used.size >= 8)
     await Promise.all(
       [...used].map(async ([command, flags]) => {
-        const { code, stdout } = await runCli([command, '--help'])
+        const { code, stdout } = await run(['help', command])
         assert.equal(code, 0, command)
         const known = new Set([...stdout.matchAll(/(--[a-z][\w-]*)/g)].map(([flag]) => flag))
         for (const flag of flags) assert.ok(known.has(flag), `tlscached ${command} ${flag}`)

@@ -171,5 +171,9 @@ test('npm test and test:releases leave no test file out', () => {
   const apart = folders.filter((folder) => !existsSync(join(ROOT, 'test', folder, 'all.ts')))
   assert.deepEqual(apart, ['e2e'])
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
-  assert.ok(scripts.test.endsWith(' test/*.test.ts test/e2e/*.test.ts test/*/all.ts'))
+  assert.ok(
+    scripts.test.endsWith(
+      ' .test-build/test/*.test.js .test-build/test/e2e/*.test.js .test-build/test/*/all.js',
+    ),
+  )
 })

@@ -137,6 +137,14 @@ export const FINDING_TEXTS = {
     change: () => `${SHARE_KEYS}; or switch tickets off and share sessions (${TICKETS_OFF})`,
     see: 'tickets-are-on',
   },
+  key_missing: {
+    level: 'error',
+    cause: ({ subject, others, detail }) =>
+      `${subject} does not have the ticket key of ${others} (${detail}), which takes its tickets: a new key did not come to ${subject}`,
+    change: () =>
+      'give it the new key, and every new key to all servers before one makes tickets with it; `tlscached tickets` shows who gets keys, and what failed',
+    see: 'a-terminator-does-not-get-its-ticket-keys',
+  },
   ticket_refused: {
     level: 'error',
     cause: ({ subject, others, detail }) =>

@@ -62,7 +62,11 @@ function ticketCause(seen: Observations, cell: Cell, maker: Source, taker: Sourc
   if (keys.length > 1 && !isMadeToResume(seen, cell)) {
     return by('maker', 'keys_within', keys.map(shownKey).join(', '))
   }
-  return by('maker', keys.length === 0 ? 'ticket_refused' : 'no_shared_keys')
+  if (keys.length === 0) return by('maker', 'ticket_refused')
+  // Where the tickets of the other one do resume, only a newer key did not come to it.
+  return isResumedBack(seen, cell)
+    ? by('taker', 'key_missing', keys.map(shownKey).join(', '))
+    : by('maker', 'no_shared_keys')
 }
 
 /** The cause by what the nodes counted, in the order of a session's way. */
@@ -119,6 +123,14 @@ function ownOf(seen: Observations, { kind, madeOn }: Cell): Cell | undefined {
   return seen.cells.find(
     (cell) => isSameKind(cell.kind, kind) && cell.madeOn === madeOn && cell.offeredTo === madeOn,
   )
+}
+
+/** Whether the sessions of the server that these are offered to resume on the one that made them. */
+function isResumedBack(seen: Observations, { kind, madeOn, offeredTo }: Cell): boolean {
+  const back = seen.cells.find(
+    (cell) => isSameKind(cell.kind, kind) && cell.madeOn === offeredTo && cell.offeredTo === madeOn,
+  )
+  return back !== undefined && back.soon.offered > 0 && back.soon.resumed === back.soon.offered
 }
 
 /** Whether the sessions resume where they were made. */

@@ -76,7 +76,7 @@ export function linesOf(result: ProveResult): string[] {
   for (const [name, least] of serversBehindEach(seen)) {
     if (least > 1) lines.push(`Behind ${name} are at least ${least} servers or processes.`)
   }
-  return [...lines, ...findings.flatMap((finding) => ['', ...formatFinding(finding)])]
+  return [...lines, ...findingsByChange(findings).flatMap((group) => ['', ...formatGroup(group)])]
 }
 
 /** The JSON document: fields are only ever added. */
@@ -248,12 +248,22 @@ function formatTally({ offered, resumed, failed }: Tally): string {
   return `${resumed} of ${offered}${failed > 0 ? ', failed' : ''}`
 }
 
-function formatFinding({ level, versions, cause, change, see }: Finding): string[] {
-  return [
-    `${level}, TLS ${versions}: ${cause}`,
-    `  change: ${change}`,
-    `  read: deploy/troubleshooting.md#${see}`,
-  ]
+/** Findings of the same cause on several servers have one advice, which is said once. */
+function findingsByChange(findings: readonly Finding[]): (readonly Finding[])[] {
+  const groups = new Map<string, Finding[]>()
+  for (const finding of findings) {
+    const key = `${finding.code} ${finding.change}`
+    groups.set(key, [...(groups.get(key) ?? []), finding])
+  }
+  return [...groups.values()]
+}
+
+function formatGroup(group: readonly Finding[]): string[] {
+  const causes = group.map(({ level, versions, cause }) => `${level}, TLS ${versions}: ${cause}`)
+  const advice = group.slice(0, 1).flatMap(({ change, see }) => {
+    return [`  change: ${change}`, `  read: deploy/troubleshooting.md#${see}`]
+  })
+  return [...causes, ...advice]
 }
 
 function byVersion(a: readonly string[], b: readonly string[]): number {

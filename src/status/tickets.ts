@@ -129,14 +129,16 @@ function ringProblems({ group, keys, rotateMs }: RingReport, uptimeMs: number): 
   ]
 }
 
-function targetProblems({ name, kind, group, problem, isCurrent }: TargetReport): Problem[] {
+function targetProblems(target: TargetReport): Problem[] {
+  const { name, kind, group, problem, isCurrent, lastSuccessMs } = target
   if (problem !== undefined) {
+    const has = lastSuccessMs === undefined ? 'was never given any' : 'keeps its old ones'
     return [
       {
         code: 'target_failing',
         severity: 'error',
         subject: name,
-        sentence: `${name} (${kind}) does not get the keys of the group ${group} and keeps its old ones: ${problem.message}`,
+        sentence: `${name} (${kind}) does not get the keys of the group ${group} and ${has}: ${problem.message}`,
         remedy: 'mend what the sentence names; the node tries again by itself',
         link: LINKS.target,
       },

@@ -28,6 +28,8 @@ export interface Row extends Setup {
   readonly fault: string
   /** Codes of all errors and warnings, in order of the alphabet; none when all resumed. */
   readonly says: readonly FindingCode[]
+  /** Codes that come with them by chance, as a balancer takes servers in turn. */
+  readonly maySay?: readonly FindingCode[]
   /** Whether all resumes in spite of what is said. */
   readonly isResumed?: boolean
   /** Left out in the short form. */

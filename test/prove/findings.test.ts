@@ -141,6 +141,11 @@ const CASES: Readonly<Record<FindingCode, Case & { readonly says: RegExp }>> = {
     ...NEITHER,
     says: /^tickets of A under key aaaaaaaa\.\., of B under key bbbbbbbb\.\.: there are no shared ticket keys$/,
   },
+  key_missing: {
+    ...{ a: TICKET_A, b: TICKET_B },
+    ...NOT_ON_B,
+    says: /^B does not have the ticket key of A \(aaaaaaaa\.\.\), which takes its tickets/,
+  },
   keys_within: {
     a: { by: 'ticket', keys: [KEY_A, KEY_B] },
     b: { by: 'ticket', keys: [KEY_B, KEY_A] },

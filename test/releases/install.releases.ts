@@ -50,7 +50,9 @@ const folder = mkdtempSync(join(tmpdir(), 'tlscached-install-'))
 const clone = join(folder, 'clone')
 
 before(() => {
-  const left = new Set(['.git', 'node_modules', 'dist', 'coverage'].map((name) => join(ROOT, name)))
+  const left = new Set(
+    ['.git', '.test-build', 'node_modules', 'dist', 'coverage'].map((name) => join(ROOT, name)),
+  )
   cpSync(ROOT, clone, { recursive: true, filter: (path) => !left.has(path) })
   run('git', ['init', '--quiet'], clone)
   run('git', ['add', '--all'], clone)

@@ -11,6 +11,8 @@ import { fetchRelease, readReleases } from './node-releases.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const TEST = fileURLToPath(new URL('..', import.meta.url))
+/** Where `npm run build:tests` leaves the tests, for all releases. */
+const COMPILED = join(ROOT, '.test-build/test')
 /** Folders of tests that start other programs or take random input: those run on one release, with everything else. */
 const NO_UNIT_TESTS = new Set(['e2e', 'fuzz', 'network', 'terminators'])
 /** Any part of a release that takes longer has hung. */
@@ -29,14 +31,22 @@ interface Part {
 const PARTS: readonly Part[] = [
   { name: 'npm ci', command: 'npm', args: ['ci', '--engine-strict', '--dry-run'] },
   { name: 'demo', command: 'npm', args: ['run', '--silent', 'demo'], findFault: findFaultOfDemo },
-  { name: 'unit tests', command: 'node', args: testArgs(unitTests()), isInSuite: true },
+  {
+    name: 'unit tests',
+    command: 'node',
+    args: testArgs(['--enable-source-maps'], unitTests()),
+    isInSuite: true,
+  },
   {
     name: 'install',
     command: 'node',
-    args: testArgs([join(TEST, 'releases/install.releases.ts')]),
+    args: testArgs(['--import', 'tsx'], [join(TEST, 'releases/install.releases.ts')]),
   },
 ]
 
+if (spawnSync('npm', ['run', '--silent', 'build:tests'], { cwd: ROOT }).status !== 0) {
+  throw new Error('npm run build:tests failed')
+}
 /** Where the first release leaves the tarball that the others install, too. */
 const packed = mkdtempSync(join(tmpdir(), 'tlscached-packed-'))
 const named = process.argv.slice(2)
@@ -104,14 +114,13 @@ function findFaultOfDemo(stdout: string, stderr: string): string | undefined {
   return /^400 of 400 offers resumed/m.test(stdout) ? undefined : `not all resumed:\n${stdout}`
 }
 
-function testArgs(files: readonly string[]): string[] {
-  const flags = ['--test-concurrency=2', '--test-reporter=spec']
-  return ['--import', 'tsx', '--test', ...flags, ...files]
+function testArgs(loader: readonly string[], files: readonly string[]): string[] {
+  return [...loader, '--test', '--test-concurrency=2', '--test-reporter=spec', ...files]
 }
 
 function unitTests(): string[] {
   return readdirSync(TEST)
     .filter((folder) => !NO_UNIT_TESTS.has(folder))
-    .map((folder) => join(TEST, folder, 'all.ts'))
-    .filter((file) => existsSync(file))
+    .filter((folder) => existsSync(join(TEST, folder, 'all.ts')))
+    .map((folder) => join(COMPILED, folder, 'all.js'))
 }

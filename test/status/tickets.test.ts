@@ -91,6 +91,9 @@ test('no key, a late key, a terminator that fails or is behind: each is named', 
   assert.match(late?.sentence ?? '', /is late by 2 min/)
   const [failing] = problemsOf({ targets: [targetOf({ problem })] })
   assert.match(failing?.sentence ?? '', /keeps its old ones: \/run\/keys: no space left/)
+  const never = { problem, lastSuccessMs: undefined }
+  const [first] = problemsOf({ targets: [targetOf(never)] })
+  assert.match(first?.sentence ?? '', /was never given any: \/run\/keys: no space left/)
 })
 
 test('every link leads to a section that is there', () => {

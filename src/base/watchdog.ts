@@ -21,7 +21,7 @@ export const DEFAULT_WATCHDOG_MS = 2000
 export const MIN_WATCHDOG_MS = 500
 export const MAX_WATCHDOG_MS = 60_000
 
-/** Looks without a turn of the event loop after which it counts as hung; so many looks take one timeout. */
+/** Looks of the thread in one timeout: after this many without a turn, the event loop counts as hung. */
 const LOOKS = 20
 /** Times in one timeout that the event loop counts a turn. */
 const TURNS_PER_TIMEOUT = 10

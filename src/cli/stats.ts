@@ -15,7 +15,7 @@ export function statsCommand(): Command {
     .description('Show what the caches of a node hold and did.')
     .addOption(httpOption())
     .option('--json', 'print the document of GET /v1/caches')
-    .option('--watch [interval]', 'look again and again, every 2s unless told otherwise', interval)
+    .option('--watch [interval]', 'show it again at this interval; default: 2s', interval)
     .action(stats)
 }
 

@@ -88,7 +88,7 @@ function findOwnListener(server: Server): ConnectionListener {
     'ERR_SERVER',
     found === undefined
       ? 'the TLS server does not take connections'
-      : "the TLS server has several 'connection' listeners, and which one is of Node.js cannot be told: " +
+      : "the TLS server has several 'connection' listeners, and it cannot be known which of them is Node.js's own: " +
           'attach the session cache before other listeners are added',
   )
 }

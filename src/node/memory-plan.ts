@@ -40,8 +40,8 @@ export function planMemory(caches: readonly CacheConfig[], limits: MemoryLimits)
 }
 
 /**
- * Lowers the items of the caches when their index does not fit into V8's heap. Otherwise V8 would end the process when
- * about so many items are held, however much memory the machine has.
+ * Lowers the items of the caches when their index does not fit into V8's heap. Otherwise V8 would end the process
+ * before all of them are held, however much memory the machine has.
  */
 function fitIntoHeap(
   caches: readonly CacheConfig[],

@@ -64,7 +64,7 @@ export class NodeUwsgi {
       }
       this.#logger.warn(
         { cache: config.cache, wire: 'uwsgi' },
-        'replication: this wire is plain text, and whoever reaches it can write sessions',
+        'replication: this wire is plain text, and anybody who reaches it can write sessions',
       )
     }
   }

@@ -75,8 +75,8 @@ export function leastOf(a: NodeCounts, b: NodeCounts): NodeCounts {
 export const TAKEN: readonly string[] = ['stored', 'replaced']
 
 /**
- * Whether a session was put on a node that took it. Where not all nodes are asked, so many as there are servers, what came
- * from a peer tells it, too; otherwise that may be the removal of a session.
+ * Whether a session was put on a node that took it. When fewer nodes are asked than there are servers, a change from a peer
+ * counts as well; otherwise such a change may be the removal of a session.
  */
 export function isStored(counts: NodeCounts, nodes: number, servers: number): boolean {
   return storedIn(counts.puts) > 0 || (nodes < servers && offeredIn(counts) > 0)
@@ -92,7 +92,7 @@ export function isSettled(change: NodeCounts, nodes: number): boolean {
   return isPut(change) && isOnEveryNode({ ...change, applied: offeredIn(change) }, nodes)
 }
 
-/** Whether all other nodes took what was put on one of so many. */
+/** Whether all `nodes` but the one where sessions were put took them. */
 export function isOnEveryNode({ puts, applied }: NodeCounts, nodes: number): boolean {
   return applied >= storedIn(puts) * (nodes - 1)
 }

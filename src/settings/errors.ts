@@ -7,7 +7,7 @@ import { TlscachedError } from '../base/errors.ts'
 export interface ConfigProblem {
   /**
    * Where the mistake is: `file:line:column`, the environment variable, the flag, or `config` for an object; empty when
-   * whoever found it sees the value alone.
+   * the code that found it sees only the value.
    */
   readonly where: string
   /** The setting, dotted, as in `caches[0].items`; empty when the mistake is about the whole. */

@@ -175,7 +175,7 @@ export function publicKeyring(): Keyring {
   ])
 }
 
-/** Where the present keyring is: whoever seals, opens or shakes hands takes it from here each time, as keys rotate. */
+/** The source of the current keyring. Code that seals, opens or shakes hands asks it each time, because keys rotate. */
 export interface KeySource {
   readonly current: Keyring
 }

@@ -58,7 +58,7 @@ const CODES: Readonly<Record<WriteResult, string>> = {
 }
 
 /** A meta command with its flags checked. */
-interface Wish {
+interface MetaRequest {
   readonly command: MetaCommand
   readonly key: Buffer
   /** The token of each flag by its letter, in the order given; empty for a flag without a token. */
@@ -74,21 +74,22 @@ export function answerMeta(command: MetaCommand, entries: Entries, output: Reply
     output.text('MN\r\n')
     return true
   }
-  const wish = readWish(command)
-  const problem = typeof wish === 'string' ? wish : ANSWERS[command.verb](wish, entries, output)
+  const request = readRequest(command)
+  const problem =
+    typeof request === 'string' ? request : ANSWERS[command.verb](request, entries, output)
   if (problem === undefined) return true
   output.text(problem)
   return false
 }
 
-type Answer = (wish: Wish, entries: Entries, output: ReplyBuffer) => string | undefined
+type Answer = (request: MetaRequest, entries: Entries, output: ReplyBuffer) => string | undefined
 
 const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
-  mg: (wish, entries, output) => {
-    const { key, flags, expirySec } = wish
+  mg: (request, entries, output) => {
+    const { key, flags, expirySec } = request
     const entry = expirySec === undefined ? entries.get(key) : entries.getAndTouch(key, expirySec)
     if (entry === undefined) {
-      if (!wish.isQuiet) answerWith(output, 'EN', wish, {})
+      if (!request.isQuiet) answerWith(output, 'EN', request, {})
       return undefined
     }
     const { ttlMs, version, session: data } = entry.value
@@ -98,12 +99,12 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
       t: () => Math.ceil(ttlMs / 1000),
       c: () => casTokenOf(version),
     }
-    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', wish, facts, data)
+    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', request, facts, data)
     return undefined
   },
 
-  ms: (wish, entries, output) => {
-    const { key, flags, cas, expirySec = 0, command } = wish
+  ms: (request, entries, output) => {
+    const { key, flags, cas, expirySec = 0, command } = request
     const mode = MODES[(flags.get('M') ?? 'S').toUpperCase()]
     if (mode === undefined) return 'CLIENT_ERROR invalid mode for ms\r\n'
     const clientFlags = readU32(flags.get('F') ?? '0')
@@ -115,20 +116,20 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
     if (isMissing && vivifySec !== undefined) {
       result = entries.write({ ...write, mode: 'set', expirySec: vivifySec })
     }
-    if (wish.isQuiet && result === 'stored') return undefined
-    answerWith(output, CODES[result], wish, { c: () => entries.casToken(key) })
+    if (request.isQuiet && result === 'stored') return undefined
+    answerWith(output, CODES[result], request, { c: () => entries.casToken(key) })
     return undefined
   },
 
-  md: (wish, entries, output) => {
-    const result = entries.remove(wish.key, wish.cas)
-    if (wish.isQuiet && result !== 'exists') return undefined
-    answerWith(output, result === 'removed' ? 'HD' : CODES[result], wish, {})
+  md: (request, entries, output) => {
+    const result = entries.remove(request.key, request.cas)
+    if (request.isQuiet && result !== 'exists') return undefined
+    answerWith(output, result === 'removed' ? 'HD' : CODES[result], request, {})
     return undefined
   },
 
-  ma: (wish, entries, output) => {
-    const { key, flags, cas } = wish
+  ma: (request, entries, output) => {
+    const { key, flags, cas } = request
     const direction = DIRECTIONS[(flags.get('M') ?? 'I').toUpperCase()]
     if (direction === undefined) return 'CLIENT_ERROR invalid mode for ma\r\n'
     const delta = readU64(flags.get('D') ?? '1')
@@ -139,17 +140,17 @@ const ANSWERS: Readonly<Record<'mg' | 'ms' | 'md' | 'ma', Answer>> = {
     const result = entries.arithmetic({ key, direction, delta, cas, initial })
     if (typeof result !== 'bigint') {
       if (result === 'non_numeric') return NON_NUMERIC
-      if (!wish.isQuiet || result !== 'not_found') answerWith(output, CODES[result], wish, {})
+      if (!request.isQuiet || result !== 'not_found') answerWith(output, CODES[result], request, {})
       return undefined
     }
-    if (wish.expirySec !== undefined) entries.touch(key, wish.expirySec)
-    if (wish.isQuiet) return undefined
+    if (request.expirySec !== undefined) entries.touch(key, request.expirySec)
+    if (request.isQuiet) return undefined
     const data = Buffer.from(result.toString())
     const facts: Facts = {
       t: () => Math.ceil((entries.peek(key)?.ttlMs ?? 0) / 1000),
       c: () => entries.casToken(key),
     }
-    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', wish, facts, data)
+    answerWith(output, flags.has('v') ? `VA ${data.length}` : 'HD', request, facts, data)
     return undefined
   },
 }
@@ -160,7 +161,7 @@ type Facts = Readonly<Record<string, () => number | bigint>>
 function answerWith(
   output: ReplyBuffer,
   code: string,
-  { flags, command }: Wish,
+  { flags, command }: MetaRequest,
   facts: Facts,
   data?: Buffer,
 ): void {
@@ -181,7 +182,7 @@ function answerWith(
 }
 
 /** Checks the key and the flags; returns the error reply when one of them is wrong. */
-function readWish(command: MetaCommand): Wish | string {
+function readRequest(command: MetaCommand): MetaRequest | string {
   const allowed = ALLOWED[command.verb]
   const flags = new Map<string, string>()
   for (const word of command.flags) {

@@ -1,7 +1,7 @@
 // The logger of a process: pino, which writes JSON or plain text through the thread that writes.
 
+import { createRequire } from 'node:module'
 import { type DestinationStream, pino } from 'pino'
-import { prettyFactory } from 'pino-pretty'
 import { type OutputThread, STANDARD_ERROR } from './output-thread.ts'
 import type { LevelledLogger, LogLevel } from './world.ts'
 
@@ -19,15 +19,7 @@ export function createLogger(
   options: LoggerOptions,
   output: Pick<OutputThread, 'write'>,
 ): LevelledLogger {
-  const toText = prettyFactory({
-    ignore: 'pid,node',
-    translateTime: 'SYS:isoDateTime',
-    singleLine: true,
-    colorize: false,
-  })
-  // An error message from a library may have several lines.
-  const toLine = (line: string) => `${toText(line).trimEnd().replaceAll('\n', '\\n')}\n`
-  const format = options.format === 'text' ? toLine : (line: string) => line
+  const format = options.format === 'text' ? createTextFormat() : (line: string) => line
   const destination: DestinationStream = {
     write: (line) => output.write(STANDARD_ERROR, format(line)),
   }
@@ -41,4 +33,19 @@ export function createLogger(
     destination,
   )
   return logger as LevelledLogger
+}
+
+/** Returns what makes a readable line of a JSON object. pino-pretty is loaded here: most processes never need it. */
+function createTextFormat(): (line: string) => string {
+  const { prettyFactory }: typeof import('pino-pretty') = createRequire(import.meta.url)(
+    'pino-pretty',
+  )
+  const toText = prettyFactory({
+    ignore: 'pid,node',
+    translateTime: 'SYS:isoDateTime',
+    singleLine: true,
+    colorize: false,
+  })
+  // An error message from a library may have several lines.
+  return (line) => `${toText(line).trimEnd().replaceAll('\n', '\\n')}\n`
 }

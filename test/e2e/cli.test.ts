@@ -65,7 +65,7 @@ describe('usage', () => {
     for (const command of commands) assert.match(stdout, new RegExp(`^  ${command} `, 'm'))
     await Promise.all(
       commands.map(async (command) => {
-        const help = await run([command, '--help'])
+        const help = await run(['help', command])
         assert.equal(help.code, 0)
         assert.match(help.stdout, new RegExp(`^Usage: tlscached ${command} `))
         assert.match(help.stdout, /--json/)

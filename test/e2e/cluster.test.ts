@@ -15,8 +15,8 @@ import { finish, type NodeProcess, startServe, stopProcess } from '../support/no
 import { whyWithout } from '../support/programs.ts'
 
 const PAGE = new URL('../../deploy/terminators/README.md', import.meta.url)
-const INDEX = new URL('../../src/index.ts', import.meta.url).href
-const TSX = import.meta.resolve('tsx')
+/** The library as it is built and installed. */
+const INDEX = new URL('../../dist/index.js', import.meta.url).href
 const WORKERS = 2
 const CONNECTIONS = 12
 const DEADLINE_MS = 10_000
@@ -56,7 +56,7 @@ describe('processes that share a node over rpc', { skip: whyWithout('openssl', '
     }, program)
     writeFileSync(join(folder, 'server.mjs'), adapted)
     node = await startNode()
-    cluster = spawn(process.execPath, ['--import', TSX, 'server.mjs'], {
+    cluster = spawn(process.execPath, ['server.mjs'], {
       cwd: folder,
       stdio: ['ignore', 'ignore', 'ignore'],
     })

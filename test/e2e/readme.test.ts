@@ -15,14 +15,14 @@ import {
 } from '../support/readme-servers.ts'
 import { handshake } from '../support/tls-client.ts'
 
-const INDEX = new URL('../../src/index.ts', import.meta.url).href
-const TSX = import.meta.resolve('tsx')
+/** The library as it is built and installed. */
+const INDEX = new URL('../../dist/index.js', import.meta.url).href
 
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-readme-'))
 let servers: ReadmeServers
 
 before(async () => {
-  servers = await startReadmeServers(folder, ['--import', TSX], [["'tlscached'", `'${INDEX}'`]])
+  servers = await startReadmeServers(folder, [["'tlscached'", `'${INDEX}'`]])
 })
 
 after(async () => {

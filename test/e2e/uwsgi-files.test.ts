@@ -8,17 +8,15 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { Latch } from '../support/latch.ts'
 import { NetworkNamespaces, whyNoNamespaces } from '../support/network-namespaces.ts'
-import { CLI_ARGS, finish, runCli, stopProcess, TSX_ARGS } from '../support/node-processes.ts'
+import { CLI_ARGS, finish, programArgs, runCli, stopProcess } from '../support/node-processes.ts'
 import type { ResumptionResult, ResumptionTask } from '../support/resumption-client.ts'
 import { seededNumbers } from '../support/seeded-random.ts'
 
 const SESSIONS = 200
 const FILES = new URL('../vectors/uwsgi-files/', import.meta.url)
-const CLIENT = fileURLToPath(new URL('../support/resumption-client.ts', import.meta.url))
 const BACKEND = `
 for (const port of [3031, 3032]) {
   require('node:net').createServer((socket) => socket.once('data', (data) => socket.end(data))).listen(port, '127.0.0.1')
@@ -172,7 +170,7 @@ describe("set-ups of uWSGI's documentation", { skip: whyNoNamespaces() }, () => 
     { tls, stats, processes }: SetUp,
   ): Promise<ResumptionResult> {
     const task: ResumptionTask = { tls, stats, sessions: SESSIONS, processes }
-    const child = launch(network, host, [...TSX_ARGS, CLIENT, JSON.stringify(task)])
+    const child = launch(network, host, [...programArgs('resumption-client'), JSON.stringify(task)])
     t.after(() => stopProcess(child))
     const { code, stdout } = await finish(child)
     assert.equal(code, 0)

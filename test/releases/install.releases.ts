@@ -105,7 +105,7 @@ async function checkInstalled(project: string): Promise<void> {
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(CONSUMER_TSCONFIG))
   run(process.execPath, [TSC, '-p', '.'], project)
 
-  const servers = await startReadmeServers(project, [], [])
+  const servers = await startReadmeServers(project, [])
   try {
     await untilShared(servers.ports)
   } finally {

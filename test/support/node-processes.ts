@@ -20,13 +20,16 @@ import type { TerminatorNodeOptions } from './terminator-node.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const MAIN = join(ROOT, 'dist/cli/main.js')
-const TERMINATOR_NODE = fileURLToPath(new URL('terminator-node.ts', import.meta.url))
 
 /** Programs start slowly where many start at once. */
 const START_FAILSAFE_MS = 60_000
 
-/** Arguments of Node.js before a program in TypeScript, in any folder. */
-export const TSX_ARGS: readonly string[] = ['--import', import.meta.resolve('tsx')]
+/** Returns the arguments of Node.js that run a program of test/support, compiled if the test is, otherwise through tsx. */
+export function programArgs(name: string): readonly string[] {
+  const isCompiled = !process.execArgv.some((arg) => arg.includes('tsx'))
+  if (isCompiled) return [join(ROOT, '.test-build/test/support', `${name}.js`)]
+  return ['--import', import.meta.resolve('tsx'), join(ROOT, 'test/support', `${name}.ts`)]
+}
 /** Arguments of Node.js that run the built program, which starts three times as fast as the sources do. */
 export const CLI_ARGS: readonly string[] = [MAIN]
 refuseOldBuild()
@@ -144,7 +147,7 @@ export async function stopProcess(child: ChildProcess): Promise<void> {
 export async function startTerminatorNode(
   options: TerminatorNodeOptions,
 ): Promise<TerminatorProcess> {
-  const child = spawnHere([...TSX_ARGS, TERMINATOR_NODE, JSON.stringify(options)])
+  const child = spawnHere([...programArgs('terminator-node'), JSON.stringify(options)])
   if (child.stdout === null) throw new Error('no standard output')
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`${options.config.node.name} ended with ${code} before it listened`)

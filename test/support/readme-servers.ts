@@ -26,7 +26,6 @@ export interface ReadmeServers {
 /** Starts both in folders of their own below `folder`: with the arguments of node, and what else a reader would replace. */
 export async function startReadmeServers(
   folder: string,
-  args: readonly string[],
   replacements: readonly Replacement[],
 ): Promise<ReadmeServers> {
   const [, program = ''] = /```js\n([\s\S]*?)```/.exec(README) ?? []
@@ -52,7 +51,7 @@ export async function startReadmeServers(
         ['8443', String(index === 0 ? first : second)],
       ]),
     )
-    const child = spawn(process.execPath, [...args, 'server.mjs'], {
+    const child = spawn(process.execPath, ['server.mjs'], {
       cwd: home,
       stdio: ['ignore', 'inherit', 'pipe'],
     })

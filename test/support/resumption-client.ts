@@ -2,7 +2,6 @@
 // at the first address and offers each of them at every one. Its one argument is a ResumptionTask as JSON;
 // it prints a ResumptionResult.
 
-import { pathToFileURL } from 'node:url'
 import { type HostAddress, parseHostAddress } from '../../src/base/address.ts'
 import { until } from './latch.ts'
 import { StreamClient } from './stream-client.ts'
@@ -104,7 +103,5 @@ async function inTurn<Item, Result>(
   return results
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const result = await run(JSON.parse(process.argv[2] ?? ''))
-  process.stdout.write(`${JSON.stringify(result)}\n`)
-}
+const result = await run(JSON.parse(process.argv[2] ?? ''))
+process.stdout.write(`${JSON.stringify(result)}\n`)

@@ -1,7 +1,6 @@
 // A program for end-to-end tests: one node with a TLS terminator in front of one of its caches. Its one
 // argument is a TerminatorNodeOptions as JSON; it says on one line where both listen.
 
-import { pathToFileURL } from 'node:url'
 import { formatAddress } from '../../src/base/address.ts'
 import { createLogger } from '../../src/base/logger.ts'
 import { OutputThread } from '../../src/base/output-thread.ts'
@@ -16,25 +15,23 @@ export interface TerminatorNodeOptions {
   readonly context: string
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const options: TerminatorNodeOptions = JSON.parse(process.argv[2] ?? '')
-  const { name } = options.config.node
-  const logger = createLogger({ level: 'error', format: 'text', node: name }, new OutputThread())
-  const node = new CacheNode(checkConfig(options.config, name), { logger })
-  await node.start()
-  const terminator = await startTerminator({
-    listen: { host: '127.0.0.1', port: 0 },
-    node: name,
-    hooks: node.hooks(options.cache),
-    context: options.context,
-    certificate: DEMO_CERTIFICATE,
-    sessionTimeoutSec: 300,
-    logger,
-  })
-  const http = node.listening().find((one) => one.name === 'http')
-  const where = { http: http?.address, tls: formatAddress(terminator.address) }
-  process.stdout.write(`${JSON.stringify(where)}\n`)
-  process.once('SIGTERM', () => {
-    void terminator.stop().then(() => node.stop())
-  })
-}
+const options: TerminatorNodeOptions = JSON.parse(process.argv[2] ?? '')
+const { name } = options.config.node
+const logger = createLogger({ level: 'error', format: 'text', node: name }, new OutputThread())
+const node = new CacheNode(checkConfig(options.config, name), { logger })
+await node.start()
+const terminator = await startTerminator({
+  listen: { host: '127.0.0.1', port: 0 },
+  node: name,
+  hooks: node.hooks(options.cache),
+  context: options.context,
+  certificate: DEMO_CERTIFICATE,
+  sessionTimeoutSec: 300,
+  logger,
+})
+const http = node.listening().find((one) => one.name === 'http')
+const where = { http: http?.address, tls: formatAddress(terminator.address) }
+process.stdout.write(`${JSON.stringify(where)}\n`)
+process.once('SIGTERM', () => {
+  void terminator.stop().then(() => node.stop())
+})

@@ -10,8 +10,8 @@ import { type Host, killProcess, type NodeHolder, pidOf } from './host.ts'
 import type { Services, TerminatorKind } from './kind.ts'
 import { TLS_VERSIONS } from './s-client.ts'
 
-const INDEX = new URL('../../src/index.ts', import.meta.url).href
-const TSX = import.meta.resolve('tsx')
+/** The library as it is built and installed. */
+const INDEX = new URL('../../dist/index.js', import.meta.url).href
 
 export const nodeServer: TerminatorKind = {
   name: 'Node.js',
@@ -36,7 +36,7 @@ async function start(host: Host): Promise<Services> {
     ["'shop', 443", `'shop', ${ports.shop}`],
     ["'admin', 8443", `'admin', ${ports.admin}`],
   ])
-  const run = () => host.run([process.execPath, ['--import', TSX, file]], ports.admin)
+  const run = () => host.run([process.execPath, [file]], ports.admin)
   const node = new NodeInside(http, run)
   await node.start()
   return {

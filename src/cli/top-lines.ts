@@ -11,6 +11,8 @@ const RATE_SAMPLES = 6
 /** Samples in the small chart: the last five minutes. */
 const CHART_SAMPLES = 30
 const NOTHING = '-'
+/** Stands before what mends a problem. */
+const REMEDY = '    -> '
 
 export interface TopNode {
   readonly node: string
@@ -39,7 +41,9 @@ export function topLines(cluster: TopCluster, only?: string, columns?: number): 
     summary.problems.map((problem) => ({ node, ...problem })),
   )
   return [
-    ...problemLines(problems).flatMap((line) => wrapped(line, columns, 4)),
+    ...problemLines(problems).flatMap((line) => {
+      return wrapped(line, columns, line.startsWith(REMEDY) ? REMEDY.length : 4)
+    }),
     '',
     ...withCharts(
       table(
@@ -75,7 +79,7 @@ function problemLines(
   const worstFirst = [...first].sort((a, b) => a.severity.localeCompare(b.severity))
   return worstFirst.flatMap(({ severity, sentence, remedy }) => [
     `${severity.toUpperCase()} ${nodesOf.get(sentence)?.join(', ')}: ${sentence}`,
-    `    ${remedy}`,
+    `${REMEDY}${remedy}`,
   ])
 }
 

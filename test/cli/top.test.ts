@@ -88,9 +88,9 @@ test('problems come first, errors before warnings, and what two nodes say is sai
   }
   assert.deepEqual(topLines(cluster).slice(0, 5), [
     'ERROR a, b: keys differ',
-    '    mend keys differ',
+    '    -> mend keys differ',
     'WARNING a: full',
-    '    mend full',
+    '    -> mend full',
     '',
   ])
 })

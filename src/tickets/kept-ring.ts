@@ -4,10 +4,13 @@
 //
 //   0     16      "tlscached ring 1"
 //   16    36      ID of the boot, as the kernel spells it
-//   52    2       number of keys n, big-endian as all numbers
-//   54    2       number of retired names m
-//   56    129 n   for each key: when it was made and when it came here, both in ms since the boot as doubles;
-//                 1 for a key that was made here or 0; name of 16 bytes, secret of 96
+//   52    8       by how much the time of day was ahead of the time since the boot, in ms; a double, big-endian as all
+//                 numbers: when it is more ahead later, the machine was suspended, which the time since the boot leaves out
+//   60    2       number of keys n
+//   62    2       number of retired names m
+//   64    129 n   for each key: when it was made and when it came here, both in ms since the boot as doubles;
+//                 a byte with bit 0 for a key that was made here and bit 1 for one whose age is in doubt; name of 16
+//                 bytes, secret of 96
 //   ...   24 m    for each retired name: when it was retired, as above; name of 16 bytes
 //   ...   32      SHA-256 of everything before
 
@@ -25,12 +28,15 @@ import { TicketKey } from './ticket-key.ts'
 
 const MAGIC = Buffer.from('tlscached ring 1')
 const BOOT_ID_BYTES = 36
-const COUNTS_START = MAGIC.length + BOOT_ID_BYTES
+const AHEAD_START = MAGIC.length + BOOT_ID_BYTES
+const COUNTS_START = AHEAD_START + 8
 const HEAD_BYTES = COUNTS_START + 4
 const MOMENT_BYTES = 8
 const KEY_BYTES = 2 * MOMENT_BYTES + 1 + TICKET_NAME_BYTES + TICKET_SECRET_BYTES
 const RETIRED_BYTES = MOMENT_BYTES + TICKET_NAME_BYTES
 const DIGEST_BYTES = 32
+const MADE_HERE = 1
+const IN_DOUBT = 2
 /** Most bytes of a ring. */
 export const MAX_KEPT_BYTES =
   HEAD_BYTES + MAX_RING_KEYS * KEY_BYTES + MAX_RETIRED_NAMES * RETIRED_BYTES + DIGEST_BYTES
@@ -47,6 +53,17 @@ export interface BootClock {
 export interface KeptRing {
   readonly keys: readonly AgedKey[]
   readonly retired: readonly RetiredMoment[]
+  /** Of a ring that was read: for how long the machine was suspended meanwhile, as far as the time of day tells. */
+  readonly sleptMs?: number
+}
+
+/** What the clocks of a machine say to a process at one moment. */
+export interface MachineTime {
+  readonly bootId: string
+  /** What is to be added to a moment of this process for one since the boot. */
+  readonly skewMs: number
+  /** By how much the time of day is ahead of the time since the boot. */
+  readonly aheadMs: number
 }
 
 export const systemBootClock: BootClock = {
@@ -54,27 +71,25 @@ export const systemBootClock: BootClock = {
   monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
 }
 
-/**
- * Lays a ring out. `skewMs` is what has to be added to a moment of this process for one since the boot. The caller erases
- * the bytes after use.
- */
+/** Lays a ring out. The caller erases the bytes after use. */
 export function encodeKeptRing(
   { keys, retired }: KeptRing,
-  bootId: string,
-  skewMs: number,
+  { bootId, skewMs, aheadMs }: MachineTime,
 ): Buffer {
   const length =
     HEAD_BYTES + keys.length * KEY_BYTES + retired.length * RETIRED_BYTES + DIGEST_BYTES
   const bytes = Buffer.alloc(length)
   MAGIC.copy(bytes)
   bytes.write(bootId, MAGIC.length, BOOT_ID_BYTES, 'latin1')
+  bytes.writeDoubleBE(aheadMs, AHEAD_START)
   bytes.writeUInt16BE(keys.length, COUNTS_START)
   bytes.writeUInt16BE(retired.length, COUNTS_START + 2)
   let at = HEAD_BYTES
-  for (const { key, bornMs, knownMs } of keys) {
+  for (const { key, bornMs, knownMs, isDoubted } of keys) {
     at = bytes.writeDoubleBE(bornMs + skewMs, at)
     at = bytes.writeDoubleBE(knownMs + skewMs, at)
-    at = bytes.writeUInt8(key.origin === 'self' ? 1 : 0, at)
+    const madeHere = key.origin === 'self' ? MADE_HERE : 0
+    at = bytes.writeUInt8(madeHere + (isDoubted === true ? IN_DOUBT : 0), at)
     at += key.name.copy(bytes, at)
     at += key.secret.copy(bytes, at)
   }
@@ -89,8 +104,7 @@ export function encodeKeptRing(
 /** Reads a ring of the same boot; undefined for anything else. The secrets are copies, which the caller erases. */
 export function decodeKeptRing(
   bytes: Buffer,
-  bootId: string,
-  skewMs: number,
+  { bootId, skewMs, aheadMs }: MachineTime,
 ): KeptRing | undefined {
   if (bytes.length < HEAD_BYTES + DIGEST_BYTES || bytes.length > MAX_KEPT_BYTES) return undefined
   const keyCount = bytes.readUInt16BE(COUNTS_START)
@@ -100,7 +114,7 @@ export function decodeKeptRing(
     bytes.length === end + DIGEST_BYTES &&
     bytes.subarray(0, MAGIC.length).equals(MAGIC) &&
     digestOf(bytes.subarray(0, end)).equals(bytes.subarray(end))
-  if (!isWhole || bytes.toString('latin1', MAGIC.length, COUNTS_START) !== bootId) return undefined
+  if (!isWhole || bytes.toString('latin1', MAGIC.length, AHEAD_START) !== bootId) return undefined
   const momentAt = (at: number) => bytes.readDoubleBE(at) - skewMs
   const keys = Array.from({ length: keyCount }, (_, index): AgedKey => {
     const at = HEAD_BYTES + index * KEY_BYTES
@@ -108,11 +122,13 @@ export function decodeKeptRing(
     const secretStart = nameStart + TICKET_NAME_BYTES
     const name = bytes.subarray(nameStart, secretStart)
     const secret = bytes.subarray(secretStart, at + KEY_BYTES)
-    const origin = bytes[nameStart - 1] === 1 ? 'self' : 'peer'
+    const flags = bytes[nameStart - 1] ?? 0
+    const origin = (flags & MADE_HERE) > 0 ? 'self' : 'peer'
     return {
       key: TicketKey.from(name, secret, origin),
       bornMs: momentAt(at),
       knownMs: momentAt(at + MOMENT_BYTES),
+      ...((flags & IN_DOUBT) > 0 && { isDoubted: true }),
     }
   })
   const retired = Array.from({ length: retiredCount }, (_, index): RetiredMoment => {
@@ -120,7 +136,7 @@ export function decodeKeptRing(
     const name = Buffer.from(bytes.subarray(at + MOMENT_BYTES, at + RETIRED_BYTES))
     return { name, retiredMs: momentAt(at) }
   })
-  return { keys, retired }
+  return { keys, retired, sleptMs: aheadMs - bytes.readDoubleBE(AHEAD_START) }
 }
 
 function digestOf(bytes: Buffer): Buffer {

@@ -181,22 +181,25 @@ export class TicketRing {
 
   /**
    * Takes over what an earlier process of this node held, with the moments at which that came to know of each key. A key
-   * that would be refused from a peer is left out; what this ring holds already stays as it is.
+   * that would be refused from a peer is left out; what this ring holds already stays as it is. When the machine was
+   * suspended meanwhile, the ages are in doubt, as with `doubt`.
    */
-  restore(nowMs: number, { keys, retired }: KeptRing): void {
+  restore(nowMs: number, { keys, retired, sleptMs = 0 }: KeptRing): void {
     for (const { name, retiredMs } of retired)
       this.#retired.addFromPeer({ name, ageMs: Math.max(0, nowMs - retiredMs) }, nowMs)
     const offered = keys.map(({ key, bornMs }) => {
       return { name: key.name, secret: key.secret, ageMs: Math.max(0, nowMs - bornMs) }
     })
     const verdicts = judgeKeys(offered, this.#holdings()) ?? []
-    for (const [index, { key, bornMs, knownMs }] of keys.entries()) {
+    for (const [index, { key, bornMs, knownMs, isDoubted: wasDoubted }] of keys.entries()) {
       if (verdicts[index] !== 'new') continue
+      const isDoubted = wasDoubted === true || sleptMs >= this.times.jitterMs
       const own = TicketKey.from(key.name, key.secret, key.origin)
       this.#keys.push({
         key: own,
         bornMs: Math.min(bornMs, nowMs),
         knownMs: Math.min(knownMs, nowMs),
+        ...(isDoubted && { isDoubted }),
       })
     }
   }

@@ -63,7 +63,9 @@ class TestNode {
   readonly authority: TicketAuthority
   readonly targets: TicketTargets
 
-  constructor(bootId = BOOT_ID) {
+  /** `sleptMs`: the machine was suspended for so long before, which the time since the boot leaves out. */
+  constructor(bootId = BOOT_ID, sleptMs = 0) {
+    this.clock.shiftWall(bootedMs + sleptMs)
     const written = { kind: 'nginx', group: 'www', dir: folder }
     const settings = targetSchema.parse(written)
     const hourly = { name: 'www', rotateMs: HOUR_MS, lifetimeMs: HOUR_MS, waitMs: HOUR_MS }
@@ -119,8 +121,8 @@ class TestNode {
 const include = () => readFileSync(join(folder, 'tickets.conf'), 'utf8')
 const keptFile = () => join(folder, '.tlscached.ring')
 
-async function startAlone(bootId?: string): Promise<TestNode> {
-  const node = new TestNode(bootId)
+async function startAlone(bootId?: string, sleptMs?: number): Promise<TestNode> {
+  const node = new TestNode(bootId, sleptMs)
   node.authority.mayMake()
   await node.targets.start()
   return node
@@ -188,6 +190,20 @@ describe('a node that is started again', () => {
     const peer = { name: random(16), secret: random(96), ageMs: 2 * HOUR_MS }
     heard.authority.merge([{ group: 'www', keys: [peer], retired: [] }])
     assert.equal(made(heard), 1)
+  })
+
+  test('after the machine was suspended doubts the ages of its keys, and goes on doubting', async () => {
+    const doubted = (node: TestNode) => node.authority.rings[0]?.keys.map((one) => one.isDoubted)
+    await endedNode()
+    const awake = await startAlone(BOOT_ID, 5 * MINUTE_MS)
+    assert.deepEqual(doubted(awake), [undefined, undefined, undefined])
+    await awake.stop()
+    const slept = await startAlone(BOOT_ID, HOUR_MS)
+    assert.deepEqual(doubted(slept), [true, true, true])
+    await slept.stop()
+    running.length = 0
+    const again = await startAlone(BOOT_ID, HOUR_MS)
+    assert.deepEqual(doubted(again), [true, true, true])
   })
 
   test('long after its keys have ended makes a new one', async () => {
@@ -272,7 +288,8 @@ test('a ring that cannot be written leaves no older one, is counted, and is writ
   })
   const kept = () => {
     const { bytes } = files.entries.get('/run/x/.keys.ring') ?? {}
-    return bytes && decodeKeptRing(bytes, BOOT_ID, 0)?.keys.map(({ key }) => key.hexName)
+    const time = { bootId: BOOT_ID, skewMs: 0, aheadMs: 0 }
+    return bytes && decodeKeptRing(bytes, time)?.keys.map(({ key }) => key.hexName)
   }
   const settle = async () => {
     for (let turn = 0; turn < 10; turn += 1) await nextTurn()

@@ -12,6 +12,7 @@ import {
   decodeKeptRing,
   encodeKeptRing,
   MAX_KEPT_BYTES,
+  type MachineTime,
   systemBootClock,
 } from '../kept-ring.ts'
 import {
@@ -92,7 +93,7 @@ export class RingKeeper {
     let bytes: Buffer | undefined
     try {
       bytes = readOwnFile(path)
-      const kept = decodeKeptRing(bytes, bootId, this.#skewMs())
+      const kept = decodeKeptRing(bytes, this.#time(bootId))
       if (kept !== undefined) this.#authority.restore(this.#group, kept)
       else this.#logger.warn({ group: this.#group }, `${path} has no ticket keys of this boot`)
     } catch (error) {
@@ -119,9 +120,13 @@ export class RingKeeper {
     this.#retry?.cancel()
   }
 
-  /** What is to be added to a moment of this process for one since the boot. */
-  #skewMs(): number {
-    return this.#boot.monotonicMs() - this.#clock.monotonicMs()
+  #time(bootId: string): MachineTime {
+    const bootedMs = this.#boot.monotonicMs()
+    return {
+      bootId,
+      skewMs: bootedMs - this.#clock.monotonicMs(),
+      aheadMs: this.#clock.wallMs() - bootedMs,
+    }
   }
 
   #save(): void {
@@ -139,7 +144,7 @@ export class RingKeeper {
     const ring = this.#authority.kept(this.#group)
     if (bootId === undefined || ring === undefined || ring.keys.length === 0) return
     const { path, fileOptions } = this.#place
-    const bytes = encodeKeptRing(ring, bootId, this.#skewMs())
+    const bytes = encodeKeptRing(ring, this.#time(bootId))
     const failure = await writeSecretFile(path, bytes, fileOptions, this.#files)
     bytes.fill(0)
     if (failure === undefined) return

@@ -78,13 +78,7 @@ async function startMember(
     ...{ group: 'www', times, nodeId: Buffer.from(name), random: seededBytes(name) },
   })
   fill(ring)
-  const frontend = new MemcachedFrontend({
-    ...{ address: { host: '127.0.0.1', port: 0 }, process: SERVER_PROCESS },
-    ...{ hooks: createLiveCache().hooks, clock: systemClock, logger: silentLogger },
-    ticketKeys: new TicketKeys(ring, clock),
-  })
-  await frontend.start()
-  t.after(() => frontend.stop())
+  const frontend = await startFrontend(t, ring, clock)
   const { address } = frontend
   assert.ok('port' in address)
   const [port = 0] = await freePorts(1)
@@ -105,6 +99,22 @@ async function startMember(
   return { ring, frontend, port, said }
 }
 
+async function startFrontend(
+  t: TestContext,
+  ring: TicketRing,
+  clock: Clock,
+  port = 0,
+): Promise<MemcachedFrontend> {
+  const frontend = new MemcachedFrontend({
+    ...{ address: { host: '127.0.0.1', port }, process: SERVER_PROCESS },
+    ...{ hooks: createLiveCache().hooks, clock: systemClock, logger: silentLogger },
+    ticketKeys: new TicketKeys(ring, clock),
+  })
+  await frontend.start()
+  t.after(() => frontend.stop())
+  return frontend
+}
+
 function canConnect(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection(port, '127.0.0.1', () => socket.destroy())
@@ -121,6 +131,7 @@ function nghttpx(t: TestContext, clock: Clock, name: string): Promise<Member> {
       ['127.0.0.1,8080', '127.0.0.1,9'],
       ['127.0.0.1,11211', `127.0.0.1,${memcached}`],
       ['interval=60s', `interval=1s\npid-file=${folder}/pid`],
+      ['max-backoff=30s', 'max-backoff=500ms'],
     ],
     (file) => ['nghttpx', `--conf=${file}`],
   )
@@ -184,6 +195,15 @@ test('two nghttpx take every key over memcached, and keep them while there are n
   await until('b was turned away three times', () => stats.gets - stats.getHits >= missesBefore + 3)
   await resumes('without a ring', true)
   b.ring.merge(clock.monotonicMs(), held)
+
+  // A node that is down refuses connections, after which nghttpx waits, longer and longer, and must not wait for ever.
+  const { address } = b.frontend
+  assert.ok('port' in address)
+  await b.frontend.stop()
+  const refusals = () => b.said().match(/memcached connect failed/g)?.length ?? 0
+  await until('b was refused three times', () => refusals() >= 3)
+  await resumes('while the node is down', true)
+  await startFrontend(t, b.ring, clock, address.port)
 
   const [first] = a.ring.keys
   for (let hours = 0; hours < 2; hours += 1) {

@@ -207,8 +207,11 @@ export class Faults {
   }
 
   #cutStreams(member: Member): End {
-    for (const socket of [...(member.running?.process.sockets ?? [])]) {
-      if ('remote' in socket) socket.destroy(Object.assign(new Error('read ECONNRESET')))
+    const { process } = member.running ?? {}
+    for (const socket of [...(process?.sockets ?? [])]) {
+      if (!('remote' in socket)) continue
+      // A suspended process hears of the connection first, and then of its end.
+      process?.dispatch(() => socket.destroy(new Error('read ECONNRESET')))
     }
     return nothing
   }

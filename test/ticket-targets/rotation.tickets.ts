@@ -122,6 +122,11 @@ async function run(
     ],
   })
   t.after(() => nodes.stop())
+  for (const { kind, members } of pairs) {
+    if (!kind.startsEmpty) continue
+    await members[0].start()
+    await members[0].stop()
+  }
   await nodes.start()
   const faster = speed === 1 ? undefined : { speed, offsetSec: () => clock.offsetSec() }
   await Promise.all(pairs.flatMap(({ members }) => members.map((one) => one.start(faster))))

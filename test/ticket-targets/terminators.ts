@@ -44,6 +44,8 @@ export interface TerminatorKind {
   replaceTarget(file: string, place: Place): readonly Replacement[]
   /** Whether it signs tickets with whatever lies in its memory, so that only some of them resume. */
   readonly isErratic?: boolean
+  /** Whether it starts without any file of keys, as after a reboot before its node. */
+  readonly startsEmpty?: boolean
   /** Whether it refuses connections for a moment at each reload. */
   readonly closesPort?: boolean
   /** Factor by which its clock is to run faster than ours. */
@@ -56,6 +58,7 @@ const nginx: TerminatorKind = {
   name: 'nginx',
   skip: whyWithoutReleased('nginx', '-v'),
   keysHeld: 8,
+  startsEmpty: true,
   versions: BOTH,
   config: 'nginx/www.conf',
   replace: () => [],

@@ -7,15 +7,11 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { whyWithout, whyWithoutFile } from './programs.ts'
 
 const FOLDER = process.env['DEBIAN_FOLDER']
-/** Arguments: the folder, the temporary folder, the working folder, the program and its arguments. Each step replaces the process, so its ID stays. */
-const ENTER = `
-  root=$1 temporary=$2
-  mkdir -p "$root$temporary" && mount --rbind "$temporary" "$root$temporary" || exit 125
-  shift 2
-  exec chroot "$root" sh -c 'cd "$1" && shift && exec "$@"' sh "$@"`
+const ENTER = fileURLToPath(new URL('./enter-debian.sh', import.meta.url))
 /** How a shell ends that found no such program. */
 const NOT_FOUND = 127
 
@@ -42,7 +38,7 @@ export function releasedCommand(
   workingFolder = tmpdir(),
 ): CommandLine {
   if (FOLDER === undefined) return [program, [...args]]
-  const enter = ['--mount', 'sh', '-c', ENTER, 'enter', FOLDER, tmpdir(), workingFolder]
+  const enter = ['--mount', ENTER, FOLDER, tmpdir(), workingFolder]
   return ['unshare', [...enter, program, ...args]]
 }
 

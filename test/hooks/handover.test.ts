@@ -218,7 +218,7 @@ test("a server whose listener has another name is refused when it is not the onl
   const attach = () => attachSessionCache(server, hooks, { context: CONTEXT })
   attach().detach()
   server.on('connection', () => {})
-  assert.throws(attach, { code: 'ERR_SERVER', message: /which one is of Node\.js/ })
+  assert.throws(attach, { code: 'ERR_SERVER', message: /which of them is Node\.js/ })
 })
 
 for (const version of VERSIONS) {

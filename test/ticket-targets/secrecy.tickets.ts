@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
@@ -16,8 +15,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -36,6 +33,7 @@ import { searchMemory, whileStopped } from '../support/process-memory.ts'
 import { whyWithoutRoot } from '../support/programs.ts'
 import { RecordingProxy } from '../support/recording-proxy.ts'
 import { SecretSearch } from '../support/secret-search.ts'
+import { askMemcached, playHaproxy, playKubernetes } from './played-services.ts'
 
 const INDEX = new URL('../../dist/index.js', import.meta.url).href
 /** www-data of Debian, the user of the service. */
@@ -50,12 +48,13 @@ const REVOKE_SLOW_MS = 8000
 const RUN_MS = 42_000
 /** For the last changes to reach all targets, of which reloaded ones change every 2.5 s. */
 const SETTLE_MS = 5000
-const SLOTS = 3
 
 interface Member {
   readonly folder: string
   readonly rpc: string
+  readonly memcached: string
   readonly address: { readonly host: string; readonly port: number }
+  readonly start: () => Promise<NodeProcess>
   node: NodeProcess
 }
 
@@ -90,6 +89,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
   const members: Member[] = []
   const said: Buffer[] = []
   const stops: (() => unknown)[] = []
+  const children: ChildProcess[] = []
   let server: ChildProcess
   let serverPorts: number[] = []
   /** Every key that was ever in a file, by its name, and those that are there now. */
@@ -115,6 +115,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
       const own = join(run, `${index}`)
       mkdirSync(own)
       chownSync(own, USER.uid, USER.gid)
+      const memcached = join(own, 'memcached.sock')
       const rpc = join(own, 'rpc.sock')
       const http = { host: '127.0.0.1', port: ports[2 + index] ?? 0 }
       const config = {
@@ -126,10 +127,16 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
           keys: [key],
         },
         tickets: { groups: GROUPS, targets: targetsOf(own, api, haproxyPath, serverPorts[0] ?? 0) },
-        frontends: { http: `${http.host}:${http.port}`, rpc: `unix:${rpc}` },
+        caches: [{ name: 'ssl', items: 100 }],
+        frontends: {
+          http: `${http.host}:${http.port}`,
+          rpc: `unix:${rpc}`,
+          memcached: `unix:${memcached}`,
+          memcached_tickets: 'slow',
+        },
       }
-      const node = await startServe(own, config, asUser, http)
-      members.push({ folder: own, rpc, address: http, node })
+      const start = () => startServe(own, config, asUser, http)
+      members.push({ folder: own, rpc, memcached, address: http, start, node: await start() })
     }
     server = startServer()
     await until('the server answers', async () => {
@@ -143,7 +150,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
 
   after(async () => {
     proxy.stop()
-    await Promise.all([...members.map(({ node }) => node.child), server].map(stopProcess))
+    await Promise.all(children.map(stopProcess))
     for (const stop of stops) await stop()
     spawnSync('umount', ['-l', run])
     rmSync(folder, { recursive: true, force: true })
@@ -152,6 +159,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
   /** Starts a process as the user of the service and keeps what it says. */
   function asUser(args: readonly string[]): ChildProcess {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], ...USER })
+    children.push(child)
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk: Buffer) => said.push(chunk))
     return child
@@ -201,10 +209,11 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
   }
 
   /** Runs until keys were retired by age, with clients that come back, and revokes keys in between. */
-  async function runFor(durationMs: number): Promise<{ resumed: number }> {
+  async function runFor(durationMs: number): Promise<{ resumed: number; served: number }> {
     const endMs = performance.now() + durationMs
     let revokeMs = performance.now() + REVOKE_SLOW_MS
     let resumed = 0
+    let served = 0
     let sessions: (Buffer | undefined)[] = []
     for (let count = 0; performance.now() < endMs; count += 1) {
       readKeys()
@@ -219,13 +228,23 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
         revokeMs += REVOKE_SLOW_MS
         await revoke('slow')
       }
+      served += await askMemcached(members[count % 2]?.memcached ?? '')
       await sleep(50)
     }
-    return { resumed }
+    return { resumed, served }
+  }
+
+  /** Ends a node and starts it again; it finds the ring that it kept beside its targets. */
+  async function restart(member: Member | undefined): Promise<void> {
+    if (member === undefined) return
+    await stopProcess(member.node.child)
+    member.node = await member.start()
   }
 
   test('no process has a retired key in its memory', async (t) => {
-    const { resumed } = await runFor(RUN_MS)
+    const before = await runFor(RUN_MS / 2)
+    await restart(members[1])
+    const { resumed, served } = await runFor(RUN_MS / 2)
     const byAge = retiredNames().length
     await revoke('fast')
     await revoke('slow')
@@ -247,7 +266,8 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
       }
     })
     assert.ok(byAge > 0 && retired.length >= 6, `${retired.length} keys were retired`)
-    assert.ok(resumed > 20, `${resumed} sessions resumed`)
+    assert.ok(before.resumed + resumed > 20, `${resumed} sessions resumed`)
+    assert.ok(before.served + served > 20, `${served} keys were served over memcached`)
     const problems: string[] = []
     for (const { name, found, searchedBytes } of searched) {
       const old = found.filter((one) => retired.includes(one.name))
@@ -319,9 +339,9 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
 })
 
 function shake(port: number, version: '1.2' | '1.3' = '1.3', session?: Buffer) {
-  const connect = createClient(systemClock, { serverName: 'localhost', timeoutMs: 5000 })
+  const shakeHands = createClient(systemClock, { serverName: 'localhost', timeoutMs: 5000 })
   const request = { version, takesTickets: true, ...(session !== undefined && { session }) }
-  return connect({ host: '127.0.0.1', port }, request)
+  return shakeHands({ host: '127.0.0.1', port }, request)
 }
 
 /** A target of every kind in the folder of one node. */
@@ -347,46 +367,4 @@ function targetsOf(own: string, api: string, haproxy: string, probedPort: number
     { kind: 'h2o', ...slow, file: join(own, 'h2o.yaml') },
     { kind: 'file', ...slow, name: 'slow-json', file: join(own, 'slow.json'), format: 'json' },
   ]
-}
-
-/** The runtime socket of a HAProxy that reads the key files of both nodes. */
-async function playHaproxy(path: string, fileOf: (index: number) => string) {
-  const slots = [0, 1].map((index) => ({ file: fileOf(index), keys: Array(SLOTS).fill('none') }))
-  const socket = createServer((client) => {
-    client.on('error', () => {})
-    client.once('data', (bytes: Buffer) => {
-      const [, file, key] = /^set ssl tls-key (\S+) (\S+)/.exec(bytes.toString()) ?? []
-      if (key !== undefined) {
-        const keys = slots.find((one) => one.file === file)?.keys
-        keys?.shift()
-        keys?.push(key)
-        client.end('TLS ticket key updated!\n\n')
-        return
-      }
-      const lines = slots.map(({ file: name, keys }, index) => {
-        return `# ${index} (${name})\n${keys.map((one, slot) => `${index}.${slot} ${one}\n`).join('')}`
-      })
-      client.end(`${lines.join('')}\n`)
-    })
-  })
-  socket.listen(path)
-  await once(socket, 'listening')
-  chmodSync(path, 0o666)
-  return () => socket.close()
-}
-
-/** An API server that takes every Secret and sends it back, unless it is asked for the metadata. */
-async function playKubernetes(stops: (() => unknown)[]): Promise<string> {
-  const http = createHttpServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      const isPartial = request.headers.accept?.includes('as=PartialObjectMetadata')
-      response.end(isPartial ? '{"kind":"PartialObjectMetadata"}' : Buffer.concat(chunks))
-    })
-  })
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  stops.push(() => http.close())
-  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
 }

@@ -14,12 +14,15 @@ export async function playHaproxy(path: string, fileOf: (index: number) => strin
   const socket = createServer((client) => {
     client.on('error', () => {})
     client.once('data', (bytes: Buffer) => {
-      const [, file, key] = /^set ssl tls-key (\S+) (\S+)/.exec(bytes.toString()) ?? []
-      if (key !== undefined) {
+      const pushes = [...bytes.toString().matchAll(/set ssl tls-key (\S+) ([^\s;]+)/g)]
+      for (const [, file, key] of pushes) {
         const keys = slots.find((one) => one.file === file)?.keys
         keys?.shift()
         keys?.push(key)
-        client.end('TLS ticket key updated!\n\n')
+        client.write('TLS ticket key updated!\n\n')
+      }
+      if (pushes.length > 0) {
+        client.end()
         return
       }
       const lines = slots.map(({ file: name, keys }, index) => {

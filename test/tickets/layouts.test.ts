@@ -263,8 +263,14 @@ describe('pushing to HAProxy', () => {
     assert.ok(read.every((one) => one.every((byte) => byte === 0)))
   })
 
-  test('spells the command', () => {
-    const command = pushCommand('/run/www.keys', Buffer.from('AAAA'))
-    assert.equal(command.toString(), 'set ssl tls-key /run/www.keys AAAA\n')
+  test('spells the commands, all in one line', () => {
+    const [first, second] = ['AAAA', 'BBBB'].map((digits) => Buffer.from(digits)) as [
+      Buffer,
+      Buffer,
+    ]
+    const one = 'set ssl tls-key /run/www.keys AAAA'
+    assert.equal(pushCommand('/run/www.keys', [first]).toString(), `${one}\n`)
+    const both = `${one};set ssl tls-key /run/www.keys BBBB\n`
+    assert.equal(pushCommand('/run/www.keys', [first, second]).toString(), both)
   })
 })

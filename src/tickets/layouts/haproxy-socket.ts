@@ -2,7 +2,6 @@
 // not idempotent: it shifts all slots, so a key that is pushed twice throws a live one out.
 
 import { HAPROXY_SLOTS } from './key-files.ts'
-import { secretText } from './secret-text.ts'
 
 /** Asks HAProxy for all its ticket keys. */
 export const SHOW_KEYS = 'show tls-keys *\n'
@@ -44,10 +43,15 @@ export function keysToPush(held: readonly Buffer[], wanted: readonly Buffer[]): 
   return [...wanted]
 }
 
-/** One command of the runtime socket that pushes a key, given as digits of base64; the caller erases it. */
-export function pushCommand(file: string, digits: Buffer): Buffer {
+/**
+ * One line for the runtime socket that pushes keys, each given as digits of base64, one right after the other: a key that
+ * HAProxy mints between two pushes may not be among those that it keeps. The caller erases the line.
+ */
+export function pushCommand(file: string, keys: readonly Buffer[]): Buffer {
   const head = Buffer.from(`set ssl tls-key ${file} `)
-  return Buffer.concat([head, digits, secretText(['\n'])])
+  const end = Buffer.from(';')
+  const parts = keys.flatMap((digits) => [head, digits, end])
+  return Buffer.concat([...parts.slice(0, -1), Buffer.from('\n')])
 }
 
 function* linesOf(answer: Buffer): Generator<Buffer> {

@@ -14,7 +14,7 @@ import {
 import { HAPROXY_SLOTS } from '../layouts/key-files.ts'
 import type { TargetFailure } from './target.ts'
 
-/** Longest time of one command. */
+/** Longest time of one line of commands. */
 export const SOCKET_TIMEOUT_MS = 3000
 /** Longest answer; a line for each of three keys of some thousand key files. */
 const MAX_ANSWER_BYTES = 1024 * 1024
@@ -41,12 +41,13 @@ export async function pushKeys(
       const problem = `shows no ticket keys of ${socket.file}: is it spelled so after tls-ticket-keys, and is the level of the socket admin?`
       return refusal(socket, problem)
     }
-    for (const digits of keysToPush(held, wanted).slice(0, HAPROXY_SLOTS)) {
-      const command = pushCommand(socket.file, digits)
-      const answer = await ask(socket, command).finally(() => command.fill(0))
-      if (!answer.includes(PUSHED)) return refusal(socket, `refuses a key: ${textOf(answer)}`)
-    }
-    return undefined
+    const missing = keysToPush(held, wanted).slice(0, HAPROXY_SLOTS)
+    if (missing.length === 0) return undefined
+    const command = pushCommand(socket.file, missing)
+    const answer = (await ask(socket, command).finally(() => command.fill(0))).toString()
+    if (answer.split(PUSHED).length - 1 === missing.length) return undefined
+    const problem = answer.replaceAll(PUSHED, '').trim().slice(0, MAX_SHOWN_CHARACTERS)
+    return refusal(socket, `refuses a key: ${problem}`)
   } catch (error) {
     return refusal(socket, messageOf(error))
   } finally {
@@ -61,12 +62,7 @@ function refusal({ path, file }: HaproxySocket, problem: string): TargetFailure 
   }
 }
 
-/** What HAProxy answers to a push is a sentence without a key; its end of a line is left out. */
-function textOf(answer: Buffer): string {
-  return answer.toString('utf8', 0, MAX_SHOWN_CHARACTERS).trim()
-}
-
-/** Sends one command and returns the answer, which ends when HAProxy closes. */
+/** Sends one line and returns the answer, which ends when HAProxy closes. */
 function ask({ path, clock }: HaproxySocket, command: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Rotation and secrecy, and beside them the faults, which need nginx and HAProxy: not where TICKET_TARGETS chooses kinds.
+# Rotation and secrecy; with --all also the faults beside them.
 set -euo pipefail
 cd "$(dirname "$0")"
 STATUS=0
 BESIDE=(secrecy)
-if [ -z "${TICKET_TARGETS-}" ]; then BESIDE+=(faults apart); fi
+if [ "${1-}" = --all ]; then BESIDE+=(faults apart); fi
 CHILDREN=()
 for NAME in "${BESIDE[@]}"; do
   node --import tsx "$NAME.tickets.ts" &

@@ -67,7 +67,7 @@ export const REASONS: Readonly<Record<string, Readonly<Record<string, true | str
     throttled: true,
   },
   ticket_refused_total: {
-    flood: RINGS,
+    flood: true,
     zero: RINGS,
     repeated: RINGS,
     renamed: RINGS,

@@ -13,8 +13,10 @@ import type { Timeline } from './timeline.ts'
 
 /** Time after which a lost segment is sent again, and a cut path is tried again. */
 const RETRANSMISSION_MS = 200
-/** Ports that the kernel chooses. */
+/** Ports that the kernel chooses: one after the other for sockets at which others arrive, in turn for connections. */
 const FIRST_CHOSEN_PORT = 40_000
+const FIRST_CALLER_PORT = 49_152
+const LAST_PORT = 65_535
 
 /** The process that a socket belongs to. */
 export interface SocketOwner {
@@ -41,6 +43,7 @@ export class StreamNetwork {
   readonly #chance: Chance
   readonly #servers = new Map<string, SimulatedServer>()
   #nextPort = FIRST_CHOSEN_PORT
+  #callerPort = FIRST_CALLER_PORT
 
   constructor(timeline: Timeline, network: SimulatedNetwork, chance: Chance) {
     this.timeline = timeline
@@ -81,7 +84,8 @@ export class StreamNetwork {
   connect(owner: SocketOwner, address: HostAddress, keyring: Keyring | undefined): SimulatedSocket {
     this.onConnect(owner.host, address.host)
     const caller = new SimulatedSocket(this, owner, address)
-    const port = this.choosePort()
+    this.#callerPort = this.#callerPort === LAST_PORT ? FIRST_CALLER_PORT : this.#callerPort + 1
+    const port = this.#callerPort
     const isWanted = () => !caller.destroyed
     this.carry(owner.host, address.host, () => this.#arrive(caller, port, keyring), isWanted)
     return caller

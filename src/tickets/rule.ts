@@ -39,7 +39,9 @@ export function viewOf(keys: readonly AgedKey[], nowMs: number, times: RingTimes
   if (current === undefined) return { current, next: [], previous: [] }
   const others = youngestFirst.filter((one) => one !== current)
   const isNext = (one: AgedKey) =>
-    !hasWaited(one, nowMs, times) || willTakeOver(one, current, nowMs, times)
+    !hasWaited(one, nowMs, times) ||
+    willTakeOver(one, current, nowMs, times) ||
+    isPassedOver(one, others, nowMs, times)
   const previous = others.filter((one) => !isNext(one))
   return { current, next: nextFirst(others.filter(isNext), times), previous }
 }
@@ -51,7 +53,8 @@ export function openedKeys({ current, next, previous }: RingView): AgedKey[] {
 
 /**
  * The key that tickets are made with: the youngest one that has waited and that this node has known for a while. Of
- * several made at once, the one with the lowest name.
+ * several made at once, the one with the lowest name; until that has waited, the key before goes on. Otherwise tickets
+ * would be made for a moment with a key that a terminator with few slots gives up for the one with the lowest name.
  *
  * A key that is new to this node, as after a partition, may be new to its neighbours too: until they have had time to
  * hear of it, the node goes on with what it knew. A node that knows no key for so long takes the youngest one that has
@@ -71,7 +74,18 @@ function mintingKey(
   const choices = [settledOf(certain), certain, settledOf(lasting), lasting]
   const [candidates = youngestFirst] = choices.filter(({ length }) => length > 0)
   const waited = candidates.filter((one) => hasWaited(one, nowMs, times))
-  return waited.length > 0 ? lowestOfFirst(waited, times) : candidates.at(-1)
+  const inTurn = waited.filter((one) => !isPassedOver(one, candidates, nowMs, times))
+  return lowestOfFirst(inTurn, times) ?? lowestOfFirst(waited, times) ?? candidates.at(-1)
+}
+
+/** Whether a key that was made at once with this one has the lower name and has not waited yet. */
+function isPassedOver(
+  one: AgedKey,
+  keys: readonly AgedKey[],
+  nowMs: number,
+  times: RingTimes,
+): boolean {
+  return keys.some((other) => goesFirst(other, one, times) && !hasWaited(other, nowMs, times))
 }
 
 /** Whether a key that has waited is only held back until the neighbours of this node know it. */
@@ -93,13 +107,20 @@ function lowestOfFirst(inTurn: readonly AgedKey[], times: RingTimes): AgedKey | 
 
 /** Whether another key was made at once with this one and goes first: then no ticket is made with this one. */
 export function hasLostTurn(
-  { key, bornMs }: AgedKey,
+  one: AgedKey,
   view: RingView,
+  times: Pick<RingTimes, 'jitterMs'>,
+): boolean {
+  return openedKeys(view).some((other) => goesFirst(other, one, times))
+}
+
+/** Whether `one` was made at once with `other` and takes the turn of both. */
+function goesFirst(
+  one: AgedKey,
+  other: AgedKey,
   { jitterMs }: Pick<RingTimes, 'jitterMs'>,
 ): boolean {
-  return openedKeys(view).some(
-    (other) => Math.abs(other.bornMs - bornMs) <= jitterMs && other.key.hexName < key.hexName,
-  )
+  return Math.abs(one.bornMs - other.bornMs) <= jitterMs && one.key.hexName < other.key.hexName
 }
 
 /** Sorts keys that are still to come, so that the one that will be minted first comes first. */

@@ -126,6 +126,16 @@ test('HAProxy gets no past key that was made at once with another one and lost i
   assert.deepEqual(haproxyKeys({ ...view, previous: [lost] }, times)[0], lost.key)
 })
 
+test('HAProxy gets no key in its last slot that was made at once with another one and lost its turn to it', () => {
+  // The current key has the lower name, and the other one has not waited yet.
+  const lost: AgedKey = { key: countingKey(150), bornMs: current.bornMs + 1000, knownMs: 0 }
+  const doubled = { ...view, next: [lost] }
+  assert.deepEqual(haproxyKeys(doubled, times), [previous.key, current.key, current.key])
+  // At the beginning of a ring the other one may have tickets.
+  const first = { ...doubled, previous: [] }
+  assert.deepEqual(haproxyKeys(first, times), [lost.key, current.key, current.key])
+})
+
 test('nghttpx mints with the first of four files, and opens the key before the previous one', () => {
   const older: AgedKey = { key: countingKey(150), bornMs: nowMs - 3.2 * HOUR_MS, knownMs: 0 }
   const keys = [current, next, previous, older].map((one) => one.key)
@@ -141,6 +151,14 @@ test('lighttpd reads version, activation and expiry in host order, then name, HM
   const header = new Uint32Array(Uint8Array.from(stek.subarray(0, 12)).buffer)
   assert.deepEqual([...header], [0, 0xf000_0001, 0xf000_0002])
   assert.deepEqual(stek.subarray(12), Buffer.concat([key.name, HMAC32, AES32]))
+})
+
+test('h2o never mints with a key that was made at once with another one and lost its turn to it', () => {
+  const lost: AgedKey = { key: countingKey(150), bornMs: next.bornMs - 1000, knownMs: 0 }
+  const keys = parse(h2oFile({ ...view, next: [next, lost] }, times, now).toString())
+  const [, , third] = keys as { name: string; not_before: number; not_after: number }[]
+  assert.equal(third?.name, lost.key.hexName)
+  assert.equal(third?.not_before, third.not_after - 1)
 })
 
 test('h2o mints with the current key now, and with the next one when it has waited', () => {

@@ -207,6 +207,22 @@ describe('two nodes', () => {
     assert.deepEqual(usesOf(b, HOUR_MS + 3).current, [lowest])
   })
 
+  test('mint with no key of those that they made at once before the lowest name has waited', () => {
+    const ring = createRing('edge-1')
+    ring.tick(0, true)
+    const { current: first } = usesOf(ring, 0)
+    const madeMs = 1.2 * HOUR_MS
+    const keyOf = (digit: number, ageMs: number) => {
+      return { name: Buffer.alloc(16, digit), secret: Buffer.alloc(96, digit), ageMs }
+    }
+    const keys = [keyOf(9, 2000), keyOf(5, 500)]
+    ring.merge(madeMs, { group: 'www', keys, retired: [] })
+    const [high, low] = ['09'.repeat(16), '05'.repeat(16)]
+    const lowMs = madeMs - 500 + times.waitMs
+    assert.deepEqual(usesOf(ring, lowMs - 1), { current: first, next: [low, high], previous: [] })
+    assert.deepEqual(usesOf(ring, lowMs), { current: [low], next: [], previous: [high, ...first] })
+  })
+
   test('mostly make one key for both', () => {
     let made = 0
     const rotations = 40

@@ -25,13 +25,17 @@ export function nginxInclude(folder: string, keys: readonly TicketKey[]): Buffer
 
 /**
  * The keys for the slots of HAProxy: previous, current, next. A key that is not there yet is replaced by the current.
- * Past keys that were made at once with another one and lost their turn to it have no tickets, and no slot.
+ * Keys that were made at once with another one and lost their turn to it have no tickets unless the ring began with them:
+ * they get the first slot when there is nothing else for it, and never the last one, since HAProxy mints the key of that
+ * one at its next push.
  */
 export function haproxyKeys(view: RingView, times: Pick<RingTimes, 'jitterMs'>): TicketKey[] {
   const { current, next, previous } = view
   if (current === undefined) return []
-  const [upcoming = current] = next
-  const past = previous.find((one) => !hasLostTurn(one, view, times)) ?? previous[0] ?? current
+  const hasTurn = (one: AgedKey) => !hasLostTurn(one, view, times)
+  const upcoming = next.find(hasTurn) ?? current
+  const lost = previous[0] ?? next.find((one) => !hasTurn(one))
+  const past = previous.find(hasTurn) ?? lost ?? current
   return [past.key, current.key, upcoming.key]
 }
 
@@ -88,7 +92,8 @@ export function windowOf(
 
 /**
  * The `ticket-store` file of h2o. h2o mints with the one whose `not_before` is the latest that has come: past keys get
- * 0 and the current one `currentSec`, so that all nodes mint the same key whatever the order of the list.
+ * 0 and the current one `currentSec`, so that all nodes mint the same key whatever the order of the list. A key that is
+ * still to come and has lost its turn gets its last second.
  */
 export function h2oFile(
   view: RingView,
@@ -98,7 +103,9 @@ export function h2oFile(
 ): Buffer {
   const parts = openedKeys(view).flatMap((one): TextPart[] => {
     const window = windowOf(one, view.next.includes(one), times, now)
-    const notBeforeSec = one === view.current ? currentSec : window.notBeforeSec
+    const isLost = view.next.includes(one) && hasLostTurn(one, view, times)
+    const laterSec = isLost ? window.notAfterSec - 1 : window.notBeforeSec
+    const notBeforeSec = one === view.current ? currentSec : laterSec
     const secret = one.key.secret
     return [
       `- name: ${one.key.hexName}\n  cipher: AES-256-CBC\n  hash: SHA256\n  key: `,

@@ -114,6 +114,7 @@ describe('nodes that do not reach each other', { skip }, () => {
           lifetimeMs: LIFETIME_MS,
           goneMs: GONE_MS,
           agreed: () => undefined,
+          stateOf: async (member) => (await hosts[member]?.stateOf(kind)) ?? '',
           isExcused: (name) => name !== undefined && isExcused[kind](name),
           random: seededNumbers(`apart ${kind}`),
         }),

@@ -53,6 +53,8 @@ export interface ClientOptions {
   readonly signerOf?: (ticket: Buffer) => string | undefined
   /** Whether a ticket of this key may be a full handshake at this moment, as while the network is cut; default: never. */
   readonly isExcused?: (keyName: string | undefined) => boolean
+  /** What a terminator of the pair and the node beside it hold now, without secrets, for the text of a fault. */
+  readonly stateOf?: (member: number) => Promise<string>
   readonly random: () => number
 }
 
@@ -146,29 +148,33 @@ export class ReturningClients {
       if (name === undefined || name !== before || held.keyName === undefined) return
       const mustResume = name === held.keyName
       if (mustResume && !isResumed && this.#options.pair[0].kind.isErratic === true) return
-      if (mustResume === isResumed) this.tally[isResumed ? 'resumed' : 'refused'] += 1
-      else
-        this.#blame(held, member, ageMs, isResumed ? 'resumed under an old key' : 'did not resume')
+      if (mustResume === isResumed) {
+        this.tally[isResumed ? 'resumed' : 'refused'] += 1
+        return
+      }
+      const what = isResumed ? 'resumed under an old key' : 'did not resume'
+      await this.#blame(held, member, ageMs, what)
       return
     }
     if (isResumed) this.tally.resumed += 1
     else if (this.#options.isExcused?.(held.seenName) === true) this.tally.excused += 1
-    else this.#blame(held, member, ageMs, 'did not resume')
+    else await this.#blame(held, member, ageMs, 'did not resume')
   }
 
-  #blame(
+  async #blame(
     { version, madeOn, seenName, hasZeroMac }: Held,
     member: number,
     ageMs: number,
     what: string,
-  ): void {
+  ): Promise<void> {
     const age = `${(ageMs / 1000).toFixed(1)} s old`
     const sinceMs = performance.now() - (this.#options.agreed()?.sinceMs ?? 0)
     const since = `${(sinceMs / 1000).toFixed(1)} s after a change`
     const key = seenName === undefined ? '' : ` under ${seenName.slice(0, 8)}`
-    this.tally.faults.push(
-      `TLS ${version}: a ticket of ${madeOn}${key}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`,
-    )
+    const { pair, stateOf } = this.#options
+    const fault = `${pair[0].kind.name}: TLS ${version}: a ticket of ${madeOn}${key}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`
+    const state = (await stateOf?.(member).catch(String)) ?? ''
+    this.tally.faults.push(state === '' ? fault : `${fault}; ${state}`)
   }
 
   async #isResumed({ session, version }: Held, member: number): Promise<boolean> {

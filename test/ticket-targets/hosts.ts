@@ -14,7 +14,9 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs'
+import { createConnection } from 'node:net'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { ask } from '../support/http.ts'
@@ -161,6 +163,23 @@ export class Host {
 
   async keyNames(): Promise<string[]> {
     return (await this.group()).keys.map(({ name }) => name)
+  }
+
+  /** What the node says of its keys and what this terminator has of them: eight digits of each name, no secret. */
+  async stateOf(kind: 'nginx' | 'haproxy'): Promise<string> {
+    const held = kind === 'nginx' ? this.givenNames() : await this.#slotsOfHaproxy()
+    const { keys } = await this.group()
+    const known = keys.map(({ name, state }) => `${name.slice(0, 8)} ${state}`).join(', ')
+    return `it has ${held.map((name) => name.slice(0, 8)).join(', ')}; its node has ${known}`
+  }
+
+  /** The names of the keys in the slots of HAProxy, the one that it mints with last but one. */
+  async #slotsOfHaproxy(): Promise<string[]> {
+    const socket = createConnection(join(this.haproxy.place.folder, 'admin.sock'))
+    socket.end('show tls-keys *\n')
+    const answer = (await buffer(socket)).toString()
+    const keys = [...answer.matchAll(/^\d+\.\d+ (\S+)/gm)].map(([, digits = '']) => digits)
+    return keys.map((digits) => Buffer.from(digits, 'base64').toString('hex', 0, 16))
   }
 
   /** The keys that nginx was given. */

@@ -16,7 +16,12 @@ import {
   startScrapedNode,
 } from '../prometheus/scraping-prometheus.ts'
 import { freeAddresses, freePorts } from '../support/free-ports.ts'
-import { type NodeProcess, stopProcess, untilAllKnowEachOther } from '../support/node-processes.ts'
+import {
+  type NodeProcess,
+  startServe,
+  stopProcess,
+  untilAllKnowEachOther,
+} from '../support/node-processes.ts'
 import { readMetrics, startTerminate, sumOf } from '../support/terminate-process.ts'
 import { runClients, type Tally, type Version } from './tls-clients.ts'
 
@@ -73,7 +78,8 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     const [tlsPort, backendPort, ...httpPorts] = ports
     backend.listen(backendPort, '127.0.0.1')
     await once(backend, 'listening')
-    const cluster = new NodePair(folder, addresses, httpPorts)
+    // Only Prometheus needs HTTP over TCP.
+    const cluster = new NodePair(folder, addresses, options.isWatched ? httpPorts : [])
     ends.push(() => cluster.stop())
     await cluster.start()
     const terminator = await startTerminate([
@@ -195,7 +201,11 @@ class NodePair {
 
   async #startNode(index: number): Promise<NodeProcess> {
     const [config, port] = [this.#configs[index], this.#httpPorts[index]]
-    if (config === undefined || port === undefined) throw new Error('there is no such node')
+    if (config === undefined) throw new Error('there is no such node')
+    if (port === undefined) {
+      const http = `unix:${join(this.#folder, `node-${index + 1}.sock`)}`
+      return startServe(this.#folder, { ...config, frontends: { ...config.frontends, http } })
+    }
     const child = await startScrapedNode(this.#folder, port, config)
     return { child, http: { host: '127.0.0.1', port } }
   }

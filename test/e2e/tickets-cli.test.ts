@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { until } from '../support/latch.ts'
+import { stopProcess } from '../support/node-processes.ts'
 
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-tickets-'))
@@ -46,8 +47,8 @@ before(async () => {
   )
 })
 
-after(() => {
-  child.process?.kill('SIGTERM')
+after(async () => {
+  if (child.process !== undefined) await stopProcess(child.process)
   rmSync(folder, { recursive: true })
 })
 

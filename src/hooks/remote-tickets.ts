@@ -122,7 +122,9 @@ export class RemoteTicketKeys implements TicketKeySource {
     this.#clock = clock
     this.#logger = logger
     this.#link = new RemoteLink({
-      ...{ clock, logger, random },
+      clock,
+      logger,
+      random,
       connect: () => connect(address),
       // One process has one source: a worker of node:cluster is a program of its own.
       pid: () => process.pid,

@@ -53,7 +53,7 @@ export interface BootClock {
 export interface KeptRing {
   readonly keys: readonly AgedKey[]
   readonly retired: readonly RetiredMoment[]
-  /** Of a ring that was read: for how long the machine was suspended meanwhile, as far as the time of day tells. */
+  /** How long the machine was suspended between writing and reading, as far as the time of day tells; set by reading. */
   readonly sleptMs?: number
 }
 

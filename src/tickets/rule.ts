@@ -136,7 +136,10 @@ export function turnMs({ bornMs, knownMs }: AgedKey, times: RingTimes): number {
   return Math.max(bornMs + times.waitMs, knownMs + times.settleMs)
 }
 
-/** Whether the ring needs a new key now: it has none of a certain age, or its youngest one is older than the share of this node. */
+/**
+ * Whether the ring needs a new key now: it has none of a certain age, or its youngest one is older than the share of
+ * this node.
+ */
 export function isKeyDue(
   keys: readonly AgedKey[],
   nowMs: number,
@@ -149,7 +152,8 @@ export function isKeyDue(
 
 /**
  * The monotonic moment at which this node makes the next key unless it hears of another node's; undefined for an empty
- * ring, and for one in which the age of every key is in doubt. Each node has its own share of the jitter, so that mostly exactly one of them makes a key.
+ * ring, and for one in which the age of every key is in doubt. Each node has its own share of the jitter, so that mostly
+ * exactly one of them makes a key.
  */
 export function keyDueMs(
   keys: readonly AgedKey[],

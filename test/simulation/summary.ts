@@ -54,7 +54,7 @@ export class Summary {
       `events, datagrams     ${this.events}, ${this.datagrams}`,
       `cost of a node-second ${perNodeSec.toFixed(0)} us of processor time`,
       `faults                ${faults.map(([kind, count]) => `${kind} ${count}`).join(', ')}`,
-      'time from put or remove to visible on another node:',
+      'time from put or remove to its arrival at another node, by copies and comparisons too:',
       ...this.#visibleMs.map((times, index) => this.#visible(times, index)),
       `reasons reached       ${REACHABLE.length - missing.length} of ${REACHABLE.length}`,
       ...(missing.length === 0 ? [] : [`not reached this time ${missing.join(', ')}`]),

@@ -19,10 +19,8 @@ import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import { NetworkNamespaces, whyNoNamespaces } from '../support/network-namespaces.ts'
 import { whyWithout, whyWithoutRoot } from '../support/programs.ts'
-import { seededNumbers } from '../support/seeded-random.ts'
-import { ReturningClients } from './clients.ts'
 import {
-  GONE_MS,
+  clientsOf,
   Host,
   LIFETIME_MS,
   NODE_UID,
@@ -107,18 +105,7 @@ describe('nodes that do not reach each other', { skip }, () => {
         return (isHealed || isApart(name)) && performance.now() < healedMs + HEALED_MS + LIFETIME_MS
       },
     }
-    const clients = (['nginx', 'haproxy'] as const).map(
-      (kind) =>
-        new ReturningClients({
-          pair: [a[kind], b[kind]],
-          lifetimeMs: LIFETIME_MS,
-          goneMs: GONE_MS,
-          agreed: () => undefined,
-          stateOf: async (member) => (await hosts[member]?.stateOf(kind)) ?? '',
-          isExcused: (name) => name !== undefined && isExcused[kind](name),
-          random: seededNumbers(`apart ${kind}`),
-        }),
-    )
+    const clients = clientsOf([a, b], 'apart', isExcused)
     let isOver = false
     const coming = Promise.all(clients.map((one) => one.run(() => isOver)))
 

@@ -17,10 +17,8 @@ import { generateKey } from '../../src/wire/keyring.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { until } from '../support/latch.ts'
 import { whyWithout, whyWithoutRoot } from '../support/programs.ts'
-import { seededNumbers } from '../support/seeded-random.ts'
 import { clockEnvironment } from '../support/wrong-clock.ts'
-import { ReturningClients } from './clients.ts'
-import { GONE_MS, Host, LIFETIME_MS, NODE_UID, PATIENCE_MS, untilAgreed } from './hosts.ts'
+import { clientsOf, Host, NODE_UID, PATIENCE_MS, untilAgreed } from './hosts.ts'
 
 const HOUR_MS = 3_600_000
 const AWAY_MS = 10_000
@@ -80,17 +78,7 @@ describe('faults', { skip }, () => {
     await b.startNode()
     for (const host of hosts) await host.startTerminators()
     await untilAgreed(a, b, 1)
-    const clients = (['nginx', 'haproxy'] as const).map(
-      (kind) =>
-        new ReturningClients({
-          pair: [a[kind], b[kind]],
-          lifetimeMs: LIFETIME_MS,
-          goneMs: GONE_MS,
-          agreed: () => undefined,
-          stateOf: async (member) => (await hosts[member]?.stateOf(kind)) ?? '',
-          random: seededNumbers(kind),
-        }),
-    )
+    const clients = clientsOf([a, b], 'faults')
     let isOver = false
     const coming = Promise.all(clients.map((one) => one.run(() => isOver)))
 

@@ -22,6 +22,8 @@ import { DEMO_CERTIFICATE } from '../../src/cli/demo-terminator.ts'
 import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import { type NodeProcess, startServe, stopProcess } from '../support/node-processes.ts'
+import { seededNumbers } from '../support/seeded-random.ts'
+import { ReturningClients } from './clients.ts'
 import { TERMINATORS, Terminator } from './terminators.ts'
 
 const ROOT_UNIT = fileURLToPath(new URL('../../deploy/systemd/tlscached-tickets', import.meta.url))
@@ -40,7 +42,7 @@ export const TIMES = { name: 'www', rotate: '30s', wait: '15s', lifetime: '15s' 
  * A last ticket of a key is offered again so long after it was made. The first key is minted until it is 45 s old, ends at
  * 96.5 s, and nginx forgets it at the next reload, at 130 s.
  */
-export const GONE_MS = 95_000
+const GONE_MS = 95_000
 
 /** For what takes an interval or a look at the files, on a busy machine. */
 export const PATIENCE_MS = 120_000
@@ -269,4 +271,29 @@ function kindOf(name: string) {
   const kind = TERMINATORS.find((one) => one.name === name)
   assert.ok(kind !== undefined && kind.skip === false, name)
   return kind
+}
+
+const KINDS = ['nginx', 'haproxy'] as const
+
+/**
+ * Returns clients of nginx and of HAProxy that come back to either host. `isExcused` says for each of them whether a
+ * ticket of this key may be a full handshake at this moment; default: never.
+ */
+export function clientsOf(
+  hosts: readonly [Host, Host],
+  seed: string,
+  isExcused?: Record<(typeof KINDS)[number], (keyName: string) => boolean>,
+): ReturningClients[] {
+  const [a, b] = hosts
+  return KINDS.map((kind) => {
+    return new ReturningClients({
+      pair: [a[kind], b[kind]],
+      lifetimeMs: LIFETIME_MS,
+      goneMs: GONE_MS,
+      agreed: () => undefined,
+      stateOf: async (member) => (await hosts[member]?.stateOf(kind)) ?? '',
+      isExcused: (name) => name !== undefined && isExcused?.[kind](name) === true,
+      random: seededNumbers(`${seed} ${kind}`),
+    })
+  })
 }

@@ -2,9 +2,9 @@
 // closed socket instead of silence. Only our own programs use it, never a program that uses the library.
 //
 // The event loop counts its turns in shared memory, and a separate thread looks at that count at a fixed interval. The
-// thread measures time by the number of its looks, not by a clock: while the whole process is stopped, suspended or
-// starved, the thread does not look either. While a JavaScript debugger is listening (`--inspect`, SIGUSR1) the process
-// is never ended.
+// thread measures time by the number of its looks, not by a clock: while the whole process is stopped or suspended, the
+// thread does not look either. Where many others want the processors, an event loop that is only slow looks like one that
+// hangs. While a JavaScript debugger is listening (`--inspect`, SIGUSR1) the process is never ended.
 
 import { url as inspectorUrl } from 'node:inspector'
 import { join } from 'node:path'

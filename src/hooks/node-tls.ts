@@ -2,7 +2,8 @@
 //
 // Node.js emits 'resumeSession' for a lookup and holds the handshake until the callback is called. So the callback is
 // called exactly once, at the deadline at the latest, whatever the cache does. Node.js emits 'newSession' for a session
-// to store; that callback is called at once, so that a put never holds a handshake.
+// to store; that callback is called as soon as the put is on its way, so that a put never holds a handshake, and a client
+// that comes back at once to another process does not come before its session.
 //
 // In TLS 1.3 the ID that 'resumeSession' passes is a random number, and no version passes the server name. The session
 // and the name are in the ClientHello, which hello-peek.ts reads. OpenSSL uses the answer of 'resumeSession' for the
@@ -208,8 +209,15 @@ class Binding implements SessionCacheBinding {
   }
 
   readonly #onNewSession = (id: Buffer, session: Buffer, callback: () => void) => {
-    // This comes first: if it is called later, Node.js 20 loses what the application writes in 'secureConnection'.
-    callback()
+    try {
+      this.#store(id, session)
+    } finally {
+      // In the same turn: if it is called later, Node.js 20 loses what the application writes in 'secureConnection'.
+      callback()
+    }
+  }
+
+  #store(id: Buffer, session: Buffer): void {
     const connection = this.#peek?.current
     const encoded = tryReadEncodedSession(session)
     const isTls13 = encoded?.protocolVersion === TLS_1_3

@@ -67,6 +67,28 @@ for (const version of VERSIONS) {
     clock.advance(0)
     assert.equal(binding.stats.late, made)
   })
+
+  test(`${version}: a session is on its way to the cache before the client has it`, async (t) => {
+    const { hooks } = createLiveCache()
+    const order: string[] = []
+    const put: SessionHooks['put'] = (request) => {
+      order.push('put')
+      return hooks.put(request)
+    }
+    const server = createTlsServer()
+    const { port } = await serve(t, { get: () => undefined, put, remove: () => false }, server)
+    const [listener = () => {}] = server.listeners('newSession')
+    server.removeAllListeners('newSession')
+    server.on('newSession', (id: Buffer, session: Buffer, callback: () => void) => {
+      const sent = () => {
+        order.push('sent')
+        callback()
+      }
+      Reflect.apply(listener, server, [id, session, sent])
+    })
+    await handshake(port, { ...only, request: 'hi' })
+    assert.deepEqual(order.slice(0, 2), ['put', 'sent'])
+  })
 }
 
 /** A cache that says how long each session has left, and notes the lifetimes that it is asked for. */

@@ -43,6 +43,11 @@ export const MEASURED = {
     'state',
   ),
   peerUp: gauge('peer_up', '1 when the peer was heard within the last ten seconds.', 'peer'),
+  peerSyncFailed: gauge(
+    'peer_sync_failed',
+    '1 when the last copy of the peer, or comparison with it, ended early; only while the peer is heard.',
+    'peer',
+  ),
   keyAgeSec: gauge('key_age_seconds', 'Time since the keyring file was written.'),
   uwsgiSendErrors: counter(
     'uwsgi_send_errors_total',
@@ -56,6 +61,8 @@ export const MEASURED = {
     'state',
   ),
   ticketKeys: gauge('ticket_keys', 'Ticket keys that open tickets.', 'group'),
+  ticketRotateSec: gauge('ticket_rotate_seconds', 'The setting `rotate` of the group.', 'group'),
+  ticketWaitSec: gauge('ticket_wait_seconds', 'The setting `wait` of the group.', 'group'),
   ticketNextRotationSec: gauge(
     'ticket_next_rotation_seconds',
     'Time until this node makes the next ticket key, unless another node does.',
@@ -147,6 +154,7 @@ export function collectReplication(registry: Registry, source: ReplicationSource
     { labels: { state: sync.synchronizer.status.state }, value: 1 },
   ])
   addMetric(registry, MEASURED.peerUp, () => readPeers(replicator.peers()))
+  addMetric(registry, MEASURED.peerSyncFailed, () => readPeerSyncs(replicator.peers()))
   collectKeyAge(registry, source)
 }
 
@@ -175,6 +183,8 @@ export function collectTickets(registry: Registry, source: TicketsSource): void 
       }),
     )
   perGroup(MEASURED.ticketKeys, ({ keys }) => keys.length)
+  perGroup(MEASURED.ticketRotateSec, ({ rotateMs }) => rotateMs / 1000)
+  perGroup(MEASURED.ticketWaitSec, ({ waitMs }) => waitMs / 1000)
   perGroup(MEASURED.ticketNextRotationSec, ({ nextKeyMs }) => nextKeyMs && nextKeyMs / 1000)
   addMetric(registry, MEASURED.ticketKeyAgeSec, () => source.reports().flatMap(readAges))
   addMetric(registry, MEASURED.ticketRingDiffers, () => readDiffering(source.differing()))
@@ -261,6 +271,16 @@ function readPeers(peers: readonly PeerStatus[]): Reading[] {
     isUp.set(label, peer.isUp || isUp.get(label) === true)
   }
   return [...isUp].map(([peer, value]) => ({ labels: { peer }, value: value ? 1 : 0 }))
+}
+
+/** One reading per name of a peer that is heard and was called; of two boots that are heard, one that failed counts. */
+function readPeerSyncs(peers: readonly PeerStatus[]): Reading[] {
+  const hasFailed = new Map<string, boolean>()
+  for (const { name, isUp, sync } of peers) {
+    if (!isUp || sync === undefined) continue
+    hasFailed.set(name, sync.hasFailed || hasFailed.get(name) === true)
+  }
+  return [...hasFailed].map(([peer, value]) => ({ labels: { peer }, value: value ? 1 : 0 }))
 }
 
 export function collectFrontends(registry: Registry, frontends: readonly Frontend[]): void {

@@ -93,7 +93,7 @@ function peerProblems(sync: SyncStatus, peers: readonly PeerStatus[]): Problem[]
     ...joinProblems(sync),
     ...[...silent.values()].map(silentProblem),
     ...peers.filter(({ name }) => name === '').map(unansweredProblem),
-    ...nodes.filter((one) => one.isUp && one.sync?.state === 'failed').map(syncProblem),
+    ...nodes.filter((one) => one.isUp && one.sync?.hasFailed === true).map(syncProblem),
   ]
 }
 

@@ -16,7 +16,7 @@ import { SYNC_COUNTERS } from '../../src/replication/sync/stats.ts'
 import { CACHE_COUNTERS } from '../../src/store/stats.ts'
 import { whyWithout } from '../support/programs.ts'
 
-function peer(name: string, address: string, isUp: boolean): PeerStatus {
+function peer(name: string, address: string, isUp: boolean, hasFailed?: boolean): PeerStatus {
   return {
     name,
     address,
@@ -31,7 +31,7 @@ function peer(name: string, address: string, isUp: boolean): PeerStatus {
     entriesSent: 0,
     entriesReceived: 0,
     role: 'node',
-    sync: undefined,
+    sync: hasFailed === undefined ? undefined : { state: 'none', hasFailed, lastSyncedMs: 1 },
   }
 }
 
@@ -42,7 +42,13 @@ function setUp() {
   const { getDurations } = hookStats
   const sweeps = new DurationHistogram()
   const replication = zeros(REPLICATION_COUNTERS)
-  const peers = [peer('b', '1', false), peer('b', '2', true), peer('', '10.0.0.3:1', false)]
+  const peers = [
+    peer('b', '1', false),
+    peer('b', '2', true, false),
+    peer('', '10.0.0.3:1', false),
+    peer('c', '3', true, true),
+    peer('d', '4', false, true),
+  ]
   const state = { keyAgeSec: 60 as number | undefined }
   collectCaches(registry, [
     { limits: { name: 'ssl', items: 9 }, stats, hooks: { stats: hookStats } },
@@ -82,6 +88,7 @@ test('there are these metrics and no others', async () => {
     'items gauge',
     'items_limit gauge',
     'key_age_seconds gauge',
+    'peer_sync_failed gauge',
     'peer_up gauge',
     'puts_total counter',
     'removes_total counter',
@@ -165,6 +172,17 @@ test('a peer that started again is up when its new start is; one without a name 
   const samples = await samplesOf(setUp().registry)
   assert.equal(samples.get('tlscached_peer_up{peer="b"}'), 1)
   assert.equal(samples.get('tlscached_peer_up{peer="10.0.0.3:1"}'), 0)
+})
+
+test('a copy or comparison counts as failed while its peer is heard', async () => {
+  const samples = [...(await samplesOf(setUp().registry))]
+  assert.deepEqual(
+    samples.filter(([name]) => name.startsWith('tlscached_peer_sync_failed')),
+    [
+      ['tlscached_peer_sync_failed{peer="b"}', 0],
+      ['tlscached_peer_sync_failed{peer="c"}', 1],
+    ],
+  )
 })
 
 test('without a file of keys there is no age of keys', async () => {

@@ -27,6 +27,15 @@ const STORED = `tlscached_puts_total{${CACHE},result="stored"}`
 const ALONE = `tlscached_sync_state{${NODE},state="alone"}`
 const PEER = `tlscached_peer_up{${NODE},peer="edge-2"}`
 const HANDSHAKES = `tlscached_terminator_handshakes_total{job="tlscached",instance="terminate-1",resumed="no"}`
+const CALLS = (call: string, result: string) =>
+  `tlscached_terminator_cache_calls_total{job="tlscached",instance="terminate-1",call="${call}",result="${result}"}`
+const GROUP = `${NODE},group="www"`
+const KEY_AGE = `tlscached_ticket_key_age_seconds{${GROUP},state="current"}`
+/** The settings of a group, by default. */
+const HOURLY = {
+  [`tlscached_ticket_rotate_seconds{${GROUP}}`]: '3600+0x400',
+  [`tlscached_ticket_wait_seconds{${GROUP}}`]: '3600+0x400',
+}
 
 export const ALERT_CASES: readonly AlertCase[] = [
   {
@@ -42,9 +51,21 @@ export const ALERT_CASES: readonly AlertCase[] = [
     alert: 'TlscachedNotReady',
     at: '6m',
     series: { [`tlscached_sync_state{${NODE},state="syncing"}`]: '1+0x10' },
-    labels: { ...EDGE, state: 'syncing' },
-    summary: 'edge-1 is still syncing: /readyz says what it waits for',
+    labels: EDGE,
+    summary: 'edge-1 still copies its peers, and is not ready: /readyz says what it waits for',
     quiet: { [`tlscached_sync_state{${NODE},state="syncing"}`]: '1 1 1 0+0x10' },
+  },
+  {
+    // It copies one peer after the other, and each breaks off.
+    alert: 'TlscachedNotReady',
+    at: '6m',
+    series: {
+      [`tlscached_sync_state{${NODE},state="syncing"}`]: '1 1 stale _ 1 1 stale 1',
+      [`tlscached_sync_state{${NODE},state="joining"}`]: '_ _ 1 1 stale _ 1 stale',
+    },
+    labels: EDGE,
+    summary: 'edge-1 still copies its peers, and is not ready: /readyz says what it waits for',
+    quiet: { [`tlscached_sync_state{${NODE},state="joining"}`]: '_x10' },
   },
   {
     alert: 'TlscachedPeerSilent',
@@ -60,7 +81,8 @@ export const ALERT_CASES: readonly AlertCase[] = [
     series: { [ALONE]: '0 1+0x10', [PEER]: '1 0+0x10' },
     labels: { ...EDGE, state: 'alone' },
     summary: 'edge-1 hears no other node: sessions made elsewhere do not resume there',
-    quiet: { [ALONE]: '0+0x10' },
+    // It hears a peer that it cannot compare with.
+    quiet: { [PEER]: '1+0x10' },
   },
   {
     // Multicast: nobody is listed, and nobody was ever heard.
@@ -74,6 +96,16 @@ export const ALERT_CASES: readonly AlertCase[] = [
     summary: 'edge-1 hears no other node: sessions made elsewhere do not resume there',
     // A node that is the only one.
     quiet: { 'tlscached_sync_state{job="tlscached",instance="edge-2",state="alone"}': '_x10' },
+  },
+  {
+    alert: 'TlscachedSyncFails',
+    at: '7m',
+    series: { [`tlscached_peer_sync_failed{${NODE},peer="edge-2"}`]: '0 1+0x10' },
+    labels: { ...EDGE, peer: 'edge-2' },
+    summary:
+      'edge-1 hears edge-2, and cannot compare sessions with it: is TCP open between the nodes?',
+    // One comparison broke off, as when the peer was restarted.
+    quiet: { [`tlscached_peer_sync_failed{${NODE},peer="edge-2"}`]: '0 1 1 0+0x10' },
   },
   {
     alert: 'TlscachedLosesDatagrams',
@@ -145,10 +177,18 @@ export const ALERT_CASES: readonly AlertCase[] = [
   {
     alert: 'TlscachedTerminatorsAskNobody',
     at: '45m',
-    series: { [HANDSHAKES]: '0+2x60', [HITS]: '7+0x60' },
-    labels: { job: 'tlscached' },
-    summary: 'terminators shake hands with clients, and ask no node for sessions',
-    quiet: { [HITS]: '7+1x60' },
+    // The node is asked by others.
+    series: {
+      [HANDSHAKES]: '0+2x60',
+      [CALLS('get', 'hit')]: '7+0x60',
+      [CALLS('get', 'unreachable')]: '0+2x60',
+      [HITS]: '7+1x60',
+    },
+    labels: { job: 'tlscached', instance: 'terminate-1' },
+    summary:
+      'terminate-1 shakes hands with clients, and no node answers it: every handshake is a full one',
+    // No client comes back: each full handshake is a put.
+    quiet: { [CALLS('put', 'stored')]: '7+2x60' },
   },
   {
     alert: 'TlscachedEvicts',
@@ -189,16 +229,21 @@ export const ALERT_CASES: readonly AlertCase[] = [
   {
     alert: 'TlscachedTicketKeysLate',
     at: '200m',
-    series: {
-      [`tlscached_ticket_key_age_seconds{${NODE},group="www",state="current"}`]: '0+60x240',
-    },
-    labels: { ...EDGE, group: 'www', state: 'current' },
+    series: { [KEY_AGE]: '0+60x240', ...HOURLY },
+    labels: { ...EDGE, group: 'www' },
     summary:
-      'the ticket key of the group www on edge-1 is 3h 20m 0s old: it is not changed any more',
-    quiet: {
-      [`tlscached_ticket_key_age_seconds{${NODE},group="www",state="current"}`]:
-        '0+60x60 0+60x60 0+60x60 0+60x60',
-    },
+      'the group www on edge-1 has a ticket key that is 3h 20m 0s old: none is made any more',
+    // It is changed every twelve hours.
+    quiet: { [`tlscached_ticket_rotate_seconds{${GROUP}}`]: '43200+0x400' },
+  },
+  {
+    // The last key was retired.
+    alert: 'TlscachedTicketKeysLate',
+    at: '10m',
+    series: { [`tlscached_ticket_keys{${GROUP}}`]: '1 0+0x20', ...HOURLY },
+    labels: { ...EDGE, group: 'www' },
+    summary: 'the group www on edge-1 has no ticket key: none is made any more',
+    quiet: { [`tlscached_ticket_keys{${GROUP}}`]: '0 0 1+0x20', [KEY_AGE]: '60+60x20' },
   },
   {
     alert: 'TlscachedTicketTargetFails',

@@ -99,21 +99,28 @@ test('the result of the last copy or comparison is known for each peer that is t
   assert.ok(a !== undefined && b !== undefined)
   state.peers = [peerOf('a', a), peerOf('b', b)]
   const known = () => ['a', 'b'].map((key) => synchronizer.peerSync(key))
-  const never = { state: 'none', lastSyncedMs: undefined }
+  const never = { state: 'none', hasFailed: false, lastSyncedMs: undefined }
   assert.deepEqual(known(), [never, never])
   synchronizer.start()
   assert.equal(synchronizer.peerSync('a').state, 'copying')
   await settle(clock)
-  assert.deepEqual(known(), [{ state: 'synced', lastSyncedMs: 0 }, never])
-  state.peers = [peerOf('a', a, refuses), peerOf('b', b)]
+  assert.deepEqual(known(), [{ state: 'synced', hasFailed: false, lastSyncedMs: 0 }, never])
+  const failing = peerOf('a', a, refuses)
+  state.peers = [failing, peerOf('b', b)]
   clock.advance(INTERVAL_MS)
   assert.equal(synchronizer.peerSync('a').state, 'comparing')
   await settle(clock)
-  assert.deepEqual(known(), [{ state: 'failed', lastSyncedMs: INTERVAL_MS }, never])
+  const failed = { state: 'failed', hasFailed: true, lastSyncedMs: INTERVAL_MS }
+  assert.deepEqual(known(), [failed, never])
+  synchronizer.requestSync(failing)
+  clock.advance(1000)
+  const { state: now, hasFailed } = synchronizer.peerSync('a')
+  assert.deepEqual([now, hasFailed], ['comparing', true], 'that is so until it is over')
+  await settle(clock)
   state.peers = [peerOf('b', b)]
   clock.advance(INTERVAL_MS)
   await settle(clock)
-  assert.deepEqual(known(), [never, { state: 'synced', lastSyncedMs: 0 }])
+  assert.deepEqual(known(), [never, { state: 'synced', hasFailed: false, lastSyncedMs: 0 }])
   await synchronizer.stop()
 })
 

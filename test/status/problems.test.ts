@@ -14,7 +14,9 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { peerStatus } from '../support/peer-status.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-const HEARD = peerStatus('edge-1', 1, { sync: { state: 'synced', lastSyncedMs: 1 } })
+const HEARD = peerStatus('edge-1', 1, {
+  sync: { state: 'synced', hasFailed: false, lastSyncedMs: 1 },
+})
 
 interface Circumstances {
   readonly state?: SyncState
@@ -71,7 +73,12 @@ const cases: readonly [Problem['code'], Problem['severity'], string, RegExp, Cir
     'warning',
     'edge-2',
     /comparing sessions with edge-2 failed/,
-    { peers: [HEARD, peerStatus('edge-2', 1, { sync: { state: 'failed', lastSyncedMs: 1 } })] },
+    {
+      peers: [
+        HEARD,
+        peerStatus('edge-2', 1, { sync: { state: 'comparing', hasFailed: true, lastSyncedMs: 1 } }),
+      ],
+    },
   ],
   [
     'puts_refused',

@@ -61,7 +61,7 @@ function summaryOf(caches: number, peers: number, textOf = (text: string) => tex
           lost: 2 ** 40,
           repaired: 2 ** 40,
           lagMs: 3_600_000,
-          sync: { state: 'comparing', lastSyncedMs: 3_600_000 },
+          sync: { state: 'comparing', hasFailed: false, lastSyncedMs: 3_600_000 },
         }),
       ),
     ],

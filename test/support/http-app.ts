@@ -62,7 +62,7 @@ const PEER: PeerStatus = {
   entriesSent: 1,
   entriesReceived: 2,
   role: 'node',
-  sync: { state: 'synced', lastSyncedMs: 1499.6 },
+  sync: { state: 'synced', hasFailed: false, lastSyncedMs: 1499.6 },
 }
 
 export class Backend implements HttpBackend {

@@ -61,6 +61,7 @@ const SECTIONS: readonly Section[] = [
       MEASURED.unknownCaches,
       MEASURED.syncState,
       MEASURED.peerUp,
+      MEASURED.peerSyncFailed,
       MEASURED.keyAgeSec,
     ],
   },
@@ -70,6 +71,8 @@ const SECTIONS: readonly Section[] = [
     measured: [
       MEASURED.ticketKeyAgeSec,
       MEASURED.ticketKeys,
+      MEASURED.ticketRotateSec,
+      MEASURED.ticketWaitSec,
       MEASURED.ticketNextRotationSec,
       MEASURED.ticketRingDiffers,
       MEASURED.ticketUnknownGroups,

@@ -15,6 +15,8 @@ export type PeerSyncState = (typeof PEER_SYNC_STATES)[number]
 
 export interface PeerSync {
   readonly state: PeerSyncState
+  /** Whether the last one that is over ended early; it stays true while the next one runs. */
+  readonly hasFailed: boolean
   /** Milliseconds since the last one that succeeded; undefined before the first. */
   readonly lastSyncedMs: number | undefined
 }

@@ -59,6 +59,13 @@ export interface SynchronizerOptions<Peer extends SyncPeer> extends SyncCallerOp
   readonly logger: Logger
 }
 
+/** What is remembered of copies and comparisons of one peer. */
+interface NotedSync extends Pick<PeerSync, 'state' | 'hasFailed'> {
+  readonly lastSyncedAtMs: number | undefined
+}
+
+const NEVER_SYNCED: NotedSync = { state: 'none', hasFailed: false, lastSyncedAtMs: undefined }
+
 export class Synchronizer<Peer extends SyncPeer> {
   readonly #options: SynchronizerOptions<Peer>
   /** Peers to compare with soon, by key. */
@@ -83,7 +90,7 @@ export class Synchronizer<Peer extends SyncPeer> {
   #soon: Timer | undefined
   #wake: (() => void) | undefined
   /** State per key of the peers that are present. */
-  readonly #peerSyncs = new Map<string, { state: PeerSyncState; lastSyncedAtMs?: number }>()
+  readonly #peerSyncs = new Map<string, NotedSync>()
 
   constructor(options: SynchronizerOptions<Peer>) {
     this.#options = options
@@ -101,10 +108,10 @@ export class Synchronizer<Peer extends SyncPeer> {
 
   /** State of the last copy of this peer or comparison with it. */
   peerSync(key: string): PeerSync {
-    const { state, lastSyncedAtMs } = this.#peerSyncs.get(key) ?? { state: 'none' }
+    const { state, hasFailed, lastSyncedAtMs } = this.#peerSyncs.get(key) ?? NEVER_SYNCED
     const nowMs = this.#options.clock.monotonicMs()
     const lastSyncedMs = lastSyncedAtMs === undefined ? undefined : nowMs - lastSyncedAtMs
-    return { state, lastSyncedMs }
+    return { state, hasFailed, lastSyncedMs }
   }
 
   /**
@@ -285,8 +292,13 @@ export class Synchronizer<Peer extends SyncPeer> {
 
   /** Notes the state of a peer, and forgets the states of peers that are gone. */
   #notePeer({ key }: Peer, state: PeerSyncState, syncedAtMs?: number): void {
-    const lastSyncedAtMs = syncedAtMs ?? this.#peerSyncs.get(key)?.lastSyncedAtMs
-    this.#peerSyncs.set(key, { state, ...(lastSyncedAtMs === undefined ? {} : { lastSyncedAtMs }) })
+    const before = this.#peerSyncs.get(key) ?? NEVER_SYNCED
+    const isOver = state === 'synced' || state === 'failed'
+    this.#peerSyncs.set(key, {
+      state,
+      hasFailed: isOver ? state === 'failed' : before.hasFailed,
+      lastSyncedAtMs: syncedAtMs ?? before.lastSyncedAtMs,
+    })
     const present = new Set(this.#options.peers().map((peer) => peer.key))
     for (const known of this.#peerSyncs.keys()) {
       if (known !== key && !present.has(known)) this.#peerSyncs.delete(known)

@@ -50,10 +50,11 @@ const scenarios: readonly Scenario[] = [
     keys: 5,
   },
   {
-    title: 'lighttpd, ten times as fast',
-    kinds: kinds.filter(({ speed }) => speed === 10),
+    // Faster still, a pause of this machine would be longer than the time that nodes have to hear of a key.
+    title: 'lighttpd, six times as fast',
+    kinds: kinds.filter(({ speed }) => speed === 6),
     rotateMs: 140 * SECOND_MS,
-    speed: 10,
+    speed: 6,
     keys: 5,
   },
   {

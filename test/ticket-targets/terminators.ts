@@ -107,7 +107,7 @@ const lighttpd: TerminatorKind = {
   ],
   command: (file) => ['lighttpd', '-D', '-f', file],
   replaceTarget: () => [],
-  speed: 10,
+  speed: 6,
 }
 
 const caddy: TerminatorKind = {

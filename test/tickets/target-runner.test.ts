@@ -16,6 +16,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { type MemoryFile, MemoryFiles } from '../support/memory-files.ts'
 import { RecordingLogger } from '../support/recording-logger.ts'
 import { seededBytes } from '../support/seeded-random.ts'
+import { Lighttpd } from './lighttpd.ts'
 
 const SECOND_MS = 1000
 const MINUTE_MS = 60_000
@@ -325,40 +326,16 @@ test('Caddy is given its file again every poll, although the keys are the same',
 describe('lighttpd', () => {
   const stek = { kind: 'lighttpd', file: '/run/l/stek', owner: 'www-data' }
 
-  /** lighttpd's memory of keys: what it read at its looks, the last three, the newest first. */
-  class Lighttpd {
-    keys: { readonly name: string; readonly activeMs: number; readonly expiryMs: number }[] = []
-    #readMs = 0
-
-    /** Called once a second. */
-    tick(): void {
-      const nowSec = Math.floor(clock.wallMs() / 1000)
-      const { bytes, mtimeMs } = files.entries.get('/run/l/stek') ?? {}
-      if (nowSec % 64 !== 0 || bytes === undefined || mtimeMs === undefined) return
-      if (Math.floor(mtimeMs / 1000) <= this.#readMs) return
-      this.#readMs = nowSec
-      const name = bytes.toString('hex', 12, 28)
-      const activeMs = bytes.readUInt32LE(4) * 1000
-      const expiryMs = bytes.readUInt32LE(8) * 1000
-      this.keys = [{ name, activeMs, expiryMs }, ...this.keys].slice(0, 3)
-    }
-
-    minted(): string | undefined {
-      const nowMs = clock.wallMs()
-      return this.keys.find(({ activeMs, expiryMs }) => activeMs <= nowMs && nowMs < expiryMs)?.name
-    }
-  }
-
   test('reads each key once, long before it is minted, and mints the current one', async () => {
     const { authority, runner, view } = createFixture(stek)
-    const lighttpd = new Lighttpd()
+    const lighttpd = new Lighttpd(clock, files, stek.file)
     authority.mayMake()
     void runner.start()
     let checks = 0
     for (let second = 0; second < 6 * 3600; second += 1) {
       await pass(SECOND_MS)
       lighttpd.tick()
-      const names = lighttpd.keys.map(({ name }) => name)
+      const names = lighttpd.names
       assert.equal(new Set(names).size, names.length)
       const { current, next } = view()
       if (current === undefined || second < 140) continue
@@ -376,7 +353,7 @@ describe('lighttpd', () => {
 
   test('is not given a key again when its file is damaged, nor after a restart of the node', async () => {
     const { authority, runner } = createFixture(stek)
-    const lighttpd = new Lighttpd()
+    const lighttpd = new Lighttpd(clock, files, stek.file)
     authority.mayMake()
     void runner.start()
     const passAndTick = async (seconds: number) => {
@@ -386,7 +363,7 @@ describe('lighttpd', () => {
       }
     }
     await passAndTick(130)
-    assert.equal(lighttpd.keys.length, 1)
+    assert.equal(lighttpd.names.length, 1)
     const entry = files.entries.get('/run/l/stek')
     assert.ok(entry !== undefined)
     entry.bytes = entry.bytes.subarray(0, 50)
@@ -394,7 +371,7 @@ describe('lighttpd', () => {
     await passAndTick(62)
     assert.equal(files.entries.get('/run/l/stek')?.bytes.length, 92)
     await passAndTick(200)
-    assert.equal(lighttpd.keys.length, 1)
+    assert.equal(lighttpd.names.length, 1)
     await runner.stop()
   })
 })

@@ -103,6 +103,21 @@ describe('a file of keys', () => {
     rmSync(made, { recursive: true })
   })
 
+  test('gets its folder also when other files get the same one at that moment', async () => {
+    const deep = join(folder, 'one', 'two', 'three')
+    const results = await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        writeSecretFile(join(deep, `${index}.key`), keys, options, filesWith()),
+      ),
+    )
+    assert.deepEqual(
+      results.filter((failure) => failure !== undefined),
+      [],
+    )
+    assert.equal(readdirSync(deep).length, 8)
+    rmSync(join(folder, 'one'), { recursive: true })
+  })
+
   test('is refused on a disk, unless that is allowed', async () => {
     const onDisk = filesWith({ statfs: () => Promise.resolve({ type: EXT4 }) })
     const failure = await writeSecretFile(path, keys, options, onDisk)

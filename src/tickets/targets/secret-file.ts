@@ -174,15 +174,26 @@ async function writeTemporary(
  * goes round for ever in a thread below /proc, where nothing can be made (22, 24 and 26; 20 does not).
  */
 async function makeFolders(path: string): Promise<void> {
+  let isNew: boolean
   try {
-    await makeFolder(path)
+    isNew = await makeOneFolder(path)
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return
     if (codeOf(error) !== 'ENOENT' || dirname(path) === path) throw error
     await makeFolders(dirname(path))
-    await makeFolder(path)
+    isNew = await makeOneFolder(path)
   }
-  await changeMode(path, FOLDER_MODE)
+  if (isNew) await changeMode(path, FOLDER_MODE)
+}
+
+/** Returns false when the folder is there already: after a reboot, files of one folder are written at the same time. */
+async function makeOneFolder(path: string): Promise<boolean> {
+  try {
+    await makeFolder(path)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false
+    throw error
+  }
 }
 
 function failureOf(error: unknown, path: string): TargetFailure {

@@ -21,6 +21,7 @@ import {
   writeSecretFile,
 } from '../../src/tickets/targets/secret-file.ts'
 import { until } from '../support/latch.ts'
+import { whyWithoutRoot } from '../support/programs.ts'
 
 const TMPFS = 0x01021994
 const EXT4 = 0xef53
@@ -118,6 +119,20 @@ describe('a file of keys', () => {
     rmSync(join(folder, 'one'), { recursive: true })
   })
 
+  test('gives its new folder and the one above it to a terminator that writes there', {
+    skip: whyWithoutRoot(),
+  }, async () => {
+    const storage = join(folder, 'tickets', 'caddy')
+    const folderOwner = { uid: 33, gid: 34 }
+    const target = join(storage, 'stek', 'stek.bin')
+    const result = await writeSecretFile(target, keys, { ...options, folderOwner }, filesWith())
+    assert.equal(result, undefined)
+    const ownerOf = (one: string) => [statSync(one).uid, statSync(one).gid]
+    for (const one of [storage, join(storage, 'stek')]) assert.deepEqual(ownerOf(one), [33, 34])
+    assert.deepEqual(ownerOf(join(folder, 'tickets')), ownerOf(folder))
+    rmSync(join(folder, 'tickets'), { recursive: true })
+  })
+
   test('is refused on a disk, unless that is allowed', async () => {
     const onDisk = filesWith({ statfs: () => Promise.resolve({ type: EXT4 }) })
     const failure = await writeSecretFile(path, keys, options, onDisk)
@@ -172,6 +187,13 @@ describe('a command', () => {
       systemClock,
     )
     assert.deepEqual(failure, { reason: 'reload', message: 'sh ended with 3: $(id) "bad"' })
+  })
+
+  test('that says notices and warnings first is told with its first error', async () => {
+    const lines = ['[notice] 1#1: signal process started', '[ WARNING ] old', '', '[error] no pid']
+    const script = `printf '%s\\n' ${lines.map((line) => `'${line}'`).join(' ')} >&2; exit 1`
+    const failure = await runCommand(['sh', '-c', script], 'reload', systemClock)
+    assert.match(failure?.message ?? '', /^sh ended with 1: \[error\] no pid$/)
   })
 
   test('that is not there is a failure, and so is one that a signal ends', async () => {

@@ -180,7 +180,21 @@ function caddy(settings: SettingsOf<'caddy'>, context: TargetContext): Target {
       lastRotationMs: wallMs,
       nextRotationMs: wallMs + CADDY_WRITES_AHEAD * pollMs,
     })
-  return { ...oneFile(settings, context, layout), repeatMs: pollMs }
+  const target = oneFile(settings, context, layout)
+  const fileOptions = { ...target.fileOptions, ...folderOwner(settings, context.ownerOf) }
+  return { ...target, fileOptions, repeatMs: pollMs }
+}
+
+/**
+ * The owner of the folders that are made for a target. Caddy makes locks, and keys of its own while the node is silent, in
+ * the storage that the file is in. Other terminators only read.
+ */
+export function folderOwner(
+  settings: TargetSettings,
+  ownerOf = findOwner,
+): Pick<SecretFileOptions, 'folderOwner'> {
+  if (settings.kind !== 'caddy' || settings.owner === undefined) return {}
+  return { folderOwner: ownerOf(settings.owner) }
 }
 
 function nghttpx(settings: SettingsOf<'nghttpx'>, context: TargetContext): Target {

@@ -15,6 +15,7 @@ import {
   type MachineTime,
   systemBootClock,
 } from '../kept-ring.ts'
+import { folderOwner } from './kinds.ts'
 import {
   type SecretFileOptions,
   type SecretFileSystem,
@@ -46,7 +47,8 @@ export interface KeptPlace {
 /** The place beside the files of a target; undefined for a target without files. */
 export function keptPlace(target: TargetSettings): KeptPlace | undefined {
   if (target.kind === 'kubernetes-secret') return undefined
-  const fileOptions = { mode: KEPT_MODE, allowDisk: target.allow_disk }
+  // A folder is made for the ring or for the keys, whichever is written first.
+  const fileOptions = { mode: KEPT_MODE, allowDisk: target.allow_disk, ...folderOwner(target) }
   if ('file' in target) {
     const path = join(dirname(target.file), `.${basename(target.file)}.ring`)
     return { path, fileOptions }

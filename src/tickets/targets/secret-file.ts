@@ -4,6 +4,7 @@
 import { readFileSync, type Stats } from 'node:fs'
 import {
   chmod as changeMode,
+  chown as changeOwner,
   type FileHandle,
   link as linkFile,
   mkdir as makeFolder,
@@ -35,6 +36,8 @@ export interface SecretFileOptions {
   readonly mode: number
   /** The user and group that the terminator reads as; absent: those of this process. */
   readonly owner?: Owner
+  /** The user who also gets the folder of the file and the one above it, where this process makes them; absent: nobody. */
+  readonly folderOwner?: Owner
   /** Allows a file system that keeps keys on a disk. */
   readonly allowDisk: boolean
   /** Folder for temporary names, where the terminator reads every file of the folder itself; on the same file system. */
@@ -49,8 +52,8 @@ export interface SecretFileSystem {
   rename(from: string, to: string): Promise<void>
   link(from: string, to: string): Promise<void>
   unlink(path: string): Promise<void>
-  /** Makes a folder and those above it; resolves when it is there already. */
-  mkdir(path: string): Promise<unknown>
+  /** Makes a folder and those above it; resolves when it is there already. A new one gets the owner, as does the one above. */
+  mkdir(path: string, owner?: Owner): Promise<unknown>
   statfs(path: string): Promise<{ readonly type: number }>
   stat(path: string): Promise<Pick<Stats, 'size' | 'ino' | 'mtimeMs' | 'uid' | 'gid' | 'mode'>>
   readdir(path: string): Promise<string[]>
@@ -83,7 +86,7 @@ export async function writeSecretFile(
   const folder = dirname(path)
   const temporary = temporaryName(path, 'tmp', options)
   try {
-    await files.mkdir(folder)
+    await files.mkdir(folder, options.folderOwner)
     const { type } = await files.statfs(folder)
     if (!options.allowDisk && !MEMORY_FILE_SYSTEMS.includes(type)) {
       const message = `${folder} is not on tmpfs or ramfs: mount one there, or set allow_disk to keep ticket keys on a disk`
@@ -169,20 +172,25 @@ async function writeTemporary(
   }
 }
 
+/** How many folders get an owner: the one of the file, and the one above it. */
+const OWNED_FOLDERS = 2
+
 /**
  * Makes a folder and those above it that are missing, with FOLDER_MODE whatever the umask. Node.js's own way, `recursive`,
  * goes round for ever in a thread below /proc, where nothing can be made (22, 24 and 26; 20 does not).
  */
-async function makeFolders(path: string): Promise<void> {
+async function makeFolders(path: string, owner?: Owner, owned = OWNED_FOLDERS): Promise<void> {
   let isNew: boolean
   try {
     isNew = await makeOneFolder(path)
   } catch (error) {
     if (codeOf(error) !== 'ENOENT' || dirname(path) === path) throw error
-    await makeFolders(dirname(path))
+    await makeFolders(dirname(path), owner, owned - 1)
     isNew = await makeOneFolder(path)
   }
-  if (isNew) await changeMode(path, FOLDER_MODE)
+  if (!isNew) return
+  await changeMode(path, FOLDER_MODE)
+  if (owner !== undefined && owned > 0) await changeOwner(path, owner.uid, owner.gid)
 }
 
 /** Returns false when the folder is there already: after a reboot, files of one folder are written at the same time. */

@@ -78,40 +78,29 @@ export class Keyring {
     bootId: Uint8Array,
     form: Form = 1,
   ): KeyObject | undefined {
-    const key = this.#derive(keyId, senderId, bootId, SENDER_KEY_INFO[form])
+    const key = this.#derive(keyId, Buffer.concat([senderId, bootId]), SENDER_KEY_INFO[form])
     return key && createSecretKey(key)
   }
 
   /** The key of the hash that makes the nonces of form 2; undefined when the key ID is not in the ring. */
   nonceKey(keyId: number, senderId: Uint8Array, bootId: Uint8Array): Buffer | undefined {
-    return this.#derive(keyId, senderId, bootId, NONCE_KEY_INFO)
-  }
-
-  #derive(
-    keyId: number,
-    senderId: Uint8Array,
-    bootId: Uint8Array,
-    info: string,
-  ): Buffer | undefined {
-    const clusterKey = this.#keys.get(keyId)
-    if (clusterKey === undefined) return undefined
-    const salt = Buffer.concat([senderId, bootId])
-    return Buffer.from(hkdfSync('sha256', clusterKey, salt, info, KEY_BYTES))
+    return this.#derive(keyId, Buffer.concat([senderId, bootId]), NONCE_KEY_INFO)
   }
 
   /** The pre-shared key of TLS connections between nodes; undefined when the key ID is not in the ring. */
   syncKey(keyId: number): Buffer | undefined {
-    const clusterKey = this.#keys.get(keyId)
-    if (clusterKey === undefined) return undefined
-    return Buffer.from(hkdfSync('sha256', clusterKey, NO_SALT, SYNC_KEY_INFO, KEY_BYTES))
+    return this.#derive(keyId, NO_SALT, SYNC_KEY_INFO)
   }
 
   /** Keys of the hash over rings of ticket keys that greetings have, one for each key, the primary one first. */
   get ringsKeys(): readonly Buffer[] {
-    this.#ringsKeys ??= [...this.#keys.values()].map((key) =>
-      Buffer.from(hkdfSync('sha256', key, NO_SALT, RINGS_KEY_INFO, KEY_BYTES)),
-    )
+    this.#ringsKeys ??= [...this.#keys.values()].map((key) => derive(key, NO_SALT, RINGS_KEY_INFO))
     return this.#ringsKeys
+  }
+
+  #derive(keyId: number, salt: Uint8Array, info: string): Buffer | undefined {
+    const key = this.#keys.get(keyId)
+    return key && derive(key, salt, info)
   }
 
   toString(): string {
@@ -188,6 +177,10 @@ function keyIdOf(key: Uint8Array): number {
 /** A key ID as it is shown and as TLS between nodes names it: eight hex digits. */
 export function formatKeyId(keyId: number): string {
   return keyId.toString(16).padStart(8, '0')
+}
+
+function derive(key: KeyObject, salt: Uint8Array, info: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, salt, info, KEY_BYTES))
 }
 
 function keyringError(message: string): TlscachedError {

@@ -1,7 +1,7 @@
 // Outgoing changes: gathered while there are many, sealed once, sent to every destination. Nothing waits for the
 // network: a datagram that it does not take is dropped and counted.
 
-import type { Clock, Timer } from '../../base/world.ts'
+import type { Timer } from '../../base/world.ts'
 import type { Change } from '../../store/versions.ts'
 import { ChangeBatch } from '../../wire/changes.ts'
 import {
@@ -9,13 +9,10 @@ import {
   FRAGMENT_OVERHEAD_BYTES,
   MAX_LONE_CHANGE_BYTES,
 } from '../../wire/message.ts'
-import type { Sealer } from '../../wire/seal.ts'
-import type { PeerAddresses } from '../peers/addresses.ts'
 import type { Heartbeat } from '../repair/heartbeat.ts'
 import type { ResendLog } from '../repair/resend-log.ts'
 import type { ReplicationStats } from '../stats.ts'
-import { sendWholeOrInPieces } from './pieces.ts'
-import type { Transport } from './transport.ts'
+import { type Sending, sendWholeOrInPieces } from './sending.ts'
 
 /**
  * On a busy node, a datagram that is not full waits this long for more changes: few large datagrams cost all nodes less
@@ -23,16 +20,12 @@ import type { Transport } from './transport.ts'
  */
 const GATHER_MS = 1
 
-export interface OutboxOptions {
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly addresses: PeerAddresses
+export interface OutboxOptions extends Sending {
   readonly log: ResendLog
   readonly heartbeat: Heartbeat
   /** Origin of the changes this node makes. */
   readonly origin: number
   readonly maxDatagramBytes: number
-  readonly clock: Clock
   readonly stats: ReplicationStats
 }
 
@@ -113,10 +106,7 @@ export class Outbox {
       // A group has many members: the path to one of them and its protocol version say nothing about the others.
       const sender = peer.kind === 'group' ? undefined : peer.sender
       if (sendWholeOrInPieces(this.#options, datagram, sequence, peer.address, sender)) {
-        stats.datagramsSent += 1
         peer.entriesSent += entries
-      } else {
-        stats.dropped.queue_full += 1
       }
     }
     // Logged after sending, because sending must not wait. A datagram that the network did not take can be asked for,

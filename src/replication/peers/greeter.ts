@@ -13,11 +13,10 @@ import {
   type Role,
 } from '../../wire/message.ts'
 import { RINGS_HASH_BYTES } from '../../wire/ring-message.ts'
-import type { Sealer } from '../../wire/seal.ts'
 import type { Sender } from '../live/senders.ts'
-import type { Transport } from '../live/transport.ts'
-import type { DropReason, ReplicationStats } from '../stats.ts'
-import { PeerAddress, type PeerAddresses, SILENCE_MS } from './addresses.ts'
+import { type Sending, send } from '../live/sending.ts'
+import type { DropReason } from '../stats.ts'
+import { PeerAddress, SILENCE_MS } from './addresses.ts'
 import type { PeerLimits } from './limits.ts'
 
 /**
@@ -43,16 +42,11 @@ const PERIOD_SLACK_MS = 100
 /** Answers to one sender per GREETING_PERIOD_MS; it needs one or two. */
 const MAX_ANSWERS_PER_ROUND = 10
 
-export interface GreeterOptions {
+export interface GreeterOptions extends Sending {
   readonly nodeName: string
   /** TCP port for copies and comparisons; 0 where this node does not listen for them. */
   readonly syncPort: () => number
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly addresses: PeerAddresses
-  readonly clock: Clock
   readonly random: RandomSource
-  readonly stats: GreeterStats
   /** Limits of this node's caches; absent where it stores nothing. */
   readonly limits?: PeerLimits
   /** The hash of this node's rings of ticket keys, and what is called with a sender whose greeting has one. */
@@ -80,10 +74,6 @@ export interface GreeterOptions {
 export interface GreetedRings {
   hash(): Buffer
   greet(sender: Sender): void
-}
-
-export interface GreeterStats extends Pick<ReplicationStats, 'datagramsSent'> {
-  readonly dropped: Pick<ReplicationStats['dropped'], 'queue_full'>
 }
 
 /** Target of a challenge: a sender that was heard, or an address where one may be. */
@@ -223,7 +213,7 @@ export class Greeter {
   }
 
   #send(to: HostAddress, challenge: Buffer | undefined, answer: Buffer | undefined): void {
-    const { nodeName, sealer, transport, clock, stats, limits, rings } = this.#options
+    const { nodeName, sealer, clock, limits, rings } = this.#options
     const syncPort = this.#options.syncPort()
     const role = this.#options.roleTo(to)
     const cachesBytes = CACHES_BYTES - (rings === undefined ? 0 : RINGS_BYTES)
@@ -241,8 +231,7 @@ export class Greeter {
     }
     // A greeting datagram has one size in both forms.
     const message = encodeGreeting(greeting, GREETING_DATAGRAM_BYTES - sealer.overheadBytes)
-    if (transport.send(sealer.seal('control', message), to)) stats.datagramsSent += 1
-    else stats.dropped.queue_full += 1
+    send(this.#options, sealer.seal('control', message), to)
   }
 
   #round(): void {

@@ -6,13 +6,16 @@ import type { Clock, Logger } from '../../base/world.ts'
 import type { Identity } from '../../wire/identity.ts'
 import { encodeGone, type NackMessage } from '../../wire/message.ts'
 import type { SequenceRange } from '../../wire/replay-window.ts'
-import type { Sealer } from '../../wire/seal.ts'
 import { ByteBudget } from '../live/budgets.ts'
-import { PIECES_VERSION, pieceBytesBelow, sendWholeOrInPieces } from '../live/pieces.ts'
 import type { Sender } from '../live/senders.ts'
-import type { Transport } from '../live/transport.ts'
-import type { PeerAddresses } from '../peers/addresses.ts'
-import type { DropReason, ReplicationStats } from '../stats.ts'
+import {
+  PIECES_VERSION,
+  pieceBytesBelow,
+  type Sending,
+  send,
+  sendWholeOrInPieces,
+} from '../live/sending.ts'
+import type { DropReason } from '../stats.ts'
 import type { ResendLog } from './resend-log.ts'
 
 /**
@@ -27,15 +30,10 @@ export const RESEND_BURST_BYTES = 512 * 1024
  */
 const MIN_RESEND_INTERVAL_MS = 3
 
-export interface RepairAnswererOptions {
+export interface RepairAnswererOptions extends Sending {
   readonly identity: Identity
   readonly log: ResendLog
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly addresses: PeerAddresses
-  readonly clock: Clock
   readonly logger: Logger
-  readonly stats: ReplicationStats
 }
 
 export class RepairAnswerer {
@@ -72,7 +70,7 @@ export class RepairAnswerer {
         path?.noteResend(sequence, datagram.length)
         const isSmallPath = sender.pathBytes !== undefined && datagram.length > sender.pathBytes
         const to = isSmallPath ? provenAddress : (group ?? provenAddress)
-        this.#count(sendWholeOrInPieces(this.#options, datagram, sequence, to, sender))
+        sendWholeOrInPieces(this.#options, datagram, sequence, to, sender)
       }
     }
     this.#sayWhatIsGone(nack, provenAddress)
@@ -94,10 +92,10 @@ export class RepairAnswerer {
    * than every NACK, so it amplifies nothing.
    */
   #sayWhatIsGone(nack: NackMessage, to: HostAddress): void {
-    const { log, sealer, transport } = this.#options
+    const { log, sealer } = this.#options
     const lastGone = Math.min(log.first - 1, sealer.lastSequence('changes'))
     if (!nack.ranges.some(({ from }) => from <= lastGone)) return
-    this.#count(transport.send(sealer.seal('control', encodeGone(lastGone)), to))
+    send(this.#options, sealer.seal('control', encodeGone(lastGone)), to)
   }
 
   /** The multicast group when the peer receives our changes through it; undefined when it has an address of its own. */
@@ -120,12 +118,6 @@ export class RepairAnswerer {
     const path = this.#paths.get(sender) ?? new PathProbe(sender, clock, logger)
     this.#paths.set(sender, path)
     return path
-  }
-
-  #count(isSent: boolean): void {
-    const { stats } = this.#options
-    if (isSent) stats.datagramsSent += 1
-    else stats.dropped.queue_full += 1
   }
 }
 

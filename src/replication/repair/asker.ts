@@ -1,13 +1,11 @@
 // Asks senders for the datagrams that did not arrive: sends a NACK for a gap after a short wait for datagrams that are
 // only late, and repeats it until they arrive, the sender no longer has them, or the gap is too old.
 
-import type { Clock, RandomSource, Timer } from '../../base/world.ts'
+import type { RandomSource, Timer } from '../../base/world.ts'
 import { encodeNack } from '../../wire/message.ts'
 import type { SequenceRange } from '../../wire/replay-window.ts'
-import type { Sealer } from '../../wire/seal.ts'
 import type { Sender } from '../live/senders.ts'
-import type { Transport } from '../live/transport.ts'
-import type { ReplicationStats } from '../stats.ts'
+import { type Sending, send } from '../live/sending.ts'
 
 /**
  * Wait before a gap is asked for, because reordered datagrams may fill it: a quarter of the round trip within these
@@ -31,12 +29,8 @@ const REPEATED_COPIES = 2
 const SPREAD_ROUND_TRIPS = 4
 const MIN_SPREAD_MS = 8
 
-export interface RepairAskerOptions {
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly clock: Clock
+export interface RepairAskerOptions extends Sending {
   readonly random: RandomSource
-  readonly stats: ReplicationStats
   /** Members of the multicast group, this node included. */
   readonly groupSize: () => number
   /** Called after gaps were given up or filled, when something may have been lost for good. */
@@ -111,7 +105,6 @@ export class RepairAsker {
   #ask(sender: Sender, nowMs: number): void {
     const { changes, gaps, bootId, provenAddress } = sender
     if (changes === undefined) return
-    const { sealer, transport, stats } = this.#options
     const { ranges, isRepeated } = gaps.takeDue(changes, nowMs, (attempts) =>
       this.#intervalMs(sender, attempts),
     )
@@ -120,8 +113,7 @@ export class RepairAsker {
     if (ranges.length === 0 || provenAddress === undefined) return
     const message = encodeNack({ bootId, ranges })
     for (let copy = 0; copy < (isRepeated ? REPEATED_COPIES : 1); copy += 1) {
-      if (transport.send(sealer.seal('control', message), provenAddress)) stats.datagramsSent += 1
-      else stats.dropped.queue_full += 1
+      send(this.#options, this.#options.sealer.seal('control', message), provenAddress)
     }
   }
 

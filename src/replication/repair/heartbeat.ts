@@ -2,13 +2,10 @@
 // rarely, so that peers notice within milliseconds when that datagram was lost. In a busy stream the next datagram
 // shows it.
 
-import type { Clock, Timer } from '../../base/world.ts'
+import type { Timer } from '../../base/world.ts'
 import { encodeHeartbeat } from '../../wire/message.ts'
-import type { Sealer } from '../../wire/seal.ts'
-import type { Transport } from '../live/transport.ts'
-import type { PeerAddresses } from '../peers/addresses.ts'
+import { type Sending, send } from '../live/sending.ts'
 import { GREETING_PERIOD_MS } from '../peers/greeter.ts'
-import type { ReplicationStats } from '../stats.ts'
 
 /**
  * Time from the last datagram with changes to the first heartbeat. It doubles up to GREETING_PERIOD_MS; from then on
@@ -22,22 +19,14 @@ const FIRST_HEARTBEAT_MS = 4
  */
 const DIRECT_INTERVAL_MS = 64
 
-export interface HeartbeatOptions {
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly addresses: PeerAddresses
-  readonly clock: Clock
-  readonly stats: ReplicationStats
-}
-
 export class Heartbeat {
-  readonly #options: HeartbeatOptions
+  readonly #options: Sending
   #dueMs = Number.POSITIVE_INFINITY
   #intervalMs = FIRST_HEARTBEAT_MS
   #timer: Timer | undefined
   #timerMs = Number.POSITIVE_INFINITY
 
-  constructor(options: HeartbeatOptions) {
+  constructor(options: Sending) {
     this.#options = options
   }
 
@@ -74,14 +63,13 @@ export class Heartbeat {
   }
 
   #send(): void {
-    const { sealer, transport, addresses, stats } = this.#options
+    const { sealer, addresses } = this.#options
     const message = encodeHeartbeat(sealer.lastSequence('changes'))
     const datagram = sealer.seal('control', message)
     const isDirect = this.#intervalMs >= DIRECT_INTERVAL_MS
     const direct = isDirect ? addresses.behindRepeaters : []
     for (const peer of [...addresses.destinations, ...direct]) {
-      if (transport.send(datagram, peer.address)) stats.datagramsSent += 1
-      else stats.dropped.queue_full += 1
+      send(this.#options, datagram, peer.address)
     }
   }
 }

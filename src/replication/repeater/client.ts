@@ -3,20 +3,14 @@
 
 import { formatAddress, type HostAddress } from '../../base/address.ts'
 import { encodeLeave } from '../../wire/message.ts'
-import type { Sealer } from '../../wire/seal.ts'
 import type { Sender } from '../live/senders.ts'
-import type { Transport } from '../live/transport.ts'
-import type { PeerAddress, PeerAddresses } from '../peers/addresses.ts'
+import { type Sending, send } from '../live/sending.ts'
+import type { PeerAddress } from '../peers/addresses.ts'
 import { Discovery, type DiscoveryOptions } from '../peers/discovery.ts'
 import type { Greeter } from '../peers/greeter.ts'
-import type { ReplicationStats } from '../stats.ts'
 
-export interface RepeaterClientOptions extends Omit<DiscoveryOptions, 'onChange'> {
-  readonly addresses: PeerAddresses
+export interface RepeaterClientOptions extends Sending, Omit<DiscoveryOptions, 'onChange'> {
   readonly greeter: Greeter
-  readonly sealer: Sealer
-  readonly transport: Transport
-  readonly stats: ReplicationStats
 }
 
 export class RepeaterClient {
@@ -94,9 +88,7 @@ export class RepeaterClient {
   }
 
   #leave({ address, sender }: PeerAddress): void {
-    const { sealer, transport, stats } = this.#options
     if (sender === undefined) return
-    const leave = sealer.seal('control', encodeLeave(sender.bootId))
-    if (transport.send(leave, address)) stats.datagramsSent += 1
+    send(this.#options, this.#options.sealer.seal('control', encodeLeave(sender.bootId)), address)
   }
 }

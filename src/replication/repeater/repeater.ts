@@ -17,6 +17,7 @@ import {
 import { Sealer } from '../../wire/seal.ts'
 import { StrangerBudget } from '../live/budgets.ts'
 import { type Sender, SenderTable } from '../live/senders.ts'
+import { type Sending, send } from '../live/sending.ts'
 import type { Transport } from '../live/transport.ts'
 import { PeerAddresses } from '../peers/addresses.ts'
 import { Greeter } from '../peers/greeter.ts'
@@ -36,7 +37,7 @@ export class Repeater {
   readonly #options: RepeaterOptions
   readonly #subscribers = new Subscribers()
   readonly #senders: SenderTable
-  readonly #sealer: Sealer
+  readonly #sending: Sending
   readonly #greeter: Greeter
   readonly #faultLog: LogLimiter
   readonly #strangers: StrangerBudget
@@ -48,17 +49,19 @@ export class Repeater {
     this.#strangers = new StrangerBudget(clock, keys)
     this.#faultLog = new LogLimiter(clock, FAULT_LOG_PERIOD_MS)
     this.#senders = new SenderTable((sender) => this.#end(sender, 'forgotten'))
-    this.#sealer = new Sealer(identity, keys)
-    this.#greeter = new Greeter({
-      nodeName: identity.nodeName,
-      syncPort: () => 0,
-      sealer: this.#sealer,
+    this.#sending = {
+      sealer: new Sealer(identity, keys),
       transport,
       // A repeater greets nobody by itself: nodes come to it.
       addresses: new PeerAddresses(),
       clock,
-      random,
       stats: this.stats,
+    }
+    this.#greeter = new Greeter({
+      ...this.#sending,
+      nodeName: identity.nodeName,
+      syncPort: () => 0,
+      random,
       roleTo: () => 'repeater',
       mustProveAddress: true,
       onVerified: (sender, changesSequence) => sender.verify(changesSequence),
@@ -88,7 +91,7 @@ export class Repeater {
     this.#isStarted = false
     this.#greeter.stop()
     for (const { sender, address } of this.subscriptions()) {
-      this.#send(this.#sealer.seal('control', encodeLeave(sender.bootId)), address)
+      this.#send(encodeLeave(sender.bootId), address)
       this.#subscribers.remove(sender)
     }
     await this.#options.transport.stop()
@@ -172,7 +175,7 @@ export class Repeater {
   #passOn(datagram: Buffer, origin: Sender): void {
     this.stats.datagramsPassed += 1
     for (const { sender, address } of this.#subscribers.all()) {
-      if (sender !== origin) this.#send(datagram, address)
+      if (sender !== origin) send(this.#sending, datagram, address)
     }
   }
 
@@ -190,7 +193,7 @@ export class Repeater {
     }
     if (isNew) logger.info(peer, 'repeater: node subscribed')
     for (const roster of this.#subscribers.rostersFor(sender)) {
-      this.#send(this.#sealer.seal('control', encodeRoster(roster)), provenAddress)
+      this.#send(encodeRoster(roster), provenAddress)
     }
   }
 
@@ -199,9 +202,8 @@ export class Repeater {
     this.#options.logger.info({ peer: sender.nodeName, reason }, 'repeater: node is gone')
   }
 
-  #send(datagram: Buffer, to: HostAddress): void {
-    if (this.#options.transport.send(datagram, to)) this.stats.datagramsSent += 1
-    else this.stats.dropped.queue_full += 1
+  #send(message: Buffer, to: HostAddress): void {
+    send(this.#sending, this.#sending.sealer.seal('control', message), to)
   }
 
   #round(): void {

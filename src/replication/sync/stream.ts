@@ -9,6 +9,7 @@ import type { SessionStore } from '../../store/session-store.ts'
 import { MIN_TOLD_TTL_MS } from '../../store/stored-entries.ts'
 import type { Change } from '../../store/versions.ts'
 import { ChangeBatch, type ChangesMessage } from '../../wire/changes.ts'
+import { toFrame } from '../../wire/framing.ts'
 import { MAX_LONE_CHANGE_BYTES } from '../../wire/message.ts'
 import {
   decodeSyncFrame,
@@ -84,7 +85,7 @@ export class FrameStream {
 
   /** Writes a copy of the frame and resolves when there is room for another one. Rejects with a SyncError. */
   send(frame: Buffer): Promise<void> {
-    return this.#write(withLength(frame), () => {})
+    return this.#write(toFrame(frame), () => {})
   }
 
   /**
@@ -92,7 +93,7 @@ export class FrameStream {
    * It is written by itself: Node.js joins writes that wait for each other in memory that nobody erases.
    */
   async sendSecret(frame: Buffer): Promise<void> {
-    const bytes = withLength(frame)
+    const bytes = toFrame(frame)
     frame.fill(0)
     try {
       await this.#untilSent()
@@ -218,7 +219,7 @@ function decodeFrame({ bytes, copied }: ReadBytes): SyncFrame {
   if (frame !== undefined) return frame
   // It may be a frame of ticket keys in which one byte is wrong.
   bytes.fill(0)
-  throw new SyncError('malformed', 'a frame that is none')
+  throw new SyncError('malformed', 'malformed frame')
 }
 
 /** Arguments that fill 64 KiB of the stack. */
@@ -233,13 +234,6 @@ function overwriteStack(): void {
 }
 
 function nothing(): void {}
-
-function withLength(frame: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(LENGTH_BYTES + frame.length)
-  bytes.writeUInt32BE(frame.length)
-  frame.copy(bytes, LENGTH_BYTES)
-  return bytes
-}
 
 // Entries over a connection: gathered into frames of changes and sent in short turns of the event loop.
 

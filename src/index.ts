@@ -2,13 +2,10 @@
 // server.
 
 export { ERROR_CODES, type ErrorCode, TlscachedError } from './base/errors.ts'
+export type { AttachOptions } from './hooks/attach-options.ts'
 export type { Awaitable, FoundSession, PutRequest, SessionHooks } from './hooks/hooks.ts'
 export type { LocalHooks } from './hooks/local-hooks.ts'
-export {
-  type AttachOptions,
-  attachSessionCache,
-  type SessionCacheBinding,
-} from './hooks/node-tls.ts'
+export { attachSessionCache, type SessionCacheBinding } from './hooks/node-tls.ts'
 export type { CallFailure, RemoteStats } from './hooks/remote-hooks.ts'
 export { type ConnectOptions, connectHooks, type RemoteHooks } from './hooks/remote-hooks.ts'
 export {

@@ -28,6 +28,9 @@ export const MAX_UNIX_PATH_BYTES = 107
 
 /** Parses `host:port`, `[v6]:port` or `unix:/path`. Port 0 lets the kernel choose a port. Throws ERR_ADDRESS. */
 export function parseAddress(text: string): Address {
+  if (text.startsWith('/')) {
+    throw new TlscachedError('ERR_ADDRESS', `"${text}" is a path: write unix:${text} for a socket`)
+  }
   if (!text.startsWith('unix:')) return parseHostAddress(text)
   const path = text.slice('unix:'.length)
   if (!path.startsWith('/') || Buffer.byteLength(path) > MAX_UNIX_PATH_BYTES) {

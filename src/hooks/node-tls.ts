@@ -26,13 +26,14 @@ import {
   isContextOf,
   isSameBytes,
   TLS_1_3,
-  toContext,
   tryReadEncodedSession,
 } from '../session/encoded-session.ts'
 import { isRefusal, PUT_RESULTS } from '../store/stats.ts'
+import { type AttachOptions, checkAttachOptions, DEFAULT_DEADLINE_MS } from './attach-options.ts'
 import { HelloPeek, type PeekedConnection } from './hello-peek.ts'
 import type { Awaitable, FoundSession, SessionHooks } from './hooks.ts'
 import {
+  checkIsServer,
   checkServer,
   demandsCertificate,
   keepSetup,
@@ -40,35 +41,6 @@ import {
   watchSiblings,
 } from './server-setup.ts'
 import { createSessionCacheStats, type SessionCacheStats } from './stats.ts'
-
-const DEFAULT_DEADLINE_MS = 50
-
-/** How a TLS server is joined to a cache. */
-export interface AttachOptions {
-  /**
-   * The session ID context, text in UTF-8 or bytes, 1..32 bytes. It must equal the server's own `sessionIdContext`, and
-   * be the same on all servers that share sessions.
-   */
-  readonly context: string | Uint8Array
-  /**
-   * Longest wait for the cache in one handshake, in milliseconds; default 50. A later answer counts as `late`, and the
-   * handshake is a full one. A put never holds a handshake.
-   */
-  readonly deadlineMs?: number
-  /**
-   * Whether the ClientHello of each connection is read before Node.js gets it; default true. If false, TLS 1.3 sessions
-   * are not stored, because they could never be found again, and server names are not compared. It must be the same on
-   * all servers that share sessions.
-   */
-  readonly readsClientHello?: boolean
-  /** Time, injected by tests; default: the system's. */
-  readonly clock?: Clock
-  /**
-   * Receives failures of the cache, at most one line a second, and problems that end resumption. Without a logger such
-   * a problem is a warning of the process, named TlscachedWarning.
-   */
-  readonly logger?: Logger
-}
 
 /** A TLS server that is joined to a cache. */
 export interface SessionCacheBinding {
@@ -88,9 +60,10 @@ export interface SessionCacheBinding {
  * A server that demands client certificates resumes no session that was made without one; such servers need a context
  * of their own.
  *
- * Throws ERR_SERVER when the server hands out tickets, has another context, speaks TLS 1.3 only while
+ * Throws ERR_SERVER when it is no TLS server, hands out tickets, has another context, speaks TLS 1.3 only while
  * `readsClientHello` is false, has a `resumeSession` listener already, or accepts connections in a way that cannot be
- * joined; and ERR_CONTEXT when the context has more than 32 bytes.
+ * joined; ERR_CONTEXT when the context has more than 32 bytes; and ERR_USAGE when an option is unknown or no such value,
+ * or `hooks` are none.
  *
  * ```ts
  * const secureOptions = constants.SSL_OP_NO_TICKET
@@ -104,7 +77,8 @@ export function attachSessionCache(
   hooks: SessionHooks,
   options: AttachOptions,
 ): SessionCacheBinding {
-  const context = toContext(options.context)
+  checkIsServer(server)
+  const context = checkAttachOptions(hooks, options)
   checkServer(server, context, options.readsClientHello ?? true)
   const binding = new Binding(server, hooks, context, options)
   binding.attach()

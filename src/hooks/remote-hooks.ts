@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { type Address, formatAddress, isLoopback, parseAddress } from '../base/address.ts'
 import { by, type CountsOf, one, zeros } from '../base/counters.ts'
 import { ERROR_CODES, type ErrorCode, TlscachedError } from '../base/errors.ts'
+import { checkDeadline, checkOptions, usageError } from '../base/options.ts'
 import {
   type Clock,
   type Logger,
@@ -29,7 +30,7 @@ import type { FoundSession, PutRequest, SessionHooks } from './hooks.ts'
 import { type Outcome, RemoteLink } from './remote-link.ts'
 
 const DEFAULT_DEADLINE_MS = 50
-const MAX_DEADLINE_MS = 60_000
+const CALLER = 'connectHooks'
 const OPEN_TIMEOUT_MS = 1000
 
 /** How hooks reach the cache of a node in another process. An unknown option is the error ERR_USAGE. */
@@ -82,7 +83,8 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof ConnectOptions>([
  * ```
  */
 export function connectHooks(address: string, options: ConnectOptions): RemoteHooks {
-  return new RemoteHooks(toNodeAddress(address, options.insecure ?? false), options)
+  checkConnectOptions(options)
+  return new RemoteHooks(toNodeAddress(String(address), options.insecure ?? false), options)
 }
 
 /**
@@ -102,7 +104,6 @@ export class RemoteHooks implements SessionHooks {
   readonly #refusals: LogLimiter
 
   constructor(address: Address, options: ConnectOptions) {
-    checkOptions(options)
     const { cache, deadlineMs = DEFAULT_DEADLINE_MS, clock = systemClock } = options
     const { connect = connectTo, random = systemRandom, logger = silentLogger } = options
     this.#cache = cache
@@ -277,20 +278,13 @@ function toNodeAddress(text: string, isInsecure: boolean): Address {
   )
 }
 
-function checkOptions(options: ConnectOptions): void {
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
-  if (unknown !== undefined) throw usage(`unknown option "${unknown}"`)
+function checkConnectOptions(options: ConnectOptions): void {
+  checkOptions(CALLER, options, OPTION_NAMES)
   const { cache, deadlineMs = DEFAULT_DEADLINE_MS } = options
   if (typeof cache !== 'string' || !CACHE_NAME_PATTERN.test(cache)) {
-    throw usage('cache must be the name of a cache')
+    throw usageError(CALLER, 'cache must be the name of a cache')
   }
-  if (!(deadlineMs > 0 && deadlineMs <= MAX_DEADLINE_MS)) {
-    throw usage(`deadlineMs must be a number of milliseconds, at most ${MAX_DEADLINE_MS}`)
-  }
-}
-
-function usage(message: string): TlscachedError {
-  return new TlscachedError('ERR_USAGE', `connectHooks: ${message}`)
+  checkDeadline(CALLER, deadlineMs)
 }
 
 // What the hooks on a node in another process count. Plain numbers, exported elsewhere.

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { parseAddress, type UnixAddress } from '../base/address.ts'
 import { by, type CountsOf, one, zeros } from '../base/counters.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
+import { checkOptions, usageError } from '../base/options.ts'
 import { connectSecretly } from '../base/secret-socket.ts'
 import {
   type Clock,
@@ -22,6 +23,7 @@ import { GROUP_NAME_PATTERN, type OfferedKey } from '../wire/ring-message.ts'
 import { type RemoteConnection, RemoteLink } from './remote-link.ts'
 
 const OPEN_TIMEOUT_MS = 1000
+const CALLER = 'connectTicketKeys'
 
 /** How ticket keys come from a node in another process. An unknown option is the error ERR_USAGE. */
 export interface TicketKeyConnectOptions {
@@ -88,12 +90,11 @@ export function connectTicketKeys(
   address: string,
   options: TicketKeyConnectOptions,
 ): RemoteTicketKeys {
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name))
-  if (unknown !== undefined) throw usage(`unknown option "${unknown}"`)
+  checkOptions(CALLER, options, OPTION_NAMES)
   if (typeof options.group !== 'string' || !GROUP_NAME_PATTERN.test(options.group)) {
-    throw usage('group must be the name of a group')
+    throw usageError(CALLER, 'group must be the name of a group')
   }
-  const parsed = parseAddress(address)
+  const parsed = parseAddress(String(address))
   if ('path' in parsed) return new RemoteTicketKeys(parsed, options)
   throw new TlscachedError(
     'ERR_ADDRESS',
@@ -227,8 +228,4 @@ export class RemoteTicketKeys implements TicketKeySource {
       'the node gives no ticket keys: the TLS server goes on without',
     )
   }
-}
-
-function usage(message: string): TlscachedError {
-  return new TlscachedError('ERR_USAGE', `connectTicketKeys: ${message}`)
 }

@@ -17,6 +17,19 @@ const OTHER_CONTEXT =
   'the TLS server has another session ID context: ' +
   'set its sessionIdContext to the context given here, on every server that shares sessions'
 
+const NO_SERVER =
+  'it is no TLS server: give what tls.createServer, https.createServer or http2.createSecureServer returns, and of a ' +
+  'framework the server in it, as app.server of fastify'
+
+/** Throws ERR_SERVER for what is no TLS server at all. */
+export function checkIsServer(server: unknown): void {
+  const isServer =
+    typeof server === 'object' &&
+    server !== null &&
+    typeof Reflect.get(server, 'setSecureContext') === 'function'
+  if (!isServer) throw new TlscachedError('ERR_SERVER', NO_SERVER)
+}
+
 /** Throws ERR_SERVER for a server whose sessions would never be stored or found, or whose handshakes would break. */
 export function checkServer(server: Server, context: Buffer, readsClientHello: boolean): void {
   const problem = findProblem(server, context)

@@ -8,17 +8,24 @@
 import { constants } from 'node:crypto'
 import type { Server } from 'node:tls'
 import { TlscachedError } from '../base/errors.ts'
+import { checkMethods, checkOptions } from '../base/options.ts'
 import { type RandomSource, systemRandom } from '../base/world.ts'
 import type { TicketKeySource } from '../tickets/authority.ts'
 import { keyBytes } from '../tickets/layouts/binary.ts'
 import { type AgedKey, openedKeys, type RingView } from '../tickets/rule.ts'
 import { TicketKey } from '../tickets/ticket-key.ts'
+import { checkIsServer } from './server-setup.ts'
 
 export interface TicketKeyOptions {
   readonly random?: RandomSource
   /** Uses `setTicketKeys` also where a server could open tickets under several keys. */
   readonly singleKey?: boolean
 }
+
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof TicketKeyOptions>(['random', 'singleKey'])
+const CALLER = 'attachTicketKeys'
+const NO_SOURCE =
+  'the second argument must be a source of keys: what node.ticketKeys(group) or connectTicketKeys returns'
 
 /** A server that takes its ticket keys from a source. */
 export interface TicketKeyBinding {
@@ -46,7 +53,8 @@ const NO_KEY = Buffer.alloc(16)
 
 /**
  * Makes tickets of this server with the current key of `source` and opens those of all its keys. While the source has no
- * key, handshakes are full ones. Throws ERR_SERVER for a server whose tickets are switched off.
+ * key, handshakes are full ones. Throws ERR_SERVER for what is no TLS server and for one whose tickets
+ * are switched off, and ERR_USAGE when `source` is none or an option is unknown.
  *
  * ```ts
  * const node = createNode({
@@ -60,8 +68,12 @@ const NO_KEY = Buffer.alloc(16)
 export function attachTicketKeys(
   server: Server,
   source: TicketKeySource,
-  { random = systemRandom, singleKey = false }: TicketKeyOptions = {},
+  options: TicketKeyOptions = {},
 ): TicketKeyBinding {
+  checkIsServer(server)
+  checkMethods(CALLER, source, ['view', 'onChange'], NO_SOURCE)
+  checkOptions(CALLER, options, OPTION_NAMES)
+  const { random = systemRandom, singleKey = false } = options
   const secureOptions: unknown = Reflect.get(server, 'secureOptions')
   if (typeof secureOptions === 'number' && (secureOptions & constants.SSL_OP_NO_TICKET) !== 0) {
     throw new TlscachedError(

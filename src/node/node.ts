@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client'
 import { messageOf, TlscachedError } from '../base/errors.ts'
 import { createLogger } from '../base/logger.ts'
 import { collectKills, collectLog, collectProcess, createRegistry } from '../base/metrics.ts'
+import { checkOptions } from '../base/options.ts'
 import { OutputThread } from '../base/output-thread.ts'
 import { readVersion } from '../base/version.ts'
 import {
@@ -24,6 +25,7 @@ import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
+import { settingError } from '../settings/errors.ts'
 import { NONE } from '../settings/forms.ts'
 import type { Cluster } from '../status/cluster.ts'
 import { type Readiness, readinessOf } from '../status/readiness.ts'
@@ -68,6 +70,17 @@ export interface NodeOptions {
   readonly watchdogKills?: number | undefined
 }
 
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof NodeOptions>([
+  'clock',
+  'random',
+  'machine',
+  'logger',
+  'log',
+  'hasProcessMetrics',
+  'droppedLogLines',
+  'watchdogKills',
+])
+
 interface NodeCache extends HttpCache {
   readonly store: SessionStore
   readonly hooks: ContextlessHooks
@@ -80,7 +93,8 @@ interface NodeCache extends HttpCache {
  * `config.log` is set: then a thread writes its lines to standard error.
  *
  * Throws a ConfigError (ERR_CONFIG) with every mistake, ERR_NO_KEYS when there is no file of keys, ERR_KEYRING when its
- * keys are not usable, and ERR_INSECURE when nodes would replicate without keys beyond loopback.
+ * keys are not usable, ERR_INSECURE when nodes would replicate without keys beyond loopback, and ERR_USAGE for an option
+ * that is unknown.
  *
  * ```ts
  * const node = createNode({
@@ -92,6 +106,7 @@ interface NodeCache extends HttpCache {
  * ```
  */
 export function createNode(config: ConfigInput = {}, options: NodeOptions = {}): CacheNode {
+  checkOptions('createNode', options, OPTION_NAMES)
   const checked = nodeConfig(config)
   if (options.logger !== undefined || config.log === undefined) {
     return new CacheNode(checked, options)
@@ -108,6 +123,9 @@ export function createNode(config: ConfigInput = {}, options: NodeOptions = {}):
  * listens only when its address is set. Throws a ConfigError (ERR_CONFIG) with every mistake.
  */
 export function nodeConfig(config: ConfigInput = {}): NodeConfig {
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    throw settingError('', 'the configuration must be an object with the keys of the file')
+  }
   return checkConfig({ ...config, frontends: { http: NONE, ...config.frontends } }, hostname())
 }
 

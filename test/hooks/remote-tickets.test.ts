@@ -160,6 +160,7 @@ test('wrong options are errors that name the option', () => {
   assert.throws(() => connectTicketKeys('unix:/a', { group: '../x' }), { code: 'ERR_USAGE' })
   assert.throws(() => connectTicketKeys('unix:/a', { ...options, cache: 'ssl' } as never), {
     code: 'ERR_USAGE',
-    message: 'connectTicketKeys: unknown option "cache"',
+    message:
+      'connectTicketKeys: unknown option "cache"; there are group, logger, clock, random, connect',
   })
 })

@@ -2,9 +2,12 @@
 // client that asks for keys over memcached as nghttpx and h2o do.
 
 import { once } from 'node:events'
-import { chmodSync } from 'node:fs'
-import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer, type RequestListener } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { CertificateFolder } from '../support/certificates.ts'
 
 const SLOTS = 3
 
@@ -37,20 +40,36 @@ export async function playHaproxy(path: string, fileOf: (index: number) => strin
   return () => socket.close()
 }
 
-/** An API server that takes every Secret and sends it back, unless it is asked for the metadata. */
-export async function playKubernetes(stops: (() => unknown)[]): Promise<string> {
-  const http = createHttpServer((request, response) => {
+/**
+ * An API server that takes every Secret and sends it back, unless it is asked for the metadata. It speaks HTTP, and HTTPS
+ * with a certificate for 127.0.0.1 that `folder` gets as `ca.crt`, beside a token.
+ */
+export async function playKubernetes(folder: string, stops: (() => unknown)[]) {
+  const answer: RequestListener = (request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       const isPartial = request.headers.accept?.includes('as=PartialObjectMetadata')
       response.end(isPartial ? '{"kind":"PartialObjectMetadata"}' : Buffer.concat(chunks))
     })
-  })
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  stops.push(() => http.close())
-  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+  }
+  const certificates = new CertificateFolder()
+  const { cert, key } = certificates.make({ commonName: 'api', alternatives: ['IP:127.0.0.1'] })
+  certificates.remove()
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'token'), 'a token')
+  writeFileSync(join(folder, 'ca.crt'), cert)
+  const urlOf = async (server: Server, scheme: string) => {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    stops.push(() => server.close())
+    return `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+  return {
+    credentials: folder,
+    http: await urlOf(createHttpServer(answer), 'http'),
+    https: await urlOf(createHttpsServer({ cert, key }, answer), 'https'),
+  }
 }
 
 /** Asks for ticket keys as nghttpx and h2o do; returns how many values came. */

@@ -103,7 +103,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
     assert.equal(spawnSync('mount', ['-t', 'tmpfs', ...options]).status, 0)
     const haproxyPath = join(run, 'haproxy.sock')
     stops.push(await playHaproxy(haproxyPath, (index) => join(run, `${index}`, 'haproxy.keys')))
-    const api = await playKubernetes(stops)
+    const kubernetes = await playKubernetes(join(folder, 'kubernetes'), stops)
     const [port = 0, ...ports] = await freePorts(5)
     serverPorts = ports.slice(0, 2)
     await proxy.start(port, [
@@ -126,7 +126,10 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
           peers: [`127.0.0.${index === 0 ? 3 : 4}:${port}`],
           keys: [key],
         },
-        tickets: { groups: GROUPS, targets: targetsOf(own, api, haproxyPath, serverPorts[0] ?? 0) },
+        tickets: {
+          groups: GROUPS,
+          targets: targetsOf(own, kubernetes, haproxyPath, serverPorts[0] ?? 0),
+        },
         caches: [{ name: 'ssl', items: 100 }],
         frontends: {
           http: `${http.host}:${http.port}`,
@@ -330,6 +333,15 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
       assert.deepEqual(search.find(text), [], name)
     }
     assert.ok(proxy.datagrams > 20 && proxy.connections > 4)
+    // Every target was given its keys, or nothing of what is theirs was tried.
+    for (const { address } of members) {
+      for (const group of ['fast', 'slow']) {
+        const { body } = await ask(address, { path: `/v1/tickets/${group}` })
+        const { targets } = JSON.parse(body.toString())
+        assert.ok(targets.length > 3)
+        for (const { name, problem } of targets) assert.equal(problem, null, name)
+      }
+    }
     // The names of keys are no secret, and the answers have them: the search looked at the right things.
     readKeys()
     const names = [...(current.get(join(members[0]?.folder ?? '', 'fast.json')) ?? [])]
@@ -345,10 +357,15 @@ function shake(port: number, version: '1.2' | '1.3' = '1.3', session?: Buffer) {
 }
 
 /** A target of every kind in the folder of one node. */
-function targetsOf(own: string, api: string, haproxy: string, probedPort: number): object[] {
+function targetsOf(
+  own: string,
+  { http, https, credentials }: Awaited<ReturnType<typeof playKubernetes>>,
+  haproxy: string,
+  probedPort: number,
+): object[] {
   const fast = { group: 'fast' }
   const slow = { group: 'slow' }
-  const secret = { kind: 'kubernetes-secret', ...fast, allow_disk: true, api, namespace: 'default' }
+  const secret = { kind: 'kubernetes-secret', ...fast, allow_disk: true, namespace: 'default' }
   const probe = { address: `127.0.0.1:${probedPort}`, server_name: 'localhost' }
   return [
     { kind: 'nginx', ...fast, dir: join(own, 'nginx') },
@@ -360,8 +377,8 @@ function targetsOf(own: string, api: string, haproxy: string, probedPort: number
     { kind: 'file', ...fast, name: 'raw', file: join(own, 'fast.raw'), probe },
     { kind: 'file', ...fast, name: 'base64', file: join(own, 'fast.base64'), format: 'base64' },
     { kind: 'file', ...fast, name: 'json', file: join(own, 'fast.json'), format: 'json' },
-    { ...secret, name: 'cilium', secret: 'cilium' },
-    { ...secret, name: 'generic', secret: 'generic', format: 'generic' },
+    { ...secret, name: 'cilium', secret: 'cilium', api: https, credentials },
+    { ...secret, name: 'generic', secret: 'generic', format: 'generic', api: http },
     { kind: 'lighttpd', ...slow, file: join(own, 'lighttpd.stek') },
     { kind: 'caddy', ...slow, file: join(own, 'caddy', 'stek.bin'), poll: '2s' },
     { kind: 'h2o', ...slow, file: join(own, 'h2o.yaml') },

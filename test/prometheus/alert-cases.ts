@@ -52,7 +52,8 @@ export const ALERT_CASES: readonly AlertCase[] = [
     at: '6m',
     series: { [`tlscached_sync_state{${NODE},state="syncing"}`]: '1+0x10' },
     labels: EDGE,
-    summary: 'edge-1 still copies its peers, and is not ready: /readyz says what it waits for',
+    summary:
+      'edge-1 has not got the sessions of its peers yet: those made before it started do not resume there',
     quiet: { [`tlscached_sync_state{${NODE},state="syncing"}`]: '1 1 1 0+0x10' },
   },
   {
@@ -64,8 +65,19 @@ export const ALERT_CASES: readonly AlertCase[] = [
       [`tlscached_sync_state{${NODE},state="joining"}`]: '_ _ 1 1 stale _ 1 stale',
     },
     labels: EDGE,
-    summary: 'edge-1 still copies its peers, and is not ready: /readyz says what it waits for',
+    summary:
+      'edge-1 has not got the sessions of its peers yet: those made before it started do not resume there',
     quiet: { [`tlscached_sync_state{${NODE},state="joining"}`]: '_x10' },
+  },
+  {
+    // It started while nobody was heard, and the first comparison does not come to its end.
+    alert: 'TlscachedNotReady',
+    at: '7m',
+    series: { [ALONE]: '1+0x10', [PEER]: '0 1+0x10' },
+    labels: EDGE,
+    summary:
+      'edge-1 has not got the sessions of its peers yet: those made before it started do not resume there',
+    quiet: { [PEER]: '0+0x10' },
   },
   {
     alert: 'TlscachedPeerSilent',
@@ -81,7 +93,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
     series: { [ALONE]: '0 1+0x10', [PEER]: '1 0+0x10' },
     labels: { ...EDGE, state: 'alone' },
     summary: 'edge-1 hears no other node: sessions made elsewhere do not resume there',
-    // It hears a peer that it cannot compare with.
+    // It hears a peer, and has yet to compare.
     quiet: { [PEER]: '1+0x10' },
   },
   {

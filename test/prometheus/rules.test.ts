@@ -29,6 +29,18 @@ test('every alert has a case in which it fires, and every case an alert', () => 
   assert.deepEqual([...new Set(ALERT_CASES.map(({ alert }) => alert))].sort(), alerts.toSorted())
 })
 
+test('every alert is tried in a real Prometheus', () => {
+  const files = ['alerts.prometheus.ts', 'alerts-sharing.prometheus.ts', 'yesterday.test.ts']
+  const tried = files.map((name) => readFileSync(new URL(name, import.meta.url), 'utf8')).join('\n')
+  const untried = RULES.filter(
+    ({ alert }) => !new RegExp(`^  ${alert}: \\[|'${alert} `, 'm').test(tried),
+  )
+  assert.deepEqual(
+    untried.map(({ alert }) => alert),
+    [],
+  )
+})
+
 for (const { alert, labels, annotations } of RULES) {
   test(`${alert} has a severity, and a runbook that exists`, () => {
     assert.match(labels.severity, /^(critical|warning)$/)

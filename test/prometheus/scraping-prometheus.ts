@@ -112,23 +112,12 @@ export async function startPrometheus(
 export async function startScrapedNode(
   folder: string,
   port: number,
-  config: { node: { name: string }; frontends?: object; [section: string]: unknown },
+  config: ScrapedConfig,
   nodeArgs: readonly string[] = [],
   variables: Readonly<Record<string, string>> = {},
 ): Promise<ChildProcess> {
   const { name } = config.node
-  const http = `127.0.0.1:${port}`
-  const file = join(folder, `${name}.json`)
-  const whole = {
-    log: { level: 'warn' },
-    ...config,
-    frontends: { ...config.frontends, http },
-  }
-  writeFileSync(file, JSON.stringify(whole))
-  const args = [...nodeArgs, ...CLI_ARGS, 'serve', '--config', file]
-  // Nobody reads what it logs: a few lines fit into the pipe.
-  const env = { ...process.env, ...variables }
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
+  const child = spawnScrapedNode(folder, port, config, nodeArgs, variables)
   await until(`${name} is ready`, async () => {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const address = { host: '127.0.0.1', port }
@@ -136,4 +125,29 @@ export async function startScrapedNode(
     return answer?.status === 200
   })
   return child
+}
+
+/** The configuration of a node, to which its HTTP frontend is added. */
+export interface ScrapedConfig {
+  readonly node: { readonly name: string; readonly watchdog?: string }
+  readonly frontends?: object
+  readonly [section: string]: unknown
+}
+
+/** Starts `serve` with its HTTP frontend on this port. */
+export function spawnScrapedNode(
+  folder: string,
+  port: number,
+  config: ScrapedConfig,
+  nodeArgs: readonly string[] = [],
+  variables: Readonly<Record<string, string>> = {},
+): ChildProcess {
+  const file = join(folder, `${config.node.name}.json`)
+  const http = `127.0.0.1:${port}`
+  const frontends = { ...config.frontends, http }
+  writeFileSync(file, JSON.stringify({ log: { level: 'warn' }, ...config, frontends }))
+  const args = [...nodeArgs, ...CLI_ARGS, 'serve', '--config', file]
+  // Nobody reads what it logs: a few lines fit into the pipe.
+  const env = { ...process.env, ...variables }
+  return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env })
 }

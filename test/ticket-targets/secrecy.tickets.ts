@@ -29,9 +29,9 @@ import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import { openLiveStream } from '../support/live-stream.ts'
 import { type NodeProcess, runCli, startServe, stopProcess } from '../support/node-processes.ts'
+import { NodeProxy } from '../support/node-proxy.ts'
 import { searchMemory, whileStopped } from '../support/process-memory.ts'
 import { whyWithoutRoot } from '../support/programs.ts'
-import { RecordingProxy } from '../support/recording-proxy.ts'
 import { SecretSearch } from '../support/secret-search.ts'
 import { askMemcached, playHaproxy, playKubernetes } from './played-services.ts'
 
@@ -85,7 +85,8 @@ test('the search finds every part of a secret in every form', () => {
 describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'tlscached-secrecy-'))
   const run = join(folder, 'run')
-  const proxy = new RecordingProxy()
+  const recorded: Buffer[] = []
+  const proxy = new NodeProxy((bytes) => recorded.push(Buffer.from(bytes)))
   const members: Member[] = []
   const said: Buffer[] = []
   const stops: (() => unknown)[] = []
@@ -297,7 +298,7 @@ describe('secrecy of ticket keys', { skip: whyWithoutRoot() }, () => {
     for (const [key, secret] of secrets) search.add(key, secret)
     assert.ok(search.names.size >= 8)
     const texts = new Map<string, Buffer>([
-      ['what crossed the wire', proxy.recording],
+      ['what crossed the wire', Buffer.concat(recorded)],
       ['the logs', Buffer.concat(said)],
     ])
     for (const { address, node } of members) {

@@ -1,5 +1,6 @@
 // Formats the results of the demo, for people and for programs.
 
+import { median, rounded } from '../prove/report.ts'
 import { type CachesAnswer, formatTable, type PeersAnswer, total } from './stats.ts'
 
 export interface DemoCounts {
@@ -84,17 +85,6 @@ function formatTimes(counts: DemoCounts): string {
   ].join('\n')
 }
 
-/** Returns the median, or 0 when there are no values. */
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? 0
-}
-
 function sum(matrix: readonly (readonly number[])[]): number {
   return matrix.flat().reduce((total, count) => total + count, 0)
-}
-
-/** Rounds milliseconds to whole microseconds. */
-function rounded(durationMs: number): number {
-  return Math.round(durationMs * 1000) / 1000
 }

@@ -3,7 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import { messageOf } from '../base/errors.ts'
-import { shakeHands } from './demo-client.ts'
+import { systemClock } from '../base/world.ts'
+import { createClient } from '../tls-client/handshake.ts'
 import { DemoCluster, type DemoNodeHandle } from './demo-cluster.ts'
 import { type DemoCounts, formatReport, isAllResumed, toDocument } from './demo-report.ts'
 import { FAILED } from './exit-codes.ts'
@@ -11,10 +12,17 @@ import { askCaches, askPeers } from './stats.ts'
 import { Progress } from './terminal.ts'
 
 const LIMIT_MS = 60_000
+const HANDSHAKE_MS = 5000
 /** Sessions made one after the other before they are offered to the other nodes. */
 const BATCH = 10
 /** Time that replication has, once per batch; no offer is ever repeated. */
 const REPLICATION_MS = 20
+
+const shakeHands = createClient(systemClock, {
+  serverName: 'localhost',
+  timeoutMs: HANDSHAKE_MS,
+})
+const REQUEST = { version: '1.2', takesTickets: true } as const
 
 interface DemoOptions {
   readonly nodes: number
@@ -127,9 +135,10 @@ async function makeSessions(
     const madeOn = index % nodes.length
     const node = nodes[madeOn]
     if (node === undefined) continue
-    const { durationMs, isResumed, session } = await shakeHands(node.tls)
+    const { durationMs, isResumed, session } = await shakeHands(node.tls, REQUEST)
+    if (session === undefined) throw new Error(`${node.name} made no session`)
     if (!isResumed) counts.fullMs.push(durationMs)
-    batch.push({ madeOn, session })
+    batch.push({ madeOn, session: session.bytes })
   }
   return batch
 }
@@ -141,7 +150,7 @@ async function offerToOthers(
 ): Promise<void> {
   for (const [other, { tls }] of nodes.entries()) {
     if (other === madeOn) continue
-    const { durationMs, isResumed } = await shakeHands(tls, session)
+    const { durationMs, isResumed } = await shakeHands(tls, { ...REQUEST, session })
     increment(counts.offered, madeOn, other)
     if (!isResumed) continue
     increment(counts.resumed, madeOn, other)

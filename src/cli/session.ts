@@ -1,6 +1,4 @@
-// `tlscached get`, `put` and `remove`: one session of a node, and the options that the three commands have in common.
-
-// `tlscached get`: reads a session from a node.
+// `tlscached get`, `put` and `remove`: read, store and take out one session of a node.
 
 import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -54,8 +52,6 @@ function writeForOwner(path: string, octets: Buffer): void {
   }
 }
 
-// `tlscached put`: stores a session on a node and, by replication, on all others.
-
 interface PutOptions extends SessionOptions {
   readonly serverName?: string
   readonly ttl?: string
@@ -82,8 +78,6 @@ async function put(id: string, file: string | undefined, options: PutOptions): P
   if (options.json) console.log(answer.body.toString())
 }
 
-// `tlscached remove`: removes a session from a node and, by replication, from all others.
-
 export function removeCommand(): Command {
   return sessionCommand('remove')
     .description('Take a session out, on every node.')
@@ -102,7 +96,7 @@ async function remove(id: string, options: SessionOptions): Promise<void> {
 
 // The options that get, put and remove have in common: the session and the node.
 
-export interface SessionOptions {
+interface SessionOptions {
   readonly http: Address
   readonly cache: string
   readonly context?: string
@@ -110,7 +104,7 @@ export interface SessionOptions {
   readonly json?: boolean
 }
 
-export function sessionCommand(name: string): Command {
+function sessionCommand(name: string): Command {
   return new Command(name)
     .argument('<id>', 'session ID in hex', hex)
     .addOption(httpOption())
@@ -119,8 +113,7 @@ export function sessionCommand(name: string): Command {
     .option('--context-hex <hex>', 'session ID context in hex', hex)
 }
 
-/** Returns the query parameters for the session ID context. */
-export function contextQuery({ context, contextHex }: SessionOptions) {
+function contextQuery({ context, contextHex }: SessionOptions) {
   return { context, context_hex: contextHex }
 }
 

@@ -52,20 +52,14 @@ function fitIntoHeap(
   const share = (heapBytes * HEAP_SHARE) / neededBytes
   if (share >= 1) return caches
   const askedMib = mib(neededBytes / HEAP_SHARE)
-  for (const { limits } of caches) {
-    const items = fewer(limits.items, share)
-    warnings.push(
-      `caches[].items: cache "${limits.name}" holds ${items} instead of ${limits.items}, as V8's heap of ${mib(heapBytes)} MiB has no room for a larger index: start with NODE_OPTIONS=--max-old-space-size=${askedMib}`,
-    )
-  }
   return caches.map((cache) => {
-    const items = fewer(cache.limits.items, share)
+    const { name, items: asked } = cache.limits
+    const items = Math.max(1, Math.floor(asked * share))
+    warnings.push(
+      `caches[].items: cache "${name}" holds ${items} instead of ${asked}, as V8's heap of ${mib(heapBytes)} MiB has no room for a larger index: start with NODE_OPTIONS=--max-old-space-size=${askedMib}`,
+    )
     return { ...cache, limits: { ...cache.limits, items } }
   })
-}
-
-function fewer(items: number, share: number): number {
-  return Math.max(1, Math.floor(items * share))
 }
 
 function maxCacheBytes({ limits }: CacheConfig): number {

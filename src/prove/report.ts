@@ -271,12 +271,12 @@ function byVersion(a: readonly string[], b: readonly string[]): number {
 }
 
 /** The median, or 0 when there are no values. */
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? 0
 }
 
 /** Rounds milliseconds to whole microseconds. */
-function rounded(durationMs: number): number {
+export function rounded(durationMs: number): number {
   return Math.round(durationMs * 1000) / 1000
 }

@@ -118,17 +118,15 @@ function schemaOf(counts: Readonly<Record<string, unknown>>): z.ZodObject {
   return z.object(Object.fromEntries(schemas))
 }
 
-/** Returns the sum of both. A backend is up when it is up for both. */
-export function addStats(a: TerminatorStats, b: TerminatorStats): TerminatorStats {
-  return sum(a, b)
-}
-
-/** Adds up all numbers of two objects, and joins what is true; what only one of the two has is taken as it is. */
-function sum<T>(a: T, b: T): T {
+/**
+ * Adds up all numbers of two objects, and joins what is true: a backend is up when it is up for both. What only one of
+ * the two has is taken as it is.
+ */
+export function addStats<T>(a: T, b: T): T {
   if (typeof a === 'number' && typeof b === 'number') return (a + b) as T
   if (typeof a === 'boolean') return (a && b) as T
   const all = { ...a }
-  for (const name in b) all[name] = name in Object(a) ? sum(a[name], b[name]) : b[name]
+  for (const name in b) all[name] = name in Object(a) ? addStats(a[name], b[name]) : b[name]
   return all
 }
 

@@ -7,7 +7,7 @@ import { terminatorLimits } from './targets/kinds.ts'
 import { type TargetSettings, targetSchema } from './targets/target-schema.ts'
 import { findTargetProblems } from './targets/targets.ts'
 import {
-  findTimeProblems,
+  findTimeProblem,
   LONGEST_TICKET_MS,
   SHORTEST_ROTATE_MS,
   type TerminatorLimits,
@@ -102,9 +102,11 @@ export interface TicketsProblem {
 export function findTicketsProblems({ groups, targets }: TicketsConfig): TicketsProblem[] {
   const names = groups.map(({ name }) => name)
   const inGroups = groups.flatMap(({ terminators, ...settings }, index) => {
-    const found: TicketsProblem[] = findTimeProblems(settings, terminators).map(
-      ({ setting, message }) => ({ path: ['groups', index, setting], message }),
-    )
+    const problem = findTimeProblem(settings, terminators)
+    const found: TicketsProblem[] =
+      problem === undefined
+        ? []
+        : [{ path: ['groups', index, problem.setting], message: problem.message }]
     const first = names.indexOf(settings.name)
     const message = `"${settings.name}" is the name of groups[${first}] already`
     return first === index ? found : [{ path: ['groups', index, 'name'], message }, ...found]

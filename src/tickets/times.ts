@@ -2,7 +2,6 @@
 // terminators that take the keys.
 
 import { formatDurationMs } from '../base/bytes.ts'
-import { TlscachedError } from '../base/errors.ts'
 
 const DAY_MS = 86_400_000
 export const SHORTEST_ROTATE_MS = 10_000
@@ -55,20 +54,15 @@ export interface RingTimes {
 
 /** A setting that cannot work, with its limit. */
 export interface TimeProblem {
-  readonly setting: 'rotate' | 'lifetime' | 'wait'
+  readonly setting: 'lifetime' | 'wait'
   readonly message: string
 }
 
-/** Returns the times of a ring. Throws ERR_CONFIG that names the first impossible setting and its limit. */
+/** Returns the times of a ring, in whose settings `findTimeProblem` finds nothing. */
 export function ringTimes(
   settings: TicketGroupSettings,
   terminators: readonly TerminatorLimits[],
 ): RingTimes {
-  const [problem] = findTimeProblems(settings, terminators)
-  if (problem !== undefined) {
-    const key = `tickets.groups[${settings.name}].${problem.setting}`
-    throw new TlscachedError('ERR_CONFIG', `${key}: ${problem.message}`)
-  }
   const { rotateMs, waitMs, lifetimeMs } = settings
   const jitterMs = rotateMs / 10
   const { pollMs } = slowestOf(terminators)
@@ -81,29 +75,16 @@ export function ringTimes(
   return { rotateMs, waitMs, lifetimeMs, jitterMs, settleMs, openMs, rememberMs }
 }
 
-/** Returns every setting that is out of bounds or that these terminators make impossible. */
-export function findTimeProblems(
+/** Returns the setting that contradicts the others or these terminators; each is within its own bounds. */
+export function findTimeProblem(
   settings: TicketGroupSettings,
   terminators: readonly TerminatorLimits[],
-): TimeProblem[] {
-  const { rotateMs, lifetimeMs, waitMs } = settings
-  const problems: TimeProblem[] = []
-  if (!isWithin(rotateMs, SHORTEST_ROTATE_MS, LONGEST_TICKET_MS)) {
-    problems.push({
-      setting: 'rotate',
-      message: boundsMessage(SHORTEST_ROTATE_MS, LONGEST_TICKET_MS),
-    })
-  }
-  if (!isWithin(lifetimeMs, 1000, LONGEST_TICKET_MS)) {
-    problems.push({ setting: 'lifetime', message: boundsMessage(1000, LONGEST_TICKET_MS) })
-  }
+): TimeProblem | undefined {
+  const { rotateMs, waitMs } = settings
   const waitProblem = findWaitProblem(waitMs, rotateMs, terminators)
-  if (waitProblem !== undefined) problems.push({ setting: 'wait', message: waitProblem })
-  if (problems.length > 0) return problems
-  const lifetimeProblem = findLifetimeProblem(settings, terminators)
-  if (lifetimeProblem !== undefined)
-    problems.push({ setting: 'lifetime', message: lifetimeProblem })
-  return problems
+  if (waitProblem !== undefined) return { setting: 'wait', message: waitProblem }
+  const message = findLifetimeProblem(settings, terminators)
+  return message === undefined ? undefined : { setting: 'lifetime', message }
 }
 
 function findWaitProblem(
@@ -113,15 +94,15 @@ function findWaitProblem(
 ): string | undefined {
   const slowest = slowestOf(terminators)
   const shortestMs = 2 * Math.max(slowest.pollMs, SPREAD_MS)
-  if (!(waitMs >= shortestMs)) {
+  if (waitMs < shortestMs) {
     const reader =
       slowest.pollMs > SPREAD_MS
         ? `${slowest.kind} reads its keys every ${formatDurationMs(slowest.pollMs)}`
         : `a key reaches all nodes within ${formatDurationMs(SPREAD_MS)}`
-    return `must be at least ${formatDurationMs(shortestMs)}, since ${reader}, not ${shown(waitMs)}`
+    return `must be at least ${formatDurationMs(shortestMs)}, since ${reader}, not ${formatDurationMs(waitMs)}`
   }
   if (waitMs <= rotateMs) return undefined
-  return `must not be longer than rotate (${shown(rotateMs)}), not ${shown(waitMs)}`
+  return `must not be longer than rotate (${formatDurationMs(rotateMs)}), not ${formatDurationMs(waitMs)}`
 }
 
 function findLifetimeProblem(
@@ -136,7 +117,7 @@ function findLifetimeProblem(
   if (lifetimeMs <= longestMs) return undefined
   const { kind, keysHeld } = tightest
   return (
-    `must not be longer than ${shown(longestMs)}, not ${shown(lifetimeMs)}: ${kind} holds ${keysHeld} keys, ` +
+    `must not be longer than ${formatDurationMs(longestMs)}, not ${formatDurationMs(lifetimeMs)}: ${kind} holds ${keysHeld} keys, ` +
     `and a key is dropped ${keysHeld - 1} times rotate minus wait after its last ticket`
   )
 }
@@ -144,16 +125,4 @@ function findLifetimeProblem(
 function slowestOf(terminators: readonly TerminatorLimits[]): TerminatorLimits {
   const none: TerminatorLimits = { kind: 'none', pollMs: 0, keysHeld: MOST_PLANNED_KEYS }
   return terminators.reduce((a, b) => (b.pollMs > a.pollMs ? b : a), none)
-}
-
-function isWithin(valueMs: number, minMs: number, maxMs: number): boolean {
-  return valueMs >= minMs && valueMs <= maxMs
-}
-
-function boundsMessage(minMs: number, maxMs: number): string {
-  return `must be ${formatDurationMs(minMs)} to ${formatDurationMs(maxMs)}`
-}
-
-function shown(durationMs: number): string {
-  return Number.isFinite(durationMs) ? formatDurationMs(durationMs) : String(durationMs)
 }

@@ -180,29 +180,17 @@ class Connection {
     sessionCame.catch(() => {})
     await eventOf(socket, 'secureConnect')
     const durationMs = this.#clock.monotonicMs() - startMs
+    const isWanted = request.session === undefined
+    const bytes = isWanted && (version === 'TLSv1.3' ? await sessionCame : socket.getSession())
     return {
       isResumed: socket.isSessionReused(),
       durationMs,
-      session: request.session === undefined ? await this.#read(request, sessionCame) : undefined,
+      session: bytes ? readClientSession(bytes) : undefined,
       certificate: (socket.getPeerX509Certificate()?.fingerprint256 ?? '')
         .replaceAll(':', '')
         .toLowerCase(),
       distrust: ca === undefined || socket.authorized ? undefined : `${socket.authorizationError}`,
     }
-  }
-
-  async #read(
-    { version }: HandshakeRequest,
-    sessionCame: Promise<Buffer | undefined>,
-  ): Promise<ClientSession | undefined> {
-    const bytes = version === '1.3' ? await sessionCame : this.#sessionNow()
-    return bytes === undefined ? undefined : readClientSession(bytes)
-  }
-
-  #sessionNow(): Buffer | undefined {
-    return this.#socket !== undefined && 'getSession' in this.#socket
-      ? (this.#socket as TLSSocket).getSession()
-      : undefined
   }
 
   /** The session that comes as a message of its own; undefined when the server sends none in time or closes. */

@@ -95,7 +95,6 @@ export const MODIFIER_SET = 10
 export const MODIFIER_DELETE = 11
 
 const KEY_AT = 6
-const MAX_U16 = 0xffff
 /** Largest UDP payload over IPv4, the only IP version that uWSGI's sockets support. */
 export const MAX_DATAGRAM_BYTES = 65_507
 /** Expiry in seconds since 1970; ten digits last until the year 2286. */
@@ -181,12 +180,8 @@ export function formatSet(
   return datagram
 }
 
-/**
- * Returns the datagram of a delete, with the two zero bytes that uWSGI's receivers need. Throws a RangeError for a
- * key above 65,535 bytes.
- */
+/** Returns the datagram of a delete, with the two zero bytes that uWSGI's receivers need. */
 export function formatDelete(key: Uint8Array): Buffer {
-  if (key.length > MAX_U16) throw new RangeError('no key is that long')
   const datagram = allocate(KEY_AT + key.length + LENGTH_BYTES, MODIFIER_DELETE)
   const end = writeField(datagram, PACKET_HEADER_BYTES, key)
   datagram.writeUInt16LE(0, end)

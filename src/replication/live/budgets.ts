@@ -67,7 +67,7 @@ export class StrangerBudget {
   }
 }
 
-// A token bucket: how much may be spent now, refilled with time. Its unit is bytes, or datagrams in `StrangerBudget`.
+// A token bucket: how much may be spent now, refilled with time. Its unit is bytes, or datagrams where those are counted.
 
 export class ByteBudget {
   readonly #clock: Clock

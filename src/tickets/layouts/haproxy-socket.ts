@@ -7,6 +7,9 @@ import { HAPROXY_SLOTS } from './key-files.ts'
 export const SHOW_KEYS = 'show tls-keys *\n'
 /** What HAProxy answers to a push that it took. */
 export const PUSHED = 'TLS ticket key updated!'
+/** The line above the keys of a file, and the first word of the line of each key. */
+const HEADER = /^#? ?\d+ \((.*)\)$/
+const SLOT = /^\d+\.\d+$/
 
 /**
  * The keys that HAProxy has for this file, the oldest first, as digits of base64 in the memory of `answer`; undefined
@@ -17,15 +20,16 @@ export function parseShownKeys(answer: Buffer, file: string): Buffer[] | undefin
   let keys: Buffer[] | undefined
   let isOurs = false
   for (const line of linesOf(answer)) {
-    const header = /^#? ?\d+ \((.*)\)$/.exec(textBeforeKey(line))
-    if (header !== null) {
-      isOurs = header[1] === file
-      if (isOurs) keys = []
-    } else if (isOurs && keys !== undefined) {
-      const space = line.indexOf(' ')
-      if (space > 0 && isSlot(line.toString('latin1', 0, space)))
-        keys.push(line.subarray(space + 1))
+    const space = line.indexOf(' ')
+    if (space > 0 && SLOT.test(line.toString('latin1', 0, space))) {
+      if (isOurs) keys?.push(line.subarray(space + 1))
+      continue
     }
+    // The line of a slot never gets here: its key must not become a string.
+    const header = HEADER.exec(line.toString())
+    if (header === null) continue
+    isOurs = header[1] === file
+    if (isOurs) keys = []
   }
   return keys
 }
@@ -54,22 +58,12 @@ export function pushCommand(file: string, keys: readonly Buffer[]): Buffer {
   return Buffer.concat([...parts.slice(0, -1), Buffer.from('\n')])
 }
 
-function* linesOf(answer: Buffer): Generator<Buffer> {
-  for (let start = 0; start < answer.length; ) {
-    const end = answer.indexOf(10, start)
-    const line = answer.subarray(start, end < 0 ? answer.length : end)
+/** Yields the lines of a text without their ends, as views of its bytes. */
+export function* linesOf(text: Buffer): Generator<Buffer> {
+  for (let start = 0; start < text.length; ) {
+    const end = text.indexOf(10, start)
+    const line = text.subarray(start, end < 0 ? text.length : end)
     yield line
     start += line.length + 1
   }
-}
-
-/** The text of a line that is no key; empty for the line of a slot, whose key must not become a string. */
-function textBeforeKey(line: Buffer): string {
-  const space = line.indexOf(' ')
-  const isKey = space > 0 && isSlot(line.toString('latin1', 0, space))
-  return isKey ? '' : line.toString()
-}
-
-function isSlot(word: string): boolean {
-  return /^\d+\.\d+$/.test(word)
 }

@@ -4,9 +4,11 @@ import { dirname, join } from 'node:path'
 import type { Clock } from '../../base/world.ts'
 import { joinedKeys, keyBytes, nginxKey } from '../layouts/binary.ts'
 import { caddyStek } from '../layouts/caddy-stek.ts'
+import { linesOf } from '../layouts/haproxy-socket.ts'
 import {
   base64Lines,
   envoySecret,
+  HAPROXY_SLOTS,
   h2oFile,
   haproxyFile,
   haproxyKeys,
@@ -30,7 +32,6 @@ import { type SettingsOf, type TargetSettings, targetName } from './target-schem
 
 /** Keys of a terminator that takes as many as a ring has. */
 const ANY_KEYS = 8
-const HAPROXY_KEYS = 3
 /** The files of nghttpx without their ends, in the order of `nghttpxKeys`. */
 const NGHTTPX_FILES = ['current', 'next', 'previous', 'older']
 const LIGHTTPD_POLL_MS = 70_000
@@ -58,7 +59,7 @@ export function terminatorLimits(target: TargetSettings, rotateMs: number): Term
     case 'kubernetes-secret':
       return { kind, pollMs: reloadMs, keysHeld: ANY_KEYS }
     case 'haproxy':
-      return { kind, pollMs: reloadMs, keysHeld: HAPROXY_KEYS }
+      return { kind, pollMs: reloadMs, keysHeld: HAPROXY_SLOTS }
     case 'nghttpx':
       return { kind, pollMs: reloadMs, keysHeld: NGHTTPX_FILES.length }
     case 'apache':
@@ -162,7 +163,7 @@ function haproxy(settings: SettingsOf<'haproxy'>, context: TargetContext): Targe
     reload: undefined,
     deliver(view, moment) {
       const lines = haproxyFile(view, times, 80)
-      const wanted = linesOf(lines)
+      const wanted = [...linesOf(lines)]
       const { clock } = context
       return {
         ...target.deliver(view, moment),
@@ -322,15 +323,4 @@ function shownUses(view: RingView): string {
 
 function namesOf(keys: readonly TicketKey[]): string {
   return keys.map(({ hexName }) => hexName).join()
-}
-
-/** The lines of a file, without their ends and without a copy. */
-function linesOf(bytes: Buffer): Buffer[] {
-  const lines: Buffer[] = []
-  for (let start = 0; start < bytes.length; ) {
-    const end = bytes.indexOf(10, start)
-    lines.push(bytes.subarray(start, end < 0 ? bytes.length : end))
-    start = end < 0 ? bytes.length : end + 1
-  }
-  return lines
 }

@@ -15,13 +15,13 @@ import {
 
 /** Longest time between two writes of Caddy's file. */
 const MAX_CADDY_POLL_MS = 3_600_000
-export const DEFAULT_CADDY_POLL_MS = 20_000
+const DEFAULT_CADDY_POLL_MS = 20_000
 const MAX_ARGUMENTS = 32
 /** Permission bits of a key file. Nobody but its owner and group reads it. */
 export const FILE_MODES = ['0400', '0440', '0600', '0640'] as const
-export const FILE_FORMATS = ['raw', 'base64', 'json'] as const
-export const KEY_ORDERS = ['hmac_aes', 'aes_hmac'] as const
-export const SECRET_FORMATS = ['cilium', 'generic'] as const
+const FILE_FORMATS = ['raw', 'base64', 'json'] as const
+const KEY_ORDERS = ['hmac_aes', 'aes_hmac'] as const
+const SECRET_FORMATS = ['cilium', 'generic'] as const
 
 /** The kinds of terminators that can be given keys. */
 export const TARGET_KINDS = [

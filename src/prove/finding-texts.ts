@@ -28,6 +28,8 @@ const TICKETS_OFF =
   'Apache: SSLSessionTickets off; nginx: ssl_session_tickets off; h2o: mode: cache; stunnel: the line sessiond = ..., without which it hands them out; Node.js: SSL_OP_NO_TICKET'
 const SHARE_KEYS =
   'give all servers the same ticket keys (nginx: ssl_session_ticket_key, HAProxy: tls-ticket-keys, stunnel: ticketKeySecret and ticketMacSecret)'
+const TICKETS_FOR_TLS13 =
+  'give all servers the same ticket keys instead, which resume both versions: deploy/tickets.md; nothing else helps clients of TLS 1.3 there'
 const SAME_CONTEXT =
   'Apache: the same ServerName with the same port; stunnel: the same name of the service; nginx: the same certificates and client CAs; Node.js: the same sessionIdContext'
 const LIFETIMES =
@@ -277,7 +279,8 @@ export const FINDING_TEXTS = {
     level: 'warning',
     cause: ({ subject }) =>
       `sessions of ${subject} allow early data, which a shared cache never stores`,
-    change: () => 'switch early data off (nginx: ssl_early_data off; HAProxy: without allow-0rtt)',
+    change: () =>
+      'nothing, if all servers share ticket keys; otherwise switch early data off (nginx: ssl_early_data off; HAProxy: without allow-0rtt; nghttpx: tls-max-early-data=0)',
     see: 'puts-are-refused',
   },
   distrusted: {
@@ -313,6 +316,20 @@ export const FINDING_TEXTS = {
     change: () =>
       'clients whose address changes, and all clients of a server that is taken out, make full handshakes',
     see: 'sessions-resume-on-one-node-only',
+  },
+  large_hello: {
+    level: 'error',
+    cause: ({ subject, others }) =>
+      `${subject} resumes sessions of ${others} in TLS 1.2, and does not ask for those of TLS 1.3: h2o asks no cache when a ClientHello has more than 1,024 bytes, as it has with a post-quantum key share`,
+    change: () => TICKETS_FOR_TLS13,
+    see: 'only-tls-12-resumes',
+  },
+  tls12_only: {
+    level: 'error',
+    cause: ({ subject }) =>
+      `${subject} shares sessions of TLS 1.2 and none of TLS 1.3: nginx with Lua and nghttpx cannot, nor can Node.js with readsClientHello: false`,
+    change: () => TICKETS_FOR_TLS13,
+    see: 'only-tls-12-resumes',
   },
 } as const satisfies Readonly<Record<string, FindingText>>
 

@@ -177,6 +177,10 @@ function cellSights(seen: Observations, cell: Cell): Sight[] {
     const promised = source?.lifetimeSec
     // A promise that is as short is a finding already.
     if (promised !== undefined && promised < SHORT_LIFETIME_SEC) return []
+    if (later.resumed > 0) {
+      const share = `after ${laterSec} s ${later.resumed} of ${later.offered}`
+      return [{ code: 'sometimes', kind, subject: taker, other, detail: share }]
+    }
     const detail = `they resume at once, and not after ${laterSec} s`
     return [{ code: 'lifetime', kind, subject: other, detail }]
   }

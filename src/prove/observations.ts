@@ -167,9 +167,14 @@ export function keyNamesOf(source: Source): readonly string[] {
   return isNameless ? [] : [...source.keyNames]
 }
 
-/** The least number of servers that can be behind one address, by what only one server of them can have shown. */
-export function serversBehind(source: Source): number {
-  return Math.max(1, source.certificates.size, keyNamesOf(source).length)
+/**
+ * The least number of servers that can be behind one address, by what only one server of them can have shown. Where all
+ * sessions resume, several names of keys may be those of one server: it has had a new key, or its tickets begin with
+ * something else, as with stunnel, which leaves what lay in its memory there.
+ */
+export function serversBehind(source: Source, isResumed: boolean): number {
+  const keys = isResumed ? 1 : keyNamesOf(source).length
+  return Math.max(1, source.certificates.size, keys)
 }
 
 /** Beginning of the name of a ticket key or of a certificate's hash, as people compare them. */

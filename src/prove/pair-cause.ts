@@ -6,6 +6,7 @@ import { isOnEveryNode, isStored, TAKEN } from './node-counters.ts'
 import {
   type Cell,
   isSameKind,
+  type Kind,
   keyNamesOf,
   mechanismOf,
   type Observations,
@@ -14,6 +15,9 @@ import {
   shownKey,
   sourceOf,
 } from './observations.ts'
+
+/** What a server looks like that has no connection to its node, if one does not see that it shares other sessions. */
+const NEVER_CAME: readonly FindingCode[] = ['no_put', 'not_asked']
 
 export interface PairCause {
   readonly code: FindingCode
@@ -34,9 +38,12 @@ export function pairCauseOf(seen: Observations, cell: Cell): PairCause {
     ({ kind, madeOn, offeredTo }) =>
       isSameKind(kind, cell.kind) && madeOn === cell.madeOn && offeredTo === cell.offeredTo,
   )
+  const olderOnly = isTls13Alone(seen, cell) ? olderOnlyCause(seen, cell) : undefined
   if (question !== undefined) {
-    return countedCause(seen, cell, question, hasOtherCertificate(maker, taker))
+    const cause = countedCause(seen, cell, question, hasOtherCertificate(maker, taker))
+    return olderOnly !== undefined && NEVER_CAME.includes(cause.code) ? olderOnly : cause
   }
+  if (olderOnly !== undefined) return olderOnly
   if (isOwn) return by('maker', 'own_not_resumed', shareOf(cell))
   if (!isMadeToResume(seen, cell)) return by('maker', 'own_not_resumed', shareOf(ownOf(seen, cell)))
   if (cell.soon.resumed > 0) return by('taker', 'sometimes', shareOf(cell))
@@ -131,6 +138,24 @@ function isResumedBack(seen: Observations, { kind, madeOn, offeredTo }: Cell): b
     (cell) => isSameKind(cell.kind, kind) && cell.madeOn === offeredTo && cell.offeredTo === madeOn,
   )
   return back !== undefined && back.soon.offered > 0 && back.soon.resumed === back.soon.offered
+}
+
+/** Why a server that shares its sessions of TLS 1.2 does not share those of TLS 1.3. */
+function olderOnlyCause(seen: Observations, cell: Cell): PairCause {
+  return isMadeToResume(seen, cell) ? by('taker', 'large_hello') : by('maker', 'tls12_only')
+}
+
+/** Whether none of these sessions of TLS 1.3 resumes, and all of TLS 1.2 between the same servers: the cache is joined. */
+function isTls13Alone(seen: Observations, { kind, madeOn, offeredTo, soon }: Cell): boolean {
+  if (kind.version !== '1.3' || soon.resumed > 0) return false
+  const older: Kind = { version: '1.2', client: kind.client }
+  const cell = seen.cells.find(
+    (one) => isSameKind(one.kind, older) && one.madeOn === madeOn && one.offeredTo === offeredTo,
+  )
+  const source = sourceOf(seen.sources[madeOn] ?? [], older)
+  if (cell === undefined || source === undefined) return false
+  const isShared = cell.soon.offered > 0 && cell.soon.resumed === cell.soon.offered
+  return isShared && mechanismOf(source) === 'session_id'
 }
 
 /** Whether the sessions resume where they were made. */

@@ -201,14 +201,29 @@ function sumOf(tallies: readonly Tally[]): Tally {
 }
 
 function serversBehindEach(seen: Observations): [name: string, least: number][] {
-  const least = (sources: readonly Source[]) => Math.max(1, ...sources.map(serversBehind))
+  const least = (rows: readonly (readonly [Source, boolean])[]) =>
+    Math.max(1, ...rows.map(([source, isResumed]) => serversBehind(source, isResumed)))
   const each = seen.servers.map((name, index): [string, number] => [
     name,
-    least(seen.sources[index] ?? []),
+    least(
+      (seen.sources[index] ?? []).map((source) => [source, isResumedWithin(seen, index, source)]),
+    ),
   ])
   const { balancer } = seen
   if (balancer === undefined) return each
-  return [...each, [balancer.name, least(balancer.rows.map(({ source }) => source))]]
+  const rows = balancer.rows.map(({ source, tally }): [Source, boolean] => [
+    source,
+    tally.resumed === tally.offered,
+  ])
+  return [...each, [balancer.name, least(rows)]]
+}
+
+/** Whether all sessions of a server resumed there. */
+function isResumedWithin(seen: Observations, server: number, { kind }: Source): boolean {
+  return seen.cells
+    .filter((cell) => isSameKind(cell.kind, kind) && cell.madeOn === server)
+    .filter(({ offeredTo }) => offeredTo === server)
+    .every(({ soon }) => soon.resumed === soon.offered)
 }
 
 function sessionsOf(source: Source): Readonly<Record<string, unknown>> {

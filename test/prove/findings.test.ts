@@ -13,10 +13,12 @@ import {
   type Source,
   type Tally,
 } from '../../src/prove/observations.ts'
+import { linesOf } from '../../src/prove/report.ts'
 import type { Mechanism } from '../../src/tls-client/client-session.ts'
 import type { Failure } from '../../src/tls-client/handshake.ts'
 
 const USUAL: Kind = { version: '1.3', client: 'usual' }
+const OLDER: Kind = { version: '1.2', client: 'usual' }
 const KEY_A = 'aa'.repeat(16)
 const KEY_B = 'bb'.repeat(16)
 const NOTHING: NodeCounts = { puts: {}, gets: {}, applied: 0, peerRefusals: {} }
@@ -46,6 +48,8 @@ interface Case {
   readonly nodes?: number
   readonly away?: string
   readonly balancer?: Made & { readonly resumed: number }
+  /** Both servers also made sessions of TLS 1.2, which all resumed. */
+  readonly hasTls12?: boolean
 }
 
 function sourceFrom(
@@ -80,11 +84,25 @@ function observe(one: Case): Observations {
       ? [{ kind, madeOn, offeredTo, soon: tally(soon, failed), later: tally(later) }]
       : []
   })
+  if (one.hasTls12 === true) {
+    for (const [madeOn, offeredTo] of [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ] as const) {
+      cells.push({ kind: OLDER, madeOn, offeredTo, soon: tally(3), later: tally(3) })
+    }
+  }
+  const olderSources = one.hasTls12 === true ? [sourceFrom(OLDER, { by: 'session_id' })] : []
   const { balancer, counted, nodes = counted === undefined ? 0 : 2 } = one
   return {
     servers: ['A', 'B'],
     laterMs: 5000,
-    sources: [[sourceFrom(kind, a)], [sourceFrom(kind, b)]],
+    sources: [
+      [sourceFrom(kind, a), ...olderSources],
+      [sourceFrom(kind, b), ...olderSources],
+    ],
     cells,
     balancer: balancer && {
       name: 'L',
@@ -242,6 +260,19 @@ const CASES: Readonly<Record<FindingCode, Case & { readonly says: RegExp }>> = {
     says: /^behind L is a server that is not listed: its tickets are under key bbbbbbbb/,
   },
   balancer_misses: { balancer: { resumed: 1 }, says: /^through L 1 of 3 sessions resumed$/ },
+  large_hello: {
+    ...NOT_ON_B,
+    hasTls12: true,
+    counted: [STORED, NOTHING],
+    says: /^B resumes sessions of A in TLS 1\.2, and does not ask .* more than 1,024 bytes/,
+  },
+  tls12_only: {
+    ...NOT_ON_B,
+    aToA: [0, 0],
+    hasTls12: true,
+    counted: [NOTHING, NOTHING],
+    says: /^A shares sessions of TLS 1\.2 and none of TLS 1\.3/,
+  },
   balancer_sticks: { ...NOT_ON_B, balancer: { resumed: 3 }, says: /^everything resumed through L/ },
 }
 
@@ -270,6 +301,34 @@ test('without a fault there is no finding, and all resumed', () => {
   const seen = observe({ balancer: { resumed: 3 } })
   assert.deepEqual(findingsOf(seen), [])
   assert.equal(isAllResumed(seen), true)
+})
+
+test('what the nodes counted says more than that TLS 1.2 resumes', () => {
+  const counted = [STORED, { ...NOTHING, gets: { context_mismatch: 1 } }] as const
+  const [finding] = findingsOf(observe({ ...NOT_ON_B, hasTls12: true, counted }))
+  assert.equal(finding?.code, 'other_context')
+})
+
+test('one session that does not come back later is no short lifetime', () => {
+  const findings = findingsOf(observe({ aToA: [3, 2], aToB: [3, 1] }))
+  assert.deepEqual(
+    findings.map(({ cause }) => cause),
+    [
+      'sessions of A resume on A only sometimes (after 5 s 2 of 3)',
+      'sessions of A resume on B only sometimes (after 5 s 1 of 3)',
+    ],
+  )
+})
+
+test('names of keys are no count of servers where all sessions resume', () => {
+  const two: Made = { by: 'ticket', keys: [KEY_A, KEY_B] }
+  const behind = (seen: Observations) =>
+    linesOf({ isAllResumed: isAllResumed(seen), findings: findingsOf(seen), observations: seen })
+      .filter((line) => line.startsWith('Behind'))
+      .join()
+  assert.equal(behind(observe({ a: two, b: TICKET_A })), '')
+  const apart = observe({ a: two, b: TICKET_A, aToA: [1, 1] })
+  assert.equal(behind(apart), 'Behind A are at least 2 servers or processes.')
 })
 
 test('a promised lifetime of four seconds is said as such, once', () => {

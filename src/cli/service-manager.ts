@@ -8,7 +8,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
-import { type Clock, every, systemClock } from '../base/world.ts'
+import { type Clock, every, systemClock, type Timer } from '../base/world.ts'
 
 /** Reads one message per line, its variables separated by tabs. The shell ignores signals to the whole service. */
 const SCRIPT = `trap '' TERM INT HUP
@@ -19,6 +19,8 @@ done`
 
 /** Notifications within WATCHDOG_USEC; systemd recommends two. */
 const PINGS_PER_TIMEOUT = 2
+/** Time between two looks at the status, which is sent when it changed. */
+const STATUS_PERIOD_MS = 5000
 
 export interface ServiceManagerOptions {
   /**
@@ -35,6 +37,8 @@ export class ServiceManager {
   readonly #watchdogMs: number
   readonly #shell: ChildProcess | undefined
   #readStatus = (): string => ''
+  #lastStatus = ''
+  #statusTimer: Timer | undefined
   #phase: 'starting' | 'ready' | 'stopping' = 'starting'
 
   /** Starts the shell. Without NOTIFY_SOCKET there is no shell, and all methods send nothing. */
@@ -60,17 +64,23 @@ export class ServiceManager {
   }
 
   /**
-   * Sends that the service has started, and from then on that it is alive, as often as WATCHDOG_USEC asks for.
-   * `status` returns a few words for `systemctl status`.
+   * Sends that the service has started, and from then on its status when that changes, and that it is alive, as often
+   * as WATCHDOG_USEC asks for. `status` returns a few words for `systemctl status`.
    */
   ready(status: () => string): void {
     if (this.#phase === 'stopping') return
     this.#phase = 'ready'
     this.#readStatus = status
     this.#tell('READY=1', this.#status())
-    if (this.#watchdogMs <= 0 || this.#shell === undefined) return
+    if (this.#shell === undefined) return
+    this.#statusTimer = every(this.#clock, STATUS_PERIOD_MS, () => {
+      const before = this.#lastStatus
+      const status = this.#status()
+      if (status !== before) this.#tell(status)
+    })
+    if (this.#watchdogMs <= 0) return
     every(this.#clock, this.#watchdogMs / PINGS_PER_TIMEOUT, () =>
-      this.#tell('WATCHDOG=1', this.#status()),
+      this.#tell('WATCHDOG=1', this.#isReady ? this.#status() : ''),
     )
   }
 
@@ -91,6 +101,7 @@ export class ServiceManager {
 
   stopping(): void {
     this.#phase = 'stopping'
+    this.#statusTimer?.cancel()
     this.#tell('STOPPING=1', 'STATUS=stopping')
   }
 
@@ -101,7 +112,8 @@ export class ServiceManager {
 
   #status(): string {
     const status = this.#readStatus().replaceAll(/[\t\n]/g, ' ')
-    return status === '' ? '' : `STATUS=${status}`
+    this.#lastStatus = status === '' ? '' : `STATUS=${status}`
+    return this.#lastStatus
   }
 
   /** Sends one message, or drops it when the shell does not keep up. */

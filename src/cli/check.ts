@@ -7,7 +7,7 @@ import { TlscachedError } from '../base/errors.ts'
 import type { NodeConfig } from '../node/config.ts'
 import { configSchema, settings, standaloneSettings } from '../node/config-schema.ts'
 import { findWarnings } from '../node/config-warnings.ts'
-import { keyringOf } from '../node/keys.ts'
+import { foreignKeysFiles, type KeySettings, keyringOf } from '../node/keys.ts'
 import { readRepeaterConfig, repeaterSchema, repeaterSettings } from '../node/repeater-config.ts'
 import { ConfigError, type ConfigProblem, formatProblem } from '../settings/errors.ts'
 import {
@@ -46,7 +46,7 @@ const CONFIGURED: Readonly<Record<'serve' | 'repeat' | 'terminate', Configured>>
     prefix: COMMAND_PREFIXES.repeat,
     section: '',
     read: (file) => {
-      keyringOf(readRepeaterConfig({ file, environment: process.env, hostName: hostname() }))
+      checkKeys(readRepeaterConfig({ file, environment: process.env, hostName: hostname() }))
       return undefined
     },
   },
@@ -123,8 +123,12 @@ interface Checked {
 
 function readNode(file: string | undefined, command: Command): NodeConfig {
   const config = readCommandConfig(file, command)
-  if (config.replication !== undefined) keyringOf(config.replication)
+  if (config.replication !== undefined) checkKeys(config.replication)
   return config
+}
+
+function checkKeys(settings: KeySettings): void {
+  keyringOf(settings, settings.listen, foreignKeysFiles)
 }
 
 function readChecked(where: string, key: string, read: () => NodeConfig | undefined): Checked {

@@ -4,13 +4,11 @@ import { dirname } from 'node:path'
 import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
 import type { NodeConfig, ReplicationConfig } from '../node/config.ts'
-import { requireKeys } from '../node/keys.ts'
+import { CREDENTIALS_FOLDER, requireKeys } from '../node/keys.ts'
 import { formatKeyId, type Keyring, loadKeyring, whyNotPrivate } from '../wire/keyring.ts'
 import { type Finding, findingsAbout } from './finding.ts'
 import { closedFolder, type Machine, may, type Process, READ, type User, WRITE } from './machine.ts'
 
-/** Where systemd puts what LoadCredential= names. It gives the user access by a list that the mode does not show. */
-const CREDENTIALS = '/run/credentials/'
 /** State of a TCP socket that listens, in /proc/net/tcp. */
 const LISTENING = '0A'
 
@@ -70,7 +68,8 @@ function inlineFindings({ machine, file }: OwnFacts, keyring: Keyring): readonly
 function examineKeysFile({ machine, config, user, process }: OwnFacts, file: string) {
   const { ok, warning, error } = findingsAbout('keys')
   const only = (finding: Finding) => ({ findings: [finding], keyring: undefined })
-  const isCredential = file.startsWith(CREDENTIALS)
+  // systemd may give the user access by a list that the mode does not show.
+  const isCredential = file.startsWith(CREDENTIALS_FOLDER)
   const status = machine.status(file)
   if (status === 'hidden') {
     return only(warning(`this user cannot see ${file}`, 'run doctor as root'))

@@ -6,6 +6,7 @@ import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Address } from '../base/address.ts'
 import type { CacheConfig, NodeConfig } from './config.ts'
+import { CREDENTIALS_FOLDER, isHiddenCredential } from './keys.ts'
 
 export interface ConfigWarning {
   /** Dotted key of the setting, as in `caches[0].contexts`. */
@@ -87,12 +88,24 @@ function folderWarnings({ frontends }: NodeConfig): ConfigWarning[] {
   return warnings
 }
 
-/** Warns, when root runs the check, of a file of keys that the user of the service could not read. */
+/** Warns of a file of keys that is not there yet, and, when root runs the check, of one that the service may not take. */
 function keysWarnings({ replication }: NodeConfig, uid: number | undefined): ConfigWarning[] {
   const file = replication?.keysFile
-  if (file === undefined || uid !== 0) return []
+  if (file === undefined) return []
+  const warn = (message: string) => [{ key: 'replication.keys_file', message }]
+  if (isHiddenCredential(file)) {
+    return warn(`${file} was not checked: systemd makes it when the unit starts, for its user`)
+  }
+  if (uid !== 0 || file.startsWith(CREDENTIALS_FOLDER)) return []
   const status = statSync(file, { throwIfNoEntry: false })
-  if (status === undefined || status.uid !== 0 || (status.mode & GROUP_AND_OTHERS) !== 0) return []
-  const message = `only root can read ${file}: a unit with User= needs it as LoadCredential=, or owned by that user`
-  return [{ key: 'replication.keys_file', message }]
+  if (status === undefined) return []
+  if (status.uid !== 0) {
+    return warn(
+      `${file} belongs to user ${status.uid}: only a node that runs as that user takes it`,
+    )
+  }
+  if ((status.mode & GROUP_AND_OTHERS) !== 0) return []
+  return warn(
+    `only root can read ${file}: a unit with User= needs it as LoadCredential=, or owned by that user`,
+  )
 }

@@ -2,6 +2,7 @@
 // again when it was changed or replaced: Kubernetes swaps a link, an operator edits in place, and neither sends a
 // signal. It polls every two seconds, because not every file system reports changes.
 
+import { existsSync, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { type HostAddress, isLoopback } from '../base/address.ts'
 import { messageOf, TlscachedError } from '../base/errors.ts'
@@ -45,6 +46,28 @@ export const systemKeysFiles: KeysFiles = {
   async stateOf(path) {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true })
     return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+  },
+}
+
+/** Where systemd puts what LoadCredential= names, while the unit runs. */
+export const CREDENTIALS_FOLDER = '/run/credentials/'
+
+/** Whether a file is a credential of systemd that is not there, or that this user may not see. */
+export function isHiddenCredential(path: string): boolean {
+  return path.startsWith(CREDENTIALS_FOLDER) && !existsSync(path)
+}
+
+/**
+ * Files of keys as a check reads them that is not the service itself. Root checks in the place of a user that is not
+ * known: the service is taken to run as the owner and the group of the file. Of a credential that cannot be seen nothing
+ * is checked.
+ */
+export const foreignKeysFiles: KeysFiles = {
+  ...systemKeysFiles,
+  load(path, mode) {
+    if (isHiddenCredential(path)) return publicKeyring()
+    const status = process.geteuid?.() === 0 ? statSync(path, { throwIfNoEntry: false }) : undefined
+    return loadKeyring(path, mode, status && { uid: status.uid, groups: [status.gid] })
   },
 }
 

@@ -162,6 +162,31 @@ describe('files as they are handed over, root:root', { skip: whyWithoutRoot() },
     })
   })
 
+  test('a credential of a unit that does not run is no mistake', async () => {
+    const file = '/run/credentials/tlscached-not-there.service/keys'
+    for (const [command, addresses] of [
+      ['serve', '{ replication: { listen: "0.0.0.0:0", keys_file: FILE } }'],
+      ['repeat', '{ listen: "0.0.0.0:7272", keys_file: FILE }'],
+    ] as const) {
+      const path = join(folder, `${command}.yaml`)
+      writeFileSync(path, addresses.replace('FILE', JSON.stringify(file)))
+      const { code, stderr } = await run(['check', '--for', command, path])
+      assert.equal(code, 0, stderr)
+    }
+  })
+
+  test('the file of the user of the service, checked by root', async () => {
+    const path = put('service', 0o600)
+    chownSync(path, USER, USER)
+    const check = () =>
+      run(['check', '--replication-listen', '0.0.0.0:0', '--replication-keys-file', path])
+    const { code, stderr } = await check()
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /belongs to user 65534: only a node that runs as that user takes it/)
+    chmodSync(path, 0o604)
+    assert.match((await check()).stderr, /everybody has access to it/)
+  })
+
   test('a secret of Kubernetes, mode 0440 with fsGroup, through the link', async () => {
     const volume = join(folder, 'volume')
     mkdirSync(join(volume, '..2026'), { recursive: true })

@@ -1,13 +1,14 @@
 // What `check` warns of: configurations that are valid and would not work as meant.
 
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { checkConfig } from '../../src/node/config.ts'
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { findWarnings } from '../../src/node/config-warnings.ts'
+import { whyWithoutRoot } from '../support/programs.ts'
 
 function warningsOf(input: ConfigInput, uid?: number): string[] {
   const warnings = findWarnings(checkConfig(input, 'host'), uid)
@@ -86,4 +87,27 @@ test('a file of keys that only root can read', (t) => {
   assert.deepEqual(warningsOf({ replication }, 33), [])
   chmodSync(file, 0o640)
   assert.deepEqual(warningsOf({ replication }, 0), [])
+})
+
+test('a file of keys of another user, for which root checks it', {
+  skip: whyWithoutRoot(),
+}, (t) => {
+  const file = join(makeFolder(t), 'keys')
+  writeFileSync(file, '', { mode: 0o600 })
+  chownSync(file, 33, 33)
+  const replication = { listen: '127.0.0.1:7171', keys_file: file }
+  assert.deepEqual(warningsOf({ replication }, 0), [
+    `replication.keys_file: ${file} belongs to user 33: only a node that runs as that user takes it`,
+  ])
+  assert.deepEqual(warningsOf({ replication }, 33), [])
+})
+
+test('a credential of a unit that does not run', () => {
+  const file = '/run/credentials/tlscached-not-there.service/keys'
+  const replication = { listen: '127.0.0.1:7171', keys_file: file }
+  for (const uid of [0, 33]) {
+    assert.deepEqual(warningsOf({ replication }, uid), [
+      `replication.keys_file: ${file} was not checked: systemd makes it when the unit starts, for its user`,
+    ])
+  }
 })

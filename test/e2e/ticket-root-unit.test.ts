@@ -179,6 +179,22 @@ describe('the root unit for ticket keys', { skip: whyWithoutRoot() }, () => {
     refuse('apache', join(from, 'nothing'), join(to, 'apache'), /cannot read/)
   })
 
+  test('refuses a text that is cut, which would take keys in use away', () => {
+    putNginx()
+    assert.equal(take('nginx', from, to).status, 0)
+    const texts: [string, string, Buffer][] = [
+      ['nginx', 'tickets.conf', nginxInclude(from, keys)],
+      ['h2o', 'h2o', h2oFile(view, times, { monotonicMs: 1000, wallMs: Date.now() })],
+      ['haproxy', 'haproxy', haproxyFile(view, times, 80)],
+    ]
+    for (const [kind, name, bytes] of texts) {
+      rmSync(join(from, name), { force: true })
+      put(name, bytes.subarray(0, -3))
+      const isFolder = kind === 'nginx'
+      refuse(kind, isFolder ? from : join(from, name), isFolder ? to : join(to, name), / is cut$/m)
+    }
+  })
+
   test('brings the old files back when the terminator does not take the new ones', () => {
     assert.ok(first !== undefined)
     putNginx()

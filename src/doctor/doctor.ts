@@ -65,7 +65,7 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
   const { machine, config, answer, file } = options
   const { heapBytes = getHeapStatistics().heap_size_limit } = options
   const processes = listProcesses(machine)
-  const node = config && findNode(processes, config)
+  const node = config && findNode(machine, processes, config)
   const found = [
     ...configFindings(options),
     ...(config === undefined ? [] : nodeFindings(config, node, answer)),
@@ -102,8 +102,18 @@ function configFindings({ file, config, problems }: DoctorOptions): readonly Fin
   return [ok(`${file ?? 'the configuration'} is valid`), ...wrong, ...warnings]
 }
 
-function findNode(processes: readonly Process[], { nodeName }: NodeConfig): Process | undefined {
-  return processes.find(({ args }) => args[0] === TITLE + nodeName)
+/** Finds the process of the node. One of that name in a container is another node: its network is not this one. */
+function findNode(
+  machine: Machine,
+  processes: readonly Process[],
+  { nodeName }: NodeConfig,
+): Process | undefined {
+  const here = machine.linkAt('/proc/self/ns/net')
+  return processes.find(({ args, pid }) => {
+    if (args[0] !== TITLE + nodeName) return false
+    const there = machine.linkAt(`/proc/${pid}/ns/net`)
+    return here === undefined || there === undefined || here === there
+  })
 }
 
 function nodeFindings(

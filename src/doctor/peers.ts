@@ -78,8 +78,13 @@ export async function peerFindings(facts: PeerFacts): Promise<readonly Finding[]
 async function listPeers({ replication, heard, probes }: PeerFacts): Promise<readonly Peer[]> {
   if (heard !== undefined) {
     // A peer that was started again is also listed with its earlier boot, which never speaks again.
-    const names = new Set(heard.filter(({ up }) => up).map(({ name }) => name))
-    const present = heard.filter(({ up, name }) => up || !names.has(name))
+    // A listed address that was heard a moment ago is also listed without a name.
+    const up = heard.filter((peer) => peer.up)
+    const names = new Set(up.map(({ name }) => name))
+    const addresses = new Set(up.map(({ address }) => address))
+    const present = heard.filter(
+      (peer) => peer.up || !(names.has(peer.name) || addresses.has(peer.address)),
+    )
     return present.map((peer) => ({
       shown: peer.name === '' ? peer.address : `${peer.name} (${peer.address})`,
       address: parseHostAddress(peer.address),

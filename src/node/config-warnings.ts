@@ -16,6 +16,8 @@ export interface ConfigWarning {
 
 /** A session ID context of Apache: an MD5 in lower-case hexadecimal digits. */
 const APACHE_CONTEXT = /^[0-9a-f]{32}$/
+/** The context of every session of nghttpx. */
+const NGHTTPX_CONTEXT = 'shrpx'
 const PRINTABLE = /^[\x20-\x7e]+$/
 const GROUP_AND_OTHERS = 0o077
 const DEFAULT_TLS_PORT = 443
@@ -30,26 +32,21 @@ export function findWarnings(config: NodeConfig, uid = process.getuid?.()): Conf
 }
 
 /**
- * Warns of contexts that sessions of Apache or stunnel do not have. Over memcached and sessiond the context is the one
- * in the session's own bytes, where the TLS server has put it.
+ * Warns of contexts that no session of Apache has. Over memcached the context is the one in the session's own bytes, where
+ * the TLS server has put it. A text is right behind sessiond, where it is the name of a service of stunnel.
  */
 function contextWarnings({ frontends }: NodeConfig, cache: CacheConfig, key: string) {
   const { name, contexts = [] } = cache.limits
-  const isBehind = frontends.cache === name
+  const { memcached, sessiond } = frontends
+  if (frontends.cache !== name || memcached === undefined || sessiond !== undefined) return []
   const warnings: ConfigWarning[] = []
-  for (const context of isBehind ? contexts : []) {
+  for (const context of contexts) {
     const text = Buffer.from(context).toString('latin1')
-    if (!PRINTABLE.test(text) || APACHE_CONTEXT.test(text)) continue
-    if (frontends.memcached !== undefined) {
-      const example = `${text}:${DEFAULT_TLS_PORT}`
-      const hash = createHash('md5').update(example).digest('hex')
-      const message = `"${text}" is text, but the sessions of Apache, which come over frontends.memcached, carry the MD5 of "ServerName:port" in hex: for "${example}" that is ${hash}`
-      warnings.push({ key, message })
-    }
-    if (frontends.sessiond !== undefined) {
-      const message = `"${text}" is text: the sessions of stunnel, which come over frontends.sessiond, carry the name of its service, as in [${text}]`
-      warnings.push({ key, message })
-    }
+    if (!PRINTABLE.test(text) || APACHE_CONTEXT.test(text) || text === NGHTTPX_CONTEXT) continue
+    const example = `${text}:${DEFAULT_TLS_PORT}`
+    const hash = createHash('md5').update(example).digest('hex')
+    const message = `"${text}" is text, but the sessions of Apache, which come over frontends.memcached, carry the MD5 of "ServerName:port" in hex: for "${example}" that is ${hash}`
+    warnings.push({ key, message })
   }
   return warnings
 }

@@ -252,3 +252,14 @@ rows('ports', [
     ...{ check: 'ports', level: 'warning', message: /nothing listens for TCP/ },
   },
 ])
+
+test('a node of the same name in a container is another node', async () => {
+  const ns = (link: string) => ({ [`/proc/${NODE}/ns/net`]: { link } })
+  const here = { '/proc/self/ns/net': { link: 'net:[1]' } }
+  const messages = async (files: Paper) => {
+    const findings = await examineCase({ files: { ...RUNNING, ...here, ...files } })
+    return findings.map(({ message }) => message).join('\n')
+  }
+  assert.match(await messages(ns('net:[2]')), /no node edge-1 runs here/)
+  assert.match(await messages(ns('net:[1]')), /edge-1 runs, and does not answer/)
+})

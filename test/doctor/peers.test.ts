@@ -130,3 +130,10 @@ test('the earlier boot of a peer that was started again is no silent peer', asyn
   const findings = await examineCase({ config: REPLICATED, files: RUNNING, answer })
   assert.equal(findings.filter(({ check }) => check === 'peers').length, 1)
 })
+
+test('an address that was heard a moment ago is not said to be silent as well', async () => {
+  const answer = answering({}, { name: '', up: false, last_seen_ms: null, sync: null })
+  const findings = await examineCase({ config: REPLICATED, answer })
+  const levels = findings.filter(({ check }) => check === 'peers').map(({ level }) => level)
+  assert.deepEqual(levels, ['ok'])
+})

@@ -112,6 +112,14 @@ describe('set-ups that are right', () => {
   }
 })
 
+test('h2o that takes its ticket keys from memcached needs no cache', () => {
+  const files = { ...H2O, '/etc/h2o/h2o.conf': example('tickets/h2o/memcached.conf') }
+  assert.deepEqual(
+    findingsOf(files).map(({ level }) => level),
+    ['ok'],
+  )
+})
+
 interface Row {
   readonly files: Paper
   readonly config?: ConfigInput
@@ -292,11 +300,18 @@ const ROWS: Record<string, Row> = {
       ...STUNNEL,
       '/etc/stunnel/shop.conf': {
         text: 'include = /run/keys\n[shop]\naccept = 443\n',
-        mode: 0o600,
+        mode: 0o644,
       },
-      '/run/keys/ticket.conf': 'ticketKeySecret = 00\nticketMacSecret = 00\n',
+      '/run/keys/ticket.conf': {
+        text: 'ticketKeySecret = 00\nticketMacSecret = 00\n',
+        mode: 0o400,
+      },
     },
-    ...{ level: 'ok', message: /tickets under the keys of \/etc\/stunnel\/shop\.conf/ },
+    ...{ level: 'ok', message: /tickets under the keys of \/run\/keys\/ticket\.conf/ },
+  },
+  'stunnel with keys in a file that everybody can read': {
+    files: { ...STUNNEL, '/etc/stunnel/shop.conf': 'ticketKeySecret = 00\n[shop]\naccept = 443\n' },
+    ...{ level: 'error', message: /everybody can read the ticket keys in \/etc\/stunnel\/shop/ },
   },
   'stunnel that is a client': {
     files: { ...STUNNEL, '/etc/stunnel/shop.conf': '[out]\nclient = yes\n' },

@@ -1,10 +1,22 @@
 // What `check` warns of: configurations that are valid and would not work as meant.
 
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
 import { checkConfig } from '../../src/node/config.ts'
 import type { ConfigInput } from '../../src/node/config-schema.ts'
 import { findWarnings } from '../../src/node/config-warnings.ts'
@@ -48,12 +60,25 @@ test('contexts of text behind memcached: with the hash that Apache would have fo
   assert.deepEqual(others, [])
 })
 
-test('contexts of text behind sessiond', () => {
-  const input = { caches: [{ name: 'a', contexts: ['www'] }], frontends: { sessiond } }
-  assert.match(
-    warningsOf(input).join(),
-    /^caches\[0\]\.contexts: "www" is text: .+ the name of its service, as in \[www\]$/,
-  )
+test('the contexts of stunnel and nghttpx are text', () => {
+  const caches = [{ name: 'a', contexts: ['www', 'shrpx'] }]
+  assert.deepEqual(warningsOf({ caches, frontends: { sessiond } }), [])
+  const [warning, ...others] = warningsOf({ caches, frontends: { memcached } })
+  assert.match(warning ?? '', /"www" is text/)
+  assert.deepEqual(others, [])
+})
+
+test('the documented configurations list the contexts of their terminators', () => {
+  const examples = fileURLToPath(new URL('../../deploy/terminators/', import.meta.url))
+  const files = readdirSync(examples)
+    .map((name) => join(examples, name, 'tlscached.yaml'))
+    .filter((file) => existsSync(file))
+  assert.ok(files.length > 5)
+  for (const file of files) {
+    const input: ConfigInput = parse(readFileSync(file, 'utf8'))
+    const warnings = warningsOf(input).filter((warning) => warning.includes('contexts'))
+    assert.deepEqual(warnings, [], file)
+  }
 })
 
 test('a cache that no frontend reaches', () => {

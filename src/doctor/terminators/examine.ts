@@ -217,7 +217,7 @@ function cacheFindings(
   const { ask, ticketsOff } = KIND_FACTS[kind]
   if (cache.kind !== 'asked') {
     // What shares by tickets needs no cache.
-    const isByTicket = servers.every(({ tickets }) => typeof tickets === 'object')
+    const isByTicket = servers.every(({ tickets }) => tickets !== 'off' && tickets !== 'own')
     if (isByTicket || ticketsOff === undefined) return []
     // With tickets on, nginx shares them more easily than sessions, and that is said already.
     if (kind === 'nginx' && servers.some(({ tickets }) => tickets !== 'off')) return []

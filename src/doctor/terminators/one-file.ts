@@ -75,10 +75,10 @@ const STUNNEL_SERVICE = 'stunnel'
 export function readStunnel(running: Running): Terminator {
   const { main, machine } = running
   const file = main.args.slice(1).find((arg) => !arg.startsWith('-')) ?? STUNNEL_FILE
-  const defaults = new Map<string, string>()
-  const services = new Map<string, Map<string, string>>()
+  const defaults = new Map<string, Setting>()
+  const services = new Map<string, Map<string, Setting>>()
   let current = defaults
-  for (const line of stunnelLines(machine, file)) {
+  for (const { line, file: at } of stunnelLines(machine, file)) {
     const text = line.trim()
     if (text === '' || text.startsWith(';') || text.startsWith('#')) continue
     const section = /^\[(.*)\]$/.exec(text)?.[1]
@@ -87,12 +87,12 @@ export function readStunnel(running: Running): Terminator {
       services.set(section, current)
     } else {
       const [, name = '', value = ''] = /^(\w+)\s*=\s*(.*)$/.exec(text) ?? []
-      current.set(name.toLowerCase(), value)
+      current.set(name.toLowerCase(), { value, file: at })
     }
   }
   if (services.size === 0) services.set(STUNNEL_SERVICE, defaults)
-  const servers = [...services].filter(([, settings]) => settings.get('client') !== 'yes')
-  const asked = servers.flatMap(([, settings]) => settings.get('sessiond') ?? [])
+  const servers = [...services].filter(([, settings]) => settings.get('client')?.value !== 'yes')
+  const asked = servers.flatMap(([, settings]) => settings.get('sessiond')?.value ?? [])
   const cache: SessionCache =
     asked.length === 0
       ? { kind: 'own', text: 'no sessiond' }
@@ -100,23 +100,31 @@ export function readStunnel(running: Running): Terminator {
   return {
     kind: 'stunnel',
     file,
-    servers: servers.map(([name, settings]) => ({
-      name,
-      tickets: settings.has('ticketkeysecret') ? { file } : 'off',
-      context: Buffer.from(name).subarray(0, 32),
-    })),
+    servers: servers.map(([name, settings]) => {
+      const keys = settings.get('ticketkeysecret')
+      const context = Buffer.from(name).subarray(0, 32)
+      return { name, tickets: keys === undefined ? 'off' : { file: keys.file }, context }
+    }),
     cache,
     uids: uidsOf(running),
   }
 }
 
+/** A setting of stunnel, and the file in which it stands. */
+interface Setting {
+  readonly value: string
+  readonly file: string
+}
+
 /** The lines of a file, with those of the folder that `include` names in its place, in the order of their names. */
-function stunnelLines(machine: Machine, file: string): readonly string[] {
-  return (machine.read(file) ?? '').split('\n').flatMap((line) => {
-    const folder = /^\s*include\s*=\s*(\S+)/.exec(line)?.[1]
-    if (folder === undefined) return [line]
-    const files = machine.list(folder).filter((name) => !name.startsWith('.'))
-    return files.flatMap((name) => (machine.read(join(folder, name)) ?? '').split('\n'))
+function stunnelLines(machine: Machine, file: string) {
+  const linesOf = (path: string) =>
+    (machine.read(path) ?? '').split('\n').map((line) => ({ line, file: path }))
+  return linesOf(file).flatMap((one) => {
+    const folder = /^\s*include\s*=\s*(\S+)/.exec(one.line)?.[1]
+    if (folder === undefined) return [one]
+    const names = machine.list(folder).filter((name) => !name.startsWith('.'))
+    return names.flatMap((name) => linesOf(join(folder, name)))
   })
 }
 

@@ -21,20 +21,22 @@ import { startTerminate, type TerminateProcess } from '../support/terminate-proc
 import { handshake } from '../support/tls-client.ts'
 import { clockFileEnvironment } from '../support/wrong-clock.ts'
 import { AlertTrial, ruleMs, SPEED, type Within } from './alert-trial.ts'
-import { type ScrapedConfig, spawnScrapedNode, startScrapedNode } from './scraping-prometheus.ts'
+import { type ScrapedConfig, spawnScrapedNode, untilAnswers } from './scraping-prometheus.ts'
 
 /** The shortest times of a group, so that its keys are late within a minute. */
 const FAST_GROUP = { name: 'fast', rotate: '10s', wait: '8s', lifetime: '10s' }
 const LATE_SEC = 1.5 * 10 + 8
 /** What arrives neither at once nor when it is asked for again is given up after this time. */
 const GAP_SEC = 30
+/** Least time between two reloads of a terminator; the first one was at the start. */
+const RELOAD_PAUSE_SEC = 30
 const WITHIN: Within = {
   TlscachedNotReady: ['5m'],
   TlscachedSyncFails: ['5m'],
   TlscachedLosesDatagrams: [GAP_SEC, '10m'],
   TlscachedTerminatorsAskNobody: ['30m', '10m'],
   TlscachedTicketKeysLate: [LATE_SEC, '5m'],
-  TlscachedTicketTargetFails: ['5m'],
+  TlscachedTicketTargetFails: [RELOAD_PAUSE_SEC, '5m'],
   TlscachedTicketRingsDiffer: ['1m'],
 }
 
@@ -144,7 +146,9 @@ describe('alerts of what is shared', { skip }, () => {
   async function startNode(index: number): Promise<void> {
     const variables = index === CLOCK ? clockFileEnvironment(pathOf('clock')) : {}
     const own = http[index] ?? 0
-    nodes.set(index, await startScrapedNode(folder, own, configOf(index), [], variables))
+    const child = spawnScrapedNode(folder, own, configOf(index), [], variables)
+    nodes.set(index, child)
+    await untilAnswers(NAMES[index] ?? '', child, own, '/readyz')
   }
 
   async function startTerminator(): Promise<void> {

@@ -9,6 +9,9 @@ import { ask } from '../support/http.ts'
 import { until } from '../support/latch.ts'
 import { CLI_ARGS, stopProcess } from '../support/node-processes.ts'
 
+/** Programs start slowly where many start at once. */
+const START_FAILSAFE_MS = 60_000
+
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
@@ -100,15 +103,19 @@ export async function startPrometheus(
     ],
     { stdio: ['ignore', out, out] },
   )
-  await until('Prometheus is ready', async () => {
-    if (child.exitCode !== null) throw new Error(readFileSync(said, 'utf8'))
-    const answer = await ask({ host: '127.0.0.1', port }, { path: '/-/ready' }).catch(() => null)
-    return answer?.status === 200
-  })
+  try {
+    await untilAnswers('Prometheus', child, port, '/-/ready')
+  } catch (error) {
+    await stopProcess(child)
+    throw new Error(readFileSync(said, 'utf8'), { cause: error })
+  }
   return new Prometheus(child, port)
 }
 
-/** Starts `serve` with its HTTP frontend on this port, and waits until it is ready. */
+/**
+ * Starts `serve` with its HTTP frontend on this port, and waits until it is ready. A node that is not in time is ended
+ * before the promise rejects.
+ */
 export async function startScrapedNode(
   folder: string,
   port: number,
@@ -116,15 +123,30 @@ export async function startScrapedNode(
   nodeArgs: readonly string[] = [],
   variables: Readonly<Record<string, string>> = {},
 ): Promise<ChildProcess> {
-  const { name } = config.node
   const child = spawnScrapedNode(folder, port, config, nodeArgs, variables)
-  await until(`${name} is ready`, async () => {
-    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
-    const address = { host: '127.0.0.1', port }
-    const answer = await ask(address, { path: '/readyz' }).catch(() => undefined)
-    return answer?.status === 200
-  })
+  try {
+    await untilAnswers(config.node.name, child, port, '/readyz')
+  } catch (error) {
+    child.stderr?.resume()
+    await stopProcess(child)
+    throw error
+  }
   return child
+}
+
+/** Resolves when the process answers 200 on this port; rejects when it ends, or after START_FAILSAFE_MS. */
+export async function untilAnswers(
+  name: string,
+  child: ChildProcess,
+  port: number,
+  path: string,
+): Promise<void> {
+  const isReady = async () => {
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
+    const answer = await ask({ host: '127.0.0.1', port }, { path }).catch(() => undefined)
+    return answer?.status === 200
+  }
+  await until(`${name} is ready`, isReady, START_FAILSAFE_MS)
 }
 
 /** The configuration of a node, to which its HTTP frontend is added. */

@@ -171,8 +171,8 @@ export class ReturningClients {
     const sinceMs = performance.now() - (this.#options.agreed()?.sinceMs ?? 0)
     const since = `${(sinceMs / 1000).toFixed(1)} s after a change`
     const key = seenName === undefined ? '' : ` under ${seenName.slice(0, 8)}`
-    const { pair, stateOf } = this.#options
-    const fault = `${pair[0].kind.name}: TLS ${version}: a ticket of ${madeOn}${key}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`
+    const { stateOf } = this.#options
+    const fault = `TLS ${version}: a ticket of ${madeOn}${key}, ${age}, ${what} on ${member}, ${since}${hasZeroMac ? ', signed with zeros' : ''}`
     const state = (await stateOf?.(member).catch(String)) ?? ''
     this.tally.faults.push(state === '' ? fault : `${fault}; ${state}`)
   }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -15,11 +15,15 @@ import { whyWithoutRoot } from '../support/programs.ts'
 import { seededNumbers } from '../support/seeded-random.ts'
 import { ReturningClients } from './clients.ts'
 import { FastClock, NodePair } from './node-pair.ts'
-import { TERMINATORS, Terminator, type TerminatorKind } from './terminators.ts'
+import {
+  CHOSEN_TERMINATORS,
+  silentBackend,
+  Terminator,
+  type TerminatorKind,
+} from './terminators.ts'
 
 const SECOND_MS = 1000
-const CHOSEN = process.env['TICKET_TARGETS']?.split(',')
-const kinds = TERMINATORS.filter(({ name }) => CHOSEN === undefined || CHOSEN.includes(name))
+const kinds = CHOSEN_TERMINATORS
 
 /** The kinds that are run by one pair of nodes, since they need the same time. */
 interface Scenario {
@@ -68,11 +72,7 @@ const scenarios: readonly Scenario[] = [
 ]
 
 const rows: string[][] = []
-/** Takes connections and says nothing. */
-const backend = createServer((socket) => {
-  socket.on('error', () => {})
-  socket.on('end', () => socket.end())
-})
+const backend = silentBackend()
 const folder = mkdtempSync(join(tmpdir(), 'tlscached-tickets-'))
 // Terminators read their keys as users of their own.
 chmodSync(folder, 0o755)

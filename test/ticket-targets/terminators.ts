@@ -4,7 +4,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { createConnection } from 'node:net'
+import { createConnection, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
@@ -204,6 +204,20 @@ export const TERMINATORS: readonly TerminatorKind[] = [
   apache,
 ]
 
+const CHOSEN = process.env['TICKET_TARGETS']?.split(',')
+/** Those that TICKET_TARGETS names; all without it. */
+export const CHOSEN_TERMINATORS = TERMINATORS.filter(
+  ({ name }) => CHOSEN === undefined || CHOSEN.includes(name),
+)
+
+/** Returns what terminators connect to behind them: it takes connections and says nothing. */
+export function silentBackend(): Server {
+  return createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('end', () => socket.end())
+  })
+}
+
 /** A terminator that was set up and may run. */
 export class Terminator {
   readonly kind: TerminatorKind
@@ -299,8 +313,9 @@ function storageIn(folder: string): string {
   return JSON.stringify({ module: 'file_system', root: join(folder, 'storage') })
 }
 
+/** Signals the process whose ID the terminator has written down, without a shell. */
 function signal(name: string, folder: string): string {
-  return `[sh, -c, 'kill -${name} "$(cat ${folder}/pid)"']`
+  return `[pkill, -${name}, --pidfile, ${folder}/pid]`
 }
 
 function isListening(port: number): Promise<boolean> {

@@ -92,6 +92,18 @@ export function formatAddress(address: Address): string {
     : `${address.host}:${address.port}`
 }
 
+/**
+ * The `lookup` of a UDP socket that is given literal addresses only. It answers at once: the lookup of Node.js would
+ * delay every datagram to the next tick.
+ */
+export function literalLookup(
+  host: string,
+  _options: unknown,
+  answer: (error: null, host: string, family: number) => void,
+): void {
+  answer(null, host, isIP(host))
+}
+
 /** Whether both name one host and port in the same spelling; addresses that a socket reports have one spelling each. */
 export function isSameAddress(a: HostAddress, b: HostAddress): boolean {
   return a.port === b.port && a.host === b.host

@@ -17,8 +17,6 @@ export function event(meaning: string): OneField {
 /** Connections open now. */
 export const OPEN_CONNECTIONS = { connections: one(CONNECTIONS) }
 
-export const TOTAL_CONNECTIONS = { totalConnections: event('connections accepted') }
-
 /** What happened to connections that did not end by themselves. */
 export const LOST_CONNECTIONS = {
   rejectedConnections: event(
@@ -27,6 +25,15 @@ export const LOST_CONNECTIONS = {
   timedOutConnections: event(
     'connections closed after a timeout: idle, in the middle of a request, or without reading answers',
   ),
+}
+
+/** Counters of a frontend whose clients send many requests over one connection. */
+export const KEPT_OPEN = {
+  ...OPEN_CONNECTIONS,
+  totalConnections: event('connections accepted'),
+  ...LOST_CONNECTIONS,
+  bytesRead: event('bytes received'),
+  bytesWritten: event('bytes sent'),
 }
 
 /** Calls of a protocol that gets, puts and removes sessions. */

@@ -10,7 +10,6 @@ import { MemcachedFrontend } from '../frontends/memcached/frontend.ts'
 import { TicketKeys } from '../frontends/memcached/ticket-keys.ts'
 import { RpcFrontend } from '../frontends/rpc/frontend.ts'
 import { SessiondFrontend } from '../frontends/sessiond/frontend.ts'
-import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { StatsFrontend } from '../frontends/stats/frontend.ts'
 import { UwsgiFrontend } from '../frontends/uwsgi/frontend.ts'
 import type { ContextlessHooks } from '../hooks/contextless-hooks.ts'
@@ -23,7 +22,7 @@ import type { NodeUwsgi } from './node-uwsgi.ts'
 
 export interface NodeFrontendsOptions {
   readonly config: FrontendsConfig
-  readonly backend: HttpBackend & StatsBackend
+  readonly backend: HttpBackend
   readonly hooks: ReadonlyMap<string, ContextlessHooks>
   readonly registry: Registry
   readonly clock: Clock

@@ -19,7 +19,6 @@ import {
   systemRandom,
 } from '../base/world.ts'
 import type { HttpBackend, HttpCache } from '../frontends/http/backend.ts'
-import type { StatsBackend } from '../frontends/stats/backend.ts'
 import { ContextlessHooks } from '../hooks/contextless-hooks.ts'
 import type { LocalHooks } from '../hooks/local-hooks.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
@@ -130,7 +129,7 @@ export function nodeConfig(config: ConfigInput = {}): NodeConfig {
 }
 
 /** A node of this process: its caches, its replication and its frontends. `createNode` makes one. */
-export class CacheNode implements HttpBackend, StatsBackend {
+export class CacheNode implements HttpBackend {
   /** Name of this node: `node.name`, or the host name. */
   readonly nodeName: string
   /** The caches by name, in the order of the configuration. For hooks on one, see `hooks`. */

@@ -186,6 +186,18 @@ export function isSameKind(a: Kind, b: Kind): boolean {
   return a.version === b.version && a.client === b.client
 }
 
+/** The cell or question about sessions of this kind that one server made and that were offered to another. */
+export function between<Seen extends Pick<Cell, 'kind' | 'madeOn' | 'offeredTo'>>(
+  all: readonly Seen[],
+  kind: Kind,
+  madeOn: number,
+  offeredTo: number,
+): Seen | undefined {
+  return all.find(
+    (one) => one.madeOn === madeOn && one.offeredTo === offeredTo && isSameKind(one.kind, kind),
+  )
+}
+
 /** The source of this kind; undefined when it was not tried. */
 export function sourceOf(sources: readonly Source[], kind: Kind): Source | undefined {
   return sources.find((source) => isSameKind(source.kind, kind))

@@ -4,8 +4,8 @@
 import type { FindingCode } from './finding-texts.ts'
 import { isOnEveryNode, isStored, TAKEN } from './node-counters.ts'
 import {
+  between,
   type Cell,
-  isSameKind,
   type Kind,
   keyNamesOf,
   mechanismOf,
@@ -34,10 +34,7 @@ export function pairCauseOf(seen: Observations, cell: Cell): PairCause {
   if (mechanismOf(maker) === 'ticket') return ticketCause(seen, cell, maker, taker)
   // It has a cache, perhaps, but its clients never offer what could be found there.
   if (mechanismOf(taker) === 'ticket') return by('taker', 'tickets_on')
-  const question = seen.questions.find(
-    ({ kind, madeOn, offeredTo }) =>
-      isSameKind(kind, cell.kind) && madeOn === cell.madeOn && offeredTo === cell.offeredTo,
-  )
+  const question = between(seen.questions, cell.kind, cell.madeOn, cell.offeredTo)
   const olderOnly = isTls13Alone(seen, cell) ? olderOnlyCause(seen, cell) : undefined
   if (question !== undefined) {
     const cause = countedCause(seen, cell, question, hasOtherCertificate(maker, taker))
@@ -127,16 +124,12 @@ function hasOtherCertificate(maker: Source, taker: Source): boolean {
 }
 
 function ownOf(seen: Observations, { kind, madeOn }: Cell): Cell | undefined {
-  return seen.cells.find(
-    (cell) => isSameKind(cell.kind, kind) && cell.madeOn === madeOn && cell.offeredTo === madeOn,
-  )
+  return between(seen.cells, kind, madeOn, madeOn)
 }
 
 /** Whether the sessions of the server that these are offered to resume on the one that made them. */
 function isResumedBack(seen: Observations, { kind, madeOn, offeredTo }: Cell): boolean {
-  const back = seen.cells.find(
-    (cell) => isSameKind(cell.kind, kind) && cell.madeOn === offeredTo && cell.offeredTo === madeOn,
-  )
+  const back = between(seen.cells, kind, offeredTo, madeOn)
   return back !== undefined && back.soon.offered > 0 && back.soon.resumed === back.soon.offered
 }
 
@@ -149,9 +142,7 @@ function olderOnlyCause(seen: Observations, cell: Cell): PairCause {
 function isTls13Alone(seen: Observations, { kind, madeOn, offeredTo, soon }: Cell): boolean {
   if (kind.version !== '1.3' || soon.resumed > 0) return false
   const older: Kind = { version: '1.2', client: kind.client }
-  const cell = seen.cells.find(
-    (one) => isSameKind(one.kind, older) && one.madeOn === madeOn && one.offeredTo === offeredTo,
-  )
+  const cell = between(seen.cells, older, madeOn, offeredTo)
   const source = sourceOf(seen.sources[madeOn] ?? [], older)
   if (cell === undefined || source === undefined) return false
   const isShared = cell.soon.offered > 0 && cell.soon.resumed === cell.soon.offered

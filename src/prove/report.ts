@@ -4,8 +4,8 @@ import { TLS_VERSIONS, type TlsVersion } from '../tls-client/handshake.ts'
 import { FINDING_CODES, LEVELS } from './finding-texts.ts'
 import type { Finding } from './findings.ts'
 import {
+  between,
   type Cell,
-  isSameKind,
   keyNamesOf,
   mechanismOf,
   type Observations,
@@ -37,12 +37,7 @@ export function matrixOf({ observations: seen }: ProveResult): ReportTable {
       seen.servers[madeOn] ?? '',
       describe(source),
       ...seen.servers.map((_, offeredTo) => {
-        const cell = seen.cells.find(
-          (one) =>
-            isSameKind(one.kind, source.kind) &&
-            one.madeOn === madeOn &&
-            one.offeredTo === offeredTo,
-        )
+        const cell = between(seen.cells, source.kind, madeOn, offeredTo)
         return cell === undefined ? '-' : formatCell(cell.soon, cell.later, seen.laterMs)
       }),
     ]),
@@ -220,10 +215,8 @@ function serversBehindEach(seen: Observations): [name: string, least: number][] 
 
 /** Whether all sessions of a server resumed there. */
 function isResumedWithin(seen: Observations, server: number, { kind }: Source): boolean {
-  return seen.cells
-    .filter((cell) => isSameKind(cell.kind, kind) && cell.madeOn === server)
-    .filter(({ offeredTo }) => offeredTo === server)
-    .every(({ soon }) => soon.resumed === soon.offered)
+  const own = between(seen.cells, kind, server, server)
+  return own === undefined || own.soon.resumed === own.soon.offered
 }
 
 function sessionsOf(source: Source): Readonly<Record<string, unknown>> {

@@ -6,11 +6,24 @@ import type { ReplicationStats } from '../replication/stats.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 import type { CacheLimits } from '../store/limits.ts'
 import type { CacheStats } from '../store/stats.ts'
+import type { Readiness } from './readiness.ts'
 
 export interface CacheStatus {
   readonly limits: CacheLimits
   readonly singleUse: boolean
   readonly stats: CacheStats
+}
+
+/** A node, as far as it is shown over HTTP and on the stats frontend. */
+export interface ShownNode {
+  readonly nodeName: string
+  readonly caches: ReadonlyMap<string, CacheStatus>
+  readiness(): Readiness
+  peers(): readonly PeerStatus[]
+  /** Synchronization with peers; undefined for a repeater, and when no replication is configured. */
+  syncStatus(): SyncStatus | undefined
+  /** Counters of replication; undefined for a repeater, and when no replication is configured. */
+  replicationStats(): ReplicationStats | undefined
 }
 
 export function describeCache({ limits, singleUse, stats }: CacheStatus) {
@@ -30,8 +43,20 @@ export function describeCache({ limits, singleUse, stats }: CacheStatus) {
   }
 }
 
-export function describeReadiness({ isReady, reason }: { isReady: boolean; reason: string }) {
+export function describeReadiness({ isReady, reason }: Readiness) {
   return { ready: isReady, reason }
+}
+
+/** Describes how a node replicates, and with which peers. */
+export function describeReplication(node: ShownNode) {
+  const stats = node.replicationStats()
+  return {
+    node: node.nodeName,
+    ...describeReadiness(node.readiness()),
+    replication: stats === undefined ? null : toJson(stats),
+    sync: describeSync(node.syncStatus()),
+    peers: node.peers().map(describePeer),
+  }
 }
 
 export function describePeer(peer: PeerStatus) {
@@ -62,11 +87,6 @@ export function describeSync(status: SyncStatus | undefined) {
   if (status === undefined) return null
   const { state, peer, lastSyncedMs } = status
   return { state, peer, last_synced_ms: rounded(lastSyncedMs) }
-}
-
-export function describeReplication(stats: ReplicationStats | undefined) {
-  if (stats === undefined) return null
-  return toJson(stats)
 }
 
 function rounded(durationMs: number | undefined): number | null {

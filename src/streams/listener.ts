@@ -1,5 +1,6 @@
 // What listens: the interface of every frontend, and how a server of streams is bound to a TCP address or a unix socket.
 
+import { once } from 'node:events'
 import {
   chmodSync,
   closeSync,
@@ -76,18 +77,9 @@ async function listenOnHost(server: Server, { host, port }: HostAddress): Promis
   return typeof bound === 'object' && bound !== null ? bound.port : port
 }
 
-function begin(server: Server, listen: () => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (error?: Error) => {
-      server.off('error', settle)
-      server.off('listening', settle)
-      if (error === undefined) resolve()
-      else reject(error)
-    }
-    server.on('error', settle)
-    server.on('listening', settle)
-    listen()
-  })
+async function begin(server: Server, listen: () => void): Promise<void> {
+  listen()
+  await once(server, 'listening')
 }
 
 // Places a server's socket in the file system so that at no moment anybody but its owner can connect: a session that is

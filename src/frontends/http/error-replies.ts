@@ -3,7 +3,13 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { codeOf, ERROR_CODES, type ErrorCode, TlscachedError } from '../../base/errors.ts'
+import {
+  codeOf,
+  ERROR_CODES,
+  type ErrorCode,
+  messageOf,
+  TlscachedError,
+} from '../../base/errors.ts'
 import type { RefusalReason } from '../../store/stats.ts'
 import { ANSWER_HEADER_LINES } from '../../streams/browser-guard.ts'
 
@@ -59,7 +65,7 @@ export function faultOf(error: unknown): HttpFault {
   if (code === BODY_TOO_LARGE) return fault('ERR_BLOCKSIZE')
   if (BODY_ERRORS.has(code)) return fault('ERR_BODY')
   const status = statusOf(error)
-  if (status < 500) return { status, code: 'ERR_USAGE', message: messageOfFastify(error) }
+  if (status < 500) return { status, code: 'ERR_USAGE', message: messageOf(error) }
   return fault('ERR_INTERNAL')
 }
 
@@ -94,8 +100,4 @@ export function faultOfRefusal(reason: RefusalReason): HttpFault {
 function statusOf(error: unknown): number {
   const hasStatus = error instanceof Error && 'statusCode' in error
   return hasStatus && typeof error.statusCode === 'number' ? error.statusCode : 500
-}
-
-function messageOfFastify(error: unknown): string {
-  return error instanceof Error ? error.message : ERROR_CODES.ERR_USAGE
 }

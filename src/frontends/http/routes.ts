@@ -5,13 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { parseHex } from '../../base/bytes.ts'
 import { codeOf, TlscachedError } from '../../base/errors.ts'
 import { toContext } from '../../session/encoded-session.ts'
-import {
-  describeCache,
-  describePeer,
-  describeReadiness,
-  describeReplication,
-  describeSync,
-} from '../../status/documents.ts'
+import { describeCache, describeReadiness, describeReplication } from '../../status/documents.ts'
 import type { ClusterTrace } from '../../status/trace.ts'
 import { MAX_KEYSIZE } from '../../store/limits.ts'
 import { describeTickets } from '../../tickets/report.ts'
@@ -63,13 +57,7 @@ export function addOperatorRoutes(app: FastifyInstance, backend: HttpBackend): v
   app.get<{ Params: { cache: string } }>('/v1/caches/:cache', async (request) =>
     describeCache(findCache(backend, request.params.cache)),
   )
-  app.get('/v1/peers', async () => ({
-    node: backend.nodeName,
-    ...describeReadiness(backend.readiness()),
-    replication: describeReplication(backend.replicationStats()),
-    sync: describeSync(backend.syncStatus()),
-    peers: backend.peers().map(describePeer),
-  }))
+  app.get('/v1/peers', async () => describeReplication(backend))
   app.get('/v1/tickets', async () => ({
     node: backend.nodeName,
     ...describeReadiness(backend.readiness()),

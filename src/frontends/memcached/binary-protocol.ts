@@ -303,14 +303,11 @@ export type BinaryCommand = BinaryKind & {
   readonly hasValue: boolean
 }
 
-function get(withKey: boolean, isQuiet: boolean): BinaryCommand {
-  const kind = { kind: 'get', withKey, withTouch: false } as const
-  return { ...kind, isQuiet, extrasBytes: [0], key: 'required', hasValue: false }
-}
-
-function getAndTouch(withKey: boolean, isQuiet: boolean): BinaryCommand {
-  const kind = { kind: 'get', withKey, withTouch: true } as const
-  return { ...kind, isQuiet, extrasBytes: [4], key: 'required', hasValue: false }
+/** The extras of a get that touches are u32 expiry. */
+function get(withKey: boolean, isQuiet: boolean, withTouch = false): BinaryCommand {
+  const kind = { kind: 'get', withKey, withTouch } as const
+  const extrasBytes = [withTouch ? 4 : 0]
+  return { ...kind, isQuiet, extrasBytes, key: 'required', hasValue: false }
 }
 
 /** The extras of set, add and replace are u32 flags and u32 expiry; append and prepend have none. */
@@ -367,8 +364,8 @@ export const BINARY_COMMANDS: ReadonlyMap<number, BinaryCommand> = new Map([
   [0x1a, write('prepend', true)],
   [0x1b, bare('verbosity', false, [4])],
   [0x1c, { kind: 'touch', isQuiet: false, extrasBytes: [4], key: 'required', hasValue: false }],
-  [0x1d, getAndTouch(false, false)],
-  [0x1e, getAndTouch(false, true)],
-  [0x23, getAndTouch(true, false)],
-  [0x24, getAndTouch(true, true)],
+  [0x1d, get(false, false, true)],
+  [0x1e, get(false, true, true)],
+  [0x23, get(true, false, true)],
+  [0x24, get(true, true, true)],
 ])

@@ -1,20 +1,10 @@
 // The counters of the memcached frontend; the cache itself counts the gets and puts of all frontends.
 
 import type { CountsOf } from '../../base/counters.ts'
-import {
-  event,
-  LOST_CONNECTIONS,
-  OPEN_CONNECTIONS,
-  REMOVES,
-  TOTAL_CONNECTIONS,
-} from '../counters.ts'
+import { event, KEPT_OPEN, REMOVES } from '../counters.ts'
 
 export const MEMCACHED_COUNTERS = {
-  ...OPEN_CONNECTIONS,
-  ...TOTAL_CONNECTIONS,
-  ...LOST_CONNECTIONS,
-  bytesRead: event('bytes received'),
-  bytesWritten: event('bytes sent'),
+  ...KEPT_OPEN,
   malformed: event(
     'commands that could not be parsed, unknown ones included, and headers and lines that were too long',
   ),

@@ -17,6 +17,7 @@ import {
   decodeHooksRequest,
   encodeHooksResponse,
   type GetCall,
+  type HooksError,
   type HooksRequest,
   type HooksResult,
   type LogLevelCall,
@@ -225,10 +226,7 @@ export class Conversation {
 
   #answer(call: Exclude<HooksRequest['call'], WatchCall>): HooksResult {
     const { stats, caches } = this.#parts
-    if (call.kind === 'unknown') {
-      stats.unknownCalls += 1
-      return { kind: 'error', code: 'unknown_call' }
-    }
+    if (call.kind === 'unknown') return this.#refuse('unknownCalls', 'unknown_call')
     if (call.kind === 'ping') {
       stats.pings += 1
       return { kind: 'pong' }
@@ -236,10 +234,7 @@ export class Conversation {
     if (call.kind === 'logLevel') return this.#logLevel(call)
     if (call.kind === 'rotateTickets') return this.#rotate(call)
     const hooks = caches.get(call.cache)
-    if (hooks === undefined) {
-      stats.unknownCaches += 1
-      return { kind: 'error', code: 'no_such_cache' }
-    }
+    if (hooks === undefined) return this.#refuse('unknownCaches', 'no_such_cache')
     try {
       return this.#carryOut(hooks, call)
     } catch (error) {
@@ -284,10 +279,7 @@ export class Conversation {
 
   #logLevel({ level }: LogLevelCall): HooksResult {
     const { stats, log } = this.#parts
-    if (log === undefined) {
-      stats.forbidden += 1
-      return { kind: 'error', code: 'forbidden' }
-    }
+    if (log === undefined) return this.#refuse('forbidden', 'forbidden')
     stats.logLevels += 1
     const before = log.level
     if (level !== undefined && level !== before) {
@@ -302,29 +294,28 @@ export class Conversation {
 
   #rotate({ group, isImmediate, isRevoking }: RotateCall): HooksResult {
     const { stats, tickets } = this.#parts
-    if (tickets === undefined) {
-      stats.forbidden += 1
-      return { kind: 'error', code: 'forbidden' }
-    }
+    if (tickets === undefined) return this.#refuse('forbidden', 'forbidden')
     stats.rotations += 1
     const isThere = tickets.rotate(group, { isImmediate, isRevoking })
-    if (!isThere) stats.unknownGroups += 1
-    return isThere ? { kind: 'rotated' } : { kind: 'error', code: 'no_such_group' }
+    return isThere ? { kind: 'rotated' } : this.#refuse('unknownGroups', 'no_such_group')
   }
 
   #watch(number: number, { group }: WatchCall): WatchStart | HooksResult {
     const { stats, tickets } = this.#parts
-    if (tickets === undefined) {
-      stats.forbidden += 1
-      return { kind: 'error', code: 'forbidden' }
-    }
+    if (tickets === undefined) return this.#refuse('forbidden', 'forbidden')
     const source = tickets.source(group)
-    if (source === undefined) {
-      stats.unknownGroups += 1
-      return { kind: 'error', code: 'no_such_group' }
-    }
+    if (source === undefined) return this.#refuse('unknownGroups', 'no_such_group')
     stats.ticketWatches += 1
     return { number, group, source }
+  }
+
+  /** Counts a call that is not carried out, and returns the answer to it. */
+  #refuse(
+    event: 'unknownCalls' | 'unknownCaches' | 'unknownGroups' | 'forbidden',
+    code: HooksError,
+  ): HooksResult {
+    this.#parts.stats[event] += 1
+    return { kind: 'error', code }
   }
 
   #fail(error: unknown): void {

@@ -1,20 +1,10 @@
 // The counters of the rpc frontend; each cache itself counts the gets and puts of all frontends.
 
 import type { CountsOf } from '../../base/counters.ts'
-import {
-  event,
-  LOST_CONNECTIONS,
-  OPEN_CONNECTIONS,
-  REMOVES,
-  TOTAL_CONNECTIONS,
-} from '../counters.ts'
+import { event, KEPT_OPEN, REMOVES } from '../counters.ts'
 
 export const RPC_COUNTERS = {
-  ...OPEN_CONNECTIONS,
-  ...TOTAL_CONNECTIONS,
-  ...LOST_CONNECTIONS,
-  bytesRead: event('bytes received'),
-  bytesWritten: event('bytes sent'),
+  ...KEPT_OPEN,
   malformedLength: event('connections closed over a frame that is empty or too long'),
   malformedRequest: event(
     'connections closed over a frame that is no request, or beyond the limits of one',

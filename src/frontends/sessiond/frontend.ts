@@ -5,7 +5,7 @@ import type { Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { isIP, isIPv6 } from 'node:net'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
-import type { HostAddress } from '../../base/address.ts'
+import { type HostAddress, literalLookup } from '../../base/address.ts'
 import { zeros } from '../../base/counters.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
@@ -108,7 +108,7 @@ export class SessiondFrontend implements Frontend {
 
   async #open(host: string, port: number): Promise<void> {
     const socket = DgramAsPromised.createSocket(
-      { type: isIPv6(host) ? 'udp6' : 'udp4', lookup: answerAtOnce },
+      { type: isIPv6(host) ? 'udp6' : 'udp4', lookup: literalLookup },
       (datagram, from) => this.receive(datagram, from.port, from.address),
     )
     this.#socket = socket
@@ -170,15 +170,6 @@ export class SessiondFrontend implements Frontend {
 /** Resolves a host name, to an IPv4 address if it has one, because stunnel speaks nothing else. */
 async function literalOf(host: string): Promise<string> {
   return isIP(host) === 0 ? (await lookup(host, { order: 'ipv4first' })).address : host
-}
-
-/** The `lookup` of the socket. All addresses are literal, and a lookup by Node.js would delay each answer by a turn. */
-function answerAtOnce(
-  host: string,
-  _options: unknown,
-  answer: (error: null, host: string, family: number) => void,
-): void {
-  answer(null, host, isIP(host))
 }
 
 // The datagrams of stunnel's sessiond protocol (stunnel: src/ctx.c, cache_transfer).

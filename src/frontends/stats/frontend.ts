@@ -7,10 +7,8 @@ import type { Timer } from '../../base/world.ts'
 import {
   type CacheStatus,
   describeCache,
-  describePeer,
-  describeReadiness,
   describeReplication,
-  describeSync,
+  type ShownNode,
 } from '../../status/documents.ts'
 import { ANSWER_HEADER_LINES, BrowserGuard } from '../../streams/browser-guard.ts'
 import {
@@ -20,7 +18,6 @@ import {
   StreamServer,
 } from '../../streams/stream-server.ts'
 import { event, LOST_CONNECTIONS, OPEN_CONNECTIONS } from '../counters.ts'
-import type { StatsBackend } from './backend.ts'
 
 /** A client that sent nothing by then gets the bare document; an HTTP client sends as soon as it is connected. */
 export const SILENCE_MS = 100
@@ -49,7 +46,7 @@ export const STATS_COUNTERS = {
 }
 
 export interface StatsFrontendOptions extends StreamFrontendOptions {
-  readonly backend: StatsBackend
+  readonly backend: ShownNode
   readonly process: ProcessFacts
 }
 
@@ -165,16 +162,12 @@ export interface ProcessFacts {
 }
 
 /** Returns one JSON document with a newline at its end. */
-export function formatStats(backend: StatsBackend, { version, pid }: ProcessFacts): string {
+export function formatStats(backend: ShownNode, { version, pid }: ProcessFacts): string {
   const document = {
     version: `tlscached-${version}`,
     pid,
     caches: [...backend.caches.values()].map(describe),
-    node: backend.nodeName,
-    ...describeReadiness(backend.readiness()),
-    replication: describeReplication(backend.replicationStats()),
-    sync: describeSync(backend.syncStatus()),
-    peers: backend.peers().map(describePeer),
+    ...describeReplication(backend),
   }
   return `${JSON.stringify(document, null, 1)}\n`
 }

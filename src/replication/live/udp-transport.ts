@@ -6,7 +6,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
-import { type HostAddress, isMulticast } from '../../base/address.ts'
+import { type HostAddress, isMulticast, literalLookup } from '../../base/address.ts'
 import { codeOf, messageOf } from '../../base/errors.ts'
 import { type Clock, type Logger, LogLimiter } from '../../base/world.ts'
 import type { DatagramReceiver, Transport } from './transport.ts'
@@ -146,19 +146,8 @@ export class UdpTransport implements CountingTransport {
     isShared: boolean,
     receive: DatagramReceiver,
   ): Promise<SocketAsPromised> {
-    const family = isIPv6(address.host) ? 6 : 4
-    const type: SocketType = family === 6 ? 'udp6' : 'udp4'
-    // All addresses are literal, so this answers at once: Node's own lookup would delay every datagram to the next
-    // tick.
-    const options = {
-      type,
-      reuseAddr: isShared,
-      lookup: (
-        host: string,
-        _options: unknown,
-        answer: (error: null, host: string, family: number) => void,
-      ) => answer(null, host, family),
-    }
+    const type: SocketType = isIPv6(address.host) ? 'udp6' : 'udp4'
+    const options = { type, reuseAddr: isShared, lookup: literalLookup }
     const socket = DgramAsPromised.createSocket(options, (datagram, from) =>
       receive(datagram, { host: unmapped(from.address), port: from.port }),
     )

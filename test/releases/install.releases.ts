@@ -97,6 +97,18 @@ async function checkInstalled(project: string): Promise<void> {
   )
   assert.match(schema, /^\{\n {2}"title": "Configuration of tlscached",/)
 
+  const dist = join(project, 'node_modules/tlscached/dist')
+  const all = readdirSync(dist, { recursive: true, encoding: 'utf8' })
+  assert.ok(all.includes('index.d.ts'))
+  // The sources that maps would lead to are not part of the package.
+  assert.deepEqual(
+    all.filter((name) => name.endsWith('.map')),
+    [],
+  )
+
+  const required = `process.stdout.write(typeof require('tlscached').createNode)`
+  assert.equal(run(process.execPath, ['--input-type=commonjs', '-e', required], project), 'function')
+
   const page = join(project, 'node_modules/tlscached/dist/page')
   const files = ['help.html', 'icon.svg', 'index.html', 'page.css', 'page.js']
   assert.deepEqual(readdirSync(page).toSorted(), files)

@@ -89,7 +89,7 @@ const haproxy: TerminatorKind = {
   config: 'haproxy/haproxy.cfg',
   replace: ({ folder }) => [
     ['/run/haproxy/admin.sock', join(folder, 'admin.sock')],
-    ['mode 660', 'mode 600 user www-data'],
+    ['mode 600', 'mode 600 user www-data'],
   ],
   command: (file) => ['haproxy', '-W', '-db', '-f', file],
   replaceTarget: (_, { folder }) => [['/run/haproxy/admin.sock', join(folder, 'admin.sock')]],

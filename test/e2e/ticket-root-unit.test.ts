@@ -13,6 +13,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -145,6 +146,11 @@ describe('the root unit for ticket keys', { skip: whyWithoutRoot() }, () => {
       assert.equal(status, 0, stderr)
       assert.deepEqual(readFileSync(join(to, name)), bytes)
     }
+    // By the second of the change h2o tells whether it has read a file.
+    put('h2o', h2oFile(view, times, { monotonicMs: 1000, wallMs: Date.now() }))
+    utimesSync(join(from, 'h2o'), 2e9, 2e9)
+    assert.equal(take('h2o', join(from, 'h2o'), join(to, 'h2o')).status, 0)
+    assert.equal(statSync(join(to, 'h2o')).mtimeMs, 2e12)
     put('ticket.conf', stunnelOptions(first))
     for (const name of ['current', 'next', 'previous', 'older'])
       put(`${name}.key`, keyBytes(first, 'aes_hmac', 80))

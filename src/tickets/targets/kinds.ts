@@ -102,11 +102,8 @@ export function createTarget(settings: TargetSettings, context: TargetContext): 
       return caddy(settings, context)
     case 'nghttpx':
       return nghttpx(settings, context)
-    case 'h2o': {
-      const { times } = context
-      const layout = (view: RingView, now: Moment) => h2oFile(view, times, now)
-      return { ...oneFile(settings, context, layout), shown: shownUses }
-    }
+    case 'h2o':
+      return h2o(settings, context)
     case 'envoy': {
       const secret = settings.secret ?? settings.group
       return oneFile(settings, context, (view) => envoySecret(secret, openedOf(view)))
@@ -196,6 +193,22 @@ export function folderOwner(
 ): Pick<SecretFileOptions, 'folderOwner'> {
   if (settings.kind !== 'caddy' || settings.owner === undefined) return {}
   return { folderOwner: ownerOf(settings.owner) }
+}
+
+function h2o(settings: SettingsOf<'h2o'>, context: TargetContext): Target {
+  const { times } = context
+  let changedSec = 0
+  return {
+    ...basicsOf(settings, context),
+    shown: shownUses,
+    hasTimes: true,
+    deliver(view, now) {
+      // h2o looks whether the second of the change is another one: of two changes in a second it may miss the later one.
+      changedSec = Math.max(Math.floor(now.wallMs / 1000), changedSec + 1)
+      const bytes = h2oFile(view, times, now)
+      return { files: [{ path: settings.file, bytes, changedMs: 1000 * changedSec }] }
+    },
+  }
 }
 
 function nghttpx(settings: SettingsOf<'nghttpx'>, context: TargetContext): Target {

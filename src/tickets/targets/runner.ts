@@ -35,6 +35,8 @@ const LONGEST_RETRY_MS = 60_000
 const RELOAD_PAUSE_MS = 30_000
 /** How often the files are looked at, whether somebody has cut, removed or given them away. */
 const LOOK_MS = 30_000
+/** A clock is set by more than this at once; a smaller error is none for keys that live for hours. */
+const JUMP_MS = 2000
 
 /** Least time between two reloads of a terminator whose ring has this interval. */
 export function reloadPauseMs(rotateMs: number): number {
@@ -95,6 +97,8 @@ export class TargetRunner {
   #problem: TargetFailure | undefined
   #lastSuccessMs: number | undefined
   #givenMs = Number.NEGATIVE_INFINITY
+  /** The time of day less the monotonic time, when keys were given. */
+  #skewMs = 0
   #reloadedMs = Number.NEGATIVE_INFINITY
   #retryMs = Number.NEGATIVE_INFINITY
   #retryDelayMs = FIRST_RETRY_MS
@@ -203,11 +207,8 @@ export class TargetRunner {
       names: new Set(openedKeys(view).map(({ key }) => key.hexName)),
     }
     const needsReload = this.#needsReload(view)
-    const startMs = this.#clock.monotonicMs()
-    const delivery = this.#target.deliver(view, {
-      monotonicMs: startMs,
-      wallMs: this.#clock.wallMs(),
-    })
+    const [startMs, wallMs] = [this.#clock.monotonicMs(), this.#clock.wallMs()]
+    const delivery = this.#target.deliver(view, { monotonicMs: startMs, wallMs })
     const failure = await this.#apply(delivery, needsReload).finally(() => {
       for (const { bytes } of delivery.files) bytes.fill(0)
       delivery.erase?.()
@@ -215,6 +216,7 @@ export class TargetRunner {
     if (failure === undefined) {
       this.#given = given
       this.#givenMs = startMs
+      this.#skewMs = wallMs - startMs
       this.#succeed()
       this.#onGiven()
     } else this.#fail(failure)
@@ -287,9 +289,19 @@ export class TargetRunner {
     return undefined
   }
 
-  /** Looks whether the files are as they were written. What was cut, removed or given away is written again. */
+  /**
+   * Looks whether the files are as they were written, and the clock as it was. What was cut, removed or given away is
+   * written again, and what names times of day after a jump of the clock.
+   */
   async #look(): Promise<void> {
     this.#lookedMs = this.#clock.monotonicMs()
+    if (this.#target.hasTimes === true) {
+      const jumpMs = this.#clock.wallMs() - this.#lookedMs - this.#skewMs
+      if (Math.abs(jumpMs) > JUMP_MS) {
+        this.#isDamaged = true
+        return
+      }
+    }
     for (const { path } of this.#written) {
       if (await this.#isAsWritten(path)) continue
       this.#isDamaged = true

@@ -85,6 +85,8 @@ export interface Target {
   readonly reload?: Command | undefined
   /** The keys are given again after this time, although they are the same; a poll that must not be missed. */
   readonly repeatMs?: number
+  /** Whether the files name times of day, so that they are written again after the clock of the host has jumped. */
+  readonly hasTimes?: boolean
   /** Files of retired keys: those in the folder that match and were not delivered are removed after a success. */
   readonly leftovers?: { readonly folder: string; readonly pattern: RegExp }
   /** Text without secrets that differs when the terminator has to be given something else; '' for nothing to give. */

@@ -77,7 +77,10 @@ test('systemd understands every line of the units', { skip: whyWithout('systemd-
     // Commands have to be there; the rest of the unit stays as it is.
     const text = readFileSync(join(UNITS, name), 'utf8')
     const copy = join(folder, name)
-    writeFileSync(copy, text.replace(/^(Exec(?:Start|Reload)=)\S*tlscached\S*/gm, `$1${process.execPath}`))
+    writeFileSync(
+      copy,
+      text.replace(/^(Exec(?:Start|Reload)=)\S*tlscached\S*/gm, `$1${process.execPath}`),
+    )
     return copy
   })
   const verify = (paths: string[]) => {

@@ -3,8 +3,9 @@
 
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { dirname } from 'node:path'
-import type { Address } from '../base/address.ts'
+import { type Address, formatAddress, isLoopback } from '../base/address.ts'
 import type { CacheConfig, NodeConfig } from './config.ts'
 import { CREDENTIALS_FOLDER, isHiddenCredential } from './keys.ts'
 
@@ -28,7 +29,12 @@ export function findWarnings(config: NodeConfig, uid = process.getuid?.()): Conf
     ...contextWarnings(config, cache, `caches[${index}].contexts`),
     ...reachWarnings(config, cache, `caches[${index}]`),
   ])
-  return [...caches, ...folderWarnings(config), ...keysWarnings(config, uid)]
+  return [
+    ...caches,
+    ...loopbackWarnings(config),
+    ...folderWarnings(config),
+    ...keysWarnings(config, uid),
+  ]
 }
 
 /**
@@ -69,6 +75,18 @@ function reachWarnings(
   if (isReached) return []
   const message = `no frontend reaches the cache "${name}": nobody can get or put a session here`
   return [{ key, message }]
+}
+
+/** Warns of peers elsewhere that a node on loopback cannot send to, nor they to it. */
+function loopbackWarnings({ replication }: NodeConfig): ConfigWarning[] {
+  if (replication === undefined || !isLoopback(replication.listen)) return []
+  const { listen, peers, repeaters } = replication
+  const elsewhere = [...peers, ...repeaters].find(
+    (one) => 'host' in one && isIP(one.host) !== 0 && !isLoopback(one),
+  )
+  if (elsewhere === undefined || !('host' in elsewhere)) return []
+  const message = `${formatAddress(listen)} is an address of loopback, from which nothing passes to ${formatAddress(elsewhere)}: take an address of this machine that the others reach`
+  return [{ key: 'replication.listen', message }]
 }
 
 function folderWarnings({ frontends }: NodeConfig): ConfigWarning[] {

@@ -112,6 +112,14 @@ describe('set-ups that are right', () => {
   }
 })
 
+test('nginx makes tickets with the first key of a server, not with those outside it', () => {
+  const text =
+    'ssl_session_ticket_key /k/0; server { listen 443 ssl; ssl_session_ticket_key /k/1; ssl_session_ticket_key /k/2; }'
+  const keys = { '/k/0': { mode: 0o600 }, '/k/1': { mode: 0o600 }, '/k/2': { mode: 0o644 } }
+  const [finding] = findingsOf({ ...nginx(text), ...keys })
+  assert.match(finding?.message ?? '', /tickets under the keys of \/k\/1/)
+})
+
 test('h2o that takes its ticket keys from memcached needs no cache', () => {
   const files = { ...H2O, '/etc/h2o/h2o.conf': example('tickets/h2o/memcached.conf') }
   assert.deepEqual(
@@ -230,6 +238,24 @@ const ROWS: Record<string, Row> = {
       '/run/keys/www': { mode: 0o600 },
     },
     ...{ level: 'ok', message: /tickets under the keys of \/run\/keys\/www$/ },
+  },
+  'nginx with an old key before those of the node': {
+    files: {
+      ...nginx(
+        'server { listen 443 ssl; server_name a; ssl_session_ticket_key /etc/old; include /run/www/*.conf; }',
+      ),
+      '/etc/old': { mode: 0o600 },
+      '/run/www/tickets.conf': 'ssl_session_ticket_key /run/www/00.key;',
+      '/run/www/00.key': { mode: 0o400 },
+    },
+    config: {
+      tickets: {
+        groups: [{ name: 'www' }],
+        targets: [{ kind: 'nginx', group: 'www', dir: '/run/www' }],
+      },
+    },
+    ...{ level: 'error', message: /a makes its tickets under \/etc\/old, its first key/ },
+    fix: /take the other lines/,
   },
   'nginx with shared keys that are missing': {
     files: nginx('server { listen 443 ssl; ssl_session_ticket_key /run/keys/www; }'),

@@ -81,6 +81,20 @@ test('the documented configurations list the contexts of their terminators', () 
   }
 })
 
+test('a node on loopback whose peers are elsewhere', () => {
+  const replication = (listen: string, ...peers: string[]) => ({
+    replication: { listen, peers, insecure: true },
+  })
+  const [warning, ...others] = warningsOf(replication('127.0.0.1:7171', '10.0.0.2:7171'))
+  assert.match(
+    warning ?? '',
+    /^replication\.listen: 127\.0\.0\.1:7171 .* to 10\.0\.0\.2:7171: take/,
+  )
+  assert.deepEqual(others, [])
+  assert.deepEqual(warningsOf(replication('127.0.0.1:7171', '127.0.0.2:7171', 'a.example:1')), [])
+  assert.deepEqual(warningsOf(replication('10.0.0.1:7171', '10.0.0.2:7171')), [])
+})
+
 test('a cache that no frontend reaches', () => {
   const caches = [{ name: 'a' }, { name: 'b' }]
   assert.deepEqual(warningsOf({ caches, frontends: { http: 'none', memcached } }), [

@@ -107,7 +107,10 @@ async function checkInstalled(project: string): Promise<void> {
   )
 
   const required = `process.stdout.write(typeof require('tlscached').createNode)`
-  assert.equal(run(process.execPath, ['--input-type=commonjs', '-e', required], project), 'function')
+  assert.equal(
+    run(process.execPath, ['--input-type=commonjs', '-e', required], project),
+    'function',
+  )
 
   const page = join(project, 'node_modules/tlscached/dist/page')
   const files = ['help.html', 'icon.svg', 'index.html', 'page.css', 'page.js']

@@ -146,6 +146,7 @@ function examineTerminator(
   if (servers.length === 0) return [ok(`${shown} speaks no TLS`)]
   return [
     ...ticketFindings(terminator, shown, machine),
+    ...firstKeyFindings(facts, terminator, shown),
     ...cacheFindings(facts, terminator, shown),
     ...contextFindings(facts, terminator, shown),
     ...keySocketFindings(terminator, shown, machine),
@@ -182,6 +183,25 @@ function ticketFindings(
     found.push(ticketFileFinding(shown, path, machine))
   }
   return found
+}
+
+/** A server whose first key is another than those that this node gives it: they never make a ticket. */
+function firstKeyFindings(
+  { config }: TerminatorFacts,
+  { servers }: Terminator,
+  shown: string,
+): readonly Finding[] {
+  const { error } = findingsAbout('terminator')
+  const folders = (config?.tickets?.targets ?? []).flatMap((target) =>
+    'dir' in target ? [`${target.dir}/`] : [],
+  )
+  const isGiven = (path: string) => folders.some((folder) => path.startsWith(folder))
+  return servers.flatMap(({ name, tickets, openers = [] }) => {
+    const [first] = filesOf(tickets)
+    if (first === undefined || isGiven(first) || !openers.some(isGiven)) return []
+    const message = `${shown}: ${name} makes its tickets under ${first}, its first key, which is never renewed: those of the node only open tickets`
+    return [error(message, 'take the other lines of ssl_session_ticket_key out')]
+  })
 }
 
 function filesOf(tickets: TlsServer['tickets']): readonly string[] {

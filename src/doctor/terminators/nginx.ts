@@ -45,12 +45,20 @@ function serversOf(block: Directive): TlsServer[] {
   const servers = block.inner.filter(({ name }) => name === 'server')
   return servers.filter(isTls).map(({ inner }) => {
     const setting = (name: string) => argsOf(inner, name) ?? argsOf(block.inner, name)
-    const [key] = setting('ssl_session_ticket_key') ?? []
+    // The first key makes tickets, the others open them; those of a server replace those outside it.
+    const own = keysOf(inner)
+    const [key, ...openers] = own.length > 0 ? own : keysOf(block.inner)
     const isOff = setting('ssl_session_tickets')?.[0] === 'off'
     const kept = key === undefined ? 'own' : { file: key }
     const [name = 'the default server'] = argsOf(inner, 'server_name') ?? []
-    return { name, tickets: isOff ? 'off' : kept }
+    return { name, tickets: isOff ? 'off' : kept, openers }
   })
+}
+
+function keysOf(directives: readonly Directive[]): readonly string[] {
+  return directives.flatMap(({ name, args }) =>
+    name === 'ssl_session_ticket_key' ? args.slice(0, 1) : [],
+  )
 }
 
 function isTls({ inner }: Directive): boolean {

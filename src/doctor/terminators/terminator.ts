@@ -10,6 +10,8 @@ export interface TlsServer {
   readonly name: string
   /** Where the keys of tickets come from: a file, memcached, keys of its own, or no tickets at all. */
   readonly tickets: 'off' | 'own' | 'memcached' | { readonly file: string }
+  /** Files of keys that only open tickets, where the configuration names them. */
+  readonly openers?: readonly string[]
   /** Session ID context in bytes, where the configuration tells it. */
   readonly context?: Buffer
   /** Whether the context would be that of the machine's name, and so another one on each machine. */

@@ -69,6 +69,22 @@ export function every(clock: Clock, periodMs: number, callback: () => void): Tim
   }
 }
 
+/** Resolves as the promise does; with undefined when the promise rejects or takes longer than `mostMs`. */
+export function within<Value>(
+  clock: Clock,
+  mostMs: number,
+  promise: Promise<Value>,
+): Promise<Value | undefined> {
+  return new Promise((resolve) => {
+    const timer = clock.after(mostMs, () => resolve(undefined))
+    const end = (value?: Value) => {
+      timer.cancel()
+      resolve(value)
+    }
+    promise.then(end, () => end())
+  })
+}
+
 /** Returns `size` unpredictable bytes. */
 export type RandomSource = (size: number) => Buffer
 

@@ -1,9 +1,9 @@
 // What a node needs on its own machine: the file of keys, the sockets and their folders, the ports.
 
 import { dirname } from 'node:path'
-import { type Address, formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
+import { formatAddress, type HostAddress, isMulticast } from '../base/address.ts'
 import { messageOf } from '../base/errors.ts'
-import type { NodeConfig, ReplicationConfig } from '../node/config.ts'
+import { type NodeConfig, type ReplicationConfig, unixSocketsOf } from '../node/config.ts'
 import { CREDENTIALS_FOLDER, requireKeys } from '../node/keys.ts'
 import { formatKeyId, type Keyring, loadKeyring, whyNotPrivate } from '../wire/keyring.ts'
 import { type Finding, findingsAbout } from './finding.ts'
@@ -117,10 +117,8 @@ function fingerprint(keyring: Keyring): string {
 
 /** Looks at every unix socket of the node. */
 export function socketFindings(facts: OwnFacts): readonly Finding[] {
-  const { http, memcached, rpc, stats, uwsgi } = facts.config.frontends
-  const addresses: Record<string, Address | undefined> = { http, memcached, rpc, stats, uwsgi }
-  return Object.entries(addresses).flatMap(([name, address]) =>
-    address !== undefined && 'path' in address ? [socketFinding(facts, name, address.path)] : [],
+  return unixSocketsOf(facts.config.frontends).map(([name, path]) =>
+    socketFinding(facts, name, path),
   )
 }
 
@@ -152,7 +150,7 @@ function socketFinding(facts: OwnFacts, name: string, path: string): Finding {
   return ok(`${path} belongs to ${user.name}`)
 }
 
-export function enterFix(folder: string): string {
+function enterFix(folder: string): string {
   return `chmod o+x ${folder}, or a folder that the user may enter`
 }
 

@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname } from 'node:path'
-import { type Address, formatAddress, isLoopback } from '../base/address.ts'
-import type { CacheConfig, NodeConfig } from './config.ts'
+import { formatAddress, isLoopback } from '../base/address.ts'
+import { type CacheConfig, type NodeConfig, unixSocketsOf } from './config.ts'
 import { CREDENTIALS_FOLDER, isHiddenCredential } from './keys.ts'
 
 export interface ConfigWarning {
@@ -90,12 +90,9 @@ function loopbackWarnings({ replication }: NodeConfig): ConfigWarning[] {
 }
 
 function folderWarnings({ frontends }: NodeConfig): ConfigWarning[] {
-  const { http, memcached, rpc, stats, uwsgi } = frontends
-  const addresses: Record<string, Address | undefined> = { http, memcached, rpc, stats, uwsgi }
   const warnings: ConfigWarning[] = []
-  for (const [name, address] of Object.entries(addresses)) {
-    if (address === undefined || !('path' in address)) continue
-    const folder = dirname(address.path)
+  for (const [name, path] of unixSocketsOf(frontends)) {
+    const folder = dirname(path)
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) continue
     const message = `there is no folder ${folder} on this machine: make it, or let RuntimeDirectory= of the unit make it`
     warnings.push({ key: `frontends.${name}`, message })

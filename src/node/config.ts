@@ -58,6 +58,14 @@ export interface NodeConfig {
   readonly watchdogMs: number
 }
 
+/** Returns the name and the path of each unix socket that a frontend listens on. */
+export function unixSocketsOf(frontends: FrontendsConfig): [name: string, path: string][] {
+  const { http, memcached, rpc, stats, uwsgi } = frontends
+  return Object.entries({ http, memcached, rpc, stats, uwsgi }).flatMap(([name, address]) =>
+    address !== undefined && 'path' in address ? [[name, address.path]] : [],
+  )
+}
+
 export interface ConfigSources extends SettingSources {
   /** Name of the node when no source names it. */
   readonly hostName: string

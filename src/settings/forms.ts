@@ -116,12 +116,7 @@ export function size(min: number, max: number) {
   }
   return z
     .union([z.number(), z.string()], { error })
-    .transform((value, context) => {
-      const bytes = read(value)
-      if (bytes !== undefined) return bytes
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
+    .transform(orIssue(read, error))
     .register(writtenForms, {
       anyOf: [
         { type: 'integer', minimum: min, maximum: max },
@@ -131,17 +126,28 @@ export function size(min: number, max: number) {
     })
 }
 
+/** Returns a transformation by `read`, which returns undefined for a value that `error` is reported of. */
+function orIssue<Written, Value>(read: (value: Written) => Value | undefined, error: string) {
+  return (value: Written, context: z.RefinementCtx): Value => {
+    const found = read(value)
+    if (found !== undefined) return found
+    context.addIssue({ code: 'custom', message: error })
+    return z.NEVER
+  }
+}
+
+function durationWithin(text: string, minMs: number, maxMs: number): number | undefined {
+  const durationMs = parseDurationMs(text)
+  const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
+  return isWithin ? durationMs : undefined
+}
+
 export function duration(maxMs: number, minMs = 1) {
   const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
   const error = `must be a duration, ${bounds} (as in 250ms, 300s, 5m, 12h)`
   return z
     .string({ error })
-    .transform((value, context) => {
-      const durationMs = parseDurationMs(value)
-      if (durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs) return durationMs
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
+    .transform(orIssue((value) => durationWithin(value, minMs, maxMs), error))
     .register(writtenForms, {
       ...matching(`${ABOVE_0}${DURATION_UNIT}`, error),
       examples: [minMs > 250 ? formatDurationMs(minMs) : '250ms', '30s', formatDurationMs(maxMs)],
@@ -152,15 +158,14 @@ export function duration(maxMs: number, minMs = 1) {
 export function durationOrOff(minMs: number, maxMs: number) {
   const bounds = `${formatDurationMs(minMs)}..${formatDurationMs(maxMs)}`
   const error = `must be 0 (off) or a duration, ${bounds} (as in 2s)`
+  const read = (value: number | string) => {
+    const written = String(value)
+    const isOff = written === '0' || parseDurationMs(written) === 0
+    return isOff ? 0 : durationWithin(written, minMs, maxMs)
+  }
   return z
     .union([z.number(), z.string()], { error })
-    .transform((value, context) => {
-      const durationMs = value === 0 || value === '0' ? 0 : parseDurationMs(String(value))
-      const isWithin = durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs
-      if (isWithin || durationMs === 0) return durationMs
-      context.addIssue({ code: 'custom', message: error })
-      return z.NEVER
-    })
+    .transform(orIssue(read, error))
     .register(writtenForms, {
       anyOf: [
         { const: 0 },

@@ -1,8 +1,10 @@
 // What all nodes of a cluster say of themselves, from the view of one of them. A peer is asked only while somebody looks.
 
-import type { Clock } from '../base/world.ts'
+import { type Clock, within } from '../base/world.ts'
 import type { PeerStatus } from '../replication/peers/presence.ts'
+import { namedNodes } from './readiness.ts'
 import { decodeSummary, type Summary } from './summary.ts'
+import { RATE_NAMES } from './watch.ts'
 
 /** The version of the protocol from which on a node answers with its summary. */
 const SUMMARY_VERSION = 3
@@ -96,13 +98,7 @@ export class ClusterView<Peer extends AskablePeer> implements Cluster {
 
   async look(): Promise<ClusterDocument> {
     const { clock } = this.#options
-    await new Promise<void>((resolve) => {
-      const timer = clock.after(LOOK_WAIT_MS, resolve)
-      void this.ask().then(() => {
-        timer.cancel()
-        resolve()
-      })
-    })
+    await within(clock, LOOK_WAIT_MS, this.ask())
     const nowMs = clock.monotonicMs()
     return this.#document(nowMs, this.#options.own(), ({ summary }) => summary)
   }
@@ -162,7 +158,7 @@ export class ClusterView<Peer extends AskablePeer> implements Cluster {
     own: Summary,
     summaryOf: (told: Told) => Summary | null,
   ): ClusterDocument {
-    const peers = this.#options.peers().filter(({ role, name }) => role === 'node' && name !== '')
+    const peers = namedNodes(this.#options.peers())
     const heard = peers.filter(({ isUp }) => isUp)
     const heardNames = new Set(heard.map(({ name }) => name))
     // Two boots of a silent node have the same name, which is listed once.
@@ -219,18 +215,7 @@ function bootOf({ bootId }: AskablePeer): string {
 }
 
 function withNewestSamples(summary: Summary): Summary {
-  const { gets, hits, puts, refused, evicted, received, ...moment } = summary.rates
-  const newest = (samples: readonly number[]) => samples.slice(-CHANGE_SAMPLES)
-  return {
-    ...summary,
-    rates: {
-      ...moment,
-      gets: newest(gets),
-      hits: newest(hits),
-      puts: newest(puts),
-      refused: newest(refused),
-      evicted: newest(evicted),
-      received: newest(received),
-    },
-  }
+  const rates = { ...summary.rates }
+  for (const name of RATE_NAMES) rates[name] = rates[name].slice(-CHANGE_SAMPLES)
+  return { ...summary, rates }
 }

@@ -4,7 +4,7 @@
 import type { PeerStatus } from '../replication/peers/presence.ts'
 import type { SyncStatus } from '../replication/sync/synchronizer.ts'
 import { isRefusal, PUT_RESULTS, type RefusalReason } from '../store/stats.ts'
-import { aloneReason, silentText } from './readiness.ts'
+import { aloneReason, namedNodes, silentText } from './readiness.ts'
 import type { RecentCache, RecentCounts } from './watch.ts'
 
 /** What can be wrong. Codes are never reused; a node of a later release may have more. */
@@ -85,7 +85,7 @@ export function errorsFirst(problems: readonly Problem[]): Problem[] {
 function peerProblems(sync: SyncStatus, peers: readonly PeerStatus[]): Problem[] {
   // A node that has only just started is about to find its peers.
   if (sync.state === 'joining' || sync.state === 'syncing') return []
-  const nodes = peers.filter(({ role, name }) => role === 'node' && name !== '')
+  const nodes = namedNodes(peers)
   const heard = new Set(nodes.filter(({ isUp }) => isUp).map(({ name }) => name))
   if (heard.size === 0) return [aloneProblem(peers)]
   const silent = new Map(nodes.filter(({ name }) => !heard.has(name)).map((one) => [one.name, one]))

@@ -21,7 +21,7 @@ const MAX_NAMES = 5
  */
 export function readinessOf(sync: SyncStatus | undefined, peers: readonly PeerStatus[]): Readiness {
   if (sync === undefined) return ready(true, 'no replication')
-  const nodes = peers.filter(({ role, name }) => role === 'node' && name !== '')
+  const nodes = namedNodes(peers)
   const heard = nodes.filter(({ isUp }) => isUp)
   switch (sync.state) {
     case 'joining':
@@ -49,9 +49,14 @@ function ready(isStrictlyReady: boolean, reason: string): Readiness {
   return { isReady: true, isStrictlyReady, reason }
 }
 
+/** Returns the peers that are nodes and have told their names: repeaters and addresses without an answer are left out. */
+export function namedNodes(peers: readonly PeerStatus[]): PeerStatus[] {
+  return peers.filter(({ role, name }) => role === 'node' && name !== '')
+}
+
 /** Returns why a node that hears nobody serves alone. */
 export function aloneReason(peers: readonly PeerStatus[]): string {
-  const silent = peers.filter(({ role, name }) => role === 'node' && name !== '')
+  const silent = namedNodes(peers)
   if (silent.length > 0) return `serves alone: ${silentOf(silent)}`
   const unheard = peers.filter(({ name }) => name === '')
   if (unheard.length === 0) return 'serves alone: no peer found'

@@ -105,7 +105,6 @@ export const summarySchema = z.object({
 /** What a node says of itself. */
 export type Summary = z.infer<typeof summarySchema>
 export type CacheSummary = z.infer<typeof cacheSchema>
-export type PeerSummary = z.infer<typeof peerSchema>
 export type ProblemSummary = z.infer<typeof problemSchema>
 
 export interface SummaryFacts extends Omit<ProblemFacts, 'recent'> {
@@ -129,7 +128,6 @@ export function summarize(facts: SummaryFacts, newest = RATE_SAMPLES): Summary {
     ...(tickets === undefined ? [] : ticketProblems(tickets, watch.uptimeMs)),
   ])
   const recentCaches = new Map(recent.caches.map((one) => [one.name, one]))
-  const { gets, hits, puts, refused, evicted, received, ...moment } = watch.rates(newest)
   return {
     node: cut(nodeName, MAX_NAME),
     boot,
@@ -150,15 +148,7 @@ export function summarize(facts: SummaryFacts, newest = RATE_SAMPLES): Summary {
     more_peers: Math.max(0, peers.length - MAX_SUMMARY_PEERS),
     problems: problems.slice(0, MAX_SUMMARY_PROBLEMS).map(summarizeProblem),
     more_problems: Math.max(0, problems.length - MAX_SUMMARY_PROBLEMS),
-    rates: {
-      ...moment,
-      gets: [...gets],
-      hits: [...hits],
-      puts: [...puts],
-      refused: [...refused],
-      evicted: [...evicted],
-      received: [...received],
-    },
+    rates: watch.rates(newest),
     tickets: tickets === undefined ? null : summarizeTickets(tickets),
   }
 }

@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { idPrefix } from '../base/bytes.ts'
-import type { Clock } from '../base/world.ts'
+import { type Clock, within } from '../base/world.ts'
 import { Pacer } from '../replication/sync/stream.ts'
 import { type Followed, isBegun, MAX_EVENTS } from '../store/followed.ts'
 import type { SessionStore } from '../store/session-store.ts'
@@ -152,7 +152,7 @@ export async function traceEverywhere<Peer extends TracedPeer>(
   const told = await Promise.all(
     nodes.map(async (peer) => {
       if (peer.version < TRACE_VERSION) return of(peer, 'older', null)
-      const trace = await within(clock, ask(peer).then(decodeTrace))
+      const trace = await within(clock, LOOK_WAIT_MS, ask(peer).then(decodeTrace))
       return trace === undefined ? of(peer, 'no_answer', null) : of(peer, 'told', trace)
     }),
   )
@@ -162,18 +162,6 @@ export async function traceEverywhere<Peer extends TracedPeer>(
 
 function of(peer: TracedPeer, state: 'told' | 'older' | 'no_answer', trace: Trace | null) {
   return { node: peer.nodeName, state, trace }
-}
-
-/** Resolves with undefined when the promise rejects or takes too long. */
-function within<Value>(clock: Clock, promise: Promise<Value>): Promise<Value | undefined> {
-  return new Promise((resolve) => {
-    const timer = clock.after(LOOK_WAIT_MS, () => resolve(undefined))
-    const end = (value?: Value) => {
-      timer.cancel()
-      resolve(value)
-    }
-    promise.then(end, () => end())
-  })
 }
 
 /** Encodes a trace for a peer; its bounds keep it below MAX_SUMMARY_BYTES. */

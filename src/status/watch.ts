@@ -49,7 +49,7 @@ export interface RecentCounts {
 }
 
 /** The samples of a node as it tells them, the oldest first; each is a count within `period_ms`. */
-export interface Rates extends Readonly<Record<RateName, readonly number[]>> {
+export interface Rates extends Readonly<Record<RateName, number[]>> {
   readonly period_ms: number
   /** Number of the newest sample; the first one since the start is 1. */
   readonly last: number
@@ -93,17 +93,11 @@ export class NodeWatch {
 
   /** Returns the newest `most` samples of the last hour. */
   rates(most = RATE_SAMPLES): Rates {
-    const samples = (name: RateName) => this.#rates.growths(RATE_NAMES.indexOf(name), most)
     return {
       period_ms: SAMPLE_PERIOD_MS,
       last: Math.max(0, this.#rates.taken - 1),
       age_ms: Math.round(this.#clock.monotonicMs() - this.#sampledMs),
-      gets: samples('gets'),
-      hits: samples('hits'),
-      puts: samples('puts'),
-      refused: samples('refused'),
-      evicted: samples('evicted'),
-      received: samples('received'),
+      ...byName(RATE_NAMES, (at) => this.#rates.growths(at, most)),
     }
   }
 
@@ -170,9 +164,9 @@ function storedOf({ puts }: CacheStats): number {
   return puts.stored + puts.replaced
 }
 
-function byName<Name extends string>(
+function byName<Name extends string, Value>(
   names: readonly Name[],
-  countAt: (index: number) => number,
-): Record<Name, number> {
-  return Object.fromEntries(names.map((name, at) => [name, countAt(at)])) as Record<Name, number>
+  valueAt: (index: number) => Value,
+): Record<Name, Value> {
+  return Object.fromEntries(names.map((name, at) => [name, valueAt(at)])) as Record<Name, Value>
 }

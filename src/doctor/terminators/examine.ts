@@ -7,7 +7,7 @@ import { closedFolder, findUser, type Machine, may, type Process, WRITE } from '
 import { readApache } from './apache.ts'
 import { readNginx } from './nginx.ts'
 import { readH2o, readHaproxy, readStunnel } from './one-file.ts'
-import type { Kind, Running, Terminator, TlsServer } from './terminator.ts'
+import { KINDS, type Kind, type Running, type Terminator, type TlsServer } from './terminator.ts'
 
 interface KindFacts {
   readonly programs: readonly string[]
@@ -82,8 +82,8 @@ export function terminatorFindings(facts: TerminatorFacts): readonly Finding[] {
 /** A main process is one whose parent is no process of the same program. */
 function findRunning({ machine, processes }: TerminatorFacts): readonly Running[] {
   const own = machine.linkAt('/proc/self/ns/mnt')
-  return Object.entries(KIND_FACTS).flatMap(([name, { programs }]) => {
-    const all = processes.filter(({ program }) => programs.includes(program))
+  return KINDS.flatMap((kind) => {
+    const all = processes.filter(({ program }) => KIND_FACTS[kind].programs.includes(program))
     const pids = new Set(all.map(({ pid }) => pid))
     return all
       .filter(({ parentPid }) => !pids.has(parentPid))
@@ -93,15 +93,9 @@ function findRunning({ machine, processes }: TerminatorFacts): readonly Running[
         // One in a container has files of its own, which root can see below the process.
         const isElsewhere = own !== undefined && there !== undefined && own !== there
         const seen = isElsewhere ? below(machine, `/proc/${main.pid}/root`) : machine
-        return { kind: kindOf(name), main, workers, machine: seen }
+        return { kind, main, workers, machine: seen }
       })
   })
-}
-
-function kindOf(name: string): Kind {
-  const kind = Object.keys(KIND_FACTS).find((one): one is Kind => one === name)
-  if (kind === undefined) throw new Error(name)
-  return kind
 }
 
 /** The machine, which puts on a list the files that are there and that this user cannot read. */

@@ -7,8 +7,6 @@
 //
 // The bytes come from unknown clients: all that is read is bounded, and malformed bytes count as no ClientHello.
 
-import { asBuffer } from '../base/bytes.ts'
-
 export interface ClientHello {
   /** Session ID, 0..32 bytes, a copy. In TLS 1.2 it names the session to be resumed; in TLS 1.3 it means nothing. */
   readonly sessionId: Buffer
@@ -37,11 +35,6 @@ const SUPPORTED_VERSIONS = 43
 const HOST_NAME = 0
 const TLS_1_3 = 0x0304
 
-/** The ClientHello at the start of these bytes; `incomplete` when more bytes may complete it, else undefined. */
-export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
-  return new ClientHelloReader().read(asBuffer(bytes))
-}
-
 /**
  * Reads a ClientHello that arrives in pieces. Each byte is looked at once, however small the pieces and records are.
  */
@@ -57,8 +50,8 @@ export class ClientHelloReader {
   #isBody = false
 
   /**
-   * Reads on in `bytes`, all bytes that have arrived so far. Returns what `readClientHello` returns; only after
-   * `incomplete` may it be called again.
+   * Reads on in `bytes`, all bytes that have arrived so far, and returns the ClientHello at their start: `incomplete`
+   * when more bytes may complete it, undefined when they are none. Only after `incomplete` may it be called again.
    */
   read(bytes: Buffer): ClientHello | 'incomplete' | undefined {
     while (this.#filled < this.#part.length || !this.#isBody) {

@@ -7,9 +7,8 @@ import {
   type ClientHello,
   ClientHelloReader,
   MAX_CLIENT_HELLO_BYTES,
-  readClientHello,
 } from '../../src/session/client-hello.ts'
-import { captureHello, inRecordsOf } from '../support/captured-hello.ts'
+import { captureHello, inRecordsOf, readClientHello } from '../support/captured-hello.ts'
 import { cuts, Dice, mutate } from '../support/dice.ts'
 
 const ROUNDS = 100_000

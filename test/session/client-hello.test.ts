@@ -8,9 +8,8 @@ import {
   type ClientHello,
   ClientHelloReader,
   MAX_CLIENT_HELLO_BYTES,
-  readClientHello,
 } from '../../src/session/client-hello.ts'
-import { captureHello, inRecordsOf } from '../support/captured-hello.ts'
+import { captureHello, inRecordsOf, readClientHello } from '../support/captured-hello.ts'
 
 const TLS_1_3: ConnectionOptions = { minVersion: 'TLSv1.3', servername: 'www.test' }
 const TLS_1_2: ConnectionOptions = { maxVersion: 'TLSv1.2', servername: 'www.test' }

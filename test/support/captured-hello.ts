@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { type ConnectionOptions, connect } from 'node:tls'
+import { type ClientHello, ClientHelloReader } from '../../src/session/client-hello.ts'
 
 /** The first bytes that the client sends. */
 export async function captureHello(options: ConnectionOptions): Promise<Buffer> {
@@ -28,4 +29,9 @@ export function inRecordsOf(size: number, hello: Buffer): Buffer {
     records.push(Buffer.from([22, 3, 1, piece.length >> 8, piece.length & 0xff]), piece)
   }
   return Buffer.concat(records)
+}
+
+/** Reads a ClientHello from bytes that have all arrived. */
+export function readClientHello(bytes: Uint8Array): ClientHello | 'incomplete' | undefined {
+  return new ClientHelloReader().read(Buffer.from(bytes))
 }

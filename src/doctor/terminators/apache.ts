@@ -1,7 +1,7 @@
 // Reads what an Apache with mod_ssl is set up to do, out of its files.
 
 import { createHash } from 'node:crypto'
-import { isAbsolute, join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Machine } from '../machine.ts'
 import {
   argumentOf,
@@ -10,6 +10,7 @@ import {
   type SessionCache,
   type Terminator,
   type TlsServer,
+  uidsOf,
   wordsOf,
 } from './terminator.ts'
 
@@ -28,12 +29,13 @@ const NAMES = [
 /** Settings of the main server or of a virtual host, by their names in lower case. */
 type Settings = Map<string, string>
 
-export function readApache({ main, workers, machine }: Running): Terminator {
+export function readApache(running: Running): Terminator {
+  const { main, machine } = running
   const isDebian = main.program.startsWith('apache2')
   const given = argumentOf(main.args, '-f')
   const usual = isDebian ? FILES.apache2 : FILES.httpd
   const root = argumentOf(main.args, '-d') ?? (isDebian ? '/etc/apache2' : '/etc/httpd')
-  const file = given === undefined ? usual : absolute(root, given)
+  const file = given === undefined ? usual : resolve(root, given)
   const reader = new ApacheReader(machine, root, variablesOf(machine, main.pid), main.args)
   reader.read(file, 0)
   const hosts = reader.hosts.filter((host) => isOn(settingOf('sslengine', host, reader.main)))
@@ -46,7 +48,7 @@ export function readApache({ main, workers, machine }: Running): Terminator {
     file,
     servers,
     cache: cacheOf(reader.main.get('sslsessioncache')),
-    uids: [...new Set((workers.length === 0 ? [main] : workers).map(({ uid }) => uid))],
+    uids: uidsOf(running),
   }
 }
 
@@ -152,10 +154,11 @@ class ApacheReader {
   #open(section: string, rest: string, isSkipped: boolean): void {
     const isNegated = rest.startsWith('!')
     const what = rest.replace(/^!/, '').trim()
-    const known = { ifmodule: this.#modules, ifdefine: this.#defines }
-    const set = section === 'ifmodule' || section === 'ifdefine' ? known[section] : undefined
-    if (set !== undefined) this.#sections.push({ isSkipped: set.has(what) === isNegated })
-    else if (section === 'virtualhost' && !isSkipped) {
+    if (section === 'ifmodule') {
+      this.#sections.push({ isSkipped: this.#modules.has(what) === isNegated })
+    } else if (section === 'ifdefine') {
+      this.#sections.push({ isSkipped: this.#defines.has(what) === isNegated })
+    } else if (section === 'virtualhost' && !isSkipped) {
       const host: Settings = new Map()
       this.hosts.push(host)
       this.#sections.push({ isSkipped: false, host })
@@ -181,7 +184,7 @@ class ApacheReader {
   }
 
   #include(pattern: string, depth: number): void {
-    for (const path of expand(this.#machine, absolute(this.#root, pattern))) {
+    for (const path of expand(this.#machine, resolve(this.#root, pattern))) {
       const status = this.#machine.status(path)
       if (typeof status === 'object' && status.kind === 'folder')
         this.#include(`${path}/*`, depth + 1)
@@ -192,8 +195,4 @@ class ApacheReader {
   #filled(line: string): string {
     return line.replace(/\$\{(\w+)\}/g, (text, name: string) => this.#variables.get(name) ?? text)
   }
-}
-
-function absolute(folder: string, path: string): string {
-  return isAbsolute(path) ? path : join(folder, path)
 }

@@ -1,6 +1,6 @@
 // Reads what an nginx is set up to do, out of its files.
 
-import { dirname, isAbsolute, join } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { Machine } from '../machine.ts'
 import {
   argumentOf,
@@ -9,6 +9,7 @@ import {
   type SessionCache,
   type Terminator,
   type TlsServer,
+  uidsOf,
 } from './terminator.ts'
 
 const USUAL_FILE = '/etc/nginx/nginx.conf'
@@ -24,12 +25,13 @@ interface Directive {
   readonly code: string
 }
 
-export function readNginx({ main, workers, machine }: Running): Terminator {
+export function readNginx(running: Running): Terminator {
+  const { main, machine } = running
   const title = main.args.join(' ')
   const args = title.startsWith(TITLE) ? title.slice(TITLE.length).split(/\s+/) : main.args
   const prefix = argumentOf(args, '-p') ?? dirname(USUAL_FILE)
   const given = argumentOf(args, '-c')
-  const file = given === undefined ? USUAL_FILE : isAbsolute(given) ? given : join(prefix, given)
+  const file = given === undefined ? USUAL_FILE : resolve(prefix, given)
   const all = readFile(machine, file, dirname(file), 0)
   const blocks = all.filter(({ name }) => name === 'http' || name === 'stream')
   return {
@@ -37,7 +39,7 @@ export function readNginx({ main, workers, machine }: Running): Terminator {
     file,
     servers: blocks.flatMap((block) => serversOf(block)),
     cache: cacheOf(all),
-    uids: [...new Set((workers.length === 0 ? [main] : workers).map(({ uid }) => uid))],
+    uids: uidsOf(running),
   }
 }
 
@@ -108,8 +110,7 @@ function readFile(machine: Machine, file: string, folder: string, depth: number)
         else if (token.kind === '{') directives.push({ name, args: rest, inner: block(), code: '' })
         else if (name === 'include') {
           const [pattern = ''] = rest
-          const path = isAbsolute(pattern) ? pattern : join(folder, pattern)
-          const files = expand(machine, path)
+          const files = expand(machine, resolve(folder, pattern))
           directives.push(...files.flatMap((one) => readFile(machine, one, folder, depth + 1)))
         } else directives.push({ name, args: rest, inner: [], code: '' })
       }

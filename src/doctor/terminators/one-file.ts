@@ -1,6 +1,6 @@
 // Reads what HAProxy, stunnel and h2o are set up to do: one file, without conditions.
 
-import { isAbsolute, join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import type { Machine } from '../machine.ts'
 import {
@@ -9,12 +9,9 @@ import {
   type SessionCache,
   type Terminator,
   type TlsServer,
+  uidsOf,
   wordsOf,
 } from './terminator.ts'
-
-function uidsOf({ main, workers }: Running): readonly number[] {
-  return [...new Set((workers.length === 0 ? [main] : workers).map(({ uid }) => uid))]
-}
 
 // HAProxy resumes by tickets between machines; its session cache is its own.
 
@@ -139,8 +136,7 @@ const H2O_MODES = { off: '', cache: 'cache', ticket: 'ticket', all: 'cache ticke
 
 export function readH2o(running: Running): Terminator {
   const { main, machine } = running
-  const given = argumentOf(main.args, '-c', '--conf') ?? H2O_FILE
-  const file = isAbsolute(given) ? given : join('/', given)
+  const file = resolve('/', argumentOf(main.args, '-c', '--conf') ?? H2O_FILE)
   const config = parseYaml(machine.read(file))
   const resumption = config['ssl-session-resumption'] ?? {}
   const settings: Record<string, unknown> = isRecord(resumption) ? resumption : {}

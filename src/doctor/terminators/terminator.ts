@@ -47,6 +47,11 @@ export interface Running {
   readonly machine: Machine
 }
 
+/** Returns the user IDs of the processes that shake hands: the workers, or the main process where it has none. */
+export function uidsOf({ main, workers }: Running): readonly number[] {
+  return [...new Set((workers.length === 0 ? [main] : workers).map(({ uid }) => uid))]
+}
+
 /**
  * Expands a pattern of file names (`*`, `?`, `[...]`) as in an include; a pattern without a file gives nothing, a
  * path without a pattern itself.

@@ -106,7 +106,7 @@ function keysWarnings({ replication }: NodeConfig, uid: number | undefined): Con
   if (file === undefined) return []
   const warn = (message: string) => [{ key: 'replication.keys_file', message }]
   if (isHiddenCredential(file)) {
-    return warn(`${file} was not checked: systemd makes it when the unit starts, for its user`)
+    return warn(`${file} was not checked: systemd shows it to the unit alone, while that runs`)
   }
   if (uid !== 0 || file.startsWith(CREDENTIALS_FOLDER)) return []
   const status = statSync(file, { throwIfNoEntry: false })

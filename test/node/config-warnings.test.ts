@@ -146,7 +146,7 @@ test('a credential of a unit that does not run', () => {
   const replication = { listen: '127.0.0.1:7171', keys_file: file }
   for (const uid of [0, 33]) {
     assert.deepEqual(warningsOf({ replication }, uid), [
-      `replication.keys_file: ${file} was not checked: systemd makes it when the unit starts, for its user`,
+      `replication.keys_file: ${file} was not checked: systemd shows it to the unit alone, while that runs`,
     ])
   }
 })

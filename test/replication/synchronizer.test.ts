@@ -3,74 +3,18 @@
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
-import { silentLogger } from '../../src/base/world.ts'
-import type { JoinState } from '../../src/replication/replicator.ts'
 import { SyncError } from '../../src/replication/sync/stats.ts'
-import { FrameStream, STALL_TIMEOUT_MS } from '../../src/replication/sync/stream.ts'
-import { Synchronizer, type SyncPeer } from '../../src/replication/sync/synchronizer.ts'
-import { duplexPair } from '../support/duplex-pair.ts'
-import { seededBytes } from '../support/seeded-random.ts'
-import { SyncNode, TurningClock } from '../support/sync-node.ts'
-
-const INTERVAL_MS = 30_000
-
-interface TestPeer extends SyncPeer {
-  readonly node: SyncNode
-  /** What serves the far end. */
-  readonly serve: (stream: Duplex) => void
-}
-
-function peerOf(nodeName: string, node: SyncNode, serve?: TestPeer['serve']): TestPeer {
-  return {
-    key: nodeName,
-    nodeName,
-    isPressing: () => false,
-    node,
-    serve: serve ?? ((far) => void node.serve(far).catch(() => {})),
-  }
-}
-
-type Connect = (peer: TestPeer, signal: AbortSignal) => Promise<FrameStream>
-
-/** `connect`: instead of a connection in memory. */
-function setUp(origins: readonly number[], connect?: Connect) {
-  const clock = new TurningClock()
-  const nodes = origins.map((origin) => new SyncNode(clock, origin))
-  const own = new SyncNode(clock, 99)
-  const state: { joinState: JoinState; peers: TestPeer[] } = { joinState: 'joining', peers: [] }
-  const called: string[] = []
-  const synchronizer = new Synchronizer<TestPeer>({
-    stores: own.stores,
-    stats: own.stats,
-    clock,
-    random: seededBytes('synchronizer'),
-    logger: silentLogger,
-    digestIntervalMs: INTERVAL_MS,
-    peers: () => state.peers,
-    joinState: () => state.joinState,
-    connect: (peer, signal) => {
-      called.push(peer.nodeName)
-      if (connect !== undefined) return connect(peer, signal)
-      const [near, far] = duplexPair()
-      peer.serve(far)
-      return Promise.resolve(new FrameStream(near, clock))
-    },
-  })
-  return { clock, nodes, own, state, called, synchronizer }
-}
-
-/** Lets pass so many turns of the event loop as an exchange in memory may take. */
-async function settle(clock: TurningClock): Promise<void> {
-  for (let turns = 0; turns < 100; turns += 1) {
-    await new Promise((resolve) => setImmediate(resolve))
-    clock.advance(0)
-  }
-}
-
-const refuses = (far: Duplex) => void far.destroy()
+import { STALL_TIMEOUT_MS } from '../../src/replication/sync/stream.ts'
+import {
+  INTERVAL_MS,
+  peerOf,
+  refuses,
+  settle,
+  setUpSynchronizer,
+} from '../support/synchronizer-fixture.ts'
 
 test('stopping breaks off a call that nobody takes, and waits for its end', async () => {
-  const { synchronizer, state, nodes, called, clock } = setUp([1], (_peer, signal) => {
+  const { synchronizer, state, nodes, called, clock } = setUpSynchronizer([1], (_peer, signal) => {
     const stopped = new SyncError('handshake', 'stopped')
     return new Promise((_resolve, reject) =>
       signal.addEventListener('abort', () => reject(stopped)),
@@ -84,7 +28,7 @@ test('stopping breaks off a call that nobody takes, and waits for its end', asyn
 })
 
 test('a node that has no peers is alone at once', async () => {
-  const { synchronizer, state } = setUp([])
+  const { synchronizer, state } = setUpSynchronizer([])
   state.joinState = 'alone'
   assert.equal(synchronizer.isComplete, false)
   synchronizer.start()
@@ -94,7 +38,7 @@ test('a node that has no peers is alone at once', async () => {
 })
 
 test('the result of the last copy or comparison is known for each peer that is there', async () => {
-  const { synchronizer, state, nodes, clock } = setUp([1, 2])
+  const { synchronizer, state, nodes, clock } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   state.peers = [peerOf('a', a), peerOf('b', b)]
@@ -125,7 +69,7 @@ test('the result of the last copy or comparison is known for each peer that is t
 })
 
 test('the first peer found is copied, and said to be', async () => {
-  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const { synchronizer, state, nodes, own, clock } = setUpSynchronizer([1])
   const [node] = nodes
   assert.ok(node !== undefined)
   node.put('x')
@@ -142,7 +86,7 @@ test('the first peer found is copied, and said to be', async () => {
 })
 
 test('a peer that breaks off in the middle is followed by the next one', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   for (let index = 0; index < 1000; index += 1) a.put(`id ${index}`)
@@ -170,7 +114,7 @@ test('a peer that breaks off in the middle is followed by the next one', async (
 })
 
 test('when every peer breaks off it says so, and a comparison later mends it', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1])
   const [a] = nodes
   assert.ok(a !== undefined)
   a.put('x')
@@ -191,7 +135,7 @@ test('when every peer breaks off it says so, and a comparison later mends it', a
 })
 
 test('a peer that is joining itself does not make up for one that broke off', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   a.isComplete = false
@@ -212,7 +156,7 @@ test('a peer that is joining itself does not make up for one that broke off', as
 })
 
 test('a comparison that breaks off does not count as the last one that succeeded', async () => {
-  const { synchronizer, state, nodes, clock } = setUp([1, 2])
+  const { synchronizer, state, nodes, clock } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   state.peers = [peerOf('a', a)]
@@ -227,7 +171,7 @@ test('a comparison that breaks off does not count as the last one that succeeded
 })
 
 test('a node that hears nobody counts as not synchronized until a comparison with a peer that is back', async () => {
-  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const { synchronizer, state, nodes, own, clock } = setUpSynchronizer([1])
   const [a] = nodes
   assert.ok(a !== undefined)
   const peer = peerOf('a', a)
@@ -252,7 +196,7 @@ test('a node that hears nobody counts as not synchronized until a comparison wit
 })
 
 test('a peer that is joining itself does not count as a copy while another may be there', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   a.isComplete = false
@@ -270,37 +214,8 @@ test('a peer that is joining itself does not count as a copy while another may b
   await synchronizer.stop()
 })
 
-test('peers are compared with in turn, and at once on request, but not again within a second', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
-  const [a, b] = nodes
-  assert.ok(a !== undefined && b !== undefined)
-  const [peerA, peerB] = [peerOf('a', a), peerOf('b', b)]
-  state.peers.push(peerA, peerB)
-  synchronizer.start()
-  await settle(clock)
-  for (let round = 0; round < 3; round += 1) {
-    clock.advance(INTERVAL_MS)
-    await settle(clock)
-  }
-  assert.deepEqual(called, ['a', 'a', 'b', 'a'])
-  b.put('dropped on its way here')
-  synchronizer.requestSync(peerB)
-  await settle(clock)
-  assert.equal(own.sessionOf('dropped on its way here'), 'session of dropped on its way here')
-  b.remove('dropped on its way here')
-  for (let times = 0; times < 10; times += 1) synchronizer.requestSync(peerB)
-  await settle(clock)
-  assert.equal(called.length, 5)
-  clock.advance(1000)
-  await settle(clock)
-  assert.equal(called.length, 6)
-  assert.equal(own.sessionOf('dropped on its way here'), undefined)
-  await synchronizer.stop()
-  assert.equal(clock.pendingCount, 0)
-})
-
 test('a peer that comes back after it was forgotten is compared with at once, a new one is not', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   const [peerA, peerB] = [peerOf('a', a), peerOf('b', b)]
@@ -321,7 +236,7 @@ test('a peer that comes back after it was forgotten is compared with at once, a 
 })
 
 test('a peer that falls silent within its copy is cut off, counted and followed by the next', async () => {
-  const { synchronizer, state, nodes, own, clock, called } = setUp([1, 2])
+  const { synchronizer, state, nodes, own, clock, called } = setUpSynchronizer([1, 2])
   const [a, b] = nodes
   assert.ok(a !== undefined && b !== undefined)
   for (let index = 0; index < 1000; index += 1) a.put(`id ${index}`)
@@ -350,7 +265,7 @@ test('a peer that falls silent within its copy is cut off, counted and followed 
 })
 
 test('a connection that cannot be made is counted under its reason', async () => {
-  const { synchronizer, state, nodes, own, clock } = setUp([1])
+  const { synchronizer, state, nodes, own, clock } = setUpSynchronizer([1])
   const [a] = nodes
   assert.ok(a !== undefined)
   const failing = {
@@ -366,33 +281,4 @@ test('a connection that cannot be made is counted under its reason', async () =>
   assert.equal(own.stats.failures.handshake, 1)
   assert.equal(synchronizer.status.state, 'failed')
   await synchronizer.stop()
-})
-
-test('nobody is compared with while changes come faster than they are taken, but not for ever', async () => {
-  const { synchronizer, state, nodes, clock, called } = setUp([1, 2])
-  const [a, b] = nodes
-  assert.ok(a !== undefined && b !== undefined)
-  let isPressing = false
-  const peerA = peerOf('a', a)
-  const peerB = { ...peerOf('b', b), isPressing: () => isPressing }
-  state.peers.push(peerA, peerB)
-  synchronizer.start()
-  await settle(clock)
-  assert.deepEqual(called, ['a'])
-  isPressing = true
-  synchronizer.requestSync(peerA)
-  for (let looks = 0; looks < 50; looks += 1) clock.advance(100)
-  await settle(clock)
-  assert.deepEqual(called, ['a'])
-  isPressing = false
-  clock.advance(100)
-  await settle(clock)
-  assert.deepEqual(called, ['a', 'a'])
-  isPressing = true
-  synchronizer.requestSync(peerB)
-  for (let looks = 0; looks < 101; looks += 1) clock.advance(100)
-  await settle(clock)
-  assert.deepEqual(called, ['a', 'a', 'b'])
-  await synchronizer.stop()
-  assert.equal(clock.pendingCount, 0)
 })

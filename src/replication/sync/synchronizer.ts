@@ -77,7 +77,9 @@ export class Synchronizer<Peer extends SyncPeer> {
   #calledName = ''
   #syncedName = ''
   #lastSyncedAtMs: number | undefined
-  /** Key of the peer compared last: the next one in turn follows it. */
+  /** Key of the last peer that was compared in its turn. */
+  #turnKey = ''
+  /** Key of the last peer that was compared for any reason. */
   #lastPeerKey = ''
   #lastComparedMs = Number.NEGATIVE_INFINITY
   #abort = new AbortController()
@@ -89,7 +91,7 @@ export class Synchronizer<Peer extends SyncPeer> {
   #periodic: Timer | undefined
   #soon: Timer | undefined
   #wake: (() => void) | undefined
-  /** State per key of the peers that are present. */
+  /** State per key of the peers that are present, the one that was called longest ago first. */
   readonly #peerSyncs = new Map<string, NotedSync>()
 
   constructor(options: SynchronizerOptions<Peer>) {
@@ -215,11 +217,18 @@ export class Synchronizer<Peer extends SyncPeer> {
     return isFull ? 'complete' : 'partial'
   }
 
+  /** Compares with the peer in turn, and again with the one that failed longest ago, whose turn may be far away. */
   #compareNext(): void {
     const peers = this.#options.peers()
-    const last = peers.findIndex((peer) => peer.key === this.#lastPeerKey)
+    const last = peers.findIndex((peer) => peer.key === this.#turnKey)
     const next = peers[(last + 1) % peers.length]
-    if (next !== undefined) this.requestSync(next)
+    if (next === undefined) return
+    this.#turnKey = next.key
+    this.requestSync(next)
+    const others = [...this.#peerSyncs].filter(([key]) => key !== next.key)
+    const [failedKey] = others.find(([, { hasFailed }]) => hasFailed) ?? []
+    const failed = peers.find((peer) => peer.key === failedKey)
+    if (failed !== undefined) this.requestSync(failed)
   }
 
   #compareAsked(): void {
@@ -294,6 +303,7 @@ export class Synchronizer<Peer extends SyncPeer> {
   #notePeer({ key }: Peer, state: PeerSyncState, syncedAtMs?: number): void {
     const before = this.#peerSyncs.get(key) ?? NEVER_SYNCED
     const isOver = state === 'synced' || state === 'failed'
+    this.#peerSyncs.delete(key)
     this.#peerSyncs.set(key, {
       state,
       hasFailed: isOver ? state === 'failed' : before.hasFailed,

@@ -10,7 +10,7 @@ export function clockEnvironment(skewMs: number): Record<string, string> {
 
 /**
  * Variables that make a program believe in what a file says of the time, which it reads again each second: `+0` is the
- * right time, and with `+0 x10` it passes ten times as fast since the start of the program.
+ * right time, `+10` ten seconds ahead.
  */
 export function clockFileEnvironment(file: string): Record<string, string> {
   return { ...preloaded(), FAKETIME_TIMESTAMP_FILE: file, FAKETIME_CACHE_DURATION: '1' }

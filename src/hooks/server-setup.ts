@@ -44,7 +44,7 @@ export function checkServer(server: Server, context: Buffer, readsClientHello: b
   if (server.listenerCount('resumeSession') > 0) {
     throw new TlscachedError(
       'ERR_SERVER',
-      "the TLS server has a 'resumeSession' listener already: two answers would break the connection",
+      "the TLS server has a 'resumeSession' listener already: two answers would break the connection, so take that one out",
     )
   }
 }

@@ -143,6 +143,13 @@ const ROWS: Record<string, Row> = {
     ...{ level: 'warning', message: /keeps sessions on this machine \(shmcb:\/var\/run\/apache2/ },
     fix: /SSLSessionCache memcache:\/run\/tlscached\/memcached\.sock/,
   },
+  'Apache with a ticket key beside its configuration': {
+    files: {
+      ...site(HOST.replace('</V', 'SSLSessionTicketKeyFile keys/ticket\n</V')),
+      '/etc/apache2/keys/ticket': { mode: 0o600 },
+    },
+    ...{ level: 'ok', message: /tickets under the keys of \/etc\/apache2\/keys\/ticket/ },
+  },
   'Apache with tickets in one host alone': {
     files: site(
       `SSLSessionCache memcache:${SOCKET}\nSSLSessionTickets off\n${HOST.replace('SSLEngine on', 'SSLEngine on\n SSLSessionTickets on')}`,
@@ -256,6 +263,13 @@ const ROWS: Record<string, Row> = {
     },
     ...{ level: 'error', message: /a makes its tickets under \/etc\/old, its first key/ },
     fix: /take the other lines/,
+  },
+  'nginx with a key beside its configuration': {
+    files: {
+      ...nginx('server { listen 443 ssl; ssl_session_ticket_key "keys/1.key"; }'),
+      '/etc/nginx/keys/1.key': { mode: 0o600 },
+    },
+    ...{ level: 'ok', message: /tickets under the keys of \/etc\/nginx\/keys\/1\.key/ },
   },
   'nginx with shared keys that are missing': {
     files: nginx('server { listen 443 ssl; ssl_session_ticket_key /run/keys/www; }'),

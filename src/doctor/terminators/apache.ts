@@ -179,7 +179,8 @@ class ApacheReader {
       // The session cache is that of the whole server, wherever it stands.
       const host = this.#sections.findLast((section) => section.host !== undefined)?.host
       const settings = name === 'sslsessioncache' ? this.main : (host ?? this.main)
-      settings.set(name, first)
+      const isFile = name === 'sslsessionticketkeyfile'
+      settings.set(name, isFile ? resolve(this.#root, first) : first)
     }
   }
 

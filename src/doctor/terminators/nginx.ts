@@ -37,19 +37,22 @@ export function readNginx(running: Running): Terminator {
   return {
     kind: 'nginx',
     file,
-    servers: blocks.flatMap((block) => serversOf(block)),
+    servers: blocks.flatMap((block) => serversOf(block, dirname(file))),
     cache: cacheOf(all),
     uids: uidsOf(running),
   }
 }
 
-function serversOf(block: Directive): TlsServer[] {
+/** Paths of keys are relative to the folder of the configuration. */
+function serversOf(block: Directive, folder: string): TlsServer[] {
   const servers = block.inner.filter(({ name }) => name === 'server')
   return servers.filter(isTls).map(({ inner }) => {
     const setting = (name: string) => argsOf(inner, name) ?? argsOf(block.inner, name)
     // The first key makes tickets, the others open them; those of a server replace those outside it.
     const own = keysOf(inner)
-    const [key, ...openers] = own.length > 0 ? own : keysOf(block.inner)
+    const [key, ...openers] = (own.length > 0 ? own : keysOf(block.inner)).map((path) =>
+      resolve(folder, path),
+    )
     const isOff = setting('ssl_session_tickets')?.[0] === 'off'
     const kept = key === undefined ? 'own' : { file: key }
     const [name = 'the default server'] = argsOf(inner, 'server_name') ?? []

@@ -24,12 +24,15 @@ export interface IniFile {
 }
 
 const SECTION = 'uwsgi'
+const NO_SECTION = `has no section [${SECTION}]: it is no file of uWSGI, and no others are converted; deploy/terminators has examples for each terminator`
 const BARE_VALUE = 'true'
 const BYTE_ORDER_MARK = '\ufeff'
 
 export function parseIni(text: string, file: string): IniFile {
   const options: IniOption[] = []
   const problems: IniProblem[] = []
+  /** Lines before the first section; a file of another program has nothing else. */
+  const stray: IniProblem[] = []
   let section: string | undefined
   let hasSection = false
   const lines = text.replace(BYTE_ORDER_MARK, '').split(/\r?\n/)
@@ -44,7 +47,9 @@ export function parseIni(text: string, file: string): IniFile {
       hasSection ||= section === SECTION
       continue
     }
-    if (section === undefined) report(`is before any section: [${SECTION}] is missing`)
+    if (section === undefined) {
+      stray.push({ where, key: '', message: `is before any section: [${SECTION}] is missing` })
+    }
     if (section !== SECTION) continue
     const equals = line.indexOf('=')
     const name = (equals === -1 ? line : line.slice(0, equals)).trim()
@@ -54,7 +59,8 @@ export function parseIni(text: string, file: string): IniFile {
       options.push({ name, value, where })
     }
   }
-  if (!hasSection) problems.push({ where: file, key: '', message: `has no section [${SECTION}]` })
+  if (hasSection) return { name: file, options, problems: [...stray, ...problems] }
+  problems.push({ where: file, key: '', message: NO_SECTION })
   return { name: file, options, problems }
 }
 

@@ -334,14 +334,25 @@ for (const [lines, ...expected] of MISTAKES) {
 test('a file without the section, with one that is not closed, and with lines before it', () => {
   const problems = (text: string) =>
     parseIni(text, 'a.ini').problems.map(({ where, message }) => `${where}: ${message}`)
-  assert.deepEqual(problems('[http]\nx = 1'), ['a.ini: has no section [uwsgi]'])
-  assert.deepEqual(problems('[uwsgi'), [
-    'a.ini:1: a section has no closing bracket',
-    'a.ini: has no section [uwsgi]',
-  ])
+  const noSection = /^a\.ini: has no section \[uwsgi\]: it is no file of uWSGI/
+  const [only, ...others] = problems('[http]\nx = 1')
+  assert.match(only ?? '', noSection)
+  assert.deepEqual(others, [])
+  const [bracket, none] = problems('[uwsgi')
+  assert.equal(bracket, 'a.ini:1: a section has no closing bracket')
+  assert.match(none ?? '', noSection)
   assert.deepEqual(problems('cache = 1\n[uwsgi]'), [
     'a.ini:1: is before any section: [uwsgi] is missing',
   ])
+})
+
+test('a file of another program is said to be one, and not line by line', () => {
+  const nginx = 'server {\n  listen 443 ssl;\n  ssl_session_ticket_key a;\n}\n'
+  const { problems } = parseIni(nginx, 'nginx.conf')
+  assert.deepEqual(
+    problems.map(({ where }) => where),
+    ['nginx.conf'],
+  )
 })
 
 test('every known option is used, or named once with the reason', () => {

@@ -12,7 +12,9 @@ import { type RingTimes, SPREAD_MS } from './times.ts'
 const JOINING_PERIOD_MS = 1000
 /** A time of day that is set by less than this is no sign that the machine was suspended. */
 const SHORTEST_SLEEP_MS = 5000
-/** After a suspension the peers have so much time to tell the ages of keys before a new one is made. */
+/** A timer that is later than this is a sign that the process was stopped, or as good as that. */
+const LONGEST_DELAY_MS = 1000
+/** After a suspension the peers have so much time to tell of keys and their ages before a new one is made. */
 const ASKING_MS = 4000
 /** A node that kept its rings leaves the next key to its peers for so long and the jitter, before it makes one. */
 const LEAVING_MS = SPREAD_MS
@@ -56,6 +58,8 @@ export class TicketAuthority {
   #aheadMs: number
   #isStopped = false
   #timer: Timer | undefined
+  /** When the timer is due, while this node may make keys; otherwise Infinity. */
+  #timerMs = Number.POSITIVE_INFINITY
 
   constructor({ groups, nodeId, clock, random }: AuthorityOptions) {
     this.#clock = clock
@@ -192,6 +196,8 @@ export class TicketAuthority {
   #run(): void {
     this.#timer?.cancel()
     const nowMs = this.#clock.monotonicMs()
+    // A peer made the key that was due meanwhile: one more, so much later, has a turn that some terminators have no room for.
+    if (nowMs > this.#timerMs + LONGEST_DELAY_MS) this.#makeFromMs = nowMs + ASKING_MS
     const mayMake = this.#mayMake && nowMs >= this.#makeFromMs
     const leaves = nowMs < this.#leavesUntilMs
     for (const { ring } of this.#groups.values()) {
@@ -219,8 +225,10 @@ export class TicketAuthority {
 
   #arm(nowMs: number, mayMake: boolean): void {
     const nextMs = Math.min(...this.rings.map((ring) => ring.nextChangeMs(nowMs)))
+    this.#timerMs = Number.POSITIVE_INFINITY
     if (!Number.isFinite(nextMs)) return
     const delayMs = Math.max(nextMs - nowMs, mayMake ? 1 : JOINING_PERIOD_MS)
+    if (mayMake) this.#timerMs = nowMs + delayMs
     this.#timer = this.#clock.after(delayMs, () => this.#run())
   }
 }

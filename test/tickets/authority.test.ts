@@ -110,3 +110,31 @@ test('goes on when a listener throws, and counts groups that it does not have', 
   assert.equal(a.unknownGroups, 1)
   assert.equal(a.source('shop'), undefined)
 })
+
+test('a node whose process was stopped hears its peers before it makes a key', () => {
+  const { jitterMs } = ringTimes({ name: 'www', ...hourly }, [])
+  const [awake, stopped] = ['edge-1', 'edge-2'].map((name) => {
+    clock = new FakeClock()
+    return { clock, authority: createAuthority(name, ['www']) }
+  })
+  assert.ok(awake !== undefined && stopped !== undefined)
+  const counts = () => [awake, stopped].map(({ authority }) => namesOf(authority).length)
+  awake.authority.mayMake()
+  swap(awake.authority, stopped.authority)
+  stopped.authority.mayMake()
+  for (const one of [awake, stopped]) one.clock.advance(HOUR_MS - 1000)
+  assert.deepEqual(counts(), [1, 1])
+  // A key that is made so late has a turn of its own, and HAProxy has no room for it.
+  awake.clock.advance(2 * jitterMs)
+  stopped.clock.stall(2 * jitterMs)
+  for (const one of [awake, stopped]) one.clock.advance(1000)
+  assert.deepEqual(counts(), [2, 1])
+  swap(awake.authority, stopped.authority)
+  for (const one of [awake, stopped]) one.clock.advance(60_000)
+  assert.deepEqual(counts(), [2, 2])
+  // When nobody answers it makes one itself.
+  stopped.clock.stall(HOUR_MS)
+  stopped.clock.advance(5000)
+  assert.deepEqual(counts(), [2, 3])
+  for (const { authority } of [awake, stopped]) authority.stop()
+})

@@ -115,6 +115,7 @@ describe('nodes that do not reach each other', { skip }, () => {
 
     await tested.untilAgreed((await shortestRing(a)) + 1)
     common = await a.keyNames()
+    tested.begin('apart, one restarted')
     network.cut([hostOfB.name])
     await b.killNode()
     await b.startNode()
@@ -133,6 +134,7 @@ describe('nodes that do not reach each other', { skip }, () => {
     assert.ok(ofA.some((name) => !ofB.includes(name)))
     atEnd = [...ofA, ...ofB]
     network.heal()
+    tested.begin('met again')
     healedMs = performance.now()
     await tested.untilAgreed(3)
 
@@ -142,9 +144,11 @@ describe('nodes that do not reach each other', { skip }, () => {
       return nextMs < BEFORE_KEY_MS && performance.now() > healedMs + HEALED_MS
     }
     await until('a makes a key soon', isKeyComing, PATIENCE_MS)
+    tested.begin('one is suspended')
     b.signal('SIGSTOP')
     await sleep(SUSPENDED_MS)
     b.signal('SIGCONT')
+    tested.begin('mended')
 
     await tested.end()
     tested.check()

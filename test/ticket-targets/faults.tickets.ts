@@ -105,10 +105,12 @@ describe('faults', { skip, concurrency: true }, () => {
       const [a, b] = pair.hosts
       await pair.start()
 
+      pair.begin('a node is away')
       await b.killNode()
       const damaged = a.cutFiles(names)
       await sleep(AWAY_MS)
       await b.startNode(clockEnvironment(wrongMs))
+      pair.begin(wrongMs === 0 ? 'files are damaged' : 'its clock is wrong, files are damaged')
       damaged.push(...b.giveFilesAway(names))
       await until('the files are as they should be', () => damaged.every(isMended), PATIENCE_MS)
 
@@ -122,6 +124,7 @@ describe('faults', { skip, concurrency: true }, () => {
         return nextMs < BEFORE_KEY_MS && nextMs > BEFORE_KEY_MS / 4
       }
       await until('a new key is coming', isKeyComing, PATIENCE_MS)
+      pair.begin('a file system is full')
       const empty = a.fill()
       const [{ name: group } = assert.fail()] = await a.groups()
       const ofGroup = some.filter((one) => one.keysHeld > 1 && a.groupOf(one.name) === group)
@@ -134,6 +137,7 @@ describe('faults', { skip, concurrency: true }, () => {
       await sleep(FULL_MS)
       const onA = await hasNew(a)
       empty()
+      pair.begin('mended')
       assert.ok(!onA.includes(true))
       await pair.end()
 

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { formatTable } from '../../src/cli/stats.ts'
 import { until } from '../support/latch.ts'
 import { seededNumbers } from '../support/seeded-random.ts'
-import { ReturningClients, type Tally } from './clients.ts'
+import { ReturningClients } from './clients.ts'
 import { type Host, namesOf, timesOf } from './hosts.ts'
 
 /** For what takes an interval or a look at the files, on a busy machine. */
@@ -25,11 +25,17 @@ const LAST_MS = 20_000
 const ONE_KEY_RESUMED = 10
 const RESUMED = 100
 
+const COUNTS = ['full', 'resumed', 'refused', 'excused', 'again'] as const
+
 /** For clients of one kind. */
 interface Clients {
   readonly kind: string
   readonly keysHeld: number
   readonly returning: ReturningClients
+}
+
+function countsOf({ returning: { tally } }: Clients): number[] {
+  return [...COUNTS.map((count) => tally[count]), tally.faults.length]
 }
 
 export class HostPair {
@@ -39,6 +45,8 @@ export class HostPair {
   readonly #current: readonly Map<string, string>[] = [new Map(), new Map()]
   readonly #agreed = new Map<string, { readonly name: string; readonly sinceMs: number }>()
   readonly #known = new Set<string>()
+  /** Each fault with the counts at its beginning. */
+  readonly #faults: { readonly fault: string; readonly counts: readonly number[][] }[] = []
   #isOver = false
   #running: Promise<unknown> = Promise.resolve()
 
@@ -77,6 +85,7 @@ export class HostPair {
     for (const host of this.hosts) await host.startTerminators()
     await this.untilAgreed(1)
     await sleep(FIRST_LOOK_MS)
+    this.begin('no fault')
     const following = this.hosts.map((host, index) => this.#follow(host, index))
     const coming = this.#clients.map(({ returning }) => returning.run(() => this.#isOver))
     this.#running = Promise.all([...following, ...coming])
@@ -138,15 +147,22 @@ export class HostPair {
     await Promise.all(this.hosts.map((host) => host.stop()))
   }
 
-  /** What became of the tickets of each kind. */
+  /** From here on tickets are counted for this fault; those of before are for the one before. */
+  begin(fault: string): void {
+    this.#faults.push({ fault, counts: this.#clients.map(countsOf) })
+  }
+
+  /** What became of the tickets of each kind under each fault. */
   table(): string {
-    const counts: (keyof Tally)[] = ['full', 'resumed', 'refused', 'excused', 'again']
-    const rows = this.#clients.map(({ kind, returning: { tally } }) => [
-      kind,
-      ...counts.map((count) => String(tally[count])),
-      String(tally.faults.length),
-    ])
-    return formatTable(['terminator', ...counts, 'faults'], rows)
+    const ends = [...this.#faults.slice(1).map(({ counts }) => counts), this.#clients.map(countsOf)]
+    const rows = this.#faults.flatMap(({ fault, counts }, index) =>
+      this.#clients.map(({ kind }, column) => {
+        const end = ends[index]?.[column] ?? []
+        const since = end.map((count, place) => count - (counts[column]?.[place] ?? 0))
+        return [fault, kind, ...since.map(String)]
+      }),
+    )
+    return formatTable(['while', 'terminator', ...COUNTS, 'faults'], rows)
   }
 
   async #stopClients(): Promise<void> {

@@ -124,16 +124,28 @@ export interface World {
   readonly logger: Logger
 }
 
-/** Limits a log message to one line per `periodMs`, which gets the number of lines held back since the one before. */
+/** Limits log messages to one line per `periodMs`, and counts those that are held back. */
 export class LogLimiter {
   readonly #clock: Clock
+  readonly #logger: Logger
   readonly #periodMs: number
   #nextMs = 0
   #heldBack = 0
 
-  constructor(clock: Clock, periodMs = 1000) {
+  constructor({ clock, logger }: Pick<World, 'clock' | 'logger'>, periodMs = 1000) {
     this.#clock = clock
+    this.#logger = logger
     this.#periodMs = periodMs
+  }
+
+  /** Writes a warning; its `heldBack` says how many lines were held back since the one before. */
+  warn(fieldsOf: () => LogFields, message: string): void {
+    this.pass((heldBack) => this.#logger.warn({ ...fieldsOf(), heldBack }, message))
+  }
+
+  /** Writes an error as `warn` writes a warning. */
+  error(fieldsOf: () => LogFields, message: string): void {
+    this.pass((heldBack) => this.#logger.error({ ...fieldsOf(), heldBack }, message))
   }
 
   /** Calls `write` with the number of lines held back so far, or, within the period, counts this line as held back. */

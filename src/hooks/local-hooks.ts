@@ -45,7 +45,6 @@ export class LocalHooks implements SessionHooks {
   readonly stats: HookStats = zeros(HOOK_COUNTERS)
   protected readonly store: SessionStore
   protected readonly clock: Clock
-  readonly #logger: Logger
   readonly #mismatches: LogLimiter
   protected readonly isSingleUse: boolean
   readonly #isRenewing: boolean
@@ -54,8 +53,7 @@ export class LocalHooks implements SessionHooks {
   constructor(store: SessionStore, options: LocalHooksOptions) {
     this.store = store
     this.clock = options.clock
-    this.#logger = options.logger
-    this.#mismatches = new LogLimiter(options.clock)
+    this.#mismatches = new LogLimiter(options)
     this.isSingleUse = options.singleUse ?? false
     this.#isRenewing = options.renew ?? false
     this.followed = options.followed ?? new Followed(options.clock)
@@ -154,12 +152,10 @@ export class LocalHooks implements SessionHooks {
   }
 
   #reportMismatch(id: Uint8Array): void {
-    this.#mismatches.pass((heldBack) => {
-      this.#logger.warn(
-        { cache: this.store.limits.name, id: idPrefix(id), heldBack },
-        'a session was asked for under another session ID context or server name',
-      )
-    })
+    this.#mismatches.warn(
+      () => ({ cache: this.store.limits.name, id: idPrefix(id) }),
+      'a session was asked for under another session ID context or server name',
+    )
   }
 }
 

@@ -130,7 +130,8 @@ class Binding implements SessionCacheBinding {
     this.#deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS
     this.#clock = options.clock ?? systemClock
     this.#logger = options.logger
-    this.#failures = new LogLimiter(this.#clock)
+    const { logger = silentLogger } = options
+    this.#failures = new LogLimiter({ clock: this.#clock, logger })
     const isPeeking = options.readsClientHello ?? true
     this.#peek = isPeeking ? new HelloPeek(server, this.#clock) : undefined
   }
@@ -338,10 +339,7 @@ class Binding implements SessionCacheBinding {
 
   #fail(id: Buffer, reason: string): void {
     this.stats.failed += 1
-    this.#failures.pass((heldBack) => {
-      const logger = this.#logger ?? silentLogger
-      logger.warn({ id: idPrefix(id), reason, heldBack }, 'the session cache failed')
-    })
+    this.#failures.warn(() => ({ id: idPrefix(id), reason }), 'the session cache failed')
   }
 
   /** Reports a problem that ends resumption to the logger, or as a warning of Node.js, unless it was the last one. */

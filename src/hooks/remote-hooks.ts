@@ -100,7 +100,6 @@ export class RemoteHooks implements SessionHooks {
   readonly #cache: string
   readonly #deadlineMs: number
   readonly #link: RemoteLink
-  readonly #logger: Logger
   readonly #refusals: LogLimiter
 
   constructor(address: Address, options: ConnectOptions) {
@@ -108,8 +107,7 @@ export class RemoteHooks implements SessionHooks {
     const { connect = connectTo, random = systemRandom, logger = silentLogger } = options
     this.#cache = cache
     this.#deadlineMs = deadlineMs
-    this.#logger = logger
-    this.#refusals = new LogLimiter(clock)
+    this.#refusals = new LogLimiter({ clock, logger })
     this.#link = new RemoteLink({
       clock,
       logger,
@@ -217,10 +215,8 @@ export class RemoteHooks implements SessionHooks {
 
   #failureOf(outcome: Outcome): CallFailure {
     if (typeof outcome === 'string') return outcome
-    this.#refusals.pass((heldBack) => {
-      const reason = outcome.kind === 'error' ? REASONS[outcome.code] : UNEXPECTED
-      this.#logger.warn({ cache: this.#cache, reason, heldBack }, 'the session cache failed')
-    })
+    const reason = outcome.kind === 'error' ? REASONS[outcome.code] : UNEXPECTED
+    this.#refusals.warn(() => ({ cache: this.#cache, reason }), 'the session cache failed')
     return 'failed'
   }
 }

@@ -55,7 +55,7 @@ export class NodeReplication {
     const { config, identity, stores, rings, clock, random, logger, machine } = options
     this.#options = options
     this.keys = new ConfiguredKeys(config, { clock, random, logger }, machine.keysFiles)
-    this.#unknownCacheLog = new LogLimiter(clock)
+    this.#unknownCacheLog = new LogLimiter(options)
     this.transport = machine.openTransport({
       listen: config.listen,
       networkInterface: config.interface,
@@ -134,11 +134,9 @@ export class NodeReplication {
     const store = this.#options.stores.get(change.cache)
     if (store !== undefined) return store.apply(change)
     this.unknownCaches += 1
-    this.#unknownCacheLog.pass((heldBack) =>
-      this.#options.logger.warn(
-        { cache: change.cache, heldBack },
-        'replication: a peer has a cache that is not configured here',
-      ),
+    this.#unknownCacheLog.warn(
+      () => ({ cache: change.cache }),
+      'replication: a peer has a cache that is not configured here',
     )
     return 'refused'
   }

@@ -35,7 +35,7 @@ export class Refusals {
     this.#limits = limits
     this.#stats = stats
     this.#logger = options.logger ?? silentLogger
-    this.#limiter = new LogLimiter(options.clock)
+    this.#limiter = new LogLimiter({ clock: options.clock, logger: this.#logger })
     this.#followed = options.followed
   }
 

@@ -130,7 +130,7 @@ export function warnWhenExpired(
   clock: Clock,
   logger: Logger,
 ): Timer {
-  const warnings = new LogLimiter(clock, WARNING_PERIOD_MS)
+  const warnings = new LogLimiter({ clock, logger }, WARNING_PERIOD_MS)
   return every(clock, WATCH_PERIOD_MS, () => {
     const problem = current()?.expiredAt(clock.wallMs())
     if (problem === undefined) return

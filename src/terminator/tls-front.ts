@@ -98,7 +98,7 @@ export class TlsFront {
     this.#options = options
     this.#identity = options
     this.#isBalancer = createAddressMatcher(options.balancers ?? [])
-    this.#refusals = new LogLimiter(options.clock)
+    this.#refusals = new LogLimiter(options)
     this.#createServers()
   }
 
@@ -273,9 +273,7 @@ export class TlsFront {
   #refuse(connection: Connection, reason: FailureReason, problem: string): void {
     connection.failure = reason
     const address = connection.socket.remoteAddress ?? ''
-    this.#refusals.pass((heldBack) => {
-      this.#options.logger.warn({ address, problem, heldBack }, 'a connection was refused')
-    })
+    this.#refusals.warn(() => ({ address, problem }), 'a connection was refused')
     connection.socket.destroy()
   }
 

@@ -74,7 +74,7 @@ export class CacheUdp {
     const { transport, clock, logger } = options
     this.#options = options
     this.#interfaceAddresses = options.interfaceAddresses ?? systemInterfaceAddresses()
-    this.#dropLog = new LogLimiter(clock)
+    this.#dropLog = new LogLimiter(options)
     this.#discovery = new Discovery({
       peers: options.peers,
       resolver: options.resolver ?? systemResolver,
@@ -219,15 +219,12 @@ export class CacheUdp {
     this.stats.dropped[reason] += 1
     // These two are part of normal operation and are not logged.
     if (reason === 'unchanged' || reason === 'unknown') return
-    this.#dropLog.pass((heldBack) => {
+    this.#dropLog.warn(() => {
       const { limits } = this.#options.hooks
       const address = peer === undefined ? undefined : formatAddress(peer)
       const id = key === undefined ? undefined : idPrefix(key)
-      this.#options.logger.warn(
-        { cache: limits.name, reason, peer: address, id, heldBack },
-        'uwsgi: a datagram went no further',
-      )
-    })
+      return { cache: limits.name, reason, peer: address, id }
+    }, 'uwsgi: a datagram went no further')
   }
 }
 

@@ -68,8 +68,8 @@ function requestCall(dice: Dice): HooksCall {
 function conversationOf(cache: CacheFixture) {
   const caches = new Map([['ssl', cache.hooks]])
   const stats = zeros(RPC_COUNTERS)
-  const failures = new LogLimiter(cache.clock)
-  return { stats, open: () => new Conversation({ caches, stats, logger: cache.logger, failures }) }
+  const failures = new LogLimiter(cache)
+  return { stats, open: () => new Conversation({ caches, stats, failures }) }
 }
 
 /** Everything that is answered until the conversation is over. */

@@ -96,7 +96,7 @@ export class HttpFrontend implements Frontend {
 
   constructor(options: HttpFrontendOptions) {
     this.#options = options
-    this.#faults = new LogLimiter(options.clock)
+    this.#faults = new LogLimiter(options)
     this.#limit = new ConnectionLimit(MAX_CONNECTIONS, () => {
       this.stats.evictedConnections += 1
     })
@@ -123,7 +123,7 @@ export class HttpFrontend implements Frontend {
       throw error
     }
     app.server.on('error', (error) => {
-      this.#faults.pass(() => logger.warn({ reason: messageOf(error) }, 'http: server error'))
+      this.#faults.warn(() => ({ reason: messageOf(error) }), 'http: server error')
     })
     if (!isLoopback(listen) && backend.caches.size > 0) {
       const address = formatAddress(this.#address)
@@ -145,7 +145,7 @@ export class HttpFrontend implements Frontend {
 
   /** Creates the server with its routes, but does not listen, so that tests can inject requests. */
   createApp(): FastifyInstance {
-    const { listen, isInsecure, backend, logger } = this.#options
+    const { listen, isInsecure, backend } = this.#options
     const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options
     const app = fastify({
       logger: false,
@@ -174,7 +174,7 @@ export class HttpFrontend implements Frontend {
       const answer = faultOf(error)
       if (answer.status >= 500) {
         const route = request.routeOptions.url
-        this.#faults.pass(() => logger.error({ route, reason: messageOf(error) }, 'http: a bug'))
+        this.#faults.error(() => ({ route, reason: messageOf(error) }), 'http: a bug')
       }
       return sendFault(reply, answer)
     })

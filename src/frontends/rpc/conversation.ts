@@ -3,13 +3,7 @@
 
 import type { Duplex } from 'node:stream'
 import { messageOf } from '../../base/errors.ts'
-import {
-  type Clock,
-  type LevelledLogger,
-  LOG_LEVELS,
-  type Logger,
-  type LogLimiter,
-} from '../../base/world.ts'
+import { type Clock, type LevelledLogger, LOG_LEVELS, type LogLimiter } from '../../base/world.ts'
 import type { LocalHooks } from '../../hooks/local-hooks.ts'
 import type { TicketKeySource } from '../../tickets/authority.ts'
 import { FrameReader } from '../../wire/framing.ts'
@@ -168,7 +162,6 @@ export interface ConversationParts {
   /** Hooks of each cache by its name. */
   readonly caches: ReadonlyMap<string, LocalHooks>
   readonly stats: RpcStats
-  readonly logger: Logger
   readonly failures: LogLimiter
   /** The log whose level may be changed; undefined where that is not allowed. */
   readonly log?: LevelledLogger | undefined
@@ -319,10 +312,8 @@ export class Conversation {
   }
 
   #fail(error: unknown): void {
-    const { stats, logger, failures } = this.#parts
+    const { stats, failures } = this.#parts
     stats.failed += 1
-    failures.pass((heldBack) =>
-      logger.error({ reason: messageOf(error), heldBack }, 'rpc: a call failed'),
-    )
+    failures.error(() => ({ reason: messageOf(error) }), 'rpc: a call failed')
   }
 }

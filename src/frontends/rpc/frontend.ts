@@ -43,10 +43,10 @@ export class RpcFrontend extends StreamFrontend {
       idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS,
       stallTimeoutMs = DEFAULT_STALL_TIMEOUT_MS,
     } = options
-    const failures = new LogLimiter(clock)
+    const failures = new LogLimiter({ clock, logger })
     // Only callers of a unix socket may change the node or have its ticket keys: a port is open to everybody who reaches it.
     const own = 'path' in address ? { log, tickets } : {}
-    const parts = { caches, stats: this.stats, logger, failures, ...own }
+    const parts = { caches, stats: this.stats, failures, ...own }
     this.server = new StreamServer({
       address,
       field: 'frontends.rpc',
@@ -58,9 +58,7 @@ export class RpcFrontend extends StreamFrontend {
         new Connection(socket, parts, { clock, idleTimeoutMs, stallTimeoutMs, onClose }),
       lookMs: Math.min(idleTimeoutMs, stallTimeoutMs) / LOOKS_PER_TIMEOUT,
       onFailure: (error) =>
-        failures.pass((heldBack) =>
-          logger.warn({ reason: messageOf(error), heldBack }, 'rpc: a connection was not accepted'),
-        ),
+        failures.warn(() => ({ reason: messageOf(error) }), 'rpc: a connection was not accepted'),
     })
   }
 }

@@ -61,7 +61,7 @@ export class SessiondFrontend implements Frontend {
 
   constructor(options: SessiondFrontendOptions) {
     this.#options = options
-    this.#errorLog = new LogLimiter(options.clock)
+    this.#errorLog = new LogLimiter(options)
     this.#address = options.address
   }
 
@@ -158,11 +158,9 @@ export class SessiondFrontend implements Frontend {
 
   #countError(error: unknown): void {
     this.stats.sendErrors += 1
-    this.#errorLog.pass((heldBack) =>
-      this.#options.logger.warn(
-        { reason: codeOf(error) ?? messageOf(error), heldBack },
-        'sessiond: the network refused a datagram',
-      ),
+    this.#errorLog.warn(
+      () => ({ reason: codeOf(error) ?? messageOf(error) }),
+      'sessiond: the network refused a datagram',
     )
   }
 }

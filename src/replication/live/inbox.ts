@@ -66,8 +66,8 @@ export class Inbox {
     this.#ownKey = bootKeyOf(options.identity)
     this.#reassembly = new Reassembly((fragments) => this.#drop('queue_full', fragments))
     this.#pieces = new Reassembly((pieces) => this.#drop('queue_full', pieces), true)
-    this.#foreignLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
-    this.#versionLog = new LogLimiter(options.clock, FOREIGN_LOG_PERIOD_MS)
+    this.#foreignLog = new LogLimiter(options, FOREIGN_LOG_PERIOD_MS)
+    this.#versionLog = new LogLimiter(options, FOREIGN_LOG_PERIOD_MS)
   }
 
   /** Bytes of messages, fragments and pieces that cannot be applied yet; bounded. */
@@ -287,21 +287,17 @@ export class Inbox {
   }
 
   #logVersion({ nodeName, version }: Sender, from: HostAddress): void {
-    this.#versionLog.pass((heldBack) =>
-      this.#options.logger.warn(
-        { peer: nodeName, from: formatAddress(from), version, heldBack },
-        'replication: a peer is older than replication.minimum_version: nothing is taken from it',
-      ),
+    this.#versionLog.warn(
+      () => ({ peer: nodeName, from: formatAddress(from), version }),
+      'replication: a peer is older than replication.minimum_version: nothing is taken from it',
     )
   }
 
   #logForeign(header: Header, from: HostAddress): void {
-    const { logger, keys } = this.#options
-    this.#foreignLog.pass((heldBack) =>
-      logger.warn(
-        { from: formatAddress(from), isKeyKnown: keys.current.has(header.keyId), heldBack },
-        'replication: dropped a datagram that no key opens',
-      ),
+    const { keys } = this.#options
+    this.#foreignLog.warn(
+      () => ({ from: formatAddress(from), isKeyKnown: keys.current.has(header.keyId) }),
+      'replication: dropped a datagram that no key opens',
     )
   }
 }

@@ -71,7 +71,7 @@ export class UdpTransport implements CountingTransport {
 
   constructor(options: UdpTransportOptions) {
     this.#options = options
-    this.#errorLog = new LogLimiter(options.clock)
+    this.#errorLog = new LogLimiter(options)
     this.#address = options.listen
     this.group = isMulticast(options.listen.host) ? options.listen : undefined
   }
@@ -176,11 +176,9 @@ export class UdpTransport implements CountingTransport {
 
   #countError(error: unknown): void {
     this.stats.sendErrors += 1
-    this.#errorLog.pass((heldBack) =>
-      this.#options.logger.warn(
-        { reason: codeOf(error) ?? messageOf(error), heldBack },
-        'replication: the network refused a datagram',
-      ),
+    this.#errorLog.warn(
+      () => ({ reason: codeOf(error) ?? messageOf(error) }),
+      'replication: the network refused a datagram',
     )
   }
 }

@@ -171,14 +171,11 @@ export class Discovery {
   }
 
   #logFailure(name: string, error: unknown): void {
-    const { clock, logger } = this.#options
-    const log = this.#failureLogs.get(name) ?? new LogLimiter(clock, FAILURE_LOG_PERIOD_MS)
+    const log = this.#failureLogs.get(name) ?? new LogLimiter(this.#options, FAILURE_LOG_PERIOD_MS)
     this.#failureLogs.set(name, log)
-    log.pass((heldBack) =>
-      logger.warn(
-        { name, reason: messageOf(error), heldBack },
-        'replication: cannot resolve the name of a peer, keeping its last addresses',
-      ),
+    log.warn(
+      () => ({ name, reason: messageOf(error) }),
+      'replication: cannot resolve the name of a peer, keeping its last addresses',
     )
   }
 }

@@ -47,7 +47,7 @@ export class Repeater {
     const { transport, identity, keys, clock, random } = options
     this.#options = options
     this.#strangers = new StrangerBudget(clock, keys)
-    this.#faultLog = new LogLimiter(clock, FAULT_LOG_PERIOD_MS)
+    this.#faultLog = new LogLimiter(options, FAULT_LOG_PERIOD_MS)
     this.#senders = new SenderTable((sender) => this.#end(sender, 'forgotten'))
     this.#sending = {
       sealer: new Sealer(identity, keys),
@@ -213,7 +213,7 @@ export class Repeater {
   }
 
   #logFault(fields: Record<string, unknown>, message: string): void {
-    this.#faultLog.pass((heldBack) => this.#options.logger.warn({ ...fields, heldBack }, message))
+    this.#faultLog.warn(() => fields, message)
   }
 }
 

@@ -77,7 +77,7 @@ export class RingExchange<Peer extends RingPeer> {
 
   constructor(options: RingExchangeOptions<Peer>) {
     this.#options = options
-    this.#log = new LogLimiter(options.clock)
+    this.#log = new LogLimiter(options)
   }
 
   /** The hash that greetings carry. */
@@ -213,7 +213,7 @@ export class RingExchange<Peer extends RingPeer> {
 
   /** Swaps rings with a peer. Never rejects. */
   async #call(peer: Peer): Promise<void> {
-    const { connect, stats, logger, rings } = this.#options
+    const { connect, stats, rings } = this.#options
     const { signal } = this.#abort
     const hashes = this.#bothHashes(peer)
     let stream: FrameStream | undefined
@@ -233,11 +233,9 @@ export class RingExchange<Peer extends RingPeer> {
       stream?.close()
       if (signal.aborted) return
       stats.failures[failureOf(error)] += 1
-      this.#log.pass((heldBack) =>
-        logger.warn(
-          { peer: peer.nodeName, reason: messageOf(error), heldBack },
-          'replication: cannot swap ticket keys',
-        ),
+      this.#log.warn(
+        () => ({ peer: peer.nodeName, reason: messageOf(error) }),
+        'replication: cannot swap ticket keys',
       )
     }
   }

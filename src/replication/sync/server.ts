@@ -80,7 +80,7 @@ export class SyncListener {
 
   constructor(options: SyncListenerOptions) {
     this.#options = options
-    this.#log = new LogLimiter(options.clock)
+    this.#log = new LogLimiter(options)
   }
 
   /** TCP port that it listens on; 0 when it does not listen. */
@@ -194,13 +194,11 @@ export class SyncListener {
   }
 
   #failHandshake(error: unknown): void {
-    const { stats, logger } = this.#options
+    const { stats } = this.#options
     stats.failures.handshake += 1
-    this.#log.pass((heldBack) =>
-      logger.warn(
-        { reason: handshakeReason(error), heldBack },
-        'replication: refused a connection that does not prove to have a key',
-      ),
+    this.#log.warn(
+      () => ({ reason: handshakeReason(error) }),
+      'replication: refused a connection that does not prove to have a key',
     )
   }
 }

@@ -12,7 +12,8 @@ import { until } from '../support/latch.ts'
 import { type Prometheus, startPrometheus } from './scraping-prometheus.ts'
 
 export const SPEED = Number(process.env['ALERTS_SPEED'] ?? '60')
-export const SCRAPE_MS = Math.max(500, 15_000 / SPEED)
+/** An answer that takes longer than this is none, and `for` begins anew: the half of it is too short for a busy machine. */
+export const SCRAPE_MS = Math.max(1000, 15_000 / SPEED)
 /** Longest time that a node or Prometheus takes by itself: a peer is silent after ten seconds. */
 const OWN_MS = 15_000 + 4 * SCRAPE_MS
 /** How long all is well; by default as long as the longest window that counts events, but one of an hour. */

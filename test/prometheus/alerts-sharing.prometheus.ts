@@ -226,7 +226,10 @@ describe('alerts of what is shared', { skip }, () => {
     child.stderr?.resume()
     await stopProcess(child)
     slow.bytesPerSec = SLOW_BYTES_PER_SEC
-    nodes.set(SLOW, spawnScrapedNode(folder, http[SLOW] ?? 0, configOf(SLOW)))
+    const again = spawnScrapedNode(folder, http[SLOW] ?? 0, configOf(SLOW))
+    nodes.set(SLOW, again)
+    // It is not ready, and alive.
+    await untilAnswers('the slow node', again, http[SLOW] ?? 0, '/healthz')
     await trial.allFire(startMs, performance.now())
   })
 })

@@ -24,7 +24,7 @@ import { until } from '../support/latch.ts'
 import { whyWithout, whyWithoutRoot } from '../support/programs.ts'
 import { clockEnvironment } from '../support/wrong-clock.ts'
 import { HostPair, PATIENCE_MS } from './host-pair.ts'
-import { Host, isMended, NODE_UID } from './hosts.ts'
+import { Host, isMended, NODE_UID, SHORTEST_WAIT_MS } from './hosts.ts'
 import { CHOSEN_TERMINATORS, silentBackend, type TerminatorKind } from './terminators.ts'
 
 const HOUR_MS = 3_600_000
@@ -100,16 +100,18 @@ describe('faults', { skip, concurrency: true }, () => {
 
   for (const { title, wrongMs, some } of scenarios) {
     const names = some.map(({ name }) => name)
-    test(`lose no ticket of ${names.join(', ')}`, async () => {
+    test(`lose no ticket of ${names.join(', ')}`, async (t) => {
       const pair = await placeHosts(title, some)
       const [a, b] = pair.hosts
       await pair.start()
 
       pair.begin('a node is away')
+      const killedMs = performance.now()
       await b.killNode()
       const damaged = a.cutFiles(names)
       await sleep(AWAY_MS)
       await b.startNode(clockEnvironment(wrongMs))
+      const awayMs = performance.now() - killedMs
       pair.begin(wrongMs === 0 ? 'files are damaged' : 'its clock is wrong, files are damaged')
       damaged.push(...b.giveFilesAway(names))
       await until('the files are as they should be', () => damaged.every(isMended), PATIENCE_MS)
@@ -125,6 +127,7 @@ describe('faults', { skip, concurrency: true }, () => {
       }
       await until('a new key is coming', isKeyComing, PATIENCE_MS)
       pair.begin('a file system is full')
+      const filledMs = performance.now()
       const empty = a.fill()
       const [{ name: group } = assert.fail()] = await a.groups()
       const ofGroup = some.filter((one) => one.keysHeld > 1 && a.groupOf(one.name) === group)
@@ -137,10 +140,16 @@ describe('faults', { skip, concurrency: true }, () => {
       await sleep(FULL_MS)
       const onA = await hasNew(a)
       empty()
+      const fullMs = performance.now() - filledMs
       pair.begin('mended')
       assert.ok(!onA.includes(true))
       await pair.end()
 
+      const longestSec = (Math.max(awayMs, fullMs) / 1000).toFixed(1)
+      const waitSec = SHORTEST_WAIT_MS / 1000
+      t.diagnostic(
+        `the longest fault took ${longestSec} s; from ${waitSec} s on tickets may be lost`,
+      )
       pair.check()
       const [ofA, ofB] = [await a.groups(), await b.groups()]
       const problems = [...ofA, ...ofB].flatMap(({ targets }) =>

@@ -138,15 +138,20 @@ function olderOnlyCause(seen: Observations, cell: Cell): PairCause {
   return isMadeToResume(seen, cell) ? by('taker', 'large_hello') : by('maker', 'tls12_only')
 }
 
-/** Whether none of these sessions of TLS 1.3 resumes, and all of TLS 1.2 between the same servers: the cache is joined. */
+/**
+ * Whether none of these sessions of TLS 1.3 resumes, and all of TLS 1.2 do between the same servers: the cache is joined.
+ * That a server resumes its own ones says nothing, since it may have a memory of its own for them.
+ */
 function isTls13Alone(seen: Observations, { kind, madeOn, offeredTo, soon }: Cell): boolean {
   if (kind.version !== '1.3' || soon.resumed > 0) return false
   const older: Kind = { version: '1.2', client: kind.client }
-  const cell = between(seen.cells, older, madeOn, offeredTo)
   const source = sourceOf(seen.sources[madeOn] ?? [], older)
-  if (cell === undefined || source === undefined) return false
-  const isShared = cell.soon.offered > 0 && cell.soon.resumed === cell.soon.offered
-  return isShared && mechanismOf(source) === 'session_id'
+  if (source === undefined || mechanismOf(source) !== 'session_id') return false
+  const takers = madeOn === offeredTo ? seen.servers.keys() : [offeredTo]
+  return [...takers].some((taker) => {
+    const cell = taker === madeOn ? undefined : between(seen.cells, older, madeOn, taker)
+    return cell !== undefined && cell.soon.offered > 0 && cell.soon.resumed === cell.soon.offered
+  })
 }
 
 /** Whether the sessions resume where they were made. */

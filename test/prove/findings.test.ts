@@ -48,8 +48,8 @@ interface Case {
   readonly nodes?: number
   readonly away?: string
   readonly balancer?: Made & { readonly resumed: number }
-  /** Both servers also made sessions of TLS 1.2, which all resumed. */
-  readonly hasTls12?: boolean
+  /** Both servers also made sessions of TLS 1.2, which resumed everywhere, or only where they were made. */
+  readonly tls12?: 'shared' | 'kept'
 }
 
 function sourceFrom(
@@ -84,17 +84,18 @@ function observe(one: Case): Observations {
       ? [{ kind, madeOn, offeredTo, soon: tally(soon, failed), later: tally(later) }]
       : []
   })
-  if (one.hasTls12 === true) {
+  if (one.tls12 !== undefined) {
     for (const [madeOn, offeredTo] of [
       [0, 0],
       [0, 1],
       [1, 0],
       [1, 1],
     ] as const) {
-      cells.push({ kind: OLDER, madeOn, offeredTo, soon: tally(3), later: tally(3) })
+      const share = tally(one.tls12 === 'shared' || madeOn === offeredTo ? 3 : 0)
+      cells.push({ kind: OLDER, madeOn, offeredTo, soon: share, later: share })
     }
   }
-  const olderSources = one.hasTls12 === true ? [sourceFrom(OLDER, { by: 'session_id' })] : []
+  const olderSources = one.tls12 !== undefined ? [sourceFrom(OLDER, { by: 'session_id' })] : []
   const { balancer, counted, nodes = counted === undefined ? 0 : 2 } = one
   return {
     servers: ['A', 'B'],
@@ -262,14 +263,14 @@ const CASES: Readonly<Record<FindingCode, Case & { readonly says: RegExp }>> = {
   balancer_misses: { balancer: { resumed: 1 }, says: /^through L 1 of 3 sessions resumed$/ },
   large_hello: {
     ...NOT_ON_B,
-    hasTls12: true,
+    tls12: 'shared',
     counted: [STORED, NOTHING],
     says: /^B resumes sessions of A in TLS 1\.2, and does not ask .* more than 1,024 bytes/,
   },
   tls12_only: {
     ...NOT_ON_B,
     aToA: [0, 0],
-    hasTls12: true,
+    tls12: 'shared',
     counted: [NOTHING, NOTHING],
     says: /^A shares sessions of TLS 1\.2 and none of TLS 1\.3/,
   },
@@ -297,6 +298,16 @@ describe('the finding', () => {
   }
 })
 
+test('a server that only resumes its own sessions of TLS 1.2 is not said to share them', () => {
+  const seen = observe({
+    ...{ aToA: [0, 0], aToB: [0, 0], bToA: [0, 0], tls12: 'kept' },
+    counted: [NOTHING, NOTHING],
+  })
+  const codes = findingsOf(seen).flatMap(({ level, code }) => (level === 'error' ? [code] : []))
+  assert.ok(codes.includes('no_put'))
+  assert.ok(!codes.includes('tls12_only') && !codes.includes('large_hello'), codes.join())
+})
+
 test('without a fault there is no finding, and all resumed', () => {
   const seen = observe({ balancer: { resumed: 3 } })
   assert.deepEqual(findingsOf(seen), [])
@@ -305,7 +316,7 @@ test('without a fault there is no finding, and all resumed', () => {
 
 test('what the nodes counted says more than that TLS 1.2 resumes', () => {
   const counted = [STORED, { ...NOTHING, gets: { context_mismatch: 1 } }] as const
-  const [finding] = findingsOf(observe({ ...NOT_ON_B, hasTls12: true, counted }))
+  const [finding] = findingsOf(observe({ ...NOT_ON_B, tls12: 'shared', counted }))
   assert.equal(finding?.code, 'other_context')
 })
 
